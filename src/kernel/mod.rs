@@ -1,0 +1,234 @@
+//! The arithmetic, written once over [`Lanes`]: fused layers, transposed products,
+//! outer-product updates, activations, softmax.
+//!
+//! Other numeric crates can call these directly. They take column-major views checked by their shapes, work for
+//! every width and every number of samples, allocate nothing and do not panic.
+//!
+//! ```
+//! use attractor::kernel::{self, Base, Product, Tanh};
+//! use attractor::simd::Backend;
+//! use nalgebra::{matrix, SMatrix};
+//!
+//! let weights = matrix![0.5_f32, -1.0, 0.25; 2.0, 0.0, 1.0]; // 2 outputs x 3 inputs
+//! let inputs = matrix![1.0_f32, 2.0, 3.0];                   // 1 sample x 3 inputs
+//! let mut outputs = SMatrix::<f32, 1, 2>::zeros();           // 1 sample x 2 outputs
+//! let product = Product { matrix: (&weights).into(), operand: (&inputs).into() };
+//! let change =
+//!     kernel::layer::<_, Tanh>(Backend::best(), Base::Bias(&[0.5, -5.0]), &[product], (&mut outputs).into())?;
+//! assert!((outputs[0] - (-0.25_f32).tanh()).abs() < 1e-6);
+//! assert!((outputs[1] - 0.0).abs() < 1e-6);
+//! assert_eq!(change.residual, outputs[0].abs());
+//! # Ok::<(), kernel::ShapeError>(())
+//! ```
+
+mod activation;
+mod fused;
+mod outer;
+mod softmax;
+mod tanh_table;
+mod view;
+
+pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
+pub use fused::{Base, Product};
+pub(crate) use fused::{Activate, Backpropagate, CHUNK, Change, Changes, Finish, fused, largest};
+pub(crate) use outer::column_sums;
+pub(crate) use outer::outer as outer_in;
+pub(crate) use softmax::cross_entropy;
+pub use view::{Matrix, MatrixMut};
+
+use crate::simd::{Backend, Lanes, Operation};
+use core::fmt;
+use core::marker::PhantomData;
+
+/// Two shapes that do not fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShapeError {
+    /// What was compared.
+    pub what: &'static str,
+    /// The size that would fit.
+    pub expected: usize,
+    /// The size that was given.
+    pub found: usize,
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, found {}", self.what, self.expected, self.found)
+    }
+}
+
+impl core::error::Error for ShapeError {}
+
+/// What one pass of a fused layer changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Changed<T> {
+    /// The largest |new - old| of the output; NaN if a sum was infinite or NaN.
+    pub residual: T,
+}
+
+/// `out = s(base + sum of products)` for every sample, with the activation `A`; the fused layer
+/// W a + U c + b of the recurrence with two products, a plain one with one.
+///
+/// Shapes: `out` is `samples x outputs`, a product's matrix `outputs x inputs`, its operand `samples x inputs`.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+pub fn layer<T: Scalar, A: Activation>(
+    backend: Backend,
+    base: Base<'_, T>,
+    products: &[Product<'_, T>],
+    out: MatrixMut<'_, T>,
+) -> Result<Changed<T>, ShapeError> {
+    T::run(backend, Fused::<T, A, false> { base, products, out, activation: PhantomData })
+}
+
+/// `out = base + sum of transposed products` for every sample: what an adjoint sends back.
+///
+/// Shapes: `out` is `samples x inputs`, a product's matrix `outputs x inputs`, its operand `samples x outputs`.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+pub fn transposed<T: Scalar>(
+    backend: Backend,
+    base: Base<'_, T>,
+    products: &[Product<'_, T>],
+    out: MatrixMut<'_, T>,
+) -> Result<Changed<T>, ShapeError> {
+    T::run(backend, Fused::<T, Identity, true> { base, products, out, activation: PhantomData })
+}
+
+struct Fused<'a, T, A, const TRANSPOSED: bool> {
+    base: Base<'a, T>,
+    products: &'a [Product<'a, T>],
+    out: MatrixMut<'a, T>,
+    activation: PhantomData<A>,
+}
+
+impl<T: Scalar, A: Activation, const TRANSPOSED: bool> Operation<T> for Fused<'_, T, A, TRANSPOSED> {
+    type Output = Result<Changed<T>, ShapeError>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(mut self, lanes: L) -> Self::Output {
+        let finish = Activate::<A>(PhantomData);
+        let samples = self.out.rows();
+        let mut residual = T::ZERO;
+        let mut sample = 0;
+        // At least once, so that shapes are compared for an empty batch too.
+        loop {
+            let count = CHUNK.min(samples - sample);
+            let rows = |matrix: Matrix<'_, T>| matrix.row_range(sample, count).rows();
+            let base = match self.base {
+                Base::Matrix(matrix) if matrix.rows() == samples => {
+                    Base::Matrix(matrix.row_range(sample, count))
+                }
+                base => base,
+            };
+            let products = self.products.iter().map(|product| Product {
+                matrix: product.matrix,
+                // A wrong number of samples is left as it is, to be found.
+                operand: if product.operand.rows() == samples && rows(product.operand) == count {
+                    product.operand.row_range(sample, count)
+                } else {
+                    product.operand
+                },
+            });
+            let mut changes = Changes::none(lanes);
+            let changes = changes.of(lanes, count);
+            let out = self.out.reborrow().row_range(sample, count);
+            fused::<TRANSPOSED, T, L, _>(lanes, base, products, finish, out, changes)?;
+            for change in changes {
+                let largest = lanes.reduce_max(change.residual) + lanes.reduce_add(change.poison);
+                // NaN stays: it is not less than anything.
+                if !(largest <= residual) {
+                    residual = largest;
+                }
+            }
+            sample += count;
+            if sample >= samples {
+                return Ok(Changed { residual });
+            }
+        }
+    }
+}
+
+/// `gradient[i, j] += sum over samples of deltas[sample, i] * inputs[sample, j]`.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+pub fn outer<T: Scalar>(
+    backend: Backend,
+    deltas: Matrix<'_, T>,
+    inputs: Matrix<'_, T>,
+    gradient: MatrixMut<'_, T>,
+) -> Result<(), ShapeError> {
+    struct Outer<'a, T>(Matrix<'a, T>, Matrix<'a, T>, MatrixMut<'a, T>);
+    impl<T: Scalar> Operation<T> for Outer<'_, T> {
+        type Output = Result<(), ShapeError>;
+        #[inline(always)]
+        fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+            outer_in(lanes, self.0, self.1, self.2)
+        }
+    }
+    T::run(backend, Outer(deltas, inputs, gradient))
+}
+
+/// Applies the activation `A` to every value.
+///
+/// ```
+/// use attractor::{kernel, simd::Backend};
+/// let mut values = [0.0_f32, 1.0, f32::INFINITY];
+/// kernel::activate::<_, kernel::Tanh>(Backend::best(), &mut values);
+/// assert_eq!(values[2], 1.0);
+/// ```
+pub fn activate<T: Scalar, A: Activation>(backend: Backend, values: &mut [T]) {
+    T::run(backend, Each(values, PhantomData::<Value<A>>));
+}
+
+/// Replaces every value x <= 0 by e^x; results below the normal numbers are 0.
+pub fn exp<T: Scalar>(backend: Backend, values: &mut [T]) {
+    T::run(backend, Each(values, PhantomData::<Exp>));
+}
+
+/// A function of one vector, as a type.
+trait Elementwise {
+    fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector;
+}
+struct Value<A>(PhantomData<A>);
+impl<A: Activation> Elementwise for Value<A> {
+    #[inline(always)]
+    fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
+        A::value(lanes, v)
+    }
+}
+struct Exp;
+impl Elementwise for Exp {
+    #[inline(always)]
+    fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
+        T::exp(lanes, v)
+    }
+}
+
+struct Each<'a, T, E>(&'a mut [T], PhantomData<E>);
+
+impl<T: Scalar, E: Elementwise> Operation<T> for Each<'_, T, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        let mut chunks = self.0.chunks_exact_mut(L::WIDTH);
+        for chunk in &mut chunks {
+            // SAFETY: a chunk holds WIDTH scalars.
+            unsafe { lanes.store(chunk.as_mut_ptr(), E::apply(lanes, lanes.load(chunk.as_ptr()))) };
+        }
+        let rest = chunks.into_remainder();
+        // SAFETY: the remainder holds `rest.len()` < WIDTH scalars.
+        unsafe {
+            let v = E::apply(lanes, lanes.load_partial(rest.as_ptr(), rest.len()));
+            lanes.store_partial(rest.as_mut_ptr(), v, rest.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Column-major views: a start, a number of rows and columns, and the distance between columns.
+
+use super::ShapeError;
+use core::fmt;
+use core::marker::PhantomData;
+use nalgebra::SMatrix;
+
+/// A borrowed column-major matrix. As a weight matrix it is `outputs x inputs`; as a batch its rows are samples
+/// and its columns are units.
+pub struct Matrix<'a, T> {
+    start: *const T,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    borrow: PhantomData<&'a [T]>,
+}
+
+/// A mutably borrowed column-major matrix.
+pub struct MatrixMut<'a, T> {
+    start: *mut T,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+impl<T> Clone for Matrix<'_, T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Matrix<'_, T> {}
+
+impl<T> fmt::Debug for Matrix<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Matrix({} x {}, stride {})", self.rows, self.cols, self.stride)
+    }
+}
+impl<T> fmt::Debug for MatrixMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MatrixMut({} x {}, stride {})", self.rows, self.cols, self.stride)
+    }
+}
+
+fn check(length: usize, rows: usize, cols: usize) -> Result<(), ShapeError> {
+    match rows.checked_mul(cols) {
+        Some(expected) if expected == length => Ok(()),
+        expected => {
+            Err(ShapeError { what: "length", expected: expected.unwrap_or(usize::MAX), found: length })
+        }
+    }
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// Views `data`, column after column.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if `data` does not hold `rows * cols` scalars.
+    #[inline]
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Result<Self, ShapeError> {
+        check(data.len(), rows, cols)?;
+        Ok(Self { start: data.as_ptr(), rows, cols, stride: rows, borrow: PhantomData })
+    }
+
+    /// # Safety
+    /// For every column `c < cols` the `rows` scalars from `start + c * stride` must be readable for `'a`.
+    #[inline(always)]
+    pub(crate) const unsafe fn from_raw(start: *const T, rows: usize, cols: usize, stride: usize) -> Self {
+        Self { start, rows, cols, stride, borrow: PhantomData }
+    }
+
+    /// Number of rows.
+    #[must_use]
+    #[inline(always)]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Number of columns.
+    #[must_use]
+    #[inline(always)]
+    pub const fn cols(&self) -> usize {
+        self.cols
+    }
+    #[inline(always)]
+    pub(crate) const fn stride(&self) -> usize {
+        self.stride
+    }
+    #[inline(always)]
+    pub(crate) const fn start(&self) -> *const T {
+        self.start
+    }
+
+    /// The value in a row and column, if there are such.
+    #[must_use]
+    #[inline(always)]
+    pub fn at(&self, row: usize, col: usize) -> Option<T>
+    where
+        T: Copy,
+    {
+        // SAFETY: the row and column exist.
+        (row < self.rows && col < self.cols).then(|| unsafe { *self.start.add(col * self.stride + row) })
+    }
+
+    /// The columns from `first`, `count` of them, cut at the end of the matrix.
+    #[must_use]
+    #[inline(always)]
+    pub fn columns(self, first: usize, count: usize) -> Self {
+        let first = first.min(self.cols);
+        let count = count.min(self.cols - first);
+        // In range: first <= cols; for zero columns nothing is read.
+        Self { start: self.start.wrapping_add(first * self.stride), cols: count, ..self }
+    }
+
+    /// The rows from `first`, `count` of them, cut at the end of the matrix.
+    #[must_use]
+    #[inline(always)]
+    pub fn row_range(self, first: usize, count: usize) -> Self {
+        let first = first.min(self.rows);
+        let count = count.min(self.rows - first);
+        Self { start: self.start.wrapping_add(first), rows: count, ..self }
+    }
+}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// Views `data`, column after column.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if `data` does not hold `rows * cols` scalars.
+    #[inline]
+    pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self, ShapeError> {
+        check(data.len(), rows, cols)?;
+        Ok(Self { start: data.as_mut_ptr(), rows, cols, stride: rows, borrow: PhantomData })
+    }
+
+    /// # Safety
+    /// For every column `c < cols` the `rows` scalars from `start + c * stride` must be readable and writable
+    /// for `'a`, and nothing else may refer to them meanwhile.
+    #[inline(always)]
+    pub(crate) const unsafe fn from_raw(start: *mut T, rows: usize, cols: usize, stride: usize) -> Self {
+        Self { start, rows, cols, stride, borrow: PhantomData }
+    }
+
+    /// Number of rows.
+    #[must_use]
+    #[inline(always)]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Number of columns.
+    #[must_use]
+    #[inline(always)]
+    pub const fn cols(&self) -> usize {
+        self.cols
+    }
+    #[inline(always)]
+    pub(crate) const fn stride(&self) -> usize {
+        self.stride
+    }
+    #[inline(always)]
+    pub(crate) const fn start(&mut self) -> *mut T {
+        self.start
+    }
+
+    /// The same matrix, to read.
+    #[must_use]
+    #[inline(always)]
+    pub const fn as_ref(&self) -> Matrix<'_, T> {
+        Matrix { start: self.start, rows: self.rows, cols: self.cols, stride: self.stride, borrow: PhantomData }
+    }
+
+    /// The same matrix for a shorter time.
+    #[must_use]
+    #[inline(always)]
+    pub const fn reborrow(&mut self) -> MatrixMut<'_, T> {
+        MatrixMut { start: self.start, rows: self.rows, cols: self.cols, stride: self.stride, borrow: PhantomData }
+    }
+
+    /// The rows from `first`, `count` of them, cut at the end of the matrix.
+    #[must_use]
+    #[inline(always)]
+    pub fn row_range(self, first: usize, count: usize) -> Self {
+        let first = first.min(self.rows);
+        let count = count.min(self.rows - first);
+        Self { start: self.start.wrapping_add(first), rows: count, ..self }
+    }
+
+    /// The columns from `first`, `count` of them, cut at the end of the matrix.
+    #[must_use]
+    #[inline(always)]
+    pub fn column_range(self, first: usize, count: usize) -> Self {
+        self.split(first, count).1
+    }
+
+    /// Sets every value, column after column, to what `value` gives for the one it was.
+    pub fn fill_with(&mut self, mut value: impl FnMut(T) -> T)
+    where
+        T: Copy,
+    {
+        for col in 0..self.cols {
+            for row in 0..self.rows {
+                // SAFETY: the row and column exist.
+                unsafe {
+                    let at = self.start.add(col * self.stride + row);
+                    *at = value(*at);
+                }
+            }
+        }
+    }
+
+    /// What stands left of the columns `first..first + count`, these columns, and what stands right of them;
+    /// all cut at the end of the matrix.
+    #[must_use]
+    #[inline(always)]
+    pub fn split(self, first: usize, count: usize) -> (Matrix<'a, T>, Self, Matrix<'a, T>) {
+        let first = first.min(self.cols);
+        let count = count.min(self.cols - first);
+        let after = first + count;
+        let view = |from: usize, cols: usize| Matrix {
+            start: self.start.wrapping_add(from * self.stride).cast_const(),
+            rows: self.rows,
+            cols,
+            stride: self.stride,
+            borrow: PhantomData,
+        };
+        // Three disjoint ranges of columns, so the mutable one aliases neither of the others.
+        (
+            view(0, first),
+            Self { start: self.start.wrapping_add(first * self.stride), cols: count, ..self },
+            view(after, self.cols - after),
+        )
+    }
+}
+
+impl<'a, T, const R: usize, const C: usize> From<&'a SMatrix<T, R, C>> for Matrix<'a, T> {
+    #[inline(always)]
+    fn from(matrix: &'a SMatrix<T, R, C>) -> Self {
+        Self { start: matrix.data.0.as_ptr().cast(), rows: R, cols: C, stride: R, borrow: PhantomData }
+    }
+}
+
+impl<'a, T, const R: usize, const C: usize> From<&'a mut SMatrix<T, R, C>> for MatrixMut<'a, T> {
+    #[inline(always)]
+    fn from(matrix: &'a mut SMatrix<T, R, C>) -> Self {
+        Self { start: matrix.data.0.as_mut_ptr().cast(), rows: R, cols: C, stride: R, borrow: PhantomData }
+    }
+}

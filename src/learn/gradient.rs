@@ -1,0 +1,576 @@
+//! From a batch and its targets to a gradient.
+
+use super::adjoint::{accumulate, adjoint_sweep, fits_gradient};
+use super::loss::{Loss, LossError};
+use crate::kernel::{Activation, Base, Matrix, MatrixMut, Product, Scalar, column_sums, largest, outer_in};
+use crate::network::{Architecture, Flat, Form, Network, Parameters, ParametersMut, Samples, Stack, State, Workspace};
+use crate::simd::{Backend, Element, Lanes, Operation};
+use crate::solve::{Drive, On, Progress, SolveError, Solved, Tolerance, fits, for_each_chunk, refine};
+use core::fmt;
+use core::marker::PhantomData;
+use nalgebra::SMatrix;
+
+/// How the gradient is taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Rule<T = f32> {
+    /// The exact gradient at the solution: adjoint sweeps until they meet the tolerance (Almeida 1987, Pineda
+    /// 1987).
+    Adjoint(Tolerance<T>),
+    /// So many adjoint sweeps, converged or not. One sweep is plain back-propagation through W with the solution's
+    /// activations (Fung et al. 2022: Jacobian-free back-propagation).
+    Truncated(usize),
+    /// The rule as the source article prints it, to compare with: the output layer's delta leaves out what it
+    /// hears from below, (U^(L-1,L))^T d^(L-1). It is **not** the gradient as soon as that U is not zero.
+    Literal(Tolerance<T>),
+}
+
+/// What is to be learnt, and how well the two fixed points are to be met.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Objective<C, T = f32> {
+    /// The loss.
+    pub loss: C,
+    /// For the solve.
+    pub solve: Tolerance<T>,
+    /// For the gradient.
+    pub rule: Rule<T>,
+}
+
+impl<C, T: Scalar> Objective<C, T> {
+    /// The exact gradient, solve and adjoint both to a residual of 1e-5 in at most 100 sweeps.
+    pub fn new(loss: C) -> Self {
+        let tolerance = Tolerance::residual(T::from_f64(1e-5));
+        Self { loss, solve: tolerance, rule: Rule::Adjoint(tolerance) }
+    }
+    /// With another tolerance for the solve.
+    #[must_use]
+    pub fn solve(self, solve: Tolerance<T>) -> Self {
+        Self { solve, ..self }
+    }
+    /// With another rule for the gradient.
+    #[must_use]
+    pub fn rule(self, rule: Rule<T>) -> Self {
+        Self { rule, ..self }
+    }
+}
+
+/// The states of exactly `SWEEPS` sweeps, for the unrolled gradient.
+pub struct Tape<N: Architecture, const B: usize, const SWEEPS: usize> {
+    /// Where the sweeps start from.
+    pub start: State<N, B>,
+    states: [State<N, B>; SWEEPS],
+    drive: Drive<N, B>,
+    drive_gradient: N::First<B>,
+}
+
+impl<N: Architecture, const B: usize, const SWEEPS: usize> Tape<N, B, SWEEPS> {
+    /// From zero.
+    pub const ZERO: Self = Self {
+        start: State::ZERO,
+        states: [const { State::ZERO }; SWEEPS],
+        drive: Drive::ZERO,
+        drive_gradient: Flat::ZERO,
+    };
+
+    /// The states after each sweep.
+    #[must_use]
+    pub fn states(&self) -> &[State<N, B>; SWEEPS] {
+        &self.states
+    }
+    /// dJ/d(W^1 x + b^1) of the last gradient, for [`Network::input_gradient`].
+    #[must_use]
+    pub fn drive_gradient(&self) -> &N::First<B> {
+        &self.drive_gradient
+    }
+}
+
+impl<N: Architecture, const B: usize, const SWEEPS: usize> fmt::Debug for Tape<N, B, SWEEPS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tape({SWEEPS} sweeps)")
+    }
+}
+
+/// A gradient that was taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learned<T = f32> {
+    /// The loss, before any update.
+    pub loss: T,
+    /// The solve.
+    pub solve: Solved<T>,
+    /// The adjoint.
+    pub adjoint: Solved<T>,
+}
+
+/// Why there is no gradient. Nothing has been accumulated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LearnError<T = f32> {
+    /// The solve found no solution.
+    Solve(SolveError<T>),
+    /// The adjoint found no solution.
+    Adjoint(SolveError<T>),
+    /// The target does not go with the outputs.
+    Loss(LossError),
+    /// The loss, its gradient, or a sum of the gradient is a NaN or too large to be finite for certain.
+    NotFinite,
+    /// The optimizer refused its settings or the gradient.
+    Update(super::UpdateError),
+}
+
+impl<T: fmt::Debug> fmt::Display for LearnError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Solve(error) => write!(f, "solve: {error}"),
+            Self::Adjoint(error) => write!(f, "adjoint: {error}"),
+            Self::Loss(error) => write!(f, "loss: {error}"),
+            Self::NotFinite => f.write_str("loss or gradient not finite"),
+            Self::Update(error) => write!(f, "update: {error}"),
+        }
+    }
+}
+
+impl<T: fmt::Debug> core::error::Error for LearnError<T> {}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Network<INPUT, S, T, F, H, O>
+{
+    /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter to `gradient`.
+    ///
+    /// `input`: `B` samples of `INPUT` values; `target`: what the loss asks for `B` samples.
+    ///
+    /// ```
+    /// use attractor::{fnn, Workspace};
+    /// use attractor::learn::{MeanSquared, Objective};
+    /// type Net = fnn![2, 4, 1];
+    /// let (net, mut gradient) = (Net::ZERO, Net::ZERO);
+    /// let mut workspace = Workspace::<Net>::ZERO;
+    /// let learned =
+    ///     net.gradient(&Objective::new(MeanSquared), &[0.5, -0.5], &[1.0], &mut workspace, &mut gradient)?;
+    /// assert_eq!(learned.loss, 1.0);
+    /// assert_eq!(gradient.layer::<2>().b[0], -2.0);
+    /// # Ok::<(), attractor::learn::LearnError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LearnError`]; `gradient` is then unchanged.
+    #[inline]
+    pub fn gradient<X, Y: ?Sized, C, const B: usize>(
+        &self,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Self, B>,
+        gradient: &mut Self,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        self.on(Backend::best()).gradient(objective, input, target, workspace, gradient)
+    }
+
+    /// The adjoint of a state: sweeps `deltas` from what they hold, for the gradient `output` = dJ/dh of the
+    /// outputs. A part of [`gradient`](Self::gradient); `state` should be a solution.
+    ///
+    /// # Errors
+    /// [`SolveError::NotFinite`], with the deltas reset to zero; [`SolveError::NotConverged`], with the deltas kept.
+    #[inline]
+    pub fn adjoint<const B: usize>(
+        &self,
+        rule: Rule<T>,
+        state: &State<Self, B>,
+        output: &S::Output<T, B>,
+        deltas: &mut State<Self, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        self.on(Backend::best()).adjoint(rule, state, output, deltas)
+    }
+
+    /// Adds to `gradient` what `deltas` at `state` make of it. A part of [`gradient`](Self::gradient).
+    ///
+    /// # Errors
+    /// [`LearnError::NotFinite`] if a value is not finite or a sum might not be; `gradient` is then unchanged.
+    #[inline]
+    pub fn accumulate<X: Samples<T, INPUT, B>, const B: usize>(
+        input: &X,
+        state: &State<Self, B>,
+        deltas: &State<Self, B>,
+        gradient: &mut Self,
+    ) -> Result<(), LearnError<T>> {
+        accumulate_on(Backend::best(), input, state, deltas, gradient)
+    }
+
+    /// dJ/dx = (W^1)^T d^1, from the first layer of the deltas (`workspace.adjoint.first()`) or from
+    /// [`Tape::drive_gradient`].
+    ///
+    /// ```
+    /// use attractor::{fnn, Workspace};
+    /// use attractor::learn::{MeanSquared, Objective};
+    /// use nalgebra::SMatrix;
+    /// type Net = fnn![2, 4, 1];
+    /// let mut net = Net::ZERO;
+    /// net.layer_mut::<1>().w.fill(0.5);
+    /// net.layer_mut::<2>().w.fill(0.5);
+    /// let mut workspace = Workspace::<Net>::ZERO;
+    /// net.gradient(&Objective::new(MeanSquared), &[0.5, 0.0], &[1.0], &mut workspace, &mut Net::ZERO)?;
+    /// let mut slope = SMatrix::zeros();
+    /// net.input_gradient(workspace.adjoint.first(), &mut slope)?;
+    /// assert!(slope[0] < 0.0); // a larger input would make the loss smaller
+    /// # Ok::<(), attractor::learn::LearnError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LearnError::NotFinite`] if the result is not finite.
+    pub fn input_gradient<const B: usize>(
+        &self,
+        first: &S::First<T, B>,
+        input: &mut SMatrix<T, B, INPUT>,
+    ) -> Result<(), LearnError<T>> {
+        let (Ok(params), Ok(deltas)) = (self.parameters(), Matrix::new(first.flat(), B, S::FIRST)) else {
+            return Err(LearnError::NotFinite);
+        };
+        let Some(layer) = params.layout().layers().first() else { return Err(LearnError::NotFinite) };
+        let product = Product { matrix: params.w(layer), operand: deltas };
+        match crate::kernel::transposed(Backend::best(), Base::Zero, &[product], input.into()) {
+            Ok(changed) if changed.residual.is_finite() => Ok(()),
+            _ => Err(LearnError::NotFinite),
+        }
+    }
+
+    /// Makes exactly `SWEEPS` sweeps from `tape.start`, takes the loss of the last, and adds the exact gradient
+    /// of that computation to `gradient`. It keeps `SWEEPS` states and goes back through them twice, so that an
+    /// overflow is found before anything is accumulated.
+    ///
+    /// # Errors
+    /// [`LearnError`]; `gradient` is then unchanged.
+    #[inline]
+    pub fn unrolled<X, Y: ?Sized, C, const B: usize, const SWEEPS: usize>(
+        &self,
+        loss: &C,
+        input: &X,
+        target: &Y,
+        tape: &mut Tape<Self, B, SWEEPS>,
+        workspace: &mut Workspace<Self, B>,
+        gradient: &mut Self,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        self.on(Backend::best()).unrolled(loss, input, target, tape, workspace, gradient)
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    On<'_, Network<INPUT, S, T, F, H, O>>
+{
+    /// [`Network::gradient`] on this backend.
+    ///
+    /// # Errors
+    /// As [`Network::gradient`].
+    #[inline]
+    pub fn gradient<X, Y: ?Sized, C, const B: usize>(
+        self,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        gradient: &mut Network<INPUT, S, T, F, H, O>,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        let Workspace { state, adjoint, output } = workspace;
+        let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
+        let loss = evaluate(&objective.loss, state, target, output)?;
+        let adjoint_solved = self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
+        accumulate_on(self.backend, input, state, adjoint, gradient)?;
+        Ok(Learned { loss, solve, adjoint: adjoint_solved })
+    }
+
+    /// [`Network::adjoint`] on this backend.
+    ///
+    /// # Errors
+    /// As [`Network::adjoint`].
+    pub fn adjoint<const B: usize>(
+        self,
+        rule: Rule<T>,
+        state: &State<Network<INPUT, S, T, F, H, O>, B>,
+        output: &S::Output<T, B>,
+        deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let flat = output.flat();
+        let (tolerance, literal) = match rule {
+            Rule::Adjoint(tolerance) => (tolerance, false),
+            Rule::Truncated(sweeps) => (Tolerance::exactly(sweeps), false),
+            Rule::Literal(tolerance) => (tolerance, true),
+        };
+        let (Ok(params), Ok(states), Ok(output), Ok(view)) = (
+            self.network.parameters(),
+            Matrix::new(state.as_slice(), B, units),
+            Matrix::new(flat, B, flat.len() / B),
+            MatrixMut::new(deltas.as_mut_slice(), B, units),
+        ) else {
+            return Err(SolveError::NotFinite);
+        };
+        let operation = SolveAdjoint::<T, H, O> {
+            params,
+            states,
+            output,
+            deltas: view,
+            tolerance,
+            literal,
+            activations: PhantomData,
+        };
+        let result = T::run(self.backend, operation);
+        if result == Err(SolveError::NotFinite) {
+            deltas.reset();
+        }
+        result
+    }
+
+    /// [`Network::unrolled`] on this backend.
+    ///
+    /// # Errors
+    /// As [`Network::unrolled`].
+    pub fn unrolled<X, Y: ?Sized, C, const B: usize, const SWEEPS: usize>(
+        self,
+        loss: &C,
+        input: &X,
+        target: &Y,
+        tape: &mut Tape<Network<INPUT, S, T, F, H, O>, B, SWEEPS>,
+        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        gradient: &mut Network<INPUT, S, T, F, H, O>,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        let Tape { start, states, drive, drive_gradient } = tape;
+        self.drive(input, drive).map_err(LearnError::Solve)?;
+        let mut residual = T::ZERO;
+        let mut previous: &State<_, B> = start;
+        for state in states.iter_mut() {
+            state.as_mut_slice().copy_from_slice(previous.as_slice());
+            residual = self.sweep(drive, state).map_err(LearnError::Solve)?;
+            previous = state;
+        }
+        let loss = evaluate(loss, previous, target, &mut workspace.output)?;
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let mut adjoint = T::ZERO;
+        // The first time through only looks whether everything stays finite.
+        for accumulating in [false, true] {
+            workspace.adjoint.reset();
+            drive_gradient.flat_mut().fill(T::ZERO);
+            for t in (0..SWEEPS).rev() {
+                let before = if t == 0 { Some(&*start) } else { states.get(t - 1) };
+                let (Some(after), Some(before)) = (states.get(t), before) else { continue };
+                let output = if t + 1 == SWEEPS { Some(workspace.output.flat()) } else { None };
+                let back = BackSweep::<T, H, O> {
+                    params: self.network.parameters()?,
+                    output: output.map(|output| Matrix::new(output, B, output.len() / B)).transpose()?,
+                    after: Matrix::new(after.as_slice(), B, units)?,
+                    before: Matrix::new(before.as_slice(), B, units)?,
+                    deltas: MatrixMut::new(workspace.adjoint.as_mut_slice(), B, units)?,
+                    drive: drive_gradient.flat_mut(),
+                    gradient: if accumulating { Some(gradient.parameters_mut()?) } else { None },
+                    activations: PhantomData,
+                };
+                adjoint = T::run(self.backend, back)?;
+            }
+            let gradient = if accumulating { Some(gradient.parameters_mut()?) } else { None };
+            let deltas = Matrix::new(drive_gradient.flat(), B, S::FIRST)?;
+            T::run(self.backend, FirstLayer { input: input.samples(), deltas, gradient })?;
+        }
+        Ok(Learned {
+            loss,
+            solve: Solved { sweeps: SWEEPS, residual },
+            adjoint: Solved { sweeps: SWEEPS, residual: adjoint },
+        })
+    }
+}
+
+// Shapes inside the crate come from one layout and always fit; were it otherwise, there would be no gradient.
+impl<T> From<crate::kernel::ShapeError> for LearnError<T> {
+    fn from(_: crate::kernel::ShapeError) -> Self {
+        Self::NotFinite
+    }
+}
+impl<T> From<crate::LengthError> for LearnError<T> {
+    fn from(_: crate::LengthError) -> Self {
+        Self::NotFinite
+    }
+}
+
+/// The loss and its gradient, both finite.
+fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Scalar>, const B: usize>(
+    loss: &C,
+    state: &State<N, B>,
+    target: &Y,
+    gradient: &mut N::Output<B>,
+) -> Result<N::Scalar, LearnError<N::Scalar>> {
+    let value = loss.evaluate(state.output(), target, gradient).map_err(LearnError::Loss)?;
+    if value.is_finite() && gradient.flat().iter().all(|g| g.is_finite()) {
+        Ok(value)
+    } else {
+        Err(LearnError::NotFinite)
+    }
+}
+
+fn accumulate_on<const INPUT: usize, S, T, F, H, O, X, const B: usize>(
+    backend: Backend,
+    input: &X,
+    state: &State<Network<INPUT, S, T, F, H, O>, B>,
+    deltas: &State<Network<INPUT, S, T, F, H, O>, B>,
+    gradient: &mut Network<INPUT, S, T, F, H, O>,
+) -> Result<(), LearnError<T>>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    X: Samples<T, INPUT, B>,
+{
+    let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+    let operation = Accumulate {
+        input: input.samples(),
+        states: Matrix::new(state.as_slice(), B, units)?,
+        deltas: Matrix::new(deltas.as_slice(), B, units)?,
+        gradient: gradient.parameters_mut()?,
+    };
+    T::run(backend, operation)
+}
+
+struct SolveAdjoint<'a, T, H, O> {
+    params: Parameters<'a, T>,
+    states: Matrix<'a, T>,
+    output: Matrix<'a, T>,
+    deltas: MatrixMut<'a, T>,
+    tolerance: Tolerance<T>,
+    literal: bool,
+    activations: PhantomData<(H, O)>,
+}
+
+impl<T: Scalar, H: Activation, O: Activation> Operation<T> for SolveAdjoint<'_, T, H, O> {
+    type Output = Result<Solved<T>, SolveError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let Self { params, states, output, deltas, tolerance, literal, .. } = self;
+        let mut progress = Progress::default();
+        for_each_chunk(deltas, |first, mut deltas| {
+            let samples = deltas.rows();
+            let states = states.row_range(first, samples);
+            let output = Some(output.row_range(first, samples));
+            let solved = refine(lanes, samples, tolerance, |changes| {
+                adjoint_sweep::<T, L, H, O>(lanes, params, output, literal, states, deltas.reborrow(), changes);
+            });
+            progress.merge(solved)
+        })?;
+        progress.finish()
+    }
+}
+
+struct Accumulate<'a, T> {
+    input: Matrix<'a, T>,
+    states: Matrix<'a, T>,
+    deltas: Matrix<'a, T>,
+    gradient: ParametersMut<'a, T>,
+}
+
+impl<T: Scalar> Operation<T> for Accumulate<'_, T> {
+    type Output = Result<(), LearnError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let Self { input, states, deltas, mut gradient } = self;
+        let delta = largest(lanes, deltas);
+        let samples = deltas.rows();
+        for factor in [largest(lanes, input), largest(lanes, states)] {
+            if !fits_gradient(delta, factor, samples) {
+                return Err(LearnError::NotFinite);
+            }
+        }
+        accumulate(lanes, Some(input), states, states, deltas, &mut gradient);
+        Ok(())
+    }
+}
+
+/// One sweep back: the deltas of the sweep that led from `before` to `after`.
+struct BackSweep<'a, T, H, O> {
+    params: Parameters<'a, T>,
+    output: Option<Matrix<'a, T>>,
+    after: Matrix<'a, T>,
+    before: Matrix<'a, T>,
+    deltas: MatrixMut<'a, T>,
+    /// Sum of the first layer's deltas, as long as its states.
+    drive: &'a mut [T],
+    gradient: Option<ParametersMut<'a, T>>,
+    activations: PhantomData<(H, O)>,
+}
+
+impl<T: Scalar, H: Activation, O: Activation> Operation<T> for BackSweep<'_, T, H, O> {
+    type Output = Result<T, LearnError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let Self { params, output, after, before, mut deltas, drive, gradient, .. } = self;
+        let samples = deltas.rows();
+        let mut progress = Progress::default();
+        for_each_chunk(deltas.reborrow(), |first, mut deltas| {
+            let samples = deltas.rows();
+            let after = after.row_range(first, samples);
+            let output = output.map(|output| output.row_range(first, samples));
+            let solved = refine(lanes, samples, Tolerance::exactly(1), |changes| {
+                adjoint_sweep::<T, L, H, O>(lanes, params, output, false, after, deltas.reborrow(), changes);
+            });
+            progress.merge(solved)
+        })
+        .map_err(LearnError::Adjoint)?;
+        let deltas = deltas.as_ref();
+        let delta = largest(lanes, deltas);
+        for factor in [largest(lanes, after), largest(lanes, before)] {
+            if !fits_gradient(delta, factor, samples) {
+                return Err(LearnError::NotFinite);
+            }
+        }
+        // The first layer's units come first, the samples of a unit side by side: as the sum has them.
+        for (i, sum) in drive.iter_mut().enumerate() {
+            *sum += deltas.at(i % samples, i / samples).unwrap_or(T::NAN);
+        }
+        if let Some(mut gradient) = gradient {
+            accumulate(lanes, None, after, before, deltas, &mut gradient);
+        }
+        let solved = progress.finish().map_err(LearnError::Adjoint)?;
+        Ok(solved.residual)
+    }
+}
+
+/// What the first layer's summed deltas make of W^1 and b^1.
+struct FirstLayer<'a, T> {
+    input: Matrix<'a, T>,
+    deltas: Matrix<'a, T>,
+    gradient: Option<ParametersMut<'a, T>>,
+}
+
+impl<T: Scalar> Operation<T> for FirstLayer<'_, T> {
+    type Output = Result<(), LearnError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let Self { input, deltas, gradient } = self;
+        if !fits_gradient(largest(lanes, deltas), largest(lanes, input), input.rows()) {
+            return Err(LearnError::NotFinite);
+        }
+        if let Some(mut gradient) = gradient
+            && let Some(first) = gradient.layout().layers().first()
+        {
+            let (w, _, b) = gradient.layer(first);
+            fits(outer_in(lanes, deltas, input, w));
+            fits(column_sums(deltas, b));
+        }
+        Ok(())
+    }
+}

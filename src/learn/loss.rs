@@ -1,0 +1,133 @@
+//! Losses: what an output is worth, and the gradient with respect to it.
+
+use crate::kernel::{Matrix, Scalar, cross_entropy};
+use crate::network::Samples;
+use crate::simd::Backend;
+use core::fmt;
+use nalgebra::SMatrix;
+
+/// A target that does not go with the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LossError {
+    /// A label names no class.
+    Label {
+        /// Number of classes; labels are below it.
+        classes: usize,
+        /// The label.
+        found: usize,
+    },
+    /// The loss cannot be had for this target, in the words of the loss.
+    Target(&'static str),
+}
+
+impl fmt::Display for LossError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label { classes, found } => write!(f, "label {found}, but there are {classes} classes"),
+            Self::Target(what) => f.write_str(what),
+        }
+    }
+}
+
+impl core::error::Error for LossError {}
+
+/// A loss J of outputs `M` = `SMatrix<T, B, N>` against targets.
+///
+/// A loss of one's own writes dJ/dh into `gradient` and returns J; both are checked for NaN and infinity by the
+/// caller. Take means over the samples, so that a batch weighs as much as one sample.
+///
+/// ```
+/// use attractor::learn::{Loss, LossError};
+/// use nalgebra::SMatrix;
+///
+/// /// Mean of |h - y|.
+/// struct Absolute;
+/// impl<const B: usize, const N: usize> Loss<SMatrix<f32, B, N>, SMatrix<f32, B, N>> for Absolute {
+///     type Scalar = f32;
+///     fn evaluate(
+///         &self,
+///         output: &SMatrix<f32, B, N>,
+///         target: &SMatrix<f32, B, N>,
+///         gradient: &mut SMatrix<f32, B, N>,
+///     ) -> Result<f32, LossError> {
+///         let difference = output - target;
+///         *gradient = difference.map(|d| d.signum() / (B * N) as f32);
+///         Ok(difference.abs().mean())
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Y}` is no target of `{Self}` for this network's outputs",
+    label = "not a target of `{Self}` for this network's outputs",
+    note = "the outputs are `{M}`",
+    note = "CrossEntropy takes labels `[usize; B]`, MeanSquared one sample `[T; N]` or several `SMatrix<T, B, N>`"
+)]
+pub trait Loss<M, Y: ?Sized> {
+    /// The scalar of the outputs.
+    type Scalar;
+    /// J, with dJ/dh written into `gradient`.
+    ///
+    /// # Errors
+    /// [`LossError`] if the target does not go with the output.
+    fn evaluate(&self, output: &M, target: &Y, gradient: &mut M) -> Result<Self::Scalar, LossError>;
+}
+
+/// Cross-entropy of the softmax of the outputs against labels, one class a sample; mean over the samples.
+///
+/// Stable for logits of any finite size. The outputs stay linear: the loss owns the softmax.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CrossEntropy<T = f32> {
+    /// How much of the target is spread evenly over all classes (label smoothing), 0 to 1.
+    pub smoothing: T,
+}
+
+impl<T: Scalar> CrossEntropy<T> {
+    /// All of the target on the label.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { smoothing: T::ZERO }
+    }
+    /// `smoothing` of the target spread over all classes.
+    #[must_use]
+    pub const fn smoothed(smoothing: T) -> Self {
+        Self { smoothing }
+    }
+}
+
+impl<T: Scalar, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, [usize; B]> for CrossEntropy<T> {
+    type Scalar = T;
+
+    fn evaluate(
+        &self,
+        output: &SMatrix<T, B, N>,
+        target: &[usize; B],
+        gradient: &mut SMatrix<T, B, N>,
+    ) -> Result<T, LossError> {
+        cross_entropy(Backend::best(), output.into(), target, self.smoothing, gradient.into())
+            .map_err(|shape| LossError::Label { classes: shape.expected, found: shape.found })
+    }
+}
+
+/// Mean of (h - y)^2 over samples and outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeanSquared;
+
+impl<T: Scalar, X: Samples<T, N, B>, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, X> for MeanSquared {
+    type Scalar = T;
+
+    fn evaluate(&self, output: &SMatrix<T, B, N>, target: &X, gradient: &mut SMatrix<T, B, N>) -> Result<T, LossError> {
+        let target: Matrix<'_, T> = target.samples();
+        let share = T::ONE / T::from_f64((B * N) as f64);
+        let mut sum = T::ZERO;
+        for unit in 0..N {
+            for sample in 0..B {
+                let at = (sample, unit);
+                let difference = output[at] - target.at(sample, unit).unwrap_or(T::NAN);
+                sum += difference * difference;
+                gradient[at] = (difference + difference) * share;
+            }
+        }
+        Ok(sum * share)
+    }
+}

@@ -1,0 +1,25 @@
+//! Learning: exact gradients through the fixed point, losses, optimizers, a trainer.
+//!
+//! With D = s'(z) and g = dJ/dh of the outputs, the adjoint at a solution satisfies for every layer
+//!
+//! d^l = D^l * ( g^l + (W^(l+1))^T d^(l+1) + sum over k < l of (U^(k,l))^T d^k ),
+//!
+//! a recurrence of the same form as the network's own, swept from the last layer to the first until it stops
+//! changing (Almeida 1987, Pineda 1987: recurrent back-propagation). Then dJ/dW^l = d^l (h^(l-1))^T,
+//! dJ/dU^(l,k) = d^l (h^k)^T, dJ/db^l = d^l, dJ/dx = (W^1)^T d^1. It needs h and d, two scalars a unit, however many
+//! sweeps the solve took.
+
+mod adjoint;
+mod gradient;
+#[cfg(feature = "rand_core")]
+mod initialize;
+mod loss;
+mod optimizer;
+mod schedule;
+mod trainer;
+
+pub use gradient::{LearnError, Learned, Objective, Rule, Tape};
+pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
+pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};
+pub use schedule::Cosine;
+pub use trainer::{Step, Trainer};

@@ -1,0 +1,251 @@
+//! Optimizers over flat slices: what they need beside the parameters is shaped like the network.
+
+use crate::kernel::Scalar;
+use crate::network::{Flat, Nothing, Room};
+use core::fmt;
+
+/// Why an update was refused. Nothing has been changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// Gradient, memory and parameters are not of one length.
+    Length {
+        /// Number of parameters.
+        expected: usize,
+        /// Length of the gradient or the memory.
+        found: usize,
+    },
+    /// An entry of the gradient is a NaN or too large (2^62 in `f32`, 2^510 in `f64`): squares and sums of it
+    /// would not be finite.
+    NotFinite,
+    /// A setting is out of its range; its name.
+    Setting(&'static str),
+}
+
+impl fmt::Display for UpdateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { expected, found } => write!(f, "expected {expected} entries, found {found}"),
+            Self::NotFinite => f.write_str("an entry of the gradient is a NaN or too large"),
+            Self::Setting(name) => write!(f, "{name} is out of its range"),
+        }
+    }
+}
+
+impl core::error::Error for UpdateError {}
+
+/// The scalar of what lives in a room.
+type ScalarOf<M> = <<M as Room>::Of as Flat>::Scalar;
+
+/// An optimizer: changes parameters by a gradient.
+pub trait Optimizer<T: Scalar> {
+    /// One update with learning rate `rate`, between 0 and 1024.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; nothing is changed then.
+    fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError>;
+}
+
+fn check<T: Scalar>(params: &[T], gradient: &[T], memory: usize, rate: T, decay: T) -> Result<(), UpdateError> {
+    for found in [gradient.len(), memory] {
+        if found != params.len() {
+            return Err(UpdateError::Length { expected: params.len(), found });
+        }
+    }
+    let limit = T::GRADIENT_LIMIT;
+    if !gradient.iter().all(|g| g.magnitude() < limit) {
+        return Err(UpdateError::NotFinite);
+    }
+    if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
+        return Err(UpdateError::Setting("rate"));
+    }
+    if !(decay >= T::ZERO && decay * rate <= T::ONE) {
+        return Err(UpdateError::Setting("decay"));
+    }
+    Ok(())
+}
+
+/// Scales `gradient` so that its Euclidean norm is at most `norm`; returns the norm it had.
+///
+/// # Errors
+/// [`UpdateError::NotFinite`] if an entry is a NaN or too large for its square to be finite,
+/// [`UpdateError::Setting`] if `norm` is not positive; nothing is changed then.
+pub fn clip<T: Scalar>(gradient: &mut [T], norm: T) -> Result<T, UpdateError> {
+    if !(norm > T::ZERO) {
+        return Err(UpdateError::Setting("norm"));
+    }
+    let mut largest = T::ZERO;
+    for g in gradient.iter() {
+        let g = g.magnitude();
+        if !(g < T::GRADIENT_LIMIT) {
+            return Err(UpdateError::NotFinite);
+        }
+        largest = if g > largest { g } else { largest };
+    }
+    if !(largest > T::ZERO) {
+        return Ok(T::ZERO);
+    }
+    // Relative to the largest entry, so that small squares do not vanish and large ones do not overflow.
+    let mut sum = T::ZERO;
+    for g in gradient.iter() {
+        let ratio = *g / largest;
+        sum += ratio * ratio;
+    }
+    let had = largest * sum.sqrt();
+    if had > norm {
+        let factor = norm / had;
+        for g in gradient {
+            *g = *g * factor;
+        }
+    }
+    Ok(had)
+}
+
+/// Stochastic gradient descent with momentum, v <- momentum v + g, w <- w - rate (v + decay w).
+///
+/// `M` is the network, or a [`Room`] for it, with momentum; [`Nothing`] without: then it needs no memory at all.
+///
+/// ```
+/// use attractor::learn::{Optimizer, Sgd};
+/// let mut weights = [1.0_f32, -1.0];
+/// Sgd::plain().update(&mut weights, &[0.5, 0.5], 0.1)?;
+/// assert_eq!(weights, [0.95, -1.05]);
+/// # Ok::<(), attractor::learn::UpdateError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sgd<M: Room = Nothing<f32>> {
+    /// Weight of the past, 0 to below 1; of no effect without memory.
+    pub momentum: ScalarOf<M>,
+    /// Weight decay a unit of rate; at least 0, and at most 1 / rate.
+    pub decay: ScalarOf<M>,
+    velocity: M,
+}
+
+impl<T: Scalar> Sgd<Nothing<T>> {
+    /// Without momentum, decay and memory.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { momentum: T::ZERO, decay: T::ZERO, velocity: Nothing::default() }
+    }
+}
+
+impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Sgd<M> {
+    /// With momentum, from rest.
+    #[must_use]
+    pub fn with_momentum(momentum: T) -> Self {
+        Self { momentum, decay: T::ZERO, velocity: M::zeroed() }
+    }
+    /// With weight decay.
+    #[must_use]
+    pub fn decay(self, decay: T) -> Self {
+        Self { decay, ..self }
+    }
+}
+
+impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Sgd<M> {
+    fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
+        let memory = if M::Of::LEN == 0 { params.len() } else { M::Of::LEN };
+        check(params, gradient, memory, rate, self.decay)?;
+        if !(self.momentum >= T::ZERO && self.momentum < T::ONE) {
+            return Err(UpdateError::Setting("momentum"));
+        }
+        let keep = T::ONE - rate * self.decay;
+        if M::Of::LEN == 0 {
+            for (w, g) in params.iter_mut().zip(gradient) {
+                *w = *w * keep - rate * *g;
+            }
+        } else {
+            for ((w, g), v) in params.iter_mut().zip(gradient).zip(self.velocity.get_mut().flat_mut()) {
+                *v = self.momentum * *v + *g;
+                *w = *w * keep - rate * *v;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019):
+/// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w (1 - rate decay) - rate m' / (sqrt(v') + epsilon), with m' and
+/// v' freed from their start at zero.
+///
+/// `M` is the network, or a [`Room`] for it: two values a parameter.
+///
+/// ```
+/// use attractor::fnn;
+/// use attractor::learn::{Adam, Optimizer};
+/// type Net = fnn![2, 3, 1];
+/// let (mut net, mut gradient) = (Net::ZERO, Net::ZERO);
+/// gradient.layer_mut::<1>().b.fill(1.0);
+/// let mut adam = Adam::<Net>::new().decay(0.01);
+/// adam.update(net.params_mut(), gradient.params(), 0.1)?;
+/// assert!((net.layer::<1>().b[0] + 0.1).abs() < 1e-6); // the first step is the rate
+/// # Ok::<(), attractor::learn::UpdateError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adam<M: Room> {
+    /// b1, 0 to below 1.
+    pub first_decay: ScalarOf<M>,
+    /// b2, 0 to below 1.
+    pub second_decay: ScalarOf<M>,
+    /// Added to the root; above 0.
+    pub epsilon: ScalarOf<M>,
+    /// Weight decay a unit of rate; at least 0, and at most 1 / rate.
+    pub decay: ScalarOf<M>,
+    steps: u64,
+    first: M,
+    second: M,
+}
+
+impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Adam<M> {
+    /// The usual settings: 0.9, 0.999, 1e-8 no decay.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            first_decay: T::from_f64(0.9),
+            second_decay: T::from_f64(0.999),
+            epsilon: T::from_f64(1e-8),
+            decay: T::ZERO,
+            steps: 0,
+            first: M::zeroed(),
+            second: M::zeroed(),
+        }
+    }
+
+    /// With weight decay.
+    #[must_use]
+    pub fn decay(self, decay: T) -> Self {
+        Self { decay, ..self }
+    }
+}
+
+impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Default for Adam<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Adam<M> {
+    fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
+        check(params, gradient, M::Of::LEN, rate, self.decay)?;
+        for (name, setting) in [("first_decay", self.first_decay), ("second_decay", self.second_decay)] {
+            if !(setting >= T::ZERO && setting < T::ONE) {
+                return Err(UpdateError::Setting(name));
+            }
+        }
+        if !(self.epsilon > T::ZERO && self.epsilon.is_finite()) {
+            return Err(UpdateError::Setting("epsilon"));
+        }
+        self.steps = self.steps.saturating_add(1);
+        let (b1, b2) = (self.first_decay, self.second_decay);
+        let keep = T::ONE - rate * self.decay;
+        let step = rate / (T::ONE - b1.power(self.steps));
+        let unbias = T::ONE / (T::ONE - b2.power(self.steps));
+        let memories = self.first.get_mut().flat_mut().iter_mut().zip(self.second.get_mut().flat_mut());
+        for ((w, g), (m, v)) in params.iter_mut().zip(gradient).zip(memories) {
+            *m = b1 * *m + (T::ONE - b1) * *g;
+            *v = b2 * *v + (T::ONE - b2) * *g * *g;
+            *w = *w * keep - step * *m / ((*v * unbias).sqrt() + self.epsilon);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! A trainer: network, optimizer and workspace in one place, one batch a call.
+
+use super::gradient::{LearnError, Learned, Objective};
+use super::loss::Loss;
+use super::optimizer::{Optimizer, clip};
+use crate::kernel::{Activation, Scalar};
+use crate::network::{Architecture, Form, Network, Room, Samples, Stack, Workspace};
+use crate::simd::{Backend, Element};
+use core::fmt;
+
+/// The scalar of the network in a room.
+type ScalarOf<R> = <<R as Room>::Of as Architecture>::Scalar;
+
+/// Holds all that training a network `N` on batches of `B` samples needs. A step allocates nothing.
+///
+/// ```
+/// use attractor::fnn;
+/// use attractor::learn::{MeanSquared, Objective, Sgd, Trainer};
+/// type Net = fnn![2, 4, 1];
+/// let mut net = Net::ZERO;
+/// for (i, w) in net.params_mut().iter_mut().enumerate() {
+///     *w = 0.3 * (i as f32).sin();
+/// }
+/// let mut trainer: Trainer<Net, _, _> = Trainer::new(net, Sgd::plain(), Objective::new(MeanSquared));
+/// trainer.rate = 0.1;
+/// let before = trainer.step(&[1.0, -1.0], &[0.5])?.learned.loss;
+/// let after = trainer.step(&[1.0, -1.0], &[0.5])?.learned.loss;
+/// assert!(after < before);
+/// # Ok::<(), attractor::learn::LearnError>(())
+/// ```
+pub struct Trainer<R, P, C, const B: usize = 1>
+where
+    R: Room<Of: Architecture>,
+{
+    /// The network that learns, or the [`Room`] it lives in.
+    pub network: R,
+    /// Its optimizer.
+    pub optimizer: P,
+    /// The loss, the tolerances, the rule.
+    pub objective: Objective<C, ScalarOf<R>>,
+    /// The learning rate of the next step, 1e-3 at first.
+    pub rate: ScalarOf<R>,
+    /// The norm gradients are clipped to; none by default.
+    pub clip: Option<ScalarOf<R>>,
+    /// The backend of solve and gradient; the best by default.
+    pub backend: Backend,
+    gradient: R,
+    workspace: R::Beside<Workspace<R::Of, B>>,
+}
+
+/// A step that was made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step<T = f32> {
+    /// Loss, solve and adjoint, before the update.
+    pub learned: Learned<T>,
+    /// The norm of the gradient before clipping, where it is clipped.
+    pub norm: Option<T>,
+}
+
+impl<R, P, C, const B: usize> Trainer<R, P, C, B>
+where
+    R: Room<Of: Architecture>,
+{
+    /// A trainer of this network.
+    #[must_use]
+    pub fn new(network: R, optimizer: P, objective: Objective<C, ScalarOf<R>>) -> Self {
+        Self {
+            network,
+            optimizer,
+            objective,
+            rate: Element::from_f64(1e-3),
+            clip: None,
+            backend: Backend::best(),
+            gradient: R::zeroed(),
+            workspace: Room::zeroed(),
+        }
+    }
+
+    /// The last step's gradient, clipped if it was clipped.
+    pub fn gradient(&self) -> &R::Of {
+        self.gradient.get()
+    }
+    /// The last step's states and deltas.
+    pub fn workspace(&self) -> &Workspace<R::Of, B> {
+        self.workspace.get()
+    }
+}
+
+impl<R, P, C, const B: usize> fmt::Debug for Trainer<R, P, C, B>
+where
+    R: Room<Of: Architecture + fmt::Debug>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trainer({:?}, batches of {B})", self.network.get())
+    }
+}
+
+impl<const INPUT: usize, S, T, F, H, O, R, P, C, const B: usize> Trainer<R, P, C, B>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    R: Room<Of = Network<INPUT, S, T, F, H, O>>,
+    P: Optimizer<T>,
+{
+    /// Learns from one batch: gradient, clipping, update. Every step starts cold, for batches differ.
+    ///
+    /// `input`: `B` samples of `INPUT` values; `target`: what the loss asks for `B` samples.
+    ///
+    /// # Errors
+    /// [`LearnError`]; the network and the optimizer are then unchanged.
+    pub fn step<X, Y: ?Sized>(&mut self, input: &X, target: &Y) -> Result<Step<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        let Self { network, gradient, workspace, .. } = self;
+        let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
+        gradient.params_mut().fill(T::ZERO);
+        workspace.state.reset();
+        workspace.adjoint.reset();
+        let learned = network.on(self.backend).gradient(&self.objective, input, target, workspace, gradient)?;
+        let norm = match self.clip {
+            Some(norm) => Some(clip(gradient.params_mut(), norm).map_err(LearnError::Update)?),
+            None => None,
+        };
+        self.optimizer
+            .update(network.params_mut(), gradient.params(), self.rate)
+            .map_err(LearnError::Update)?;
+        Ok(Step { learned, norm })
+    }
+}

@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+#[allow(unsafe_code, reason = "kernels read and write through pointers whose shapes they have compared")]
+pub mod kernel;
+pub mod learn;
+#[allow(unsafe_code, reason = "networks and states are seen as flat scalars")]
+mod network;
+#[allow(unsafe_code, reason = "instruction sets are entered by proof of their presence")]
+pub mod simd;
+mod solve;
+
+pub use network::{
+    Adjacent, Align64, Architecture, At, Blocks, Dense, Feedforward, Flat, Form, Layer, LayerParams, LayerStates, Layout,
+    LengthError, MAX_DEPTH, Network, Nothing, Reach, Room, Samples, Stack, State, Tail, Top, Workspace,
+};
+#[cfg(feature = "alloc")]
+pub use network::Boxed;
+pub use solve::{Drive, On, SolveError, Solved, Tolerance};

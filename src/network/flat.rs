@@ -1,0 +1,293 @@
+//! Flat views: networks and states are nothing but scalars in a row, and here they are seen as such.
+
+use super::layout::{LayerLayout, Layout};
+use crate::kernel::{Matrix, MatrixMut};
+use crate::simd::Element;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+
+/// A slice or array of a wrong length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LengthError {
+    /// The length that would fit.
+    pub expected: usize,
+    /// The length that was given.
+    pub found: usize,
+}
+
+impl fmt::Display for LengthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {} scalars, found {}", self.expected, self.found)
+    }
+}
+
+impl core::error::Error for LengthError {}
+
+/// Types that are nothing but scalars in a row: networks, states, and what is shaped like them.
+///
+/// # Safety
+/// The type must be `repr(C)` or `repr(transparent)` over scalars `Scalar`, without padding, aligned as they are.
+pub unsafe trait Flat: Sized {
+    /// The scalar.
+    type Scalar: Element;
+    /// All scalars zero.
+    // SAFETY: scalars of all-zero bytes are zeros, and the type is nothing else.
+    const ZERO: Self = unsafe { MaybeUninit::<Self>::zeroed().assume_init() };
+    /// Number of scalars.
+    const LEN: usize = {
+        assert!(align_of::<Self>() <= align_of::<Self::Scalar>());
+        size_of::<Self>() / size_of::<Self::Scalar>()
+    };
+
+    /// The scalars.
+    #[inline(always)]
+    fn flat(&self) -> &[Self::Scalar] {
+        // SAFETY: the type is LEN scalars in a row.
+        unsafe { core::slice::from_raw_parts((&raw const *self).cast(), Self::LEN) }
+    }
+    /// The scalars, to change.
+    #[inline(always)]
+    fn flat_mut(&mut self) -> &mut [Self::Scalar] {
+        // SAFETY: as above, and any scalars will do.
+        unsafe { core::slice::from_raw_parts_mut((&raw mut *self).cast(), Self::LEN) }
+    }
+    /// Sees scalars as this type, without copying.
+    ///
+    /// # Errors
+    /// [`LengthError`] unless there are exactly `LEN` of them.
+    #[inline]
+    fn view(scalars: &[Self::Scalar]) -> Result<&Self, LengthError> {
+        if scalars.len() != Self::LEN {
+            return Err(LengthError { expected: Self::LEN, found: scalars.len() });
+        }
+        // SAFETY: LEN scalars in a row are this type, whose alignment is a scalar's.
+        Ok(unsafe { &*scalars.as_ptr().cast() })
+    }
+    /// Sees scalars as this type, to change, without copying.
+    ///
+    /// # Errors
+    /// [`LengthError`] unless there are exactly `LEN` of them.
+    #[inline]
+    fn view_mut(scalars: &mut [Self::Scalar]) -> Result<&mut Self, LengthError> {
+        if scalars.len() != Self::LEN {
+            return Err(LengthError { expected: Self::LEN, found: scalars.len() });
+        }
+        // SAFETY: as above, borrowed mutably.
+        Ok(unsafe { &mut *scalars.as_mut_ptr().cast() })
+    }
+}
+
+/// No scalars: the memory of an optimizer that needs none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Nothing<T>(PhantomData<T>);
+
+// SAFETY: no scalars at all.
+unsafe impl<T: Element> Flat for Nothing<T> {
+    type Scalar = T;
+}
+// SAFETY: nalgebra's matrix is repr(C) over an array of arrays and empty markers.
+unsafe impl<T: Element, const R: usize, const C: usize> Flat for nalgebra::SMatrix<T, R, C> {
+    type Scalar = T;
+}
+
+/// Copies an array of scalars into a type that is the same scalars.
+///
+/// # Safety
+/// `To` must be nothing but the scalars of `From`; the lengths are compared when the crate that names them is
+/// compiled.
+pub(super) const unsafe fn reshape<From: Copy, To>(from: From) -> To {
+    const {
+        if size_of::<From>() != size_of::<To>() {
+            panic_with_sizes(size_of::<To>(), size_of::<From>());
+        }
+    }
+    // SAFETY: the caller vouches for the types, the sizes were compared.
+    unsafe { core::mem::transmute_copy(&from) }
+}
+
+/// Reads little-endian scalars of `SCALAR` bytes.
+///
+/// # Safety
+/// `To` must be nothing but such scalars.
+pub(super) const unsafe fn from_le_bytes<const LEN: usize, To>(bytes: &[u8; LEN], scalar: usize) -> To {
+    const {
+        if LEN != size_of::<To>() {
+            panic_with_sizes(size_of::<To>(), LEN);
+        }
+    }
+    // SAFETY: the caller vouches for the type, the sizes were compared.
+    unsafe { in_host_order(bytes, if cfg!(target_endian = "big") { scalar } else { 1 }) }
+}
+
+/// Copies `bytes`, each group of `swapped` bytes reversed.
+///
+/// # Safety
+/// `To` must accept any such bytes and have as many.
+const unsafe fn in_host_order<const LEN: usize, To>(bytes: &[u8; LEN], swapped: usize) -> To {
+    if swapped == 1 {
+        // SAFETY: the caller vouches for type and size.
+        return unsafe { core::mem::transmute_copy(bytes) };
+    }
+    let mut reversed = *bytes;
+    let mut i = 0;
+    while i < LEN {
+        reversed[i] = bytes[i / swapped * swapped + (swapped - 1 - i % swapped)];
+        i += 1;
+    }
+    // SAFETY: as above.
+    unsafe { core::mem::transmute_copy(&reversed) }
+}
+
+/// Stops the compilation with a text that names both sizes.
+const fn panic_with_sizes(expected: usize, found: usize) -> ! {
+    let mut text = [0; 96];
+    let mut at = 0;
+    at = append(&mut text, at, b"wrong size: expected ");
+    at = append_number(&mut text, at, expected);
+    at = append(&mut text, at, b" bytes, found ");
+    at = append_number(&mut text, at, found);
+    let (text, _) = text.split_at(at);
+    match core::str::from_utf8(text) {
+        Ok(text) => panic!("{}", text),
+        Err(_) => panic!("wrong size"),
+    }
+}
+
+const fn append(text: &mut [u8; 96], mut at: usize, what: &[u8]) -> usize {
+    let mut i = 0;
+    while i < what.len() {
+        text[at] = what[i];
+        at += 1;
+        i += 1;
+    }
+    at
+}
+
+const fn append_number(text: &mut [u8; 96], at: usize, number: usize) -> usize {
+    let mut digits = 1;
+    while digits < 20 && number / 10usize.pow(digits) > 0 {
+        digits += 1;
+    }
+    let mut i = 0;
+    while i < digits {
+        text[at + i as usize] = b'0' + (number / 10usize.pow(digits - 1 - i) % 10) as u8;
+        i += 1;
+    }
+    at + digits as usize
+}
+
+/// The parameters of a network, seen through its layout.
+#[derive(Clone, Copy)]
+pub(crate) struct Parameters<'a, T> {
+    start: *const T,
+    layout: &'static Layout,
+    borrow: PhantomData<&'a [T]>,
+}
+
+impl<'a, T: Element> Parameters<'a, T> {
+    /// # Errors
+    /// [`LengthError`] unless `params` are as many as the layout has.
+    #[inline(always)]
+    pub(crate) fn new(params: &'a [T], layout: &'static Layout) -> Result<Self, LengthError> {
+        if params.len() != layout.params() {
+            return Err(LengthError { expected: layout.params(), found: params.len() });
+        }
+        Ok(Self { start: params.as_ptr(), layout, borrow: PhantomData })
+    }
+    #[inline(always)]
+    pub(crate) fn layout(&self) -> &'static Layout {
+        self.layout
+    }
+    /// W of a layer, `width x inputs`.
+    #[inline(always)]
+    pub(crate) fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        // SAFETY: a layout's layers lie within its parameters, and `new` counted them.
+        unsafe { Matrix::from_raw(self.start.add(layer.params), layer.width, layer.inputs, layer.width) }
+    }
+    /// U of a layer, `width x feedback`: its blocks side by side, the nearest layer first.
+    #[inline(always)]
+    pub(crate) fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        let first = layer.params + layer.width * layer.inputs;
+        // SAFETY: as above.
+        unsafe { Matrix::from_raw(self.start.add(first), layer.width, layer.feedback, layer.width) }
+    }
+    /// b of a layer.
+    #[inline(always)]
+    pub(crate) fn b(&self, layer: &LayerLayout) -> &'a [T] {
+        let first = layer.params + layer.width * (layer.inputs + layer.feedback);
+        // SAFETY: as above.
+        unsafe { core::slice::from_raw_parts(self.start.add(first), layer.width) }
+    }
+}
+
+/// The parameters of a network, seen through its layout, to change.
+pub(crate) struct ParametersMut<'a, T> {
+    start: *mut T,
+    layout: &'static Layout,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T: Element> ParametersMut<'a, T> {
+    /// # Errors
+    /// [`LengthError`] unless `params` are as many as the layout has.
+    #[inline(always)]
+    pub(crate) fn new(params: &'a mut [T], layout: &'static Layout) -> Result<Self, LengthError> {
+        if params.len() != layout.params() {
+            return Err(LengthError { expected: layout.params(), found: params.len() });
+        }
+        Ok(Self { start: params.as_mut_ptr(), layout, borrow: PhantomData })
+    }
+    #[inline(always)]
+    pub(crate) fn layout(&self) -> &'static Layout {
+        self.layout
+    }
+    /// W of a layer, `width x inputs`; U, `width x feedback`; and b.
+    #[inline(always)]
+    pub(crate) fn layer(&mut self, layer: &LayerLayout) -> (MatrixMut<'_, T>, MatrixMut<'_, T>, &mut [T]) {
+        let u = layer.params + layer.width * layer.inputs;
+        let b = u + layer.width * layer.feedback;
+        // SAFETY: a layout's layers lie within its parameters, `new` counted them, and the three do not overlap.
+        unsafe {
+            (
+                MatrixMut::from_raw(self.start.add(layer.params), layer.width, layer.inputs, layer.width),
+                MatrixMut::from_raw(self.start.add(u), layer.width, layer.feedback, layer.width),
+                core::slice::from_raw_parts_mut(self.start.add(b), layer.width),
+            )
+        }
+    }
+}
+
+/// A zeroed box, aligned to 64 bytes, that never was on the stack.
+#[cfg(feature = "alloc")]
+pub(super) fn boxed<F: Flat>() -> alloc::boxed::Box<super::Align64<F>> {
+    let layout = core::alloc::Layout::new::<super::Align64<F>>();
+    if layout.size() == 0 {
+        return alloc::boxed::Box::new(super::Align64(F::ZERO));
+    }
+    // SAFETY: the size is not zero; zeroed scalars are a valid F, and the rest of Align64 is padding.
+    unsafe {
+        let place = alloc::alloc::alloc_zeroed(layout).cast::<super::Align64<F>>();
+        if place.is_null() {
+            alloc::alloc::handle_alloc_error(layout);
+        }
+        alloc::boxed::Box::from_raw(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_host_order;
+
+    #[test]
+    fn bytes_are_reversed_in_groups() {
+        // SAFETY: arrays of integers accept any bytes.
+        let (plain, swapped): ([u32; 2], [u32; 2]) = unsafe {
+            let bytes = [1, 2, 3, 4, 5, 6, 7, 8];
+            (in_host_order(&bytes, 1), in_host_order(&bytes, 4))
+        };
+        assert_eq!(swapped, plain.map(u32::swap_bytes));
+    }
+}

@@ -1,0 +1,111 @@
+//! Where everything lies in the flat memory of a network and of its states, worked out at compile time.
+
+/// The deepest network.
+pub const MAX_DEPTH: usize = 32;
+
+/// One layer in the flat memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerLayout {
+    /// Units of the layer below, or inputs.
+    pub(crate) inputs: usize,
+    /// Units.
+    pub(crate) width: usize,
+    /// Units above that are fed back: the columns of U.
+    pub(crate) feedback: usize,
+    /// First parameter: W, then U, then b, each column-major.
+    pub(crate) params: usize,
+    /// First unit among all units.
+    pub(crate) units: usize,
+}
+
+/// All layers of a network. Every layer lies within `params` parameters and `units` units: [`Layout::new`] is
+/// the only way to make one, and the unchecked views rely on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    layers: [LayerLayout; MAX_DEPTH],
+    depth: usize,
+    params: usize,
+    units: usize,
+    reach: Reach,
+}
+
+impl Layout {
+    /// The layout of `depth` layers of these widths; each hears the next layer, all above, or none.
+    pub(crate) const fn new(
+        inputs: usize,
+        widths: &[usize; MAX_DEPTH],
+        depth: usize,
+        reach: Reach,
+    ) -> Self {
+        let mut units = 0;
+        let mut l = 0;
+        while l < depth {
+            units += widths[l];
+            l += 1;
+        }
+        let empty = LayerLayout { inputs: 0, width: 0, feedback: 0, params: 0, units: 0 };
+        let mut layout =
+            Self { layers: [empty; MAX_DEPTH], depth, params: 0, units, reach };
+        let mut below = inputs;
+        let mut first = 0;
+        let mut l = 0;
+        while l < depth {
+            let width = widths[l];
+            let feedback = match reach {
+                Reach::None => 0,
+                Reach::Next => {
+                    if l + 1 < depth {
+                        widths[l + 1]
+                    } else {
+                        0
+                    }
+                }
+                Reach::All => units - first - width,
+            };
+            layout.layers[l] = LayerLayout { inputs: below, width, feedback, params: layout.params, units: first };
+            layout.params += width * (below + feedback + 1);
+            first += width;
+            below = width;
+            l += 1;
+        }
+        layout
+    }
+
+    /// The layers, the first above the input first.
+    #[inline(always)]
+    pub(crate) fn layers(&self) -> &[LayerLayout] {
+        self.layers.get(..self.depth).unwrap_or_default()
+    }
+    #[inline(always)]
+    pub(crate) const fn depth(&self) -> usize {
+        self.depth
+    }
+    #[inline(always)]
+    pub(crate) const fn params(&self) -> usize {
+        self.params
+    }
+    #[inline(always)]
+    pub(crate) const fn units(&self) -> usize {
+        self.units
+    }
+    /// The layers below `layer` whose U reaches it.
+    #[inline(always)]
+    pub(crate) const fn hearers(&self, layer: usize) -> core::ops::Range<usize> {
+        match self.reach {
+            Reach::None => layer..layer,
+            Reach::Next => layer.saturating_sub(1)..layer,
+            Reach::All => 0..layer,
+        }
+    }
+}
+
+/// Which layers above a layer hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// None: a plain feed-forward network.
+    None,
+    /// The next one.
+    Next,
+    /// All.
+    All,
+}

@@ -1,0 +1,278 @@
+//! Shapes and memory: the network and its states as types. No arithmetic.
+
+mod align;
+mod flat;
+mod form;
+mod layout;
+mod room;
+mod stack;
+mod state;
+
+pub use align::Align64;
+pub use flat::{Flat, LengthError, Nothing};
+pub(crate) use flat::{Parameters, ParametersMut};
+pub use form::{Adjacent, Dense, Feedforward, Form};
+pub use layout::{Layout, MAX_DEPTH, Reach};
+#[cfg(feature = "alloc")]
+pub use room::Boxed;
+pub use room::Room;
+pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top};
+pub use state::{Samples, State, Workspace};
+
+use crate::kernel::{Activation, Identity, Scalar, Tanh};
+use core::fmt;
+use core::marker::PhantomData;
+
+/// The type of a feedback network, from its widths: inputs first, outputs last.
+///
+/// Options follow a semicolon, in any order: `feedback =` [`Adjacent`] (the default), [`Dense`] or
+/// [`Feedforward`]; `hidden =` and `output =` an [`Activation`] ([`Tanh`] and [`Identity`] by default);
+/// `scalar =` `f32` (the default) or `f64`.
+///
+/// ```
+/// use attractor::fnn;
+/// type Digits = fnn![64, 48, 32, 10];
+/// assert_eq!(Digits::PARAMS, 6874);
+///
+/// use attractor::{Dense, kernel::{Relu, Sigmoid}};
+/// type Other = fnn![8, 16, 8, 1; feedback = Dense, hidden = Relu, output = Sigmoid, scalar = f64];
+/// assert_eq!(Other::DEPTH, 3);
+/// ```
+#[macro_export]
+macro_rules! fnn {
+    ($inputs:expr $(, $width:expr)* $(,)? $(; $($options:tt)*)?) => {
+        $crate::fnn!(
+            @options [$inputs] [$($width),*] [f32] [$crate::Adjacent]
+            [$crate::kernel::Tanh] [$crate::kernel::Identity] $($($options)*)?
+        )
+    };
+    (@options $i:tt $w:tt $t:tt $f:tt $h:tt $o:tt scalar = $new:ty $(, $($rest:tt)*)?) => {
+        $crate::fnn!(@options $i $w [$new] $f $h $o $($($rest)*)?)
+    };
+    (@options $i:tt $w:tt $t:tt $f:tt $h:tt $o:tt feedback = $new:ty $(, $($rest:tt)*)?) => {
+        $crate::fnn!(@options $i $w $t [$new] $h $o $($($rest)*)?)
+    };
+    (@options $i:tt $w:tt $t:tt $f:tt $h:tt $o:tt hidden = $new:ty $(, $($rest:tt)*)?) => {
+        $crate::fnn!(@options $i $w $t $f [$new] $o $($($rest)*)?)
+    };
+    (@options $i:tt $w:tt $t:tt $f:tt $h:tt $o:tt output = $new:ty $(, $($rest:tt)*)?) => {
+        $crate::fnn!(@options $i $w $t $f $h [$new] $($($rest)*)?)
+    };
+    (@options [$i:expr] $w:tt [$t:ty] [$f:ty] [$h:ty] [$o:ty]) => {
+        $crate::Network<{ $i }, $crate::fnn!(@stack $w), $t, $f, $h, $o>
+    };
+    (@options $i:tt $w:tt $t:tt $f:tt $h:tt $o:tt $unknown:ident $($rest:tt)*) => {
+        compile_error!(concat!(
+            "unknown option `", stringify!($unknown), "`: fnn! knows feedback, hidden, output and scalar"
+        ))
+    };
+    (@stack []) => { $crate::Top };
+    (@stack [$width:expr $(, $rest:expr)*]) => {
+        $crate::Layer<{ $width }, $crate::fnn!(@stack [$($rest),*])>
+    };
+}
+
+/// The parameters of a feedback network: for every layer l
+///
+/// z^l = W^l h^(l-1) + b^l + sum over the layers k it hears of U^(l,k) h^k,  h^l = s(z^l).
+///
+/// `INPUT` is the number of inputs, `S` the [`Stack`] of layers, `T` the scalar, `F` the [`Form`] of feedback, `H`
+/// and `O` the activations of the hidden layers and of the output layer. Write the type with [`fnn!`].
+///
+/// It is plain scalars in a row (`repr(C)`, no padding): layer after layer, each W, U, b, column-major. A
+/// gradient has the type of its network.
+#[repr(transparent)]
+pub struct Network<const INPUT: usize, S: Stack, T: Scalar = f32, F: Form = Adjacent, H = Tanh, O = Identity> {
+    layers: S::Params<T, F, INPUT>,
+    activations: PhantomData<(H, O)>,
+}
+
+/// What a network is, apart from its parameters; the types that go with it are named by it. Sealed.
+pub trait Architecture: stack::sealed::Sealed + Sized + 'static {
+    /// The scalar.
+    type Scalar: Scalar;
+    /// The layout of parameters and units.
+    const LAYOUT: Layout;
+    /// The activations of `B` samples.
+    type States<const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    /// `B` samples of the first layer.
+    type First<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// `B` samples of the output layer.
+    type Output<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> stack::sealed::Sealed
+    for Network<INPUT, S, T, F, H, O>
+{
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Architecture
+    for Network<INPUT, S, T, F, H, O>
+{
+    type Scalar = T;
+    const LAYOUT: Layout = {
+        let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH);
+        assert!(layout.params() * size_of::<T>() == size_of::<Self>(), "the layout is the memory");
+        layout
+    };
+    type States<const B: usize> = S::States<T, B>;
+    type First<const B: usize> = S::First<T, B>;
+    type Output<const B: usize> = S::Output<T, B>;
+}
+
+// SAFETY: repr(transparent) over repr(C) structs of nalgebra matrices of T; LAYOUT compares the size.
+unsafe impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> Flat for Network<INPUT, S, T, F, H, O> {
+    type Scalar = T;
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Network<INPUT, S, T, F, H, O>
+{
+    /// All parameters zero: where a network starts, or a gradient.
+    pub const ZERO: Self = Flat::ZERO;
+    /// Number of parameters.
+    pub const PARAMS: usize = Self::LAYOUT.params();
+    /// Number of units in all layers.
+    pub const UNITS: usize = Self::LAYOUT.units();
+    /// Number of layers above the input.
+    pub const DEPTH: usize = S::DEPTH;
+    /// Bytes of the parameters.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// A state of `B` samples at zero, where the first sweep is the plain feed-forward pass.
+    #[must_use]
+    #[inline]
+    pub const fn state<const B: usize>() -> State<Self, B> {
+        State::ZERO
+    }
+
+    /// All parameters, layer after layer, each W, U, b, column-major.
+    #[must_use]
+    #[inline]
+    pub fn params(&self) -> &[T] {
+        self.flat()
+    }
+    /// All parameters, to change.
+    #[must_use]
+    #[inline]
+    pub fn params_mut(&mut self) -> &mut [T] {
+        self.flat_mut()
+    }
+
+    /// Sees scalars, wherever they are, as a network.
+    ///
+    /// # Errors
+    /// [`LengthError`] unless there are exactly [`PARAMS`](Self::PARAMS).
+    #[inline]
+    pub fn from_slice(params: &[T]) -> Result<&Self, LengthError> {
+        Self::view(params)
+    }
+    /// Sees scalars, wherever they are, as a network that can be changed.
+    ///
+    /// # Errors
+    /// [`LengthError`] unless there are exactly [`PARAMS`](Self::PARAMS).
+    #[inline]
+    pub fn from_slice_mut(params: &mut [T]) -> Result<&mut Self, LengthError> {
+        Self::view_mut(params)
+    }
+    /// The network with these parameters. Another length than [`PARAMS`](Self::PARAMS) does not compile.
+    #[must_use]
+    pub const fn from_array<const LEN: usize>(params: [T; LEN]) -> Self {
+        // SAFETY: a network is PARAMS scalars in a row.
+        unsafe { flat::reshape(params) }
+    }
+    /// The network with these parameters, little-endian. Another length than [`BYTES`](Self::BYTES) does not
+    /// compile. In a `static` it is read-only data and costs nothing at run time:
+    ///
+    /// ```
+    /// use attractor::{fnn, Align64};
+    /// type Tiny = fnn![2, 3, 1];
+    /// static TINY: Align64<Tiny> = Align64(Tiny::from_le_bytes(&[0; 64])); // or include_bytes!
+    /// assert_eq!(TINY.params(), [0.0; 16]);
+    /// ```
+    #[must_use]
+    pub const fn from_le_bytes<const LEN: usize>(bytes: &[u8; LEN]) -> Self {
+        // SAFETY: a network is PARAMS scalars in a row, and any bytes are scalars.
+        unsafe { flat::from_le_bytes(bytes, size_of::<T>()) }
+    }
+
+    /// A zeroed network in a box aligned to 64 bytes; it never passes through the stack.
+    #[cfg(feature = "alloc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+    #[must_use]
+    pub fn boxed() -> Boxed<Self> {
+        flat::boxed::<Self>()
+    }
+
+    /// Layer `L`, counted from 1 as in the formulas: its `w`, `u` and `b` are matrices.
+    ///
+    /// ```
+    /// use attractor::fnn;
+    /// let mut net = <fnn![64, 48, 32, 10]>::ZERO;
+    /// net.layer_mut::<2>().w[(31, 47)] = 1.0; // W^2 is 32 x 48
+    /// assert_eq!(net.layer::<2>().u.shape(), (32, 10));
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn layer<const L: usize>(&self) -> &<S::Params<T, F, INPUT> as At<L>>::Layer
+    where
+        S::Params<T, F, INPUT>: At<L>,
+    {
+        self.layers.at()
+    }
+    /// Layer `L`, to change.
+    #[must_use]
+    #[inline]
+    pub fn layer_mut<const L: usize>(&mut self) -> &mut <S::Params<T, F, INPUT> as At<L>>::Layer
+    where
+        S::Params<T, F, INPUT>: At<L>,
+    {
+        self.layers.at_mut()
+    }
+
+    /// The parameters through their layout.
+    #[inline(always)]
+    pub(crate) fn parameters(&self) -> Result<Parameters<'_, T>, LengthError> {
+        Parameters::new(self.flat(), const { &Self::LAYOUT })
+    }
+    /// The parameters through their layout, to change.
+    #[inline(always)]
+    pub(crate) fn parameters_mut(&mut self) -> Result<ParametersMut<'_, T>, LengthError> {
+        ParametersMut::new(self.flat_mut(), const { &Self::LAYOUT })
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> Clone for Network<INPUT, S, T, F, H, O> {
+    fn clone(&self) -> Self {
+        Self { layers: self.layers.clone(), activations: PhantomData }
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> PartialEq for Network<INPUT, S, T, F, H, O> {
+    fn eq(&self, other: &Self) -> bool {
+        self.flat() == other.flat()
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> Default for Network<INPUT, S, T, F, H, O> {
+    fn default() -> Self {
+        Flat::ZERO
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> fmt::Debug
+    for Network<INPUT, S, T, F, H, O>
+{
+    /// The shape; the parameters too with `{:#?}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fnn![{INPUT}")?;
+        for layer in Self::LAYOUT.layers() {
+            write!(f, ", {}", layer.width)?;
+        }
+        write!(f, "; feedback = {}, hidden = {}, output = {}]", F::NAME, H::NAME, O::NAME)?;
+        if f.alternate() {
+            write!(f, " {:#?}", self.layers)?;
+        }
+        Ok(())
+    }
+}

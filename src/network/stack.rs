@@ -1,0 +1,233 @@
+//! The list of layers, in types.
+
+use super::flat::Flat;
+use super::form::Form;
+use super::layout::MAX_DEPTH;
+use crate::kernel::Scalar;
+use core::fmt;
+use core::marker::PhantomData;
+use nalgebra::SMatrix;
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// A layer of `N` units, and the layers above it. Made by [`fnn!`](crate::fnn).
+pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
+
+/// The end of the list: nothing above.
+#[derive(Clone, Copy, Debug)]
+pub struct Top;
+
+impl<const N: usize, Above> fmt::Debug for Layer<N, Above> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Layer<{N}>")
+    }
+}
+
+impl sealed::Sealed for Top {}
+impl<const N: usize, Above: Tail> sealed::Sealed for Layer<N, Above> {}
+
+/// What may stand above a layer: more layers, or the [`Top`]. Sealed.
+pub trait Tail: sealed::Sealed + 'static {
+    /// Layers from here on.
+    const DEPTH: usize;
+    /// Their widths, then zeros.
+    const WIDTHS: [usize; MAX_DEPTH];
+    /// The parameters from here on, above a layer of `BELOW` units.
+    type Params<T: Scalar, F: Form, const BELOW: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    /// The activations of `B` samples from here on.
+    type States<T: Scalar, const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    /// A matrix with `ROWS` rows and a column for each unit of the first layer from here on; nothing at the top.
+    type Nearest<T: Scalar, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    /// Such a matrix for each layer from here on.
+    type Every<T: Scalar, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    /// `B` samples of the last layer, if the layer before has `LAST` units.
+    type Last<T: Scalar, const B: usize, const LAST: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
+}
+
+/// At least one layer: what a network is made of. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "a network needs at least one layer above its input",
+    label = "no layers here",
+    note = "write the widths once, input first: fnn![64, 48, 32, 10]"
+)]
+pub trait Stack: Tail {
+    /// Units of the first layer.
+    const FIRST: usize;
+    /// `B` samples of the first layer.
+    type First<T: Scalar, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// `B` samples of the last layer.
+    type Output<T: Scalar, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
+}
+
+impl Tail for Top {
+    const DEPTH: usize = 0;
+    const WIDTHS: [usize; MAX_DEPTH] = [0; MAX_DEPTH];
+    type Params<T: Scalar, F: Form, const BELOW: usize> = ();
+    type States<T: Scalar, const B: usize> = ();
+    type Nearest<T: Scalar, const ROWS: usize> = ();
+    type Every<T: Scalar, const ROWS: usize> = ();
+    type Last<T: Scalar, const B: usize, const LAST: usize> = SMatrix<T, B, LAST>;
+}
+
+impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
+    const DEPTH: usize = {
+        assert!(N > 0, "a layer needs at least one unit");
+        assert!(Above::DEPTH < MAX_DEPTH, "a network has at most 32 layers");
+        1 + Above::DEPTH
+    };
+    const WIDTHS: [usize; MAX_DEPTH] = {
+        let mut widths = [N; MAX_DEPTH];
+        let mut l = 1;
+        while l < MAX_DEPTH {
+            widths[l] = Above::WIDTHS[l - 1];
+            l += 1;
+        }
+        widths
+    };
+    type Params<T: Scalar, F: Form, const BELOW: usize> = LayerParams<T, F, Above, N, BELOW>;
+    type States<T: Scalar, const B: usize> = LayerStates<T, Above, N, B>;
+    type Nearest<T: Scalar, const ROWS: usize> = SMatrix<T, ROWS, N>;
+    type Every<T: Scalar, const ROWS: usize> = Blocks<T, Above, ROWS, N>;
+    type Last<T: Scalar, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
+}
+
+impl<const N: usize, Above: Tail> Stack for Layer<N, Above> {
+    const FIRST: usize = N;
+    type First<T: Scalar, const B: usize> = SMatrix<T, B, N>;
+    type Output<T: Scalar, const B: usize> = Above::Last<T, B, N>;
+}
+
+/// The parameters of one layer and of those above it; `repr(C)`, scalars only, no padding.
+#[repr(C)]
+pub struct LayerParams<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> {
+    /// W, from the layer below: `N x BELOW`.
+    pub w: SMatrix<T, N, BELOW>,
+    /// U, from the layers above: `N x` their units, as the [`Form`] has it.
+    pub u: F::Block<T, Above, N>,
+    /// b: `N x 1`.
+    pub b: SMatrix<T, N, 1>,
+    /// The layers above.
+    pub above: Above::Params<T, F, N>,
+}
+
+/// The feedback matrices of one layer in the form [`Dense`](super::Dense), the nearest layer first.
+#[repr(C)]
+pub struct Blocks<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> {
+    /// From this layer: `ROWS x N`.
+    pub nearest: SMatrix<T, ROWS, N>,
+    /// From the layers above it.
+    pub farther: Above::Every<T, ROWS>,
+}
+
+/// The activations of one layer and of those above it, for `B` samples; `repr(C)`, scalars only, no padding.
+#[repr(C)]
+pub struct LayerStates<T: Scalar, Above: Tail, const N: usize, const B: usize> {
+    /// h: `B x N`, a row a sample.
+    pub h: SMatrix<T, B, N>,
+    /// The layers above.
+    pub above: Above::States<T, B>,
+}
+
+// Derives would ask `Clone` and `Debug` of the marker types too.
+impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> Clone
+    for LayerParams<T, F, Above, N, BELOW>
+{
+    fn clone(&self) -> Self {
+        Self { w: self.w.clone(), u: self.u.clone(), b: self.b.clone(), above: self.above.clone() }
+    }
+}
+impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> fmt::Debug
+    for LayerParams<T, F, Above, N, BELOW>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Layer");
+        out.field("w", &self.w).field("u", &self.u).field("b", &self.b).field("above", &self.above).finish()
+    }
+}
+impl<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> Clone for Blocks<T, Above, ROWS, N> {
+    fn clone(&self) -> Self {
+        Self { nearest: self.nearest.clone(), farther: self.farther.clone() }
+    }
+}
+impl<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for Blocks<T, Above, ROWS, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocks").field("nearest", &self.nearest).field("farther", &self.farther).finish()
+    }
+}
+impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Clone for LayerStates<T, Above, N, B> {
+    fn clone(&self) -> Self {
+        Self { h: self.h.clone(), above: self.above.clone() }
+    }
+}
+impl<T: Scalar, Above: Tail, const N: usize, const B: usize> fmt::Debug for LayerStates<T, Above, N, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("States").field("h", &self.h).field("above", &self.above).finish()
+    }
+}
+
+/// Layer number `L`, counted from 1 as in the formulas, of parameters or states.
+#[diagnostic::on_unimplemented(
+    message = "this network has no layer {L}",
+    note = "layers are counted from 1, the first above the input, to the number of widths less one"
+)]
+pub trait At<const L: usize> {
+    /// Its type.
+    type Layer;
+    /// The layer.
+    fn at(&self) -> &Self::Layer;
+    /// The layer, to change.
+    fn at_mut(&mut self) -> &mut Self::Layer;
+}
+
+macro_rules! at {
+    (first $field:ident, [$($generic:tt)*], $type:ty) => {
+        impl<$($generic)*> At<1> for $type {
+            type Layer = Self;
+            #[inline(always)]
+            fn at(&self) -> &Self { self }
+            #[inline(always)]
+            fn at_mut(&mut self) -> &mut Self { self }
+        }
+    };
+    ($below:literal $layer:literal) => {
+        impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> At<$layer>
+            for LayerParams<T, F, Above, N, BELOW>
+        where Above::Params<T, F, N>: At<$below>
+        {
+            type Layer = <Above::Params<T, F, N> as At<$below>>::Layer;
+            #[inline(always)]
+            fn at(&self) -> &Self::Layer { self.above.at() }
+            #[inline(always)]
+            fn at_mut(&mut self) -> &mut Self::Layer { self.above.at_mut() }
+        }
+        impl<T: Scalar, Above: Tail, const N: usize, const B: usize> At<$layer> for LayerStates<T, Above, N, B>
+        where Above::States<T, B>: At<$below>
+        {
+            type Layer = <Above::States<T, B> as At<$below>>::Layer;
+            #[inline(always)]
+            fn at(&self) -> &Self::Layer { self.above.at() }
+            #[inline(always)]
+            fn at_mut(&mut self) -> &mut Self::Layer { self.above.at_mut() }
+        }
+    };
+}
+
+at!(first w, [T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize], LayerParams<T, F, Above, N, BELOW>);
+at!(first h, [T: Scalar, Above: Tail, const N: usize, const B: usize], LayerStates<T, Above, N, B>);
+at!(1 2);
+at!(2 3);
+at!(3 4);
+at!(4 5);
+at!(5 6);
+at!(6 7);
+at!(7 8);
+at!(8 9);
+at!(9 10);
+at!(10 11);
+at!(11 12);
+at!(12 13);
+at!(13 14);
+at!(14 15);
+at!(15 16);

@@ -1,0 +1,375 @@
+//! Vectors of scalars: the trait [`Lanes`], its backends and the choice among them at run time.
+//!
+//! Everything above this module is written once over [`Lanes`]. A backend is a token: a value of type
+//! [`Avx2`] or [`Avx512`] exists only where the processor was found to have that instruction set, so the
+//! operations that take it are safe.
+//!
+//! # Choosing a backend
+//! [`Backend::best`] asks the processor, in `no_std` too and without compiler flags. To force one, build with
+//! the environment variable `ATTRACTOR_BACKEND` set to `portable`, `avx2` or `avx512` (a processor that lacks it
+//! falls back to [`Backend::best`] of what it has), or pick one at run time with [`Backend::portable`],
+//! [`Backend::avx2`], [`Backend::avx512`] and hand it to `Network::on`.
+
+mod portable;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod x86;
+
+pub use portable::Portable;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub use x86::{Avx2, Avx512};
+
+use core::fmt::Debug;
+use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// A floating-point number the backends have vectors of: `f32` or `f64`. Sealed.
+pub trait Element:
+    sealed::Sealed
+    + Copy
+    + Debug
+    + Default
+    + PartialOrd
+    + Add<Output = Self>
+    + AddAssign
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + Send
+    + Sync
+    + 'static
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// Not a number.
+    const NAN: Self;
+    /// The largest finite number.
+    const MAX: Self;
+    /// Half a unit in the last place of [`Element::MAX`]: anything below it can be added to any finite number
+    /// without overflow.
+    const HEADROOM: Self;
+    /// A bound below which a square, and sums of up to 2^24 products with 2^24, stay finite.
+    const GRADIENT_LIMIT: Self;
+
+    /// The nearest number to `x`.
+    fn from_f64(x: f64) -> Self;
+    /// The same number with at least as many digits.
+    fn to_f64(self) -> f64;
+    /// Whether the number is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+    /// The absolute value.
+    fn magnitude(self) -> Self;
+    /// The eight-entry table index of [`Lanes::lookup`]: exponent and first fraction bit, low three bits.
+    fn half_octave(self) -> usize;
+    /// 2 to the power of `self`, a whole number in the range of normal exponents.
+    fn power_of_two(self) -> Self;
+    /// Runs `operation` with the lanes of `backend`.
+    fn run<O: Operation<Self>>(backend: Backend, operation: O) -> O::Output;
+}
+
+macro_rules! element {
+    ($scalar:ty, $bits:ty, $fraction:literal, $bias:literal, $headroom:expr, $limit:expr) => {
+        impl Element for $scalar {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NAN: Self = <$scalar>::NAN;
+            const MAX: Self = <$scalar>::MAX;
+            const HEADROOM: Self = $headroom;
+            const GRADIENT_LIMIT: Self = $limit;
+
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $scalar
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                <$scalar>::is_finite(self)
+            }
+            #[inline(always)]
+            fn magnitude(self) -> Self {
+                self.abs()
+            }
+            #[inline(always)]
+            fn half_octave(self) -> usize {
+                ((self.to_bits() >> ($fraction - 1)) & 7) as usize
+            }
+            #[inline(always)]
+            fn power_of_two(self) -> Self {
+                <$scalar>::from_bits(((self as i32 + $bias) as $bits) << $fraction)
+            }
+            #[inline(always)]
+            fn run<O: Operation<Self>>(backend: Backend, operation: O) -> O::Output {
+                match backend.0 {
+                    Kind::Portable => Lanes::<$scalar>::vectorize(Portable, operation),
+                    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                    Kind::Avx2(lanes) => Lanes::<$scalar>::vectorize(lanes, operation),
+                    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                    Kind::Avx512(lanes) => Lanes::<$scalar>::vectorize(lanes, operation),
+                }
+            }
+        }
+    };
+}
+
+// MAX = (2 - 2^-p) 2^e has a last place of 2^(e-p); half of it is 2^103 and 2^970.
+element!(f32, u32, 23, 127, f32::from_bits((103 + 127) << 23), f32::from_bits((62 + 127) << 23));
+element!(f64, u64, 52, 1023, f64::from_bits((970 + 1023) << 52), f64::from_bits((510 + 1023) << 52));
+
+/// Vectors of [`WIDTH`](Lanes::WIDTH) scalars `T` and the arithmetic on them. The implementing type is a token
+/// whose existence proves that the instructions exist.
+///
+/// `min(a, b)` and `max(a, b)` give `b` when either is NaN. `mul_add` is fused where the backend has fused
+/// multiply-add, and rounds twice on [`Portable`], which therefore gives the same bits on every processor.
+pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
+    /// `WIDTH` scalars.
+    type Vector: Copy;
+    /// A choice for each lane.
+    type Mask: Copy;
+    /// Scalars in a vector.
+    const WIDTH: usize;
+    /// Vector accumulators that keep the multipliers of this instruction set busy.
+    const ACCUMULATORS: usize;
+    /// Whether a sum over columns may be split over several accumulators. `false` keeps the plain order, which
+    /// is what makes the bits of [`Portable`] independent of the processor.
+    const SPLIT: bool;
+
+    /// All lanes `x`.
+    fn splat(self, x: T) -> Self::Vector;
+    /// Loads `WIDTH` scalars.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading `WIDTH` scalars; any alignment of `T` will do.
+    unsafe fn load(self, from: *const T) -> Self::Vector;
+    /// Loads the first `count < WIDTH` lanes, zero in the others.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading `count` scalars.
+    unsafe fn load_partial(self, from: *const T, count: usize) -> Self::Vector;
+    /// Stores `WIDTH` scalars.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing `WIDTH` scalars.
+    unsafe fn store(self, to: *mut T, v: Self::Vector);
+    /// Stores the first `count < WIDTH` lanes.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing `count` scalars.
+    unsafe fn store_partial(self, to: *mut T, v: Self::Vector, count: usize);
+
+    /// `a + b`.
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a - b`.
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b`.
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a / b`.
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b + c`.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// The smaller, `b` when either is NaN.
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The larger, `b` when either is NaN.
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Absolute value.
+    fn abs(self, a: Self::Vector) -> Self::Vector;
+    /// The magnitude of `magnitude` with the sign of `sign`.
+    fn copy_sign(self, magnitude: Self::Vector, sign: Self::Vector) -> Self::Vector;
+    /// Where `a < b`; false for NaN.
+    fn less(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
+    /// `yes` where the mask is set, else `no`.
+    fn select(self, mask: Self::Mask, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
+
+    /// Runs `operation` compiled for this instruction set.
+    fn vectorize<O: Operation<T>>(self, operation: O) -> O::Output;
+
+    /// Applies `f` to every lane.
+    #[inline(always)]
+    fn map(self, v: Self::Vector, f: impl Fn(T) -> T) -> Self::Vector {
+        let mut lanes = [T::ZERO; MAX_WIDTH];
+        // SAFETY: the array holds MAX_WIDTH >= WIDTH scalars.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        for lane in lanes.iter_mut().take(Self::WIDTH) {
+            *lane = f(*lane);
+        }
+        // SAFETY: as above.
+        unsafe { self.load(lanes.as_ptr()) }
+    }
+
+    /// In every lane the entry of `table` that [`Element::half_octave`] of `by` names.
+    #[inline(always)]
+    fn lookup(self, table: &[T; 8], by: Self::Vector) -> Self::Vector {
+        self.map(by, |x| table.get(x.half_octave()).copied().unwrap_or(T::NAN))
+    }
+
+    /// 2 to the power of every lane, whole numbers in the range of normal exponents.
+    #[inline(always)]
+    fn power_of_two(self, v: Self::Vector) -> Self::Vector {
+        self.map(v, T::power_of_two)
+    }
+
+    /// The largest lane; of no meaning if one is NaN.
+    #[inline(always)]
+    fn reduce_max(self, v: Self::Vector) -> T {
+        let mut lanes = [T::ZERO; MAX_WIDTH];
+        // SAFETY: the array holds MAX_WIDTH >= WIDTH scalars.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        let mut largest = lanes[0];
+        for &lane in lanes.iter().take(Self::WIDTH) {
+            largest = if lane > largest { lane } else { largest };
+        }
+        largest
+    }
+
+    /// The sum of the lanes, by halves: lane i with lane i + WIDTH/2, and so on.
+    #[inline(always)]
+    fn reduce_add(self, v: Self::Vector) -> T {
+        let mut lanes = [T::ZERO; MAX_WIDTH];
+        // SAFETY: the array holds MAX_WIDTH >= WIDTH scalars.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        let mut half = Self::WIDTH / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] = lanes[i] + lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
+    /// The sums of the lanes of eight vectors.
+    #[inline(always)]
+    fn reduce_add_8(self, v: [Self::Vector; 8]) -> [T; 8] {
+        v.map(|v| self.reduce_add(v))
+    }
+}
+
+/// Scalars in the widest vector of any backend.
+pub const MAX_WIDTH: usize = 16;
+
+/// Work that is compiled once for every backend. Mark `run` and all it calls `#[inline(always)]`: only what is
+/// inlined into [`Lanes::vectorize`] is compiled for the instruction set.
+pub trait Operation<T: Element> {
+    /// What `run` returns.
+    type Output;
+    /// Does the work.
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Portable,
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    Avx2(Avx2),
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    Avx512(Avx512),
+}
+
+/// An instruction set this processor has.
+///
+/// ```
+/// use attractor::simd::Backend;
+/// for backend in Backend::available() {
+///     println!("{}", backend.name());
+/// }
+/// assert_eq!(Backend::portable().name(), "portable");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend(Kind);
+
+/// The backend asked for when the crate was compiled.
+const FORCED: Option<&str> = option_env!("ATTRACTOR_BACKEND");
+
+const fn forced(name: &str) -> bool {
+    let Some(forced) = FORCED else { return false };
+    let (a, b) = (forced.as_bytes(), name.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+const _: () = assert!(
+    FORCED.is_none() || forced("portable") || forced("avx2") || forced("avx512") || forced(""),
+    "ATTRACTOR_BACKEND must be portable, avx2 or avx512"
+);
+
+impl Backend {
+    /// The backend without any requirement; the same bits on every processor.
+    #[must_use]
+    pub const fn portable() -> Self {
+        Self(Kind::Portable)
+    }
+
+    /// AVX2 with FMA, if the processor has both.
+    #[must_use]
+    #[inline]
+    pub fn avx2() -> Option<Self> {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        return Avx2::detect().map(|token| Self(Kind::Avx2(token)));
+        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+        None
+    }
+
+    /// AVX-512 (F, BW, DQ, VL), if the processor has all of it.
+    #[must_use]
+    #[inline]
+    pub fn avx512() -> Option<Self> {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        return Avx512::detect().map(|token| Self(Kind::Avx512(token)));
+        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+        None
+    }
+
+    /// The fastest backend of this processor, or the one `ATTRACTOR_BACKEND` named when the crate was compiled.
+    #[must_use]
+    #[inline]
+    pub fn best() -> Self {
+        if forced("portable") {
+            return Self::portable();
+        }
+        if !forced("avx2")
+            && let Some(backend) = Self::avx512()
+        {
+            return backend;
+        }
+        Self::avx2().unwrap_or(Self::portable())
+    }
+
+    /// All backends of this processor, the fastest last.
+    pub fn available() -> impl Iterator<Item = Self> {
+        [Some(Self::portable()), Self::avx2(), Self::avx512()].into_iter().flatten()
+    }
+
+    /// `portable`, `avx2` or `avx512`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Kind::Avx2(_) => "avx2",
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            Kind::Avx512(_) => "avx512",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

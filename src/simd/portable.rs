@@ -1,0 +1,105 @@
+//! Vectors of 128 bits from the crate `wide`: SSE2, NEON, WebAssembly SIMD, or plain scalars.
+
+use super::{Lanes, Operation};
+use wide::{f32x4, f64x2};
+
+/// The backend that runs everywhere. It never fuses a multiplication with an addition and never splits a sum,
+/// so that its results have the same bits on every processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portable;
+
+macro_rules! portable {
+    ($scalar:ty, $vector:ident, $width:literal) => {
+        impl Lanes<$scalar> for Portable {
+            type Vector = $vector;
+            type Mask = $vector;
+            const WIDTH: usize = $width;
+            const ACCUMULATORS: usize = 8;
+            const SPLIT: bool = false;
+
+            #[inline(always)]
+            fn splat(self, x: $scalar) -> $vector {
+                $vector::splat(x)
+            }
+            #[inline(always)]
+            unsafe fn load(self, from: *const $scalar) -> $vector {
+                // SAFETY: the caller vouches for WIDTH readable scalars.
+                $vector::new(unsafe { from.cast::<[$scalar; $width]>().read_unaligned() })
+            }
+            #[inline(always)]
+            unsafe fn load_partial(self, from: *const $scalar, count: usize) -> $vector {
+                let mut lanes = [0.0; $width];
+                for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+                    // SAFETY: i < count, and the caller vouches for `count` readable scalars.
+                    *lane = unsafe { *from.add(i) };
+                }
+                $vector::new(lanes)
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $scalar, v: $vector) {
+                // SAFETY: the caller vouches for WIDTH writable scalars.
+                unsafe { to.cast::<[$scalar; $width]>().write_unaligned(v.to_array()) }
+            }
+            #[inline(always)]
+            unsafe fn store_partial(self, to: *mut $scalar, v: $vector, count: usize) {
+                for (i, lane) in v.to_array().into_iter().enumerate().take(count) {
+                    // SAFETY: i < count, and the caller vouches for `count` writable scalars.
+                    unsafe { *to.add(i) = lane };
+                }
+            }
+            #[inline(always)]
+            fn add(self, a: $vector, b: $vector) -> $vector {
+                a + b
+            }
+            #[inline(always)]
+            fn sub(self, a: $vector, b: $vector) -> $vector {
+                a - b
+            }
+            #[inline(always)]
+            fn mul(self, a: $vector, b: $vector) -> $vector {
+                a * b
+            }
+            #[inline(always)]
+            fn div(self, a: $vector, b: $vector) -> $vector {
+                a / b
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $vector, b: $vector, c: $vector) -> $vector {
+                // Two roundings on purpose: `wide` would fuse on some targets and not on others.
+                a * b + c
+            }
+            #[inline(always)]
+            fn min(self, a: $vector, b: $vector) -> $vector {
+                a.simd_lt(b).bitselect(a, b)
+            }
+            #[inline(always)]
+            fn max(self, a: $vector, b: $vector) -> $vector {
+                b.simd_lt(a).bitselect(a, b)
+            }
+            #[inline(always)]
+            fn abs(self, a: $vector) -> $vector {
+                a.abs()
+            }
+            #[inline(always)]
+            fn copy_sign(self, magnitude: $vector, sign: $vector) -> $vector {
+                let bit = $vector::splat(-0.0);
+                (magnitude & !bit) | (sign & bit)
+            }
+            #[inline(always)]
+            fn less(self, a: $vector, b: $vector) -> $vector {
+                a.simd_lt(b)
+            }
+            #[inline(always)]
+            fn select(self, mask: $vector, yes: $vector, no: $vector) -> $vector {
+                mask.bitselect(yes, no)
+            }
+            #[inline(always)]
+            fn vectorize<O: Operation<$scalar>>(self, operation: O) -> O::Output {
+                operation.run(self)
+            }
+        }
+    };
+}
+
+portable!(f32, f32x4, 4);
+portable!(f64, f64x2, 2);

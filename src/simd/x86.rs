@@ -1,0 +1,305 @@
+//! AVX2 with FMA, and AVX-512, on `core::arch`.
+
+use super::{Lanes, Operation};
+#[cfg(target_arch = "x86")]
+use core::arch::x86::*;
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::*;
+
+cpufeatures::new!(has_avx2, "avx2", "fma");
+cpufeatures::new!(has_avx512, "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl");
+
+/// Proof that this processor has AVX2 and FMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+/// Proof that this processor has AVX-512 F, BW, DQ and VL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512(());
+
+impl Avx2 {
+    /// The token, if the processor has AVX2 and FMA.
+    #[must_use]
+    #[inline]
+    pub fn detect() -> Option<Self> {
+        has_avx2::get().then_some(Self(()))
+    }
+}
+
+impl Avx512 {
+    /// The token, if the processor has AVX-512 F, BW, DQ and VL.
+    #[must_use]
+    #[inline]
+    pub fn detect() -> Option<Self> {
+        has_avx512::get().then_some(Self(()))
+    }
+}
+
+/// Writes one implementation of `Lanes`; the two instruction sets and two scalars differ in the names of their
+/// intrinsics and in the few methods that stand in braces.
+macro_rules! x86_lanes {
+    (
+        $token:ident, $features:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal, accumulators $accumulators:literal,
+        $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
+        $min:ident, $max:ident, $and:ident, $andnot:ident, $or:ident,
+        { $($own:item)* }
+    ) => {
+        // SAFETY of every block in this implementation: the token was made by `detect`, so the processor has
+        // the instructions; pointers are the caller's to vouch for.
+        #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all of them stands above")]
+        impl Lanes<$scalar> for $token {
+            type Vector = $vector;
+            type Mask = $mask;
+            const WIDTH: usize = $width;
+            const ACCUMULATORS: usize = $accumulators;
+            const SPLIT: bool = true;
+
+            #[inline(always)]
+            fn splat(self, x: $scalar) -> $vector {
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(self, from: *const $scalar) -> $vector {
+                unsafe { $load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $scalar, v: $vector) {
+                unsafe { $store(to, v) }
+            }
+            #[inline(always)]
+            fn add(self, a: $vector, b: $vector) -> $vector {
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            fn sub(self, a: $vector, b: $vector) -> $vector {
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
+            fn mul(self, a: $vector, b: $vector) -> $vector {
+                unsafe { $mul(a, b) }
+            }
+            #[inline(always)]
+            fn div(self, a: $vector, b: $vector) -> $vector {
+                unsafe { $div(a, b) }
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $vector, b: $vector, c: $vector) -> $vector {
+                unsafe { $fma(a, b, c) }
+            }
+            #[inline(always)]
+            fn min(self, a: $vector, b: $vector) -> $vector {
+                unsafe { $min(a, b) }
+            }
+            #[inline(always)]
+            fn max(self, a: $vector, b: $vector) -> $vector {
+                unsafe { $max(a, b) }
+            }
+            #[inline(always)]
+            fn abs(self, a: $vector) -> $vector {
+                unsafe { $andnot($splat(-0.0), a) }
+            }
+            #[inline(always)]
+            fn copy_sign(self, magnitude: $vector, sign: $vector) -> $vector {
+                unsafe { $or($andnot($splat(-0.0), magnitude), $and($splat(-0.0), sign)) }
+            }
+            #[inline(always)]
+            fn vectorize<O: Operation<$scalar>>(self, operation: O) -> O::Output {
+                #[target_feature(enable = $features)]
+                fn shell<O: Operation<$scalar>>(lanes: $token, operation: O) -> O::Output {
+                    operation.run(lanes)
+                }
+                unsafe { shell(self, operation) }
+            }
+            $($own)*
+        }
+    };
+}
+
+/// The mask of the first `count` lanes is a window on this: eight set words, then eight clear ones.
+static WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The first `count <= 8 / words` lanes of `words` 32-bit words each.
+#[inline(always)]
+fn window(_: Avx2, count: usize, words: usize) -> __m256i {
+    let first = 8 - (count * words).min(8);
+    // SAFETY: first <= 8, so the eight words from it lie in WINDOW; the token proves AVX2.
+    unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(first).cast()) }
+}
+
+x86_lanes! {
+    Avx2, "avx2,fma", f32, __m256, __m256, 8, accumulators 8,
+    _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
+    _mm256_div_ps, _mm256_fmadd_ps, _mm256_min_ps, _mm256_max_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps,
+    {
+        #[inline(always)]
+        unsafe fn load_partial(self, from: *const f32, count: usize) -> __m256 {
+            unsafe { _mm256_maskload_ps(from, window(self, count, 1)) }
+        }
+        #[inline(always)]
+        unsafe fn store_partial(self, to: *mut f32, v: __m256, count: usize) {
+            unsafe { _mm256_maskstore_ps(to, window(self, count, 1), v) }
+        }
+        #[inline(always)]
+        fn less(self, a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_cmp_ps::<_CMP_LT_OQ>(a, b) }
+        }
+        #[inline(always)]
+        fn select(self, mask: __m256, yes: __m256, no: __m256) -> __m256 {
+            unsafe { _mm256_blendv_ps(no, yes, mask) }
+        }
+        #[inline(always)]
+        fn lookup(self, table: &[f32; 8], by: __m256) -> __m256 {
+            // vpermps looks at the low three bits of an index only.
+            unsafe {
+                let index = _mm256_srli_epi32::<22>(_mm256_castps_si256(by));
+                _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), index)
+            }
+        }
+        #[inline(always)]
+        fn power_of_two(self, v: __m256) -> __m256 {
+            unsafe {
+                let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(127));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+            }
+        }
+        #[inline(always)]
+        fn reduce_max(self, v: __m256) -> f32 {
+            unsafe {
+                let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+                _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
+            }
+        }
+        #[inline(always)]
+        fn reduce_add_8(self, v: [__m256; 8]) -> [f32; 8] {
+            unsafe { sums(v) }
+        }
+    }
+}
+
+/// The lane sums of eight vectors by a tree of horizontal additions.
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn sums(v: [__m256; 8]) -> [f32; 8] {
+    // SAFETY: the caller vouches for AVX2; the array holds eight scalars.
+    unsafe {
+        let pairs = [
+            _mm256_hadd_ps(v[0], v[1]),
+            _mm256_hadd_ps(v[2], v[3]),
+            _mm256_hadd_ps(v[4], v[5]),
+            _mm256_hadd_ps(v[6], v[7]),
+        ];
+        let low = _mm256_hadd_ps(pairs[0], pairs[1]);
+        let high = _mm256_hadd_ps(pairs[2], pairs[3]);
+        let sum =
+            _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high));
+        let mut lanes = [0.0; 8];
+        _mm256_storeu_ps(lanes.as_mut_ptr(), sum);
+        lanes
+    }
+}
+
+x86_lanes! {
+    Avx2, "avx2,fma", f64, __m256d, __m256d, 4, accumulators 8,
+    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
+    _mm256_div_pd, _mm256_fmadd_pd, _mm256_min_pd, _mm256_max_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_or_pd,
+    {
+        #[inline(always)]
+        unsafe fn load_partial(self, from: *const f64, count: usize) -> __m256d {
+            unsafe { _mm256_maskload_pd(from, window(self, count, 2)) }
+        }
+        #[inline(always)]
+        unsafe fn store_partial(self, to: *mut f64, v: __m256d, count: usize) {
+            unsafe { _mm256_maskstore_pd(to, window(self, count, 2), v) }
+        }
+        #[inline(always)]
+        fn less(self, a: __m256d, b: __m256d) -> __m256d {
+            unsafe { _mm256_cmp_pd::<_CMP_LT_OQ>(a, b) }
+        }
+        #[inline(always)]
+        fn select(self, mask: __m256d, yes: __m256d, no: __m256d) -> __m256d {
+            unsafe { _mm256_blendv_pd(no, yes, mask) }
+        }
+    }
+}
+
+/// The bits of the first `count <= 16` lanes.
+#[inline(always)]
+const fn first(count: usize) -> u32 {
+    (1 << count) - 1
+}
+
+x86_lanes! {
+    Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", f32, __m512, __mmask16, 16, accumulators 8,
+    _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
+    _mm512_div_ps, _mm512_fmadd_ps, _mm512_min_ps, _mm512_max_ps, _mm512_and_ps, _mm512_andnot_ps, _mm512_or_ps,
+    {
+        #[inline(always)]
+        unsafe fn load_partial(self, from: *const f32, count: usize) -> __m512 {
+            unsafe { _mm512_maskz_loadu_ps(first(count) as __mmask16, from) }
+        }
+        #[inline(always)]
+        unsafe fn store_partial(self, to: *mut f32, v: __m512, count: usize) {
+            unsafe { _mm512_mask_storeu_ps(to, first(count) as __mmask16, v) }
+        }
+        #[inline(always)]
+        fn less(self, a: __m512, b: __m512) -> __mmask16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
+        }
+        #[inline(always)]
+        fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
+            unsafe { _mm512_mask_blend_ps(mask, no, yes) }
+        }
+        #[inline(always)]
+        fn lookup(self, table: &[f32; 8], by: __m512) -> __m512 {
+            // The eight entries stand twice in the register, so the fourth bit of an index does not matter.
+            unsafe {
+                let index = _mm512_srli_epi32::<22>(_mm512_castps_si512(by));
+                _mm512_permutexvar_ps(index, _mm512_broadcast_f32x8(_mm256_loadu_ps(table.as_ptr())))
+            }
+        }
+        #[inline(always)]
+        fn power_of_two(self, v: __m512) -> __m512 {
+            unsafe {
+                let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(127));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+            }
+        }
+        #[inline(always)]
+        fn reduce_max(self, v: __m512) -> f32 {
+            unsafe { _mm512_reduce_max_ps(v) }
+        }
+        #[inline(always)]
+        fn reduce_add_8(self, v: [__m512; 8]) -> [f32; 8] {
+            unsafe {
+                sums(v.map(|v| _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v))))
+            }
+        }
+    }
+}
+
+x86_lanes! {
+    Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", f64, __m512d, __mmask8, 8, accumulators 8,
+    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
+    _mm512_div_pd, _mm512_fmadd_pd, _mm512_min_pd, _mm512_max_pd, _mm512_and_pd, _mm512_andnot_pd, _mm512_or_pd,
+    {
+        #[inline(always)]
+        unsafe fn load_partial(self, from: *const f64, count: usize) -> __m512d {
+            unsafe { _mm512_maskz_loadu_pd(first(count) as __mmask8, from) }
+        }
+        #[inline(always)]
+        unsafe fn store_partial(self, to: *mut f64, v: __m512d, count: usize) {
+            unsafe { _mm512_mask_storeu_pd(to, first(count) as __mmask8, v) }
+        }
+        #[inline(always)]
+        fn less(self, a: __m512d, b: __m512d) -> __mmask8 {
+            unsafe { _mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b) }
+        }
+        #[inline(always)]
+        fn select(self, mask: __mmask8, yes: __m512d, no: __m512d) -> __m512d {
+            unsafe { _mm512_mask_blend_pd(mask, no, yes) }
+        }
+    }
+}

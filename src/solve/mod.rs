@@ -1,0 +1,355 @@
+//! The recurrence: sweeps that refine a state until it stops changing.
+//!
+//! A sweep updates the layers in order with the freshest values (Gauss-Seidel); a state that a sweep no longer
+//! changes solves z^l = W^l h^(l-1) + b^l + sum U^(l,k) h^k, h^l = s(z^l). W^1 x + b^1 does not change meanwhile and
+//! is computed once an input. (Bai, Kolter and Koltun 2019 call such a network a deep equilibrium model.)
+
+mod refine;
+mod sweep;
+mod tolerance;
+
+pub(crate) use refine::{Progress, refine};
+pub(crate) use sweep::{fits, for_each_chunk, sweep};
+pub use tolerance::{SolveError, Solved, Tolerance};
+
+use crate::kernel::{Activate, Activation, Base, CHUNK, Changes, Identity, Matrix, MatrixMut, Product, Scalar, fused, largest};
+use crate::network::{Architecture, Flat, Form, Network, Parameters, Samples, Stack, State};
+use crate::simd::{Backend, Lanes, Operation};
+use core::fmt;
+use core::marker::PhantomData;
+
+/// A network on a chosen backend; see [`Network::on`]. [`Network`]'s own methods use [`Backend::best`].
+#[derive(Debug)]
+pub struct On<'a, N> {
+    pub(crate) network: &'a N,
+    pub(crate) backend: Backend,
+}
+
+impl<N> Clone for On<'_, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<N> Copy for On<'_, N> {}
+
+/// W^1 x + b^1 of `B` samples: all a sweep needs to know of its input. Filled by [`Network::drive`].
+pub struct Drive<N: Architecture, const B: usize = 1> {
+    pub(crate) first: N::First<B>,
+}
+
+impl<N: Architecture, const B: usize> Drive<N, B> {
+    /// No input yet.
+    pub const ZERO: Self = Self { first: Flat::ZERO };
+}
+
+impl<N: Architecture, const B: usize> fmt::Debug for Drive<N, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.fmt(f)
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Network<INPUT, S, T, F, H, O>
+{
+    /// The network on a chosen backend.
+    ///
+    /// ```
+    /// use attractor::{fnn, simd::Backend, Tolerance};
+    /// let net = <fnn![2, 4, 1]>::ZERO;
+    /// let mut state = <fnn![2, 4, 1]>::state();
+    /// let solved = net.on(Backend::portable()).solve(&[1.0, -1.0], &mut state, Tolerance::residual(1e-6))?;
+    /// assert_eq!(solved.sweeps, 1);
+    /// # Ok::<(), attractor::SolveError>(())
+    /// ```
+    #[must_use]
+    #[inline(always)]
+    pub fn on(&self, backend: Backend) -> On<'_, Self> {
+        On { network: self, backend }
+    }
+
+    /// Sweeps from whatever `state` holds until every sample meets `tolerance`.
+    ///
+    /// `input`: `B` samples of `INPUT` values ([`Samples`]); `state`: `B` samples. A sample that meets the
+    /// tolerance is not changed any more, so its result does not depend on the rest of its batch.
+    ///
+    /// ```
+    /// use attractor::{fnn, Tolerance};
+    /// type Net = fnn![3, 8, 2];
+    /// let mut net = Net::ZERO;
+    /// net.layer_mut::<1>().w.fill(0.25);
+    /// net.layer_mut::<1>().u.fill(-0.1); // feedback from the outputs
+    /// net.layer_mut::<2>().w.fill(0.5);
+    /// let mut state = Net::state();
+    /// let solved = net.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
+    /// assert!(solved.sweeps < 20 && solved.residual <= 1e-5);
+    /// let again = net.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
+    /// assert_eq!(again.sweeps, 1); // warm start
+    /// # Ok::<(), attractor::SolveError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SolveError::NotFinite`] if the input has a NaN or infinity (the state is then unchanged) or the
+    /// arithmetic leaves the finite numbers, for weights or states that are not finite or too large (the state
+    /// is then reset to zero). [`SolveError::NotConverged`] if the limit is reached first; the state is kept, so
+    /// that a further solve goes on from there.
+    #[inline]
+    pub fn solve<X: Samples<T, INPUT, B>, const B: usize>(
+        &self,
+        input: &X,
+        state: &mut State<Self, B>,
+        tolerance: Tolerance<T>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        self.on(Backend::best()).solve(input, state, tolerance)
+    }
+
+    /// Computes W^1 x + b^1, once an input, for [`sweep`](Self::sweep).
+    ///
+    /// # Errors
+    /// [`SolveError::NotFinite`] if it is not finite; `drive` is then of no use.
+    #[inline]
+    pub fn drive<X: Samples<T, INPUT, B>, const B: usize>(
+        &self,
+        input: &X,
+        drive: &mut Drive<Self, B>,
+    ) -> Result<(), SolveError<T>> {
+        self.on(Backend::best()).drive(input, drive)
+    }
+
+    /// One sweep; returns the residual, the largest change of a unit. The caller owns the deadline and may stop
+    /// after any sweep: the state is an answer at any time.
+    ///
+    /// ```
+    /// use attractor::{fnn, Drive};
+    /// type Net = fnn![3, 8, 2];
+    /// let net = Net::ZERO;
+    /// let (mut drive, mut state) = (Drive::<Net>::ZERO, Net::state());
+    /// net.drive(&[1.0, 0.5, -0.5], &mut drive)?;
+    /// let mut time_left = 3;
+    /// while net.sweep(&drive, &mut state)? > 1e-5 && time_left > 0 {
+    ///     time_left -= 1;
+    /// }
+    /// # Ok::<(), attractor::SolveError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SolveError::NotFinite`] if the arithmetic leaves the finite numbers; the state is then reset to zero.
+    #[inline]
+    pub fn sweep<const B: usize>(
+        &self,
+        drive: &Drive<Self, B>,
+        state: &mut State<Self, B>,
+    ) -> Result<T, SolveError<T>> {
+        self.on(Backend::best()).sweep(drive, state)
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    On<'_, Network<INPUT, S, T, F, H, O>>
+{
+    /// [`Network::solve`] on this backend.
+    ///
+    /// # Errors
+    /// As [`Network::solve`].
+    #[inline]
+    pub fn solve<X: Samples<T, INPUT, B>, const B: usize>(
+        self,
+        input: &X,
+        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        tolerance: Tolerance<T>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        let input = input.samples();
+        if B == 1 {
+            let mut base: S::First<T, 1> = Flat::ZERO;
+            self.solve_in(input, state, tolerance, Flat::flat_mut(&mut base))
+        } else {
+            let mut base: S::First<T, CHUNK> = Flat::ZERO;
+            self.solve_in(input, state, tolerance, Flat::flat_mut(&mut base))
+        }
+    }
+
+    #[inline]
+    fn solve_in<const B: usize>(
+        self,
+        input: Matrix<'_, T>,
+        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        tolerance: Tolerance<T>,
+        base: &mut [T],
+    ) -> Result<Solved<T>, SolveError<T>> {
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let (Ok(params), Ok(states)) =
+            (self.network.parameters(), MatrixMut::new(state.as_mut_slice(), B, units))
+        else {
+            return Err(SolveError::NotFinite);
+        };
+        let result =
+            T::run(self.backend, Solve::<T, H, O> { params, input, states, base, tolerance, activations: PhantomData });
+        result.map_err(|failure| match failure {
+            Failure::Input => SolveError::NotFinite,
+            Failure::Solve(error) => {
+                if error == SolveError::NotFinite {
+                    state.reset();
+                }
+                error
+            }
+        })
+    }
+
+    /// [`Network::drive`] on this backend.
+    ///
+    /// # Errors
+    /// As [`Network::drive`].
+    #[inline]
+    pub fn drive<X: Samples<T, INPUT, B>, const B: usize>(
+        self,
+        input: &X,
+        drive: &mut Drive<Network<INPUT, S, T, F, H, O>, B>,
+    ) -> Result<(), SolveError<T>> {
+        let input = input.samples();
+        let (Ok(params), Ok(out)) =
+            (self.network.parameters(), MatrixMut::new(Flat::flat_mut(&mut drive.first), B, S::FIRST))
+        else {
+            return Err(SolveError::NotFinite);
+        };
+        if T::run(self.backend, SetDrive { params, input, out }) { Ok(()) } else { Err(SolveError::NotFinite) }
+    }
+
+    /// [`Network::sweep`] on this backend.
+    ///
+    /// # Errors
+    /// As [`Network::sweep`].
+    #[inline]
+    pub fn sweep<const B: usize>(
+        self,
+        drive: &Drive<Network<INPUT, S, T, F, H, O>, B>,
+        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+    ) -> Result<T, SolveError<T>> {
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let (Ok(params), Ok(drive), Ok(states)) = (
+            self.network.parameters(),
+            Matrix::new(Flat::flat(&drive.first), B, S::FIRST),
+            MatrixMut::new(state.as_mut_slice(), B, units),
+        ) else {
+            return Err(SolveError::NotFinite);
+        };
+        let result =
+            T::run(self.backend, OneSweep::<T, H, O> { params, drive, states, activations: PhantomData });
+        if result.is_err() {
+            state.reset();
+        }
+        result
+    }
+}
+
+/// Why a solve gave no solution.
+enum Failure<T> {
+    /// The input is not finite: nothing has been changed.
+    Input,
+    /// Something has been changed.
+    Solve(SolveError<T>),
+}
+
+struct Solve<'a, T, H, O> {
+    params: Parameters<'a, T>,
+    input: Matrix<'a, T>,
+    states: MatrixMut<'a, T>,
+    /// Room for W^1 x + b^1 of one chunk of samples.
+    base: &'a mut [T],
+    tolerance: Tolerance<T>,
+    activations: PhantomData<(H, O)>,
+}
+
+impl<T: Scalar, H: Activation, O: Activation> Operation<T> for Solve<'_, T, H, O> {
+    type Output = Result<Solved<T>, Failure<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let Self { params, input, states, base, tolerance, .. } = self;
+        if !largest(lanes, input).is_finite() {
+            return Err(Failure::Input);
+        }
+        let mut progress = Progress::default();
+        let width = params.layout().layers().first().map_or(0, |layer| layer.width);
+        for_each_chunk(states, |first, mut states| {
+            let samples = states.rows();
+            let base = base.get_mut(..samples * width).unwrap_or_default();
+            let Ok(mut base) = MatrixMut::new(base, samples, width) else {
+                return Err(SolveError::NotFinite);
+            };
+            if !set_drive(lanes, params, input.row_range(first, samples), base.reborrow()) {
+                return Err(SolveError::NotFinite);
+            }
+            let solved = refine(lanes, samples, tolerance, |changes| {
+                sweep::<T, L, H, O>(lanes, params, base.as_ref(), states.reborrow(), changes);
+            });
+            progress.merge(solved)
+        })
+        .and_then(|()| progress.finish())
+        .map_err(Failure::Solve)
+    }
+}
+
+/// base = W^1 x + b^1; whether it is finite.
+#[inline(always)]
+fn set_drive<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    params: Parameters<'_, T>,
+    input: Matrix<'_, T>,
+    base: MatrixMut<'_, T>,
+) -> bool {
+    let Some(first) = params.layout().layers().first() else { return false };
+    let product = Product { matrix: params.w(first), operand: input };
+    let finish = Activate::<Identity>(PhantomData);
+    let mut changes = Changes::none(lanes);
+    let changes = changes.of(lanes, base.rows());
+    let bias = Base::Bias(params.b(first));
+    fits(fused::<false, T, L, _>(lanes, bias, core::iter::once(product), finish, base, changes));
+    changes.iter().all(|change| lanes.reduce_add(change.poison).is_finite())
+}
+
+struct SetDrive<'a, T> {
+    params: Parameters<'a, T>,
+    input: Matrix<'a, T>,
+    out: MatrixMut<'a, T>,
+}
+
+impl<T: Scalar> Operation<T> for SetDrive<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> bool {
+        let Self { params, input, out } = self;
+        let mut finite = largest(lanes, input).is_finite();
+        let done: Result<(), ()> = for_each_chunk(out, |first, out| {
+            let input = input.row_range(first, out.rows());
+            finite = finite && set_drive(lanes, params, input, out);
+            Ok(())
+        });
+        finite && done.is_ok()
+    }
+}
+
+struct OneSweep<'a, T, H, O> {
+    params: Parameters<'a, T>,
+    drive: Matrix<'a, T>,
+    states: MatrixMut<'a, T>,
+    activations: PhantomData<(H, O)>,
+}
+
+impl<T: Scalar, H: Activation, O: Activation> Operation<T> for OneSweep<'_, T, H, O> {
+    type Output = Result<T, SolveError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let Self { params, drive, states, .. } = self;
+        let mut progress = Progress::default();
+        for_each_chunk(states, |first, mut states| {
+            let samples = states.rows();
+            let drive = drive.row_range(first, samples);
+            let solved = refine(lanes, samples, Tolerance::exactly(1), |changes| {
+                sweep::<T, L, H, O>(lanes, params, drive, states.reborrow(), changes);
+            });
+            progress.merge(solved)
+        })?;
+        Ok(progress.finish()?.residual)
+    }
+}

@@ -1,0 +1,105 @@
+//! The loop around sweeps, of a network or of its adjoint: sweep until every sample meets the tolerance.
+
+use super::{SolveError, Solved, Tolerance};
+use crate::kernel::{Change, Changes, Scalar};
+use crate::simd::Lanes;
+
+/// What came of the chunks of a batch so far.
+pub(crate) struct Progress<T> {
+    solved: Solved<T>,
+    converged: bool,
+}
+
+impl<T: Scalar> Default for Progress<T> {
+    #[inline(always)]
+    fn default() -> Self {
+        Self { solved: Solved { sweeps: 0, residual: T::ZERO }, converged: true }
+    }
+}
+
+impl<T: Scalar> Progress<T> {
+    /// Takes in a chunk: an error only if it left the finite numbers, so that the other chunks are still solved.
+    #[inline(always)]
+    pub(crate) fn merge(&mut self, chunk: Self) -> Result<(), SolveError<T>> {
+        let Solved { sweeps, residual } = chunk.solved;
+        if !residual.is_finite() {
+            return Err(SolveError::NotFinite);
+        }
+        self.converged &= chunk.converged;
+        self.solved.sweeps = self.solved.sweeps.max(sweeps);
+        if residual > self.solved.residual {
+            self.solved.residual = residual;
+        }
+        Ok(())
+    }
+
+    /// The solution, if all chunks found theirs.
+    #[inline(always)]
+    pub(crate) fn finish(self) -> Result<Solved<T>, SolveError<T>> {
+        let Solved { sweeps, residual } = self.solved;
+        if self.converged { Ok(self.solved) } else { Err(SolveError::NotConverged { sweeps, residual }) }
+    }
+}
+
+/// Sweeps the samples of one chunk until all meet the tolerance or the limit is reached.
+#[inline(always)]
+pub(crate) fn refine<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    samples: usize,
+    tolerance: Tolerance<T>,
+    mut sweep: impl FnMut(&mut [Change<L::Vector>]),
+) -> Progress<T> {
+    let mut changes = Changes::none(lanes);
+    let changes = changes.of(lanes, samples);
+    let mut progress = Progress { converged: tolerance.exact, ..Progress::default() };
+    if !tolerance.exact && tolerance.limit == 0 {
+        progress.solved.residual = T::MAX;
+    }
+    while progress.solved.sweeps < tolerance.limit {
+        sweep(changes);
+        progress.solved.sweeps += 1;
+        let (residual, all) = judge(lanes, changes, samples, tolerance);
+        progress.solved.residual = residual;
+        if !residual.is_finite() {
+            break;
+        }
+        if all && !tolerance.exact {
+            progress.converged = true;
+            break;
+        }
+    }
+    progress
+}
+
+/// The residual of a sweep and whether all samples meet the tolerance; samples that do are not active any more.
+#[inline(always)]
+fn judge<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    changes: &mut [Change<L::Vector>],
+    samples: usize,
+    tolerance: Tolerance<T>,
+) -> (T, bool) {
+    let mut worst = lanes.splat(T::ZERO);
+    let mut poison = worst;
+    let mut open = worst;
+    for change in changes.iter_mut() {
+        poison = lanes.add(poison, change.poison);
+        worst = lanes.max(change.residual, worst);
+        if samples > 1 && !tolerance.exact {
+            let bound =
+                lanes.mul_add(lanes.splat(tolerance.relative), change.scale, lanes.splat(tolerance.absolute));
+            let still = lanes.less(bound, change.residual);
+            change.active = lanes.select(still, change.active, lanes.splat(T::ZERO));
+            open = lanes.max(change.active, open);
+        }
+    }
+    // 0, or NaN after anything infinite or NaN.
+    let residual = lanes.reduce_max(worst) + lanes.reduce_add(poison);
+    let all = if samples > 1 {
+        !(lanes.reduce_max(open) > T::ZERO)
+    } else {
+        let scale = changes.iter().fold(T::ZERO, |_, change| lanes.reduce_max(change.scale));
+        residual <= tolerance.absolute + tolerance.relative * scale
+    };
+    (residual, all)
+}
