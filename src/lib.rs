@@ -15,10 +15,11 @@ mod network;
 pub mod simd;
 mod solve;
 
-pub use network::{
-    Adjacent, Align64, Architecture, At, Blocks, Dense, Feedforward, Flat, Form, Layer, LayerParams, LayerStates, Layout,
-    LengthError, MAX_DEPTH, Network, Nothing, Reach, Room, Samples, Stack, State, Tail, Top, Workspace,
-};
 #[cfg(feature = "alloc")]
 pub use network::Boxed;
+pub use network::{
+    Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
+    LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Network, Nothing, Reach, Room, Samples, Stack,
+    State, Tail, Top, Workspace,
+};
 pub use solve::{Drive, On, SolveError, Solved, Tolerance};

@@ -1,11 +1,11 @@
 //! The fused layer: out = finish(base + sum of matrix-vector products), with the change it makes, in one pass.
 //!
 //! One sample keeps the rows of the matrix in the lanes: y += M[:, j] x_j with y in registers, so that a sum has
-//! no horizontal step; the transposed product takes eight columns at a time against the same vector. A batch
+//! no horizontal step; the transposed product takes a vector's worth of columns at a time. A batch
 //! keeps samples in the lanes, and a weight is then one broadcast whichever way the matrix is read.
 
 use super::{Activation, Matrix, MatrixMut, Scalar, ShapeError};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, MAX_WIDTH, Routine};
 use core::marker::PhantomData;
 
 /// What a fused layer starts its sums from.
@@ -66,25 +66,32 @@ impl<V: Copy> Change<V> {
 /// Samples solved together: a chunk's states stay in the nearest cache, and it stops on its own.
 pub(crate) const CHUNK: usize = 32;
 
-/// Room for the changes of a chunk of samples on any backend.
-pub(crate) struct Changes<V>([Change<V>; CHUNK]);
+/// Room for the changes of up to `C` samples on any backend: one sample, or a chunk of a batch.
+pub(crate) struct Changes<V, const C: usize>([Change<V>; C]);
 
-impl<V: Copy> Changes<V> {
+impl<V: Copy, const C: usize> Changes<V, C> {
     #[inline(always)]
     pub(crate) fn none<T: Scalar, L: Lanes<T, Vector = V>>(lanes: L) -> Self {
-        Self([Change::none(lanes); CHUNK])
+        Self([Change::none(lanes); C])
     }
     /// Those of `samples` samples, one a vector; lanes beyond the last sample are not active. With one sample
     /// the lanes of its one entry are units.
     #[inline(always)]
-    pub(crate) fn of<T: Scalar, L: Lanes<T, Vector = V>>(&mut self, lanes: L, samples: usize) -> &mut [Change<V>] {
+    pub(crate) fn of<T: Scalar, L: Lanes<T, Vector = V>>(
+        &mut self,
+        lanes: L,
+        samples: usize,
+    ) -> &mut [Change<V>] {
+        if C == 1 {
+            return &mut self.0;
+        }
         let changes = self.0.get_mut(..samples.div_ceil(L::WIDTH)).unwrap_or_default();
         let rest = samples % L::WIDTH;
         if let Some(last) = changes.last_mut()
             && rest > 0
         {
             // SAFETY: `rest` < WIDTH <= MAX_WIDTH.
-            last.active = unsafe { lanes.load_partial([T::ONE; crate::simd::MAX_WIDTH].as_ptr(), rest) };
+            last.active = unsafe { lanes.load_partial([T::ONE; MAX_WIDTH].as_ptr(), rest) };
         }
         changes
     }
@@ -97,8 +104,13 @@ pub(crate) trait Finish<T: Scalar>: Copy {
     ///
     /// # Safety
     /// `offset` must lie in the output, with WIDTH or `count` scalars from it on.
-    unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, offset: usize, count: Option<usize>)
-    -> L::Vector;
+    unsafe fn finish<L: Lanes<T>>(
+        self,
+        lanes: L,
+        z: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector;
 }
 
 /// h = s(z).
@@ -133,7 +145,13 @@ impl<'a, T: Scalar, A: Activation> Backpropagate<'a, T, A> {
 
 impl<T: Scalar, A: Activation> Finish<T> for Backpropagate<'_, T, A> {
     #[inline(always)]
-    unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, offset: usize, count: Option<usize>) -> L::Vector {
+    unsafe fn finish<L: Lanes<T>>(
+        self,
+        lanes: L,
+        z: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector {
         // SAFETY: `new` compared the shapes, so what lies in the output lies in the states.
         let h = unsafe { load(lanes, self.states.start().add(offset), count) };
         lanes.mul(A::slope(lanes, h), z)
@@ -143,7 +161,11 @@ impl<T: Scalar, A: Activation> Finish<T> for Backpropagate<'_, T, A> {
 /// # Safety
 /// As [`Lanes::load`], or [`Lanes::load_partial`] with a count.
 #[inline(always)]
-pub(super) unsafe fn load<T: Scalar, L: Lanes<T>>(lanes: L, from: *const T, count: Option<usize>) -> L::Vector {
+pub(super) unsafe fn load<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    from: *const T,
+    count: Option<usize>,
+) -> L::Vector {
     match count {
         // SAFETY: handed on.
         None => unsafe { lanes.load(from) },
@@ -197,20 +219,17 @@ pub(crate) fn largest<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -
     lanes.reduce_max(change.scale) + lanes.reduce_add(change.poison)
 }
 
-/// The fused layer. `changes` holds one entry for one sample, or one for every `WIDTH` samples of a batch.
+/// Whether base and products give `samples x units`.
 ///
 /// # Errors
-/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+/// [`ShapeError`] with what does not.
 #[inline(always)]
-pub(crate) fn fused<'a, const TRANSPOSED: bool, T: Scalar, L: Lanes<T>, F: Finish<T>>(
-    lanes: L,
+pub(crate) fn shapes_fit<'a, const TRANSPOSED: bool, T: Scalar>(
     base: Base<'a, T>,
-    products: impl Iterator<Item = Product<'a, T>> + Clone,
-    finish: F,
-    mut out: MatrixMut<'_, T>,
-    changes: &mut [Change<L::Vector>],
+    products: impl Iterator<Item = Product<'a, T>>,
+    samples: usize,
+    units: usize,
 ) -> Result<(), ShapeError> {
-    let (samples, units) = (out.rows(), out.cols());
     match base {
         Base::Zero => {}
         Base::Bias(bias) => expect("biases", units, bias.len())?,
@@ -219,15 +238,36 @@ pub(crate) fn fused<'a, const TRANSPOSED: bool, T: Scalar, L: Lanes<T>, F: Finis
             expect("units of the base", units, matrix.cols())?;
         }
     }
-    for Product { matrix, operand } in products.clone() {
+    for Product { matrix, operand } in products {
         let (outputs, inputs) =
             if TRANSPOSED { (matrix.cols(), matrix.rows()) } else { (matrix.rows(), matrix.cols()) };
         expect("samples of an operand", samples, operand.rows())?;
         expect("units of an operand", inputs, operand.cols())?;
         expect("outputs of a matrix", units, outputs)?;
     }
-    // With one sample next to another in memory, lanes over units would have to gather.
-    if samples == 1 && (out.stride() == 1 || units == 1) {
+    Ok(())
+}
+
+/// The fused layer, for one sample (`C` = 1, next to no other in memory) or for up to `C` samples of a batch.
+/// `changes` holds one entry for one sample, or one for every `WIDTH` samples of a batch.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+#[inline(always)]
+pub(crate) fn fused<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: Lanes<T>, F: Finish<T>>(
+    lanes: L,
+    base: Base<'a, T>,
+    products: impl Iterator<Item = Product<'a, T>> + Clone,
+    finish: F,
+    mut out: MatrixMut<'_, T>,
+    changes: &mut [Change<L::Vector>],
+) -> Result<(), ShapeError> {
+    let (samples, units) = (out.rows(), out.cols());
+    shapes_fit::<TRANSPOSED, T>(base, products.clone(), samples, units)?;
+    if C == 1 {
+        // With one sample next to another in memory, lanes over units would have to gather.
+        expect("samples", 1, samples)?;
+        expect("stride", 1, out.stride())?;
         let single = Single { lanes, base, products, finish, out: out.start(), units };
         expect("changes", 1, changes.len())?;
         for change in changes {
@@ -258,6 +298,53 @@ pub(crate) fn fused<'a, const TRANSPOSED: bool, T: Scalar, L: Lanes<T>, F: Finis
     Ok(())
 }
 
+/// [`fused`] in a function of its own, one copy for all callers.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+#[inline(always)]
+pub(crate) fn fused_shared<
+    'a,
+    const TRANSPOSED: bool,
+    const C: usize,
+    T: Scalar,
+    L: Lanes<T>,
+    F: Finish<T>,
+>(
+    lanes: L,
+    base: Base<'a, T>,
+    products: impl Iterator<Item = Product<'a, T>> + Clone,
+    finish: F,
+    out: MatrixMut<'_, T>,
+    changes: &mut [Change<L::Vector>],
+) -> Result<(), ShapeError> {
+    lanes.vectorize(Shared::<TRANSPOSED, C, _, _, _, _> { base, products, finish, out, changes })
+}
+
+struct Shared<'a, 'b, const TRANSPOSED: bool, const C: usize, T, P, F, V> {
+    base: Base<'a, T>,
+    products: P,
+    finish: F,
+    out: MatrixMut<'b, T>,
+    changes: &'b mut [Change<V>],
+}
+
+impl<'a, const TRANSPOSED: bool, const C: usize, T, P, F, L> Routine<L>
+    for Shared<'a, '_, TRANSPOSED, C, T, P, F, L::Vector>
+where
+    T: Scalar,
+    L: Lanes<T>,
+    P: Iterator<Item = Product<'a, T>> + Clone,
+    F: Finish<T>,
+{
+    type Output = Result<(), ShapeError>;
+
+    #[inline(always)]
+    fn run(self, lanes: L) -> Self::Output {
+        fused::<TRANSPOSED, C, T, L, F>(lanes, self.base, self.products, self.finish, self.out, self.changes)
+    }
+}
+
 /// One sample: units in the lanes.
 struct Single<'a, T, L, P, F> {
     lanes: L,
@@ -268,7 +355,9 @@ struct Single<'a, T, L, P, F> {
     units: usize,
 }
 
-impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: Finish<T>> Single<'a, T, L, P, F> {
+impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: Finish<T>>
+    Single<'a, T, L, P, F>
+{
     /// The base of `count` (or WIDTH) units from `unit`.
     #[inline(always)]
     unsafe fn start(&self, unit: usize, count: Option<usize>) -> L::Vector {
@@ -277,7 +366,7 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
             Base::Bias(bias) => bias.as_ptr(),
             Base::Matrix(matrix) if matrix.stride() == 1 || self.units == 1 => matrix.start(),
             Base::Matrix(matrix) => {
-                let mut gathered = [T::ZERO; crate::simd::MAX_WIDTH];
+                let mut gathered = [T::ZERO; MAX_WIDTH];
                 for (i, lane) in gathered.iter_mut().enumerate().take(count.unwrap_or(L::WIDTH)) {
                     // SAFETY: unit + i is a column of the base, whose shape `fused` compared.
                     *lane = unsafe { *matrix.start().add((unit + i) * matrix.stride()) };
@@ -295,9 +384,15 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
         // SAFETY: unit + count (or WIDTH) <= units, which lie in a row from `out`.
         unsafe {
             let old = load(self.lanes, self.out.add(unit), count);
-            let new = self.finish.finish(self.lanes, z, unit, count);
-            change.record(self.lanes, z, old, new);
+            let mut new = self.finish.finish(self.lanes, z, unit, count);
             store(self.lanes, self.out.add(unit), new, count);
+            if let Some(count) = count {
+                // Lanes beyond the units may hold anything, and are not to count as a change.
+                let zero = self.lanes.splat(T::ZERO);
+                let ones = self.lanes.load_partial([T::ONE; MAX_WIDTH].as_ptr(), count);
+                new = self.lanes.select(self.lanes.less(zero, ones), new, old);
+            }
+            change.record(self.lanes, z, old, new);
         }
     }
 
@@ -408,47 +503,41 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
         }
     }
 
-    /// Groups of eight columns, each summed along its rows; a vector's worth of them is finished together.
+    /// A vector's worth of columns at a time, each summed along its rows.
     #[inline(always)]
     unsafe fn transposed(&self, change: &mut Change<L::Vector>) {
         let mut unit = 0;
         while unit < self.units {
             let count = L::WIDTH.min(self.units - unit);
             let partial = (count < L::WIDTH).then_some(count);
-            let mut sums = [T::ZERO; crate::simd::MAX_WIDTH];
-            for (group, sums) in sums.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                if group * 8 < count {
-                    // SAFETY: at least one of the eight columns exists; `columns` bounds the others.
-                    *sums = unsafe { self.columns(unit + group * 8) };
-                }
-            }
-            // SAFETY: `sums` holds MAX_WIDTH >= WIDTH scalars; the rest lies in the units.
+            // SAFETY: at least one column exists from `unit` on; `columns` bounds the others.
             unsafe {
-                let z = self.lanes.add(self.start(unit, partial), self.lanes.load(sums.as_ptr()));
+                let z = self.lanes.add(self.start(unit, partial), self.columns(unit));
                 self.store(z, unit, partial, change);
             }
             unit += L::WIDTH;
         }
     }
 
-    /// The dot products of the operands with the eight columns from `first`; beyond the last column, it again.
+    /// The dot products of the operands with WIDTH columns from `first`; beyond the last column, it again.
     #[inline(always)]
-    unsafe fn columns(&self, first: usize) -> [T; 8] {
+    unsafe fn columns(&self, first: usize) -> L::Vector {
         let lanes = self.lanes;
-        let mut sums = [lanes.splat(T::ZERO); 8];
+        let mut sums = [lanes.splat(T::ZERO); MAX_WIDTH];
+        let mut starts = [core::ptr::null::<T>(); MAX_WIDTH];
         for Product { matrix, operand } in self.products.clone() {
             let rows = matrix.rows();
             let last = self.units - 1;
-            let starts: [*const T; 8] = core::array::from_fn(|k| {
-                matrix.start().wrapping_add((first + k).min(last) * matrix.stride())
-            });
+            for (k, start) in starts.iter_mut().enumerate().take(L::WIDTH) {
+                *start = matrix.start().wrapping_add((first + k).min(last) * matrix.stride());
+            }
             let whole = rows - rows % L::WIDTH;
             let mut row = 0;
             // SAFETY: row + WIDTH (or the rest) <= rows of existing columns; the operand has as many units.
             unsafe {
                 while row < whole {
                     let x = self.operand(operand, row, None);
-                    for (sum, start) in sums.iter_mut().zip(starts) {
+                    for (sum, start) in sums.iter_mut().zip(starts).take(L::WIDTH) {
                         *sum = lanes.mul_add(lanes.load(start.add(row)), x, *sum);
                     }
                     row += L::WIDTH;
@@ -456,13 +545,13 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
                 if row < rows {
                     let rest = Some(rows - row);
                     let x = self.operand(operand, row, rest);
-                    for (sum, start) in sums.iter_mut().zip(starts) {
+                    for (sum, start) in sums.iter_mut().zip(starts).take(L::WIDTH) {
                         *sum = lanes.mul_add(load(lanes, start.add(row), rest), x, *sum);
                     }
                 }
             }
         }
-        lanes.reduce_add_8(sums)
+        lanes.sums(&sums)
     }
 
     /// Units of the operand from `unit` on, gathered if they do not lie in a row.
@@ -472,7 +561,7 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
             // SAFETY: the caller's units exist and lie in a row.
             return unsafe { load(self.lanes, operand.start().add(unit), count) };
         }
-        let mut gathered = [T::ZERO; crate::simd::MAX_WIDTH];
+        let mut gathered = [T::ZERO; MAX_WIDTH];
         for (i, lane) in gathered.iter_mut().enumerate().take(count.unwrap_or(L::WIDTH)) {
             // SAFETY: the caller's units exist.
             *lane = unsafe { *operand.start().add((unit + i) * operand.stride()) };
@@ -494,8 +583,14 @@ struct Batch<'a, const TRANSPOSED: bool, T, L, P, F> {
     units: usize,
 }
 
-impl<'a, const TRANSPOSED: bool, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: Finish<T>>
-    Batch<'a, TRANSPOSED, T, L, P, F>
+impl<
+    'a,
+    const TRANSPOSED: bool,
+    T: Scalar,
+    L: Lanes<T>,
+    P: Iterator<Item = Product<'a, T>> + Clone,
+    F: Finish<T>,
+> Batch<'a, TRANSPOSED, T, L, P, F>
 {
     /// Two vectors of samples at a time, then one, then a masked one.
     #[inline(always)]
@@ -524,10 +619,16 @@ impl<'a, const TRANSPOSED: bool, T: Scalar, L: Lanes<T>, P: Iterator<Item = Prod
 
     #[inline(always)]
     unsafe fn single(&self, sample: usize, change: &mut Change<L::Vector>) {
-        let count = self.samples.saturating_sub(sample).min(L::WIDTH);
-        let partial = (count < L::WIDTH).then_some(count);
-        // SAFETY: `count` samples exist from `sample` on.
-        unsafe { self.group::<8, 1>(sample, partial, core::array::from_mut(change)) };
+        let count = self.samples.saturating_sub(sample);
+        let change = core::array::from_mut(change);
+        // SAFETY: WIDTH or `count` samples exist from `sample` on.
+        unsafe {
+            if count >= L::WIDTH {
+                self.group::<8, 1>(sample, None, change);
+            } else {
+                self.group::<8, 1>(sample, Some(count), change);
+            }
+        }
     }
 
     /// All units for `C` vectors of samples, `R` units at a time.

@@ -29,10 +29,12 @@ mod tanh_table;
 mod view;
 
 pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
+pub(crate) use fused::{
+    Activate, Backpropagate, CHUNK, Change, Changes, Finish, fused, fused_shared, largest, shapes_fit,
+};
 pub use fused::{Base, Product};
-pub(crate) use fused::{Activate, Backpropagate, CHUNK, Change, Changes, Finish, fused, largest};
 pub(crate) use outer::column_sums;
-pub(crate) use outer::outer as outer_in;
+pub(crate) use outer::outer_shared;
 pub(crate) use softmax::cross_entropy;
 pub use view::{Matrix, MatrixMut};
 
@@ -80,7 +82,7 @@ pub fn layer<T: Scalar, A: Activation>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    T::run(backend, Fused::<T, A, false> { base, products, out, activation: PhantomData })
+    run_fused::<T, A, false>(backend, base, products, out)
 }
 
 /// `out = base + sum of transposed products` for every sample: what an adjoint sends back.
@@ -95,60 +97,64 @@ pub fn transposed<T: Scalar>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    T::run(backend, Fused::<T, Identity, true> { base, products, out, activation: PhantomData })
+    run_fused::<T, Identity, true>(backend, base, products, out)
 }
 
-struct Fused<'a, T, A, const TRANSPOSED: bool> {
+fn run_fused<T: Scalar, A: Activation, const TRANSPOSED: bool>(
+    backend: Backend,
+    base: Base<'_, T>,
+    products: &[Product<'_, T>],
+    out: MatrixMut<'_, T>,
+) -> Result<Changed<T>, ShapeError> {
+    shapes_fit::<TRANSPOSED, T>(base, products.iter().copied(), out.rows(), out.cols())?;
+    if out.rows() == 1 && out.stride() == 1 {
+        T::run(backend, Fused::<T, A, TRANSPOSED, 1> { base, products, out, activation: PhantomData })
+    } else {
+        T::run(backend, Fused::<T, A, TRANSPOSED, CHUNK> { base, products, out, activation: PhantomData })
+    }
+}
+
+struct Fused<'a, T, A, const TRANSPOSED: bool, const C: usize> {
     base: Base<'a, T>,
     products: &'a [Product<'a, T>],
     out: MatrixMut<'a, T>,
     activation: PhantomData<A>,
 }
 
-impl<T: Scalar, A: Activation, const TRANSPOSED: bool> Operation<T> for Fused<'_, T, A, TRANSPOSED> {
+impl<T: Scalar, A: Activation, const TRANSPOSED: bool, const C: usize> Operation<T>
+    for Fused<'_, T, A, TRANSPOSED, C>
+{
     type Output = Result<Changed<T>, ShapeError>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(mut self, lanes: L) -> Self::Output {
-        let finish = Activate::<A>(PhantomData);
         let samples = self.out.rows();
         let mut residual = T::ZERO;
         let mut sample = 0;
-        // At least once, so that shapes are compared for an empty batch too.
-        loop {
+        while sample < samples {
             let count = CHUNK.min(samples - sample);
-            let rows = |matrix: Matrix<'_, T>| matrix.row_range(sample, count).rows();
             let base = match self.base {
-                Base::Matrix(matrix) if matrix.rows() == samples => {
-                    Base::Matrix(matrix.row_range(sample, count))
-                }
+                Base::Matrix(matrix) => Base::Matrix(matrix.row_range(sample, count)),
                 base => base,
             };
             let products = self.products.iter().map(|product| Product {
                 matrix: product.matrix,
-                // A wrong number of samples is left as it is, to be found.
-                operand: if product.operand.rows() == samples && rows(product.operand) == count {
-                    product.operand.row_range(sample, count)
-                } else {
-                    product.operand
-                },
+                operand: product.operand.row_range(sample, count),
             });
-            let mut changes = Changes::none(lanes);
+            let mut changes = Changes::<_, C>::none(lanes);
             let changes = changes.of(lanes, count);
             let out = self.out.reborrow().row_range(sample, count);
-            fused::<TRANSPOSED, T, L, _>(lanes, base, products, finish, out, changes)?;
+            fused::<TRANSPOSED, C, T, L, _>(lanes, base, products, Activate::<A>(PhantomData), out, changes)?;
             for change in changes {
                 let largest = lanes.reduce_max(change.residual) + lanes.reduce_add(change.poison);
-                // NaN stays: it is not less than anything.
-                if !(largest <= residual) {
+                // NaN comes in and then stays, for nothing is larger.
+                if largest > residual || !(largest >= T::ZERO) {
                     residual = largest;
                 }
             }
             sample += count;
-            if sample >= samples {
-                return Ok(Changed { residual });
-            }
         }
+        Ok(Changed { residual })
     }
 }
 
@@ -162,15 +168,7 @@ pub fn outer<T: Scalar>(
     inputs: Matrix<'_, T>,
     gradient: MatrixMut<'_, T>,
 ) -> Result<(), ShapeError> {
-    struct Outer<'a, T>(Matrix<'a, T>, Matrix<'a, T>, MatrixMut<'a, T>);
-    impl<T: Scalar> Operation<T> for Outer<'_, T> {
-        type Output = Result<(), ShapeError>;
-        #[inline(always)]
-        fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-            outer_in(lanes, self.0, self.1, self.2)
-        }
-    }
-    T::run(backend, Outer(deltas, inputs, gradient))
+    T::run(backend, outer::Outer { deltas, inputs, gradient })
 }
 
 /// Applies the activation `A` to every value.

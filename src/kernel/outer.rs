@@ -2,19 +2,58 @@
 
 use super::fused::{expect, load, store};
 use super::{Matrix, MatrixMut, Scalar, ShapeError};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, Operation, Routine};
 
 /// Samples that are brought into weight order at a time.
 const SAMPLES: usize = 32;
 /// Scalars of the scratch they are brought into: two vectors of rows for each sample.
 const SCRATCH: usize = SAMPLES * 2 * crate::simd::MAX_WIDTH;
 
+/// [`outer`] in a function of its own, one copy for all callers.
+///
+/// # Errors
+/// As [`outer`].
+#[inline(always)]
+pub(crate) fn outer_shared<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    deltas: Matrix<'_, T>,
+    inputs: Matrix<'_, T>,
+    gradient: MatrixMut<'_, T>,
+) -> Result<(), ShapeError> {
+    lanes.vectorize(Outer { deltas, inputs, gradient })
+}
+
+/// The operands of [`outer`].
+pub(super) struct Outer<'a, T> {
+    pub(super) deltas: Matrix<'a, T>,
+    pub(super) inputs: Matrix<'a, T>,
+    pub(super) gradient: MatrixMut<'a, T>,
+}
+
+impl<T: Scalar, L: Lanes<T>> Routine<L> for Outer<'_, T> {
+    type Output = Result<(), ShapeError>;
+
+    #[inline(always)]
+    fn run(self, lanes: L) -> Self::Output {
+        outer(lanes, self.deltas, self.inputs, self.gradient)
+    }
+}
+
+impl<T: Scalar> Operation<T> for Outer<'_, T> {
+    type Output = Result<(), ShapeError>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        outer(lanes, self.deltas, self.inputs, self.gradient)
+    }
+}
+
 /// `gradient[i, j] += sum over samples of deltas[sample, i] * inputs[sample, j]`.
 ///
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
 #[inline(always)]
-pub(crate) fn outer<T: Scalar, L: Lanes<T>>(
+fn outer<T: Scalar, L: Lanes<T>>(
     lanes: L,
     deltas: Matrix<'_, T>,
     inputs: Matrix<'_, T>,
@@ -66,7 +105,8 @@ unsafe fn rows<T: Scalar, L: Lanes<T>>(
     inputs: Matrix<'_, T>,
     mut gradient: MatrixMut<'_, T>,
 ) {
-    let block = Block { lanes, deltas, height, samples, inputs, stride: gradient.stride(), out: gradient.start() };
+    let block =
+        Block { lanes, deltas, height, samples, inputs, stride: gradient.stride(), out: gradient.start() };
     let mut row = 0;
     // SAFETY: every block lies below `height`.
     unsafe {

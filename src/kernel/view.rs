@@ -166,14 +166,26 @@ impl<'a, T> MatrixMut<'a, T> {
     #[must_use]
     #[inline(always)]
     pub const fn as_ref(&self) -> Matrix<'_, T> {
-        Matrix { start: self.start, rows: self.rows, cols: self.cols, stride: self.stride, borrow: PhantomData }
+        Matrix {
+            start: self.start,
+            rows: self.rows,
+            cols: self.cols,
+            stride: self.stride,
+            borrow: PhantomData,
+        }
     }
 
     /// The same matrix for a shorter time.
     #[must_use]
     #[inline(always)]
     pub const fn reborrow(&mut self) -> MatrixMut<'_, T> {
-        MatrixMut { start: self.start, rows: self.rows, cols: self.cols, stride: self.stride, borrow: PhantomData }
+        MatrixMut {
+            start: self.start,
+            rows: self.rows,
+            cols: self.cols,
+            stride: self.stride,
+            borrow: PhantomData,
+        }
     }
 
     /// The rows from `first`, `count` of them, cut at the end of the matrix.

@@ -1,57 +1,91 @@
 //! The adjoint sweep and the accumulation of gradients, over flat memory.
 
 use crate::kernel::{
-    Activation, Backpropagate, Base, Change, Matrix, MatrixMut, Product, Scalar, column_sums, fused, outer_in,
+    Activation, Backpropagate, Base, Change, Matrix, MatrixMut, Product, Scalar, column_sums, fused,
+    fused_shared, outer_shared,
 };
-use crate::network::{Parameters, ParametersMut};
+use crate::network::{EachLayer, Layout, Parameters, ParametersMut, Walk};
 use crate::simd::Lanes;
-use crate::solve::fits;
+use crate::solve::{Sweep, fits};
+use core::marker::PhantomData;
 
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas.
-///
-/// `injected` is g, the gradient of the outputs, or nothing. `literal` leaves out what the output layer hears
-/// from below through U, as the article's rule does.
-#[inline(always)]
-pub(super) fn adjoint_sweep<T: Scalar, L: Lanes<T>, H: Activation, O: Activation>(
-    lanes: L,
-    params: Parameters<'_, T>,
-    injected: Option<Matrix<'_, T>>,
-    literal: bool,
-    states: Matrix<'_, T>,
-    mut deltas: MatrixMut<'_, T>,
-    changes: &mut [Change<L::Vector>],
-) {
-    for change in changes.iter_mut() {
-        change.reset(lanes);
+pub(super) struct Backward<'a, T, H, O, W> {
+    pub(super) params: Parameters<'a, T>,
+    /// g, the gradient of the outputs, or nothing.
+    pub(super) injected: Option<Matrix<'a, T>>,
+    /// Leaves out what the output layer hears from below through U, as the article's rule does.
+    pub(super) literal: bool,
+    pub(super) states: Matrix<'a, T>,
+    pub(super) deltas: MatrixMut<'a, T>,
+    pub(super) activations: PhantomData<(H, O)>,
+    pub(super) walk: W,
+}
+
+impl<T: Scalar, H: Activation, O: Activation, W: Walk> Sweep<T> for Backward<'_, T, H, O, W> {
+    #[inline(always)]
+    fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
+        let layout = self.walk.layout(self.params.layout());
+        let walk = self.walk;
+        walk.down(layout, &mut AtLayer::<_, _, T, C> { backward: self, lanes, changes, layout });
     }
-    let layout = params.layout();
-    let layers = layout.layers();
-    for (l, layer) in layers.iter().enumerate().rev() {
-        let last = l + 1 == layout.depth();
+}
+
+struct AtLayer<'a, K, L: Lanes<T>, T: Scalar, const C: usize> {
+    backward: &'a mut K,
+    lanes: L,
+    changes: &'a mut [Change<L::Vector>],
+    layout: &'static Layout,
+}
+
+impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize> EachLayer
+    for AtLayer<'_, Backward<'_, T, H, O, W>, L, T, C>
+{
+    #[inline(always)]
+    fn layer(&mut self, index: usize) {
+        let Self { backward, lanes, changes, layout } = self;
+        let Backward { params, injected, literal, states, deltas, .. } = &mut **backward;
+        let (params, layers) = (*params, layout.layers());
+        let Some(layer) = layers.get(index) else { return };
+        let last = index + 1 == layout.depth();
         let (below, own, above) = deltas.reborrow().split(layer.units, layer.width);
         let base = match injected {
-            Some(gradient) if last => Base::Matrix(gradient),
+            Some(gradient) if last => Base::Matrix(*gradient),
             _ => Base::Zero,
         };
-        let from_above = layers.get(l + 1).map(|next| Product {
-            matrix: params.w(next),
-            operand: above.columns(0, next.width),
-        });
-        let hearers = if last && literal { l..l } else { layout.hearers(l) };
+        let from_above = layers
+            .get(index + 1)
+            .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
+        let hearers = if last && *literal { index..index } else { layout.hearers(index) };
         let from_below = hearers.filter_map(|k| layers.get(k)).map(|hearer| Product {
             matrix: params.u(hearer).columns(layer.units - hearer.units - hearer.width, layer.width),
             operand: below.columns(hearer.units, hearer.width),
         });
         let products = from_above.into_iter().chain(from_below);
         let h = states.columns(layer.units, layer.width);
-        let done = if last {
-            Backpropagate::<T, O>::new(h, &own)
-                .and_then(|finish| fused::<true, T, L, _>(lanes, base, products, finish, own, changes))
+        if last {
+            apply::<C, W, T, L, O>(*lanes, base, products, h, own, changes);
         } else {
-            Backpropagate::<T, H>::new(h, &own)
-                .and_then(|finish| fused::<true, T, L, _>(lanes, base, products, finish, own, changes))
-        };
-        fits(done);
+            apply::<C, W, T, L, H>(*lanes, base, products, h, own, changes);
+        }
+    }
+}
+
+#[inline(always)]
+fn apply<'a, const C: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
+    lanes: L,
+    base: Base<'a, T>,
+    products: impl Iterator<Item = Product<'a, T>> + Clone,
+    states: Matrix<'a, T>,
+    own: MatrixMut<'_, T>,
+    changes: &mut [Change<L::Vector>],
+) {
+    match Backpropagate::<T, A>::new(states, &own) {
+        Ok(finish) if W::SHARED => {
+            fits(fused_shared::<true, C, T, L, _>(lanes, base, products, finish, own, changes));
+        }
+        Ok(finish) => fits(fused::<true, C, T, L, _>(lanes, base, products, finish, own, changes)),
+        Err(error) => fits(Err(error)),
     }
 }
 
@@ -70,13 +104,14 @@ pub(super) fn accumulate<T: Scalar, L: Lanes<T>>(
     for (l, layer) in gradient.layout().layers().iter().enumerate() {
         let own = deltas.columns(layer.units, layer.width);
         let (w, u, b) = gradient.layer(layer);
-        let sender = if l == 0 { input } else { Some(below.columns(layer.units - layer.inputs, layer.inputs)) };
+        let sender =
+            if l == 0 { input } else { Some(below.columns(layer.units - layer.inputs, layer.inputs)) };
         if let Some(sender) = sender {
-            fits(outer_in(lanes, own, sender, w));
+            fits(outer_shared(lanes, own, sender, w));
             fits(column_sums(own, b));
         }
         if layer.feedback > 0 {
-            fits(outer_in(lanes, own, above.columns(layer.units + layer.width, layer.feedback), u));
+            fits(outer_shared(lanes, own, above.columns(layer.units + layer.width, layer.feedback), u));
         }
     }
 }

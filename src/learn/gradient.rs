@@ -1,11 +1,16 @@
 //! From a batch and its targets to a gradient.
 
-use super::adjoint::{accumulate, adjoint_sweep, fits_gradient};
+use super::adjoint::{Backward, accumulate, fits_gradient};
 use super::loss::{Loss, LossError};
-use crate::kernel::{Activation, Base, Matrix, MatrixMut, Product, Scalar, column_sums, largest, outer_in};
-use crate::network::{Architecture, Flat, Form, Network, Parameters, ParametersMut, Samples, Stack, State, Workspace};
+use crate::kernel::{
+    Activation, Base, CHUNK, Matrix, MatrixMut, Product, Scalar, column_sums, largest, outer_shared,
+};
+use crate::network::{
+    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Stack, State, Unrolled,
+    Walk, Workspace,
+};
 use crate::simd::{Backend, Element, Lanes, Operation};
-use crate::solve::{Drive, On, Progress, SolveError, Solved, Tolerance, fits, for_each_chunk, refine};
+use crate::solve::{Drive, On, Progress, SolveError, Solved, Tolerance, chunks, fits, refine};
 use core::fmt;
 use core::marker::PhantomData;
 use nalgebra::SMatrix;
@@ -283,7 +288,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, state, target, output)?;
-        let adjoint_solved = self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
+        let adjoint_solved =
+            self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
         accumulate_on(self.backend, input, state, adjoint, gradient)?;
         Ok(Learned { loss, solve, adjoint: adjoint_solved })
     }
@@ -300,30 +306,43 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-        let flat = output.flat();
         let (tolerance, literal) = match rule {
             Rule::Adjoint(tolerance) => (tolerance, false),
             Rule::Truncated(sweeps) => (Tolerance::exactly(sweeps), false),
             Rule::Literal(tolerance) => (tolerance, true),
         };
-        let (Ok(params), Ok(states), Ok(output), Ok(view)) = (
-            self.network.parameters(),
-            Matrix::new(state.as_slice(), B, units),
-            Matrix::new(flat, B, flat.len() / B),
-            MatrixMut::new(deltas.as_mut_slice(), B, units),
-        ) else {
-            return Err(SolveError::NotFinite);
+        let activations = PhantomData::<(H, O)>;
+        let result = if B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED {
+            let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+            let (network, deltas) = (self.network, &mut *deltas);
+            T::run(self.backend, AdjointOne { network, state, output, deltas, tolerance, literal, walk })
+        } else {
+            let flat = output.flat();
+            let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
+                self.network.parameters(),
+                Matrix::new(state.as_slice(), B, units),
+                Matrix::new(flat, B, flat.len() / B),
+                MatrixMut::new(deltas.as_mut_slice(), B, units),
+            ) else {
+                return Err(SolveError::NotFinite);
+            };
+            if B == 1 {
+                let adjoint =
+                    Adjoint::<_, _, _, 1> { params, states, output, deltas, tolerance, literal, activations };
+                T::run(self.backend, adjoint)
+            } else {
+                let adjoint = Adjoint::<_, _, _, CHUNK> {
+                    params,
+                    states,
+                    output,
+                    deltas,
+                    tolerance,
+                    literal,
+                    activations,
+                };
+                T::run(self.backend, adjoint)
+            }
         };
-        let operation = SolveAdjoint::<T, H, O> {
-            params,
-            states,
-            output,
-            deltas: view,
-            tolerance,
-            literal,
-            activations: PhantomData,
-        };
-        let result = T::run(self.backend, operation);
         if result == Err(SolveError::NotFinite) {
             deltas.reset();
         }
@@ -443,7 +462,8 @@ where
     T::run(backend, operation)
 }
 
-struct SolveAdjoint<'a, T, H, O> {
+/// The adjoint of a batch (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
+struct Adjoint<'a, T, H, O, const C: usize> {
     params: Parameters<'a, T>,
     states: Matrix<'a, T>,
     output: Matrix<'a, T>,
@@ -453,24 +473,78 @@ struct SolveAdjoint<'a, T, H, O> {
     activations: PhantomData<(H, O)>,
 }
 
-impl<T: Scalar, H: Activation, O: Activation> Operation<T> for SolveAdjoint<'_, T, H, O> {
+impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for Adjoint<'_, T, H, O, C> {
     type Output = Result<Solved<T>, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, states, output, deltas, tolerance, literal, .. } = self;
-        let mut progress = Progress::default();
-        for_each_chunk(deltas, |first, mut deltas| {
-            let samples = deltas.rows();
-            let states = states.row_range(first, samples);
-            let output = Some(output.row_range(first, samples));
-            let solved = refine(lanes, samples, tolerance, |changes| {
-                adjoint_sweep::<T, L, H, O>(lanes, params, output, literal, states, deltas.reborrow(), changes);
-            });
-            progress.merge(solved)
-        })?;
-        progress.finish()
+        adjoint_all(lanes, self, Looped)
     }
+}
+
+/// The adjoint of one sample, compiled for one type of network.
+struct AdjointOne<'a, N, K, G, T, W> {
+    network: &'a N,
+    state: &'a K,
+    output: &'a G,
+    deltas: &'a mut K,
+    tolerance: Tolerance<T>,
+    literal: bool,
+    walk: W,
+}
+
+impl<const INPUT: usize, S, T, F, H, O, G, W, const B: usize> Operation<T>
+    for AdjointOne<'_, Network<INPUT, S, T, F, H, O>, State<Network<INPUT, S, T, F, H, O>, B>, G, T, W>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    G: Flat<Scalar = T>,
+    W: Walk,
+{
+    type Output = Result<Solved<T>, SolveError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
+            self.network.parameters(),
+            Matrix::new(self.state.as_slice(), B, units),
+            Matrix::new(self.output.flat(), B, G::LEN / B),
+            MatrixMut::new(self.deltas.as_mut_slice(), B, units),
+        ) else {
+            return Err(SolveError::NotFinite);
+        };
+        let (tolerance, literal, activations) = (self.tolerance, self.literal, PhantomData::<(H, O)>);
+        let adjoint =
+            Adjoint::<_, _, _, 1> { params, states, output, deltas, tolerance, literal, activations };
+        adjoint_all(lanes, adjoint, self.walk)
+    }
+}
+
+#[inline(always)]
+fn adjoint_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize>(
+    lanes: L,
+    adjoint: Adjoint<'_, T, H, O, C>,
+    walk: W,
+) -> Result<Solved<T>, SolveError<T>> {
+    let Adjoint { params, states, output, mut deltas, tolerance, literal, activations } = adjoint;
+    let mut progress = Progress::default();
+    for (first, samples) in chunks(deltas.rows()) {
+        let backward = Backward::<T, H, O, W> {
+            params,
+            injected: Some(output.row_range(first, samples)),
+            literal,
+            states: states.row_range(first, samples),
+            deltas: deltas.reborrow().row_range(first, samples),
+            activations,
+            walk,
+        };
+        progress.merge(refine::<C, T, L>(lanes, samples, tolerance, backward))?;
+    }
+    progress.finish()
 }
 
 struct Accumulate<'a, T> {
@@ -516,19 +590,22 @@ impl<T: Scalar, H: Activation, O: Activation> Operation<T> for BackSweep<'_, T, 
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, output, after, before, mut deltas, drive, gradient, .. } = self;
+        let Self { params, output, after, before, mut deltas, drive, gradient, activations } = self;
         let samples = deltas.rows();
         let mut progress = Progress::default();
-        for_each_chunk(deltas.reborrow(), |first, mut deltas| {
-            let samples = deltas.rows();
-            let after = after.row_range(first, samples);
-            let output = output.map(|output| output.row_range(first, samples));
-            let solved = refine(lanes, samples, Tolerance::exactly(1), |changes| {
-                adjoint_sweep::<T, L, H, O>(lanes, params, output, false, after, deltas.reborrow(), changes);
-            });
-            progress.merge(solved)
-        })
-        .map_err(LearnError::Adjoint)?;
+        for (first, samples) in chunks(samples) {
+            let backward = Backward::<T, H, O, Looped> {
+                params,
+                injected: output.map(|output| output.row_range(first, samples)),
+                literal: false,
+                states: after.row_range(first, samples),
+                deltas: deltas.reborrow().row_range(first, samples),
+                activations,
+                walk: Looped,
+            };
+            let solved = refine::<CHUNK, T, L>(lanes, samples, Tolerance::exactly(1), backward);
+            progress.merge(solved).map_err(LearnError::Adjoint)?;
+        }
         let deltas = deltas.as_ref();
         let delta = largest(lanes, deltas);
         for factor in [largest(lanes, after), largest(lanes, before)] {
@@ -568,7 +645,7 @@ impl<T: Scalar> Operation<T> for FirstLayer<'_, T> {
             && let Some(first) = gradient.layout().layers().first()
         {
             let (w, _, b) = gradient.layer(first);
-            fits(outer_in(lanes, deltas, input, w));
+            fits(outer_shared(lanes, deltas, input, w));
             fits(column_sums(deltas, b));
         }
         Ok(())

@@ -41,10 +41,14 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             // The blocks of U stand side by side, the nearest layer first.
             let mut column = 0;
             let mut through = 1.0;
-            let blocks = layers.iter().skip(l + 1).take_while(|above| above.units < layer.units + layer.width + layer.feedback);
+            let blocks = layers
+                .iter()
+                .skip(l + 1)
+                .take_while(|above| above.units < layer.units + layer.width + layer.feedback);
             let count = blocks.clone().count();
             for above in blocks {
-                through *= libm::sqrt(gain) * norm(above.width, above.inputs, 1.0 / libm::sqrt(above.inputs as f64));
+                through *=
+                    libm::sqrt(gain) * norm(above.width, above.inputs, 1.0 / libm::sqrt(above.inputs as f64));
                 let share = RATE / 4.0 / count as f64;
                 let deviation = share / (through * norm(layer.width, above.width, 1.0));
                 u.reborrow().column_range(column, above.width).fill_with(|_| uniform(random, deviation));

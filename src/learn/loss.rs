@@ -113,10 +113,17 @@ impl<T: Scalar, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, [usize; B
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeanSquared;
 
-impl<T: Scalar, X: Samples<T, N, B>, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, X> for MeanSquared {
+impl<T: Scalar, X: Samples<T, N, B>, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, X>
+    for MeanSquared
+{
     type Scalar = T;
 
-    fn evaluate(&self, output: &SMatrix<T, B, N>, target: &X, gradient: &mut SMatrix<T, B, N>) -> Result<T, LossError> {
+    fn evaluate(
+        &self,
+        output: &SMatrix<T, B, N>,
+        target: &X,
+        gradient: &mut SMatrix<T, B, N>,
+    ) -> Result<T, LossError> {
         let target: Matrix<'_, T> = target.samples();
         let share = T::ONE / T::from_f64((B * N) as f64);
         let mut sum = T::ZERO;

@@ -46,7 +46,13 @@ pub trait Optimizer<T: Scalar> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError>;
 }
 
-fn check<T: Scalar>(params: &[T], gradient: &[T], memory: usize, rate: T, decay: T) -> Result<(), UpdateError> {
+fn check<T: Scalar>(
+    params: &[T],
+    gradient: &[T],
+    memory: usize,
+    rate: T,
+    decay: T,
+) -> Result<(), UpdateError> {
     for found in [gradient.len(), memory] {
         if found != params.len() {
             return Err(UpdateError::Length { expected: params.len(), found });

@@ -37,7 +37,8 @@ impl<T: Scalar> Cosine<T> {
         } else {
             return self.end;
         };
-        let angle = T::from_f64(core::f64::consts::PI) * T::from_f64(f64::from(at)) / T::from_f64(f64::from(of));
+        let angle =
+            T::from_f64(core::f64::consts::PI) * T::from_f64(f64::from(at)) / T::from_f64(f64::from(of));
         let fallen = (T::ONE - angle.cos()) * T::from_f64(0.5);
         from + (to - from) * fallen
     }

@@ -121,7 +121,8 @@ where
         gradient.params_mut().fill(T::ZERO);
         workspace.state.reset();
         workspace.adjoint.reset();
-        let learned = network.on(self.backend).gradient(&self.objective, input, target, workspace, gradient)?;
+        let learned =
+            network.on(self.backend).gradient(&self.objective, input, target, workspace, gradient)?;
         let norm = match self.clip {
             Some(norm) => Some(clip(gradient.params_mut(), norm).map_err(LearnError::Update)?),
             None => None,

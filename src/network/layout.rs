@@ -5,7 +5,7 @@ pub const MAX_DEPTH: usize = 32;
 
 /// One layer in the flat memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerLayout {
+pub(crate) struct LayerLayout {
     /// Units of the layer below, or inputs.
     pub(crate) inputs: usize,
     /// Units.
@@ -31,12 +31,7 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of `depth` layers of these widths; each hears the next layer, all above, or none.
-    pub(crate) const fn new(
-        inputs: usize,
-        widths: &[usize; MAX_DEPTH],
-        depth: usize,
-        reach: Reach,
-    ) -> Self {
+    pub(crate) const fn new(inputs: usize, widths: &[usize; MAX_DEPTH], depth: usize, reach: Reach) -> Self {
         let mut units = 0;
         let mut l = 0;
         while l < depth {
@@ -44,8 +39,7 @@ impl Layout {
             l += 1;
         }
         let empty = LayerLayout { inputs: 0, width: 0, feedback: 0, params: 0, units: 0 };
-        let mut layout =
-            Self { layers: [empty; MAX_DEPTH], depth, params: 0, units, reach };
+        let mut layout = Self { layers: [empty; MAX_DEPTH], depth, params: 0, units, reach };
         let mut below = inputs;
         let mut first = 0;
         let mut l = 0;
@@ -62,7 +56,8 @@ impl Layout {
                 }
                 Reach::All => units - first - width,
             };
-            layout.layers[l] = LayerLayout { inputs: below, width, feedback, params: layout.params, units: first };
+            layout.layers[l] =
+                LayerLayout { inputs: below, width, feedback, params: layout.params, units: first };
             layout.params += width * (below + feedback + 1);
             first += width;
             below = width;

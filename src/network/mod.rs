@@ -7,6 +7,7 @@ mod layout;
 mod room;
 mod stack;
 mod state;
+mod walk;
 
 pub use align::Align64;
 pub use flat::{Flat, LengthError, Nothing};
@@ -18,6 +19,8 @@ pub use room::Boxed;
 pub use room::Room;
 pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top};
 pub use state::{Samples, State, Workspace};
+pub use walk::EachLayer;
+pub(crate) use walk::{Looped, Unrolled, Walk};
 
 use crate::kernel::{Activation, Identity, Scalar, Tanh};
 use core::fmt;
@@ -82,7 +85,8 @@ macro_rules! fnn {
 /// It is plain scalars in a row (`repr(C)`, no padding): layer after layer, each W, U, b, column-major. A
 /// gradient has the type of its network.
 #[repr(transparent)]
-pub struct Network<const INPUT: usize, S: Stack, T: Scalar = f32, F: Form = Adjacent, H = Tanh, O = Identity> {
+pub struct Network<const INPUT: usize, S: Stack, T: Scalar = f32, F: Form = Adjacent, H = Tanh, O = Identity>
+{
     layers: S::Params<T, F, INPUT>,
     activations: PhantomData<(H, O)>,
 }
@@ -99,6 +103,10 @@ pub trait Architecture: stack::sealed::Sealed + Sized + 'static {
     type First<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the output layer.
     type Output<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// Visits the layers from the first to the last, unrolled.
+    fn up<E: EachLayer>(each: &mut E);
+    /// Visits the layers from the last to the first, unrolled.
+    fn down<E: EachLayer>(each: &mut E);
 }
 
 impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> stack::sealed::Sealed
@@ -118,6 +126,15 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     type States<const B: usize> = S::States<T, B>;
     type First<const B: usize> = S::First<T, B>;
     type Output<const B: usize> = S::Output<T, B>;
+
+    #[inline(always)]
+    fn up<E: EachLayer>(each: &mut E) {
+        S::up(each, 0);
+    }
+    #[inline(always)]
+    fn down<E: EachLayer>(each: &mut E) {
+        S::down(each, 0);
+    }
 }
 
 // SAFETY: repr(transparent) over repr(C) structs of nalgebra matrices of T; LAYOUT compares the size.
@@ -138,6 +155,11 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     pub const DEPTH: usize = S::DEPTH;
     /// Bytes of the parameters.
     pub const BYTES: usize = size_of::<Self>();
+
+    /// Whether one sample is worth code of its own, every width a constant: not where flash is small, not where
+    /// a layer takes long anyway, and not while developing, when compiling should be quick. The sums are the same.
+    pub(crate) const UNROLLED: bool =
+        !cfg!(any(target_os = "none", debug_assertions)) && Self::PARAMS <= 1 << 16 && S::DEPTH <= 8;
 
     /// A state of `B` samples at zero, where the first sweep is the plain feed-forward pass.
     #[must_use]

@@ -3,6 +3,7 @@
 use super::flat::Flat;
 use super::form::Form;
 use super::layout::MAX_DEPTH;
+use super::walk::EachLayer;
 use crate::kernel::Scalar;
 use core::fmt;
 use core::marker::PhantomData;
@@ -43,7 +44,16 @@ pub trait Tail: sealed::Sealed + 'static {
     /// Such a matrix for each layer from here on.
     type Every<T: Scalar, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the last layer, if the layer before has `LAST` units.
-    type Last<T: Scalar, const B: usize, const LAST: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
+    type Last<T: Scalar, const B: usize, const LAST: usize>: Flat<Scalar = T>
+        + fmt::Debug
+        + Clone
+        + Send
+        + Sync
+        + 'static;
+    /// Visits the layers from here on, the first of which is `index`.
+    fn up<E: EachLayer>(each: &mut E, index: usize);
+    /// Visits the layers from here on in reverse, the first of which is `index`.
+    fn down<E: EachLayer>(each: &mut E, index: usize);
 }
 
 /// At least one layer: what a network is made of. Sealed.
@@ -69,6 +79,10 @@ impl Tail for Top {
     type Nearest<T: Scalar, const ROWS: usize> = ();
     type Every<T: Scalar, const ROWS: usize> = ();
     type Last<T: Scalar, const B: usize, const LAST: usize> = SMatrix<T, B, LAST>;
+    #[inline(always)]
+    fn up<E: EachLayer>(_: &mut E, _: usize) {}
+    #[inline(always)]
+    fn down<E: EachLayer>(_: &mut E, _: usize) {}
 }
 
 impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
@@ -91,6 +105,16 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
     type Nearest<T: Scalar, const ROWS: usize> = SMatrix<T, ROWS, N>;
     type Every<T: Scalar, const ROWS: usize> = Blocks<T, Above, ROWS, N>;
     type Last<T: Scalar, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
+    #[inline(always)]
+    fn up<E: EachLayer>(each: &mut E, index: usize) {
+        each.layer(index);
+        Above::up(each, index + 1);
+    }
+    #[inline(always)]
+    fn down<E: EachLayer>(each: &mut E, index: usize) {
+        Above::down(each, index + 1);
+        each.layer(index);
+    }
 }
 
 impl<const N: usize, Above: Tail> Stack for Layer<N, Above> {

@@ -25,7 +25,10 @@ impl<N: Architecture, const B: usize> State<N, B> {
     /// All activations zero.
     pub const ZERO: Self = {
         assert!(B > 0, "a batch needs at least one sample");
-        assert!(size_of::<Self>() == B * N::LAYOUT.units() * size_of::<N::Scalar>(), "the layout is the memory");
+        assert!(
+            size_of::<Self>() == B * N::LAYOUT.units() * size_of::<N::Scalar>(),
+            "the layout is the memory"
+        );
         Flat::ZERO
     };
 

@@ -19,6 +19,7 @@ pub use portable::Portable;
 pub use x86::{Avx2, Avx512};
 
 use core::fmt::Debug;
+use core::marker::PhantomData;
 use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 mod sealed {
@@ -111,11 +112,11 @@ macro_rules! element {
             #[inline(always)]
             fn run<O: Operation<Self>>(backend: Backend, operation: O) -> O::Output {
                 match backend.0 {
-                    Kind::Portable => Lanes::<$scalar>::vectorize(Portable, operation),
+                    Kind::Portable => Lanes::<$scalar>::vectorize(Portable, OnAny::new(operation)),
                     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-                    Kind::Avx2(lanes) => Lanes::<$scalar>::vectorize(lanes, operation),
+                    Kind::Avx2(lanes) => Lanes::<$scalar>::vectorize(lanes, OnAny::new(operation)),
                     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-                    Kind::Avx512(lanes) => Lanes::<$scalar>::vectorize(lanes, operation),
+                    Kind::Avx512(lanes) => Lanes::<$scalar>::vectorize(lanes, OnAny::new(operation)),
                 }
             }
         }
@@ -190,8 +191,8 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
     /// `yes` where the mask is set, else `no`.
     fn select(self, mask: Self::Mask, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
 
-    /// Runs `operation` compiled for this instruction set.
-    fn vectorize<O: Operation<T>>(self, operation: O) -> O::Output;
+    /// Runs `routine` compiled for this instruction set, in a function of its own: one copy for all callers.
+    fn vectorize<R: Routine<Self>>(self, routine: R) -> R::Output;
 
     /// Applies `f` to every lane.
     #[inline(always)]
@@ -247,10 +248,15 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
         lanes[0]
     }
 
-    /// The sums of the lanes of eight vectors.
+    /// In lane i the sum of the lanes of `v[i]`, for the first `WIDTH` vectors.
     #[inline(always)]
-    fn reduce_add_8(self, v: [Self::Vector; 8]) -> [T; 8] {
-        v.map(|v| self.reduce_add(v))
+    fn sums(self, v: &[Self::Vector; MAX_WIDTH]) -> Self::Vector {
+        let mut sums = [T::ZERO; MAX_WIDTH];
+        for (sum, v) in sums.iter_mut().zip(v).take(Self::WIDTH) {
+            *sum = self.reduce_add(*v);
+        }
+        // SAFETY: the array holds MAX_WIDTH >= WIDTH scalars.
+        unsafe { self.load(sums.as_ptr()) }
     }
 }
 
@@ -264,6 +270,32 @@ pub trait Operation<T: Element> {
     type Output;
     /// Does the work.
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output;
+}
+
+/// Work for one backend `L`, that [`Lanes::vectorize`] gives a function of its own.
+pub trait Routine<L> {
+    /// What `run` returns.
+    type Output;
+    /// Does the work.
+    fn run(self, lanes: L) -> Self::Output;
+}
+
+/// An operation as a routine of any backend.
+struct OnAny<T, O>(O, PhantomData<T>);
+
+impl<T, O> OnAny<T, O> {
+    #[inline(always)]
+    fn new(operation: O) -> Self {
+        Self(operation, PhantomData)
+    }
+}
+
+impl<T: Element, O: Operation<T>, L: Lanes<T>> Routine<L> for OnAny<T, O> {
+    type Output = O::Output;
+    #[inline(always)]
+    fn run(self, lanes: L) -> O::Output {
+        self.0.run(lanes)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Vectors of 128 bits from the crate `wide`: SSE2, NEON, WebAssembly SIMD, or plain scalars.
 
-use super::{Lanes, Operation};
+use super::{Lanes, Routine};
 use wide::{f32x4, f64x2};
 
 /// The backend that runs everywhere. It never fuses a multiplication with an addition and never splits a sum,
@@ -94,8 +94,12 @@ macro_rules! portable {
                 mask.bitselect(yes, no)
             }
             #[inline(always)]
-            fn vectorize<O: Operation<$scalar>>(self, operation: O) -> O::Output {
-                operation.run(self)
+            fn vectorize<R: Routine<Self>>(self, routine: R) -> R::Output {
+                #[inline(never)]
+                fn shell<R: Routine<Portable>>(routine: R) -> R::Output {
+                    routine.run(Portable)
+                }
+                shell(routine)
             }
         }
     };

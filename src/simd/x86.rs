@@ -1,6 +1,6 @@
 //! AVX2 with FMA, and AVX-512, on `core::arch`.
 
-use super::{Lanes, Operation};
+use super::{Lanes, MAX_WIDTH, Routine};
 #[cfg(target_arch = "x86")]
 use core::arch::x86::*;
 #[cfg(target_arch = "x86_64")]
@@ -103,12 +103,13 @@ macro_rules! x86_lanes {
                 unsafe { $or($andnot($splat(-0.0), magnitude), $and($splat(-0.0), sign)) }
             }
             #[inline(always)]
-            fn vectorize<O: Operation<$scalar>>(self, operation: O) -> O::Output {
+            fn vectorize<R: Routine<Self>>(self, routine: R) -> R::Output {
                 #[target_feature(enable = $features)]
-                fn shell<O: Operation<$scalar>>(lanes: $token, operation: O) -> O::Output {
-                    operation.run(lanes)
+                #[inline(never)]
+                fn shell<R: Routine<$token>>(lanes: $token, routine: R) -> R::Output {
+                    routine.run(lanes)
                 }
-                unsafe { shell(self, operation) }
+                unsafe { shell(self, routine) }
             }
             $($own)*
         }
@@ -171,33 +172,23 @@ x86_lanes! {
             }
         }
         #[inline(always)]
-        fn reduce_add_8(self, v: [__m256; 8]) -> [f32; 8] {
-            unsafe { sums(v) }
+        fn sums(self, v: &[__m256; MAX_WIDTH]) -> __m256 {
+            // A tree of horizontal additions.
+            unsafe {
+                let pairs = [
+                    _mm256_hadd_ps(v[0], v[1]),
+                    _mm256_hadd_ps(v[2], v[3]),
+                    _mm256_hadd_ps(v[4], v[5]),
+                    _mm256_hadd_ps(v[6], v[7]),
+                ];
+                let low = _mm256_hadd_ps(pairs[0], pairs[1]);
+                let high = _mm256_hadd_ps(pairs[2], pairs[3]);
+                _mm256_add_ps(
+                    _mm256_permute2f128_ps::<0x20>(low, high),
+                    _mm256_permute2f128_ps::<0x31>(low, high),
+                )
+            }
         }
-    }
-}
-
-/// The lane sums of eight vectors by a tree of horizontal additions.
-///
-/// # Safety
-/// The processor must have AVX2.
-#[inline(always)]
-unsafe fn sums(v: [__m256; 8]) -> [f32; 8] {
-    // SAFETY: the caller vouches for AVX2; the array holds eight scalars.
-    unsafe {
-        let pairs = [
-            _mm256_hadd_ps(v[0], v[1]),
-            _mm256_hadd_ps(v[2], v[3]),
-            _mm256_hadd_ps(v[4], v[5]),
-            _mm256_hadd_ps(v[6], v[7]),
-        ];
-        let low = _mm256_hadd_ps(pairs[0], pairs[1]);
-        let high = _mm256_hadd_ps(pairs[2], pairs[3]);
-        let sum =
-            _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high));
-        let mut lanes = [0.0; 8];
-        _mm256_storeu_ps(lanes.as_mut_ptr(), sum);
-        lanes
     }
 }
 
@@ -223,6 +214,14 @@ x86_lanes! {
             unsafe { _mm256_blendv_pd(no, yes, mask) }
         }
     }
+}
+
+/// In every quarter the sums of neighbouring lanes, two of `a`, then two of `b`.
+#[inline(always)]
+fn pair_sums(lanes: Avx512, a: __m512, b: __m512) -> __m512 {
+    // SAFETY: the token proves AVX-512.
+    let (even, odd) = unsafe { (_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xdd>(a, b)) };
+    Lanes::<f32>::add(lanes, even, odd)
 }
 
 /// The bits of the first `count <= 16` lanes.
@@ -272,9 +271,33 @@ x86_lanes! {
             unsafe { _mm512_reduce_max_ps(v) }
         }
         #[inline(always)]
-        fn reduce_add_8(self, v: [__m512; 8]) -> [f32; 8] {
+        fn sums(self, v: &[__m512; MAX_WIDTH]) -> __m512 {
             unsafe {
-                sums(v.map(|v| _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v))))
+                // The halves of v[i] folded into the low half, those of v[i + 8] into the high half.
+                let mut folded = [_mm512_setzero_ps(); 8];
+                for (i, folded) in folded.iter_mut().enumerate() {
+                    let (low, high) = (v[i], v[i + 8]);
+                    *folded = _mm512_add_ps(
+                        _mm512_shuffle_f32x4::<0x44>(low, high),
+                        _mm512_shuffle_f32x4::<0xee>(low, high),
+                    );
+                }
+                let low = pair_sums(
+                    self,
+                    pair_sums(self, folded[0], folded[1]),
+                    pair_sums(self, folded[2], folded[3]),
+                );
+                let high = pair_sums(
+                    self,
+                    pair_sums(self, folded[4], folded[5]),
+                    pair_sums(self, folded[6], folded[7]),
+                );
+                // Every quarter now holds four half sums; the other half stands in the next quarter.
+                let sum = _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0x88>(low, high),
+                    _mm512_shuffle_f32x4::<0xdd>(low, high),
+                );
+                _mm512_shuffle_f32x4::<0xd8>(sum, sum)
             }
         }
     }

@@ -8,12 +8,17 @@ mod refine;
 mod sweep;
 mod tolerance;
 
-pub(crate) use refine::{Progress, refine};
-pub(crate) use sweep::{fits, for_each_chunk, sweep};
+pub(crate) use refine::{Progress, Sweep, refine};
+use sweep::Forward;
+pub(crate) use sweep::{chunks, fits};
 pub use tolerance::{SolveError, Solved, Tolerance};
 
-use crate::kernel::{Activate, Activation, Base, CHUNK, Changes, Identity, Matrix, MatrixMut, Product, Scalar, fused, largest};
-use crate::network::{Architecture, Flat, Form, Network, Parameters, Samples, Stack, State};
+use crate::kernel::{
+    Activate, Activation, Base, CHUNK, Changes, Identity, Matrix, MatrixMut, Product, Scalar, fused, largest,
+};
+use crate::network::{
+    Architecture, Flat, Form, Layout, Looped, Network, Parameters, Samples, Stack, State, Unrolled, Walk,
+};
 use crate::simd::{Backend, Lanes, Operation};
 use core::fmt;
 use core::marker::PhantomData;
@@ -157,32 +162,17 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
         tolerance: Tolerance<T>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        let input = input.samples();
-        if B == 1 {
+        let result = if B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED {
+            let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+            let network = self.network;
+            T::run(self.backend, SolveOne { network, input, state: &mut *state, tolerance, walk })
+        } else if B == 1 {
             let mut base: S::First<T, 1> = Flat::ZERO;
-            self.solve_in(input, state, tolerance, Flat::flat_mut(&mut base))
+            self.solve_in::<B, 1>(input.samples(), state, tolerance, base.flat_mut())
         } else {
             let mut base: S::First<T, CHUNK> = Flat::ZERO;
-            self.solve_in(input, state, tolerance, Flat::flat_mut(&mut base))
-        }
-    }
-
-    #[inline]
-    fn solve_in<const B: usize>(
-        self,
-        input: Matrix<'_, T>,
-        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
-        tolerance: Tolerance<T>,
-        base: &mut [T],
-    ) -> Result<Solved<T>, SolveError<T>> {
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-        let (Ok(params), Ok(states)) =
-            (self.network.parameters(), MatrixMut::new(state.as_mut_slice(), B, units))
-        else {
-            return Err(SolveError::NotFinite);
+            self.solve_in::<B, CHUNK>(input.samples(), state, tolerance, base.flat_mut())
         };
-        let result =
-            T::run(self.backend, Solve::<T, H, O> { params, input, states, base, tolerance, activations: PhantomData });
         result.map_err(|failure| match failure {
             Failure::Input => SolveError::NotFinite,
             Failure::Solve(error) => {
@@ -192,6 +182,19 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 error
             }
         })
+    }
+
+    fn solve_in<const B: usize, const C: usize>(
+        self,
+        input: Matrix<'_, T>,
+        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        tolerance: Tolerance<T>,
+        base: &mut [T],
+    ) -> Result<Solved<T>, Failure<T>> {
+        let params = self.network.parameters()?;
+        let states = MatrixMut::new(state.as_mut_slice(), B, Network::<INPUT, S, T, F, H, O>::UNITS)?;
+        let activations = PhantomData::<(H, O)>;
+        T::run(self.backend, Solve::<_, _, _, C> { params, input, states, base, tolerance, activations })
     }
 
     /// [`Network::drive`] on this backend.
@@ -210,7 +213,12 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         else {
             return Err(SolveError::NotFinite);
         };
-        if T::run(self.backend, SetDrive { params, input, out }) { Ok(()) } else { Err(SolveError::NotFinite) }
+        let finite = if B == 1 {
+            T::run(self.backend, SetDrive::<T, 1> { params, input, out })
+        } else {
+            T::run(self.backend, SetDrive::<T, CHUNK> { params, input, out })
+        };
+        if finite { Ok(()) } else { Err(SolveError::NotFinite) }
     }
 
     /// [`Network::sweep`] on this backend.
@@ -231,8 +239,12 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let result =
-            T::run(self.backend, OneSweep::<T, H, O> { params, drive, states, activations: PhantomData });
+        let activations = PhantomData::<(H, O)>;
+        let result = if B == 1 {
+            T::run(self.backend, OneSweep::<_, _, _, 1> { params, drive, states, activations })
+        } else {
+            T::run(self.backend, OneSweep::<_, _, _, CHUNK> { params, drive, states, activations })
+        };
         if result.is_err() {
             state.reset();
         }
@@ -248,7 +260,20 @@ enum Failure<T> {
     Solve(SolveError<T>),
 }
 
-struct Solve<'a, T, H, O> {
+// Shapes inside the crate come from one layout and always fit; were it otherwise, there would be no solution.
+impl<T> From<crate::kernel::ShapeError> for Failure<T> {
+    fn from(_: crate::kernel::ShapeError) -> Self {
+        Self::Solve(SolveError::NotFinite)
+    }
+}
+impl<T> From<crate::LengthError> for Failure<T> {
+    fn from(_: crate::LengthError) -> Self {
+        Self::Solve(SolveError::NotFinite)
+    }
+}
+
+/// A solve of a batch (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
+struct Solve<'a, T, H, O, const C: usize> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
@@ -258,98 +283,144 @@ struct Solve<'a, T, H, O> {
     activations: PhantomData<(H, O)>,
 }
 
-impl<T: Scalar, H: Activation, O: Activation> Operation<T> for Solve<'_, T, H, O> {
+impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for Solve<'_, T, H, O, C> {
     type Output = Result<Solved<T>, Failure<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, input, states, base, tolerance, .. } = self;
-        if !largest(lanes, input).is_finite() {
-            return Err(Failure::Input);
-        }
-        let mut progress = Progress::default();
-        let width = params.layout().layers().first().map_or(0, |layer| layer.width);
-        for_each_chunk(states, |first, mut states| {
-            let samples = states.rows();
-            let base = base.get_mut(..samples * width).unwrap_or_default();
-            let Ok(mut base) = MatrixMut::new(base, samples, width) else {
-                return Err(SolveError::NotFinite);
-            };
-            if !set_drive(lanes, params, input.row_range(first, samples), base.reborrow()) {
-                return Err(SolveError::NotFinite);
-            }
-            let solved = refine(lanes, samples, tolerance, |changes| {
-                sweep::<T, L, H, O>(lanes, params, base.as_ref(), states.reborrow(), changes);
-            });
-            progress.merge(solved)
-        })
-        .and_then(|()| progress.finish())
-        .map_err(Failure::Solve)
+        solve_all(lanes, self, Looped)
     }
+}
+
+/// A solve of one sample, compiled for one type of network.
+struct SolveOne<'a, N, X, K, T, W> {
+    network: &'a N,
+    input: &'a X,
+    state: &'a mut K,
+    tolerance: Tolerance<T>,
+    walk: W,
+}
+
+impl<const INPUT: usize, S, T, F, H, O, X, W, const B: usize> Operation<T>
+    for SolveOne<'_, Network<INPUT, S, T, F, H, O>, X, State<Network<INPUT, S, T, F, H, O>, B>, T, W>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    X: Samples<T, INPUT, B>,
+    W: Walk,
+{
+    type Output = Result<Solved<T>, Failure<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let mut base: S::First<T, 1> = Flat::ZERO;
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let solve = Solve::<T, H, O, 1> {
+            params: self.network.parameters()?,
+            input: self.input.samples(),
+            states: MatrixMut::new(self.state.as_mut_slice(), B, units)?,
+            base: base.flat_mut(),
+            tolerance: self.tolerance,
+            activations: PhantomData,
+        };
+        solve_all(lanes, solve, self.walk)
+    }
+}
+
+#[inline(always)]
+fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize>(
+    lanes: L,
+    solve: Solve<'_, T, H, O, C>,
+    walk: W,
+) -> Result<Solved<T>, Failure<T>> {
+    let Solve { params, input, mut states, base, tolerance, activations } = solve;
+    if !largest(lanes, input).is_finite() {
+        return Err(Failure::Input);
+    }
+    let mut progress = Progress::default();
+    let width = walk.layout(params.layout()).layers().first().map_or(0, |layer| layer.width);
+    for (first, samples) in chunks(states.rows()) {
+        let mut base = MatrixMut::new(base.get_mut(..samples * width).unwrap_or_default(), samples, width)?;
+        let input = input.row_range(first, samples);
+        if !set_drive::<C, T, L>(lanes, walk.layout(params.layout()), params, input, base.reborrow()) {
+            return Err(Failure::Solve(SolveError::NotFinite));
+        }
+        let states = states.reborrow().row_range(first, samples);
+        let forward = Forward::<T, H, O, W> { params, base: base.as_ref(), states, activations, walk };
+        let chunk = refine::<C, T, L>(lanes, samples, tolerance, forward);
+        progress.merge(chunk).map_err(Failure::Solve)?;
+    }
+    progress.finish().map_err(Failure::Solve)
 }
 
 /// base = W^1 x + b^1; whether it is finite.
 #[inline(always)]
-fn set_drive<T: Scalar, L: Lanes<T>>(
+fn set_drive<const C: usize, T: Scalar, L: Lanes<T>>(
     lanes: L,
+    layout: &Layout,
     params: Parameters<'_, T>,
     input: Matrix<'_, T>,
     base: MatrixMut<'_, T>,
 ) -> bool {
-    let Some(first) = params.layout().layers().first() else { return false };
+    let Some(first) = layout.layers().first() else { return false };
     let product = Product { matrix: params.w(first), operand: input };
     let finish = Activate::<Identity>(PhantomData);
-    let mut changes = Changes::none(lanes);
+    let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, base.rows());
     let bias = Base::Bias(params.b(first));
-    fits(fused::<false, T, L, _>(lanes, bias, core::iter::once(product), finish, base, changes));
-    changes.iter().all(|change| lanes.reduce_add(change.poison).is_finite())
+    fits(fused::<false, C, T, L, _>(lanes, bias, core::iter::once(product), finish, base, changes));
+    let mut poison = lanes.splat(T::ZERO);
+    for change in changes.iter() {
+        poison = lanes.add(change.poison, poison);
+    }
+    lanes.reduce_add(poison).is_finite()
 }
 
-struct SetDrive<'a, T> {
+struct SetDrive<'a, T, const C: usize> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     out: MatrixMut<'a, T>,
 }
 
-impl<T: Scalar> Operation<T> for SetDrive<'_, T> {
+impl<T: Scalar, const C: usize> Operation<T> for SetDrive<'_, T, C> {
     type Output = bool;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        let Self { params, input, out } = self;
+        let Self { params, input, mut out } = self;
         let mut finite = largest(lanes, input).is_finite();
-        let done: Result<(), ()> = for_each_chunk(out, |first, out| {
-            let input = input.row_range(first, out.rows());
-            finite = finite && set_drive(lanes, params, input, out);
-            Ok(())
-        });
-        finite && done.is_ok()
+        for (first, samples) in chunks(out.rows()) {
+            let out = out.reborrow().row_range(first, samples);
+            let input = input.row_range(first, samples);
+            finite = finite && set_drive::<C, T, L>(lanes, params.layout(), params, input, out);
+        }
+        finite
     }
 }
 
-struct OneSweep<'a, T, H, O> {
+struct OneSweep<'a, T, H, O, const C: usize> {
     params: Parameters<'a, T>,
     drive: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     activations: PhantomData<(H, O)>,
 }
 
-impl<T: Scalar, H: Activation, O: Activation> Operation<T> for OneSweep<'_, T, H, O> {
+impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for OneSweep<'_, T, H, O, C> {
     type Output = Result<T, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, drive, states, .. } = self;
+        let Self { params, drive, mut states, activations } = self;
         let mut progress = Progress::default();
-        for_each_chunk(states, |first, mut states| {
-            let samples = states.rows();
-            let drive = drive.row_range(first, samples);
-            let solved = refine(lanes, samples, Tolerance::exactly(1), |changes| {
-                sweep::<T, L, H, O>(lanes, params, drive, states.reborrow(), changes);
-            });
-            progress.merge(solved)
-        })?;
+        for (first, samples) in chunks(states.rows()) {
+            let base = drive.row_range(first, samples);
+            let states = states.reborrow().row_range(first, samples);
+            let forward = Forward::<T, H, O, Looped> { params, base, states, activations, walk: Looped };
+            progress.merge(refine::<C, T, L>(lanes, samples, Tolerance::exactly(1), forward))?;
+        }
         Ok(progress.finish()?.residual)
     }
 }

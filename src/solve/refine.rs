@@ -41,24 +41,34 @@ impl<T: Scalar> Progress<T> {
     }
 }
 
+/// A sweep over a chunk of samples. A trait and not a closure: a closure is compiled without the instruction set
+/// of the function it stands in, unless it happens to be inlined.
+pub(crate) trait Sweep<T: Scalar> {
+    /// Makes one sweep over up to `C` samples and records what it changed.
+    fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]);
+}
+
 /// Sweeps the samples of one chunk until all meet the tolerance or the limit is reached.
 #[inline(always)]
-pub(crate) fn refine<T: Scalar, L: Lanes<T>>(
+pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
     lanes: L,
     samples: usize,
     tolerance: Tolerance<T>,
-    mut sweep: impl FnMut(&mut [Change<L::Vector>]),
+    mut by: impl Sweep<T>,
 ) -> Progress<T> {
-    let mut changes = Changes::none(lanes);
+    let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, samples);
     let mut progress = Progress { converged: tolerance.exact, ..Progress::default() };
     if !tolerance.exact && tolerance.limit == 0 {
         progress.solved.residual = T::MAX;
     }
     while progress.solved.sweeps < tolerance.limit {
-        sweep(changes);
+        for change in changes.iter_mut() {
+            change.reset(lanes);
+        }
+        by.sweep::<C, L>(lanes, changes);
         progress.solved.sweeps += 1;
-        let (residual, all) = judge(lanes, changes, samples, tolerance);
+        let (residual, all) = judge::<C, T, L>(lanes, changes, tolerance);
         progress.solved.residual = residual;
         if !residual.is_finite() {
             break;
@@ -73,10 +83,9 @@ pub(crate) fn refine<T: Scalar, L: Lanes<T>>(
 
 /// The residual of a sweep and whether all samples meet the tolerance; samples that do are not active any more.
 #[inline(always)]
-fn judge<T: Scalar, L: Lanes<T>>(
+fn judge<const C: usize, T: Scalar, L: Lanes<T>>(
     lanes: L,
     changes: &mut [Change<L::Vector>],
-    samples: usize,
     tolerance: Tolerance<T>,
 ) -> (T, bool) {
     let mut worst = lanes.splat(T::ZERO);
@@ -85,21 +94,25 @@ fn judge<T: Scalar, L: Lanes<T>>(
     for change in changes.iter_mut() {
         poison = lanes.add(poison, change.poison);
         worst = lanes.max(change.residual, worst);
-        if samples > 1 && !tolerance.exact {
+        if C > 1 && !tolerance.exact {
             let bound =
                 lanes.mul_add(lanes.splat(tolerance.relative), change.scale, lanes.splat(tolerance.absolute));
-            let still = lanes.less(bound, change.residual);
+            // A bound that is NaN is never met.
+            let still = lanes.less(lanes.max(bound, lanes.splat(-T::MAX)), change.residual);
             change.active = lanes.select(still, change.active, lanes.splat(T::ZERO));
             open = lanes.max(change.active, open);
         }
     }
     // 0, or NaN after anything infinite or NaN.
     let residual = lanes.reduce_max(worst) + lanes.reduce_add(poison);
-    let all = if samples > 1 {
+    let all = if C > 1 {
         !(lanes.reduce_max(open) > T::ZERO)
     } else {
-        let scale = changes.iter().fold(T::ZERO, |_, change| lanes.reduce_max(change.scale));
-        residual <= tolerance.absolute + tolerance.relative * scale
+        let mut scale = worst;
+        for change in changes.iter() {
+            scale = lanes.max(change.scale, scale);
+        }
+        residual <= tolerance.absolute + tolerance.relative * lanes.reduce_max(scale)
     };
     (residual, all)
 }

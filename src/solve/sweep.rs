@@ -1,7 +1,11 @@
 //! One sweep over the layers.
 
-use crate::kernel::{Activate, Activation, Base, CHUNK, Change, Finish, Matrix, MatrixMut, Product, Scalar, ShapeError, fused};
-use crate::network::Parameters;
+use super::refine::Sweep;
+use crate::kernel::{
+    Activate, Activation, Base, CHUNK, Change, Finish, Matrix, MatrixMut, Product, Scalar, ShapeError, fused,
+    fused_shared,
+};
+use crate::network::{EachLayer, Layout, Parameters, Walk};
 use crate::simd::Lanes;
 use core::marker::PhantomData;
 
@@ -11,37 +15,48 @@ pub(crate) fn fits(result: Result<(), ShapeError>) {
     debug_assert!(result.is_ok(), "{result:?}");
 }
 
-/// Calls `each` with the first sample and the rows of every chunk.
+/// The first sample and the number of samples of every chunk of a batch.
 #[inline(always)]
-pub(crate) fn for_each_chunk<T, E>(
-    mut states: MatrixMut<'_, T>,
-    mut each: impl FnMut(usize, MatrixMut<'_, T>) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut first = 0;
-    while first < states.rows() {
-        each(first, states.reborrow().row_range(first, CHUNK))?;
-        first += CHUNK;
-    }
-    Ok(())
+pub(crate) fn chunks(samples: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..samples.div_ceil(CHUNK)).map(move |chunk| (chunk * CHUNK, CHUNK.min(samples - chunk * CHUNK)))
 }
 
-/// One sweep: every layer from the freshest values, the first from `base` = W^1 x + b^1.
-#[inline(always)]
-pub(crate) fn sweep<T: Scalar, L: Lanes<T>, H: Activation, O: Activation>(
-    lanes: L,
-    params: Parameters<'_, T>,
-    base: Matrix<'_, T>,
-    mut states: MatrixMut<'_, T>,
-    changes: &mut [Change<L::Vector>],
-) {
-    for change in changes.iter_mut() {
-        change.reset(lanes);
+/// One sweep of a network: every layer from the freshest values, the first from `base` = W^1 x + b^1.
+pub(crate) struct Forward<'a, T, H, O, W> {
+    pub(crate) params: Parameters<'a, T>,
+    pub(crate) base: Matrix<'a, T>,
+    pub(crate) states: MatrixMut<'a, T>,
+    pub(crate) activations: PhantomData<(H, O)>,
+    pub(crate) walk: W,
+}
+
+impl<T: Scalar, H: Activation, O: Activation, W: Walk> Sweep<T> for Forward<'_, T, H, O, W> {
+    #[inline(always)]
+    fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
+        let layout = self.walk.layout(self.params.layout());
+        let walk = self.walk;
+        walk.up(layout, &mut AtLayer::<_, _, T, C> { forward: self, lanes, changes, layout });
     }
-    let layout = params.layout();
-    for (l, layer) in layout.layers().iter().enumerate() {
+}
+
+struct AtLayer<'a, F, L: Lanes<T>, T: Scalar, const C: usize> {
+    forward: &'a mut F,
+    lanes: L,
+    changes: &'a mut [Change<L::Vector>],
+    layout: &'static Layout,
+}
+
+impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize> EachLayer
+    for AtLayer<'_, Forward<'_, T, H, O, W>, L, T, C>
+{
+    #[inline(always)]
+    fn layer(&mut self, index: usize) {
+        let Self { forward, lanes, changes, layout } = self;
+        let Forward { params, base, states, .. } = &mut **forward;
+        let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
-        let (base, up) = if l == 0 {
-            (Base::Matrix(base), None)
+        let (base, up) = if index == 0 {
+            (Base::Matrix(*base), None)
         } else {
             let operand = below.columns(layer.units - layer.inputs, layer.inputs);
             (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
@@ -49,16 +64,16 @@ pub(crate) fn sweep<T: Scalar, L: Lanes<T>, H: Activation, O: Activation>(
         let down = (layer.feedback > 0)
             .then(|| Product { matrix: params.u(layer), operand: above.columns(0, layer.feedback) });
         let products = [up, down].into_iter().flatten();
-        if l + 1 == layout.depth() {
-            apply(lanes, base, products, Activate::<O>(PhantomData), own, changes);
+        if index + 1 == layout.depth() {
+            apply::<C, W, _, _, _>(*lanes, base, products, Activate::<O>(PhantomData), own, changes);
         } else {
-            apply(lanes, base, products, Activate::<H>(PhantomData), own, changes);
+            apply::<C, W, _, _, _>(*lanes, base, products, Activate::<H>(PhantomData), own, changes);
         }
     }
 }
 
 #[inline(always)]
-fn apply<'a, T: Scalar, L: Lanes<T>, F: Finish<T>>(
+fn apply<'a, const C: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
     lanes: L,
     base: Base<'a, T>,
     products: impl Iterator<Item = Product<'a, T>> + Clone,
@@ -66,5 +81,9 @@ fn apply<'a, T: Scalar, L: Lanes<T>, F: Finish<T>>(
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) {
-    fits(fused::<false, T, L, F>(lanes, base, products, finish, own, changes));
+    if W::SHARED {
+        fits(fused_shared::<false, C, T, L, F>(lanes, base, products, finish, own, changes));
+    } else {
+        fits(fused::<false, C, T, L, F>(lanes, base, products, finish, own, changes));
+    }
 }
