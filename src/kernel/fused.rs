@@ -249,12 +249,21 @@ pub(crate) fn shapes_fit<'a, const TRANSPOSED: bool, T: Scalar>(
 }
 
 /// The fused layer, for one sample (`C` = 1, next to no other in memory) or for up to `C` samples of a batch.
-/// `changes` holds one entry for one sample, or one for every `WIDTH` samples of a batch.
+/// `UNITS` is the number of units where it is known when compiling, else 0: it spares the code of blocks that are
+/// never taken. `changes` holds one entry for one sample, or one for every `WIDTH` samples of a batch.
 ///
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
 #[inline(always)]
-pub(crate) fn fused<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: Lanes<T>, F: Finish<T>>(
+pub(crate) fn fused<
+    'a,
+    const TRANSPOSED: bool,
+    const C: usize,
+    const UNITS: usize,
+    T: Scalar,
+    L: Lanes<T>,
+    F: Finish<T>,
+>(
     lanes: L,
     base: Base<'a, T>,
     products: impl Iterator<Item = Product<'a, T>> + Clone,
@@ -268,15 +277,18 @@ pub(crate) fn fused<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: La
         // With one sample next to another in memory, lanes over units would have to gather.
         expect("samples", 1, samples)?;
         expect("stride", 1, out.stride())?;
+        if UNITS != 0 {
+            expect("units", UNITS, units)?;
+        }
         let single = Single { lanes, base, products, finish, out: out.start(), units };
         expect("changes", 1, changes.len())?;
         for change in changes {
             // SAFETY: the shapes were compared above and every stride of one sample is checked in `operand`.
             unsafe {
                 if TRANSPOSED {
-                    single.transposed(change);
+                    single.transposed::<UNITS>(change);
                 } else {
-                    single.straight(change);
+                    single.straight::<UNITS>(change);
                 }
             }
         }
@@ -341,7 +353,14 @@ where
 
     #[inline(always)]
     fn run(self, lanes: L) -> Self::Output {
-        fused::<TRANSPOSED, C, T, L, F>(lanes, self.base, self.products, self.finish, self.out, self.changes)
+        fused::<TRANSPOSED, C, 0, T, L, F>(
+            lanes,
+            self.base,
+            self.products,
+            self.finish,
+            self.out,
+            self.changes,
+        )
     }
 }
 
@@ -398,27 +417,33 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
 
     /// Blocks of rows, the tallest first, then a masked one.
     #[inline(always)]
-    unsafe fn straight(&self, change: &mut Change<L::Vector>) {
+    unsafe fn straight<const UNITS: usize>(&self, change: &mut Change<L::Vector>) {
         let mut unit = 0;
         // SAFETY: every block lies below `units`.
         unsafe {
-            while self.units - unit >= 8 * L::WIDTH {
-                self.rows::<8, 1>(unit, None, change);
-                unit += 8 * L::WIDTH;
+            if const { UNITS == 0 || UNITS >= 8 * L::WIDTH } {
+                while self.units - unit >= 8 * L::WIDTH {
+                    self.rows::<8, 1>(unit, None, change);
+                    unit += 8 * L::WIDTH;
+                }
             }
-            if self.units - unit >= 4 * L::WIDTH {
+            if const { UNITS == 0 || UNITS % (8 * L::WIDTH) >= 4 * L::WIDTH }
+                && self.units - unit >= 4 * L::WIDTH
+            {
                 self.rows_split::<4, 2>(unit, None, change);
                 unit += 4 * L::WIDTH;
             }
-            if self.units - unit >= 2 * L::WIDTH {
+            if const { UNITS == 0 || UNITS % (4 * L::WIDTH) >= 2 * L::WIDTH }
+                && self.units - unit >= 2 * L::WIDTH
+            {
                 self.rows_split::<2, 4>(unit, None, change);
                 unit += 2 * L::WIDTH;
             }
-            if self.units - unit >= L::WIDTH {
+            if const { UNITS == 0 || UNITS % (2 * L::WIDTH) >= L::WIDTH } && self.units - unit >= L::WIDTH {
                 self.rows_split::<1, 8>(unit, None, change);
                 unit += L::WIDTH;
             }
-            if self.units > unit {
+            if const { UNITS == 0 || UNITS % L::WIDTH > 0 } && self.units > unit {
                 self.rows_split::<1, 8>(unit, Some(self.units - unit), change);
             }
         }
@@ -505,17 +530,28 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
 
     /// A vector's worth of columns at a time, each summed along its rows.
     #[inline(always)]
-    unsafe fn transposed(&self, change: &mut Change<L::Vector>) {
+    unsafe fn transposed<const UNITS: usize>(&self, change: &mut Change<L::Vector>) {
         let mut unit = 0;
-        while unit < self.units {
-            let count = L::WIDTH.min(self.units - unit);
-            let partial = (count < L::WIDTH).then_some(count);
-            // SAFETY: at least one column exists from `unit` on; `columns` bounds the others.
-            unsafe {
-                let z = self.lanes.add(self.start(unit, partial), self.columns(unit));
-                self.store(z, unit, partial, change);
+        // SAFETY: at least one column exists from `unit` on; `columns` bounds the others.
+        unsafe {
+            if const { UNITS == 0 || UNITS >= L::WIDTH } {
+                while self.units - unit >= L::WIDTH {
+                    self.vector_of_columns(unit, None, change);
+                    unit += L::WIDTH;
+                }
             }
-            unit += L::WIDTH;
+            if const { UNITS == 0 || UNITS % L::WIDTH > 0 } && self.units > unit {
+                self.vector_of_columns(unit, Some(self.units - unit), change);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn vector_of_columns(&self, unit: usize, count: Option<usize>, change: &mut Change<L::Vector>) {
+        // SAFETY: handed on.
+        unsafe {
+            let z = self.lanes.add(self.start(unit, count), self.columns(unit));
+            self.store(z, unit, count, change);
         }
     }
 

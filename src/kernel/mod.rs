@@ -144,7 +144,14 @@ impl<T: Scalar, A: Activation, const TRANSPOSED: bool, const C: usize> Operation
             let mut changes = Changes::<_, C>::none(lanes);
             let changes = changes.of(lanes, count);
             let out = self.out.reborrow().row_range(sample, count);
-            fused::<TRANSPOSED, C, T, L, _>(lanes, base, products, Activate::<A>(PhantomData), out, changes)?;
+            fused::<TRANSPOSED, C, 0, T, L, _>(
+                lanes,
+                base,
+                products,
+                Activate::<A>(PhantomData),
+                out,
+                changes,
+            )?;
             for change in changes {
                 let largest = lanes.reduce_max(change.residual) + lanes.reduce_add(change.poison);
                 // NaN comes in and then stays, for nothing is larger.

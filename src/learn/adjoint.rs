@@ -42,37 +42,36 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
     for AtLayer<'_, Backward<'_, T, H, O, W>, L, T, C>
 {
     #[inline(always)]
-    fn layer(&mut self, index: usize) {
+    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { backward, lanes, changes, layout } = self;
         let Backward { params, injected, literal, states, deltas, .. } = &mut **backward;
         let (params, layers) = (*params, layout.layers());
         let Some(layer) = layers.get(index) else { return };
-        let last = index + 1 == layout.depth();
         let (below, own, above) = deltas.reborrow().split(layer.units, layer.width);
         let base = match injected {
-            Some(gradient) if last => Base::Matrix(*gradient),
+            Some(gradient) if LAST => Base::Matrix(*gradient),
             _ => Base::Zero,
         };
         let from_above = layers
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
-        let hearers = if last && *literal { index..index } else { layout.hearers(index) };
+        let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
         let from_below = hearers.filter_map(|k| layers.get(k)).map(|hearer| Product {
             matrix: params.u(hearer).columns(layer.units - hearer.units - hearer.width, layer.width),
             operand: below.columns(hearer.units, hearer.width),
         });
         let products = from_above.into_iter().chain(from_below);
         let h = states.columns(layer.units, layer.width);
-        if last {
-            apply::<C, W, T, L, O>(*lanes, base, products, h, own, changes);
+        if LAST {
+            apply::<C, UNITS, W, T, L, O>(*lanes, base, products, h, own, changes);
         } else {
-            apply::<C, W, T, L, H>(*lanes, base, products, h, own, changes);
+            apply::<C, UNITS, W, T, L, H>(*lanes, base, products, h, own, changes);
         }
     }
 }
 
 #[inline(always)]
-fn apply<'a, const C: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
+fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
     lanes: L,
     base: Base<'a, T>,
     products: impl Iterator<Item = Product<'a, T>> + Clone,
@@ -84,7 +83,7 @@ fn apply<'a, const C: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
         Ok(finish) if W::SHARED => {
             fits(fused_shared::<true, C, T, L, _>(lanes, base, products, finish, own, changes));
         }
-        Ok(finish) => fits(fused::<true, C, T, L, _>(lanes, base, products, finish, own, changes)),
+        Ok(finish) => fits(fused::<true, C, UNITS, T, L, _>(lanes, base, products, finish, own, changes)),
         Err(error) => fits(Err(error)),
     }
 }

@@ -107,13 +107,24 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
     type Last<T: Scalar, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
     #[inline(always)]
     fn up<E: EachLayer>(each: &mut E, index: usize) {
-        each.layer(index);
+        Self::visit(each, index);
         Above::up(each, index + 1);
     }
     #[inline(always)]
     fn down<E: EachLayer>(each: &mut E, index: usize) {
         Above::down(each, index + 1);
-        each.layer(index);
+        Self::visit(each, index);
+    }
+}
+
+impl<const N: usize, Above: Tail> Layer<N, Above> {
+    #[inline(always)]
+    fn visit<E: EachLayer>(each: &mut E, index: usize) {
+        if const { Above::DEPTH == 0 } {
+            each.layer::<N, true>(index);
+        } else {
+            each.layer::<N, false>(index);
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use core::marker::PhantomData;
 /// What is done at a layer. A trait and not a closure: a closure is compiled without the instruction set of the
 /// function it stands in, unless it happens to be inlined.
 pub trait EachLayer {
-    /// Does it at layer `index`, counted from 0.
-    fn layer(&mut self, index: usize);
+    /// Does it at layer `index`, counted from 0, of `UNITS` units (0 where that is only known at run time).
+    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize);
 }
 
 /// A way to walk over the layers of a network.
@@ -35,14 +35,18 @@ impl Walk for Looped {
     }
     #[inline(always)]
     fn up<E: EachLayer>(self, layout: &Layout, each: &mut E) {
-        for layer in 0..layout.depth() {
-            each.layer(layer);
+        let last = layout.depth().saturating_sub(1);
+        for layer in 0..last {
+            each.layer::<0, false>(layer);
         }
+        each.layer::<0, true>(last);
     }
     #[inline(always)]
     fn down<E: EachLayer>(self, layout: &Layout, each: &mut E) {
-        for layer in (0..layout.depth()).rev() {
-            each.layer(layer);
+        let last = layout.depth().saturating_sub(1);
+        each.layer::<0, true>(last);
+        for layer in (0..last).rev() {
+            each.layer::<0, false>(layer);
         }
     }
 }

@@ -371,7 +371,7 @@ fn set_drive<const C: usize, T: Scalar, L: Lanes<T>>(
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, base.rows());
     let bias = Base::Bias(params.b(first));
-    fits(fused::<false, C, T, L, _>(lanes, bias, core::iter::once(product), finish, base, changes));
+    fits(fused::<false, C, 0, T, L, _>(lanes, bias, core::iter::once(product), finish, base, changes));
     let mut poison = lanes.splat(T::ZERO);
     for change in changes.iter() {
         poison = lanes.add(change.poison, poison);

@@ -50,7 +50,7 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
     for AtLayer<'_, Forward<'_, T, H, O, W>, L, T, C>
 {
     #[inline(always)]
-    fn layer(&mut self, index: usize) {
+    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { forward, lanes, changes, layout } = self;
         let Forward { params, base, states, .. } = &mut **forward;
         let Some(layer) = layout.layers().get(index) else { return };
@@ -64,16 +64,16 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
         let down = (layer.feedback > 0)
             .then(|| Product { matrix: params.u(layer), operand: above.columns(0, layer.feedback) });
         let products = [up, down].into_iter().flatten();
-        if index + 1 == layout.depth() {
-            apply::<C, W, _, _, _>(*lanes, base, products, Activate::<O>(PhantomData), own, changes);
+        if LAST {
+            apply::<C, UNITS, W, _, _, _>(*lanes, base, products, Activate::<O>(PhantomData), own, changes);
         } else {
-            apply::<C, W, _, _, _>(*lanes, base, products, Activate::<H>(PhantomData), own, changes);
+            apply::<C, UNITS, W, _, _, _>(*lanes, base, products, Activate::<H>(PhantomData), own, changes);
         }
     }
 }
 
 #[inline(always)]
-fn apply<'a, const C: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
+fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
     lanes: L,
     base: Base<'a, T>,
     products: impl Iterator<Item = Product<'a, T>> + Clone,
@@ -84,6 +84,6 @@ fn apply<'a, const C: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
     if W::SHARED {
         fits(fused_shared::<false, C, T, L, F>(lanes, base, products, finish, own, changes));
     } else {
-        fits(fused::<false, C, T, L, F>(lanes, base, products, finish, own, changes));
+        fits(fused::<false, C, UNITS, T, L, F>(lanes, base, products, finish, own, changes));
     }
 }
