@@ -17,6 +17,7 @@ mod solve;
 
 #[cfg(feature = "alloc")]
 pub use network::Boxed;
+pub use nalgebra;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
     LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Network, Nothing, Reach, Room, Samples, Stack,

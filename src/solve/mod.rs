@@ -82,7 +82,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// type Net = fnn![3, 8, 2];
     /// let mut net = Net::ZERO;
     /// net.layer_mut::<1>().w.fill(0.25);
-    /// net.layer_mut::<1>().u.fill(-0.1); // feedback from the outputs
+    /// net.layer_mut::<1>().u.fill(-0.02); // feedback from the outputs
     /// net.layer_mut::<2>().w.fill(0.5);
     /// let mut state = Net::state();
     /// let solved = net.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
