@@ -15,9 +15,9 @@ mod network;
 pub mod simd;
 mod solve;
 
+pub use nalgebra;
 #[cfg(feature = "alloc")]
 pub use network::Boxed;
-pub use nalgebra;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
     LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Network, Nothing, Reach, Room, Samples, Stack,

@@ -56,7 +56,7 @@ impl Scalar for f32 {
     /// Cody and Waite's reduction to 2^n e^r with |r| <= ln(2)/2, and a polynomial of degree six.
     #[inline(always)]
     fn exp<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector {
-        const LN_2_HIGH: f32 = 0.693_359_375;
+        const LN_2_HIGH: f32 = 355.0 / 512.0; // nine bits: n times it is exact
         const LN_2_LOW: f32 = -2.121_944_4e-4;
         const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to a whole number
         const LOWEST: f32 = -87.0;

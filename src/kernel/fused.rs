@@ -443,7 +443,7 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
                 self.rows_split::<1, 8>(unit, None, change);
                 unit += L::WIDTH;
             }
-            if const { UNITS == 0 || UNITS % L::WIDTH > 0 } && self.units > unit {
+            if const { UNITS == 0 || UNITS % L::WIDTH >= 1 } && self.units > unit {
                 self.rows_split::<1, 8>(unit, Some(self.units - unit), change);
             }
         }
@@ -488,7 +488,7 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
             // SAFETY: rows unit.. of all columns of the matrix, and as many units of the operand as the matrix
             // has columns: `fused` compared them.
             unsafe {
-                let mut column = matrix.start().add(unit);
+                let mut column = matrix.start().wrapping_add(unit);
                 let mut j = 0;
                 while j + S <= matrix.cols() {
                     for (s, sums) in sums.iter_mut().enumerate() {
@@ -515,9 +515,10 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
         // Fold the sums by halves.
         let mut half = S / 2;
         while half > 0 {
-            for s in 0..half {
-                for v in 0..V {
-                    sums[s][v] = lanes.add(sums[s][v], sums[s + half][v]);
+            let (low, high) = sums.split_at_mut(half);
+            for (low, high) in low.iter_mut().zip(high) {
+                for (low, high) in low.iter_mut().zip(high) {
+                    *low = lanes.add(*low, *high);
                 }
             }
             half /= 2;
@@ -540,7 +541,7 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
                     unit += L::WIDTH;
                 }
             }
-            if const { UNITS == 0 || UNITS % L::WIDTH > 0 } && self.units > unit {
+            if const { UNITS == 0 || UNITS % L::WIDTH >= 1 } && self.units > unit {
                 self.vector_of_columns(unit, Some(self.units - unit), change);
             }
         }
@@ -722,8 +723,8 @@ impl<
             // SAFETY: weights of existing rows and columns, operands of existing samples and units: `fused`
             // compared the shapes.
             unsafe {
-                let mut weights = matrix.start().add(unit * row);
-                let mut x = operand.start().add(sample);
+                let mut weights = matrix.start().wrapping_add(unit * row);
+                let mut x = operand.start().wrapping_add(sample);
                 for _ in 0..inputs {
                     let mut xs = [lanes.splat(T::ZERO); C];
                     for (c, x_c) in xs.iter_mut().enumerate() {

@@ -62,6 +62,10 @@ fn outer<T: Scalar, L: Lanes<T>>(
     expect("samples", deltas.rows(), inputs.rows())?;
     expect("rows of the gradient", deltas.cols(), gradient.rows())?;
     expect("columns of the gradient", inputs.cols(), gradient.cols())?;
+    // Without units there may be any number of samples.
+    if gradient.rows() == 0 || gradient.cols() == 0 {
+        return Ok(());
+    }
     if deltas.rows() == 1 && (deltas.stride() == 1 || deltas.cols() == 1) {
         // One sample's deltas already lie in weight order.
         // SAFETY: the shapes were compared above.

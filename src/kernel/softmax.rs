@@ -55,18 +55,21 @@ impl<T: Scalar> Operation<T> for CrossEntropy<'_, T> {
                 // SAFETY: an existing class, and `count` samples from `first` on.
                 unsafe { load(lanes, self.logits.start().add(class * self.logits.stride() + first), partial) }
             };
+            // Half of a difference is finite even where the difference is not.
+            let half = lanes.splat(T::from_f64(0.5));
+            let half_of = |a, b| lanes.sub(lanes.mul(a, half), lanes.mul(b, half));
             let mut largest = logit(0);
             for class in 1..classes {
                 largest = lanes.max(logit(class), largest);
             }
             let mut sum = lanes.splat(T::ZERO);
-            // Sum of (largest - logit) over the classes: what label smoothing adds to the loss.
+            // Sum of floor * (largest - logit) over the classes: what label smoothing adds to the loss.
             let mut below = lanes.splat(T::ZERO);
             for class in 0..classes {
                 let shifted = lanes.sub(logit(class), largest);
                 let e = T::exp(lanes, shifted);
                 sum = lanes.add(sum, e);
-                below = lanes.sub(below, shifted);
+                below = lanes.mul_add(half_of(logit(class), largest), lanes.splat(-(floor + floor)), below);
                 // SAFETY: the gradient has the shape of the logits.
                 unsafe { store(lanes, out.add(class * self.gradient.stride() + first), e, partial) };
             }
@@ -95,13 +98,15 @@ impl<T: Scalar> Operation<T> for CrossEntropy<'_, T> {
                     let at = first + lane;
                     let picked = *self.logits.start().add(label * self.logits.stride() + at);
                     let weight = T::ONE - self.smoothing;
-                    total += sum.ln() + weight * (top - picked) + floor * below;
+                    let half = T::from_f64(0.5);
+                    let missed = (weight + weight) * (top * half - picked * half);
+                    total += share * (sum.ln() + missed + below);
                     let slot = out.add(label * self.gradient.stride() + at);
                     *slot = *slot - weight * share;
                 }
             }
             first += count;
         }
-        total * share
+        total
     }
 }

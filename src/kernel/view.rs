@@ -209,7 +209,9 @@ impl<'a, T> MatrixMut<'a, T> {
     where
         T: Copy,
     {
-        for col in 0..self.cols {
+        // Without rows there may be any number of columns.
+        let cols = if self.rows > 0 { self.cols } else { 0 };
+        for col in 0..cols {
             for row in 0..self.rows {
                 // SAFETY: the row and column exist.
                 unsafe {

@@ -118,6 +118,7 @@ pub(super) fn accumulate<T: Scalar, L: Lanes<T>>(
 /// Whether sums of products of these magnitudes, over `samples`, can be added to any finite gradient without
 /// overflow. NaN magnitudes cannot.
 pub(super) fn fits_gradient<T: Scalar>(delta: T, factor: T, samples: usize) -> bool {
-    let factor = if factor > T::ONE { factor } else { T::ONE };
+    // A NaN is not smaller and stays.
+    let factor = if factor < T::ONE { T::ONE } else { factor };
     factor.is_finite() && delta * factor * T::from_f64(samples as f64) < T::HEADROOM
 }

@@ -235,6 +235,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         };
         let Some(layer) = params.layout().layers().first() else { return Err(LearnError::NotFinite) };
         let product = Product { matrix: params.w(layer), operand: deltas };
+        // From zero, the largest change is the largest result, whatever was there before.
+        input.fill(T::ZERO);
         match crate::kernel::transposed(Backend::best(), Base::Zero, &[product], input.into()) {
             Ok(changed) if changed.residual.is_finite() => Ok(()),
             _ => Err(LearnError::NotFinite),

@@ -15,8 +15,8 @@ pub enum UpdateError {
         /// Length of the gradient or the memory.
         found: usize,
     },
-    /// An entry of the gradient is a NaN or too large (2^62 in `f32`, 2^510 in `f64`): squares and sums of it
-    /// would not be finite.
+    /// A parameter is not finite, or an entry of the gradient is a NaN or too large (2^62 in `f32`, 2^510 in
+    /// `f64`): squares and sums of it would not be finite.
     NotFinite,
     /// A setting is out of its range; its name.
     Setting(&'static str),
@@ -26,7 +26,7 @@ impl fmt::Display for UpdateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { expected, found } => write!(f, "expected {expected} entries, found {found}"),
-            Self::NotFinite => f.write_str("an entry of the gradient is a NaN or too large"),
+            Self::NotFinite => f.write_str("a parameter or an entry of the gradient is a NaN or too large"),
             Self::Setting(name) => write!(f, "{name} is out of its range"),
         }
     }
@@ -59,7 +59,7 @@ fn check<T: Scalar>(
         }
     }
     let limit = T::GRADIENT_LIMIT;
-    if !gradient.iter().all(|g| g.magnitude() < limit) {
+    if !gradient.iter().all(|g| g.magnitude() < limit) || !params.iter().all(|w| w.is_finite()) {
         return Err(UpdateError::NotFinite);
     }
     if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
@@ -69,6 +69,13 @@ fn check<T: Scalar>(
         return Err(UpdateError::Setting("decay"));
     }
     Ok(())
+}
+
+/// `x`, cut to between `-limit` and `limit`.
+#[inline(always)]
+fn bounded<T: Scalar>(x: T, limit: T) -> T {
+    let x = if x < limit { x } else { limit };
+    if x > -limit { x } else { -limit }
 }
 
 /// Scales `gradient` so that its Euclidean norm is at most `norm`; returns the norm it had.
@@ -250,7 +257,9 @@ impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Adam<M> {
         for ((w, g), (m, v)) in params.iter_mut().zip(gradient).zip(memories) {
             *m = b1 * *m + (T::ONE - b1) * *g;
             *v = b2 * *v + (T::ONE - b2) * *g * *g;
-            *w = *w * keep - step * *m / ((*v * unbias).sqrt() + self.epsilon);
+            // Bounded, for an epsilon so small that it does not do it.
+            let direction = bounded(*m / ((*v * unbias).sqrt() + self.epsilon), T::GRADIENT_LIMIT);
+            *w = *w * keep - step * direction;
         }
         Ok(())
     }

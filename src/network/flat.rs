@@ -264,11 +264,13 @@ impl<'a, T: Element> ParametersMut<'a, T> {
 #[cfg(feature = "alloc")]
 pub(super) fn boxed<F: Flat>() -> alloc::boxed::Box<super::Align64<F>> {
     let layout = core::alloc::Layout::new::<super::Align64<F>>();
-    if layout.size() == 0 {
-        return alloc::boxed::Box::new(super::Align64(F::ZERO));
-    }
-    // SAFETY: the size is not zero; zeroed scalars are a valid F, and the rest of Align64 is padding.
+    // SAFETY: zeroed scalars are a valid F, and the rest of Align64 is padding; what has no size needs no memory,
+    // only alignment, which `dangling` has. (A value would pass through the stack in a debug build, even where it
+    // is never made.)
     unsafe {
+        if layout.size() == 0 {
+            return alloc::boxed::Box::from_raw(core::ptr::NonNull::dangling().as_ptr());
+        }
         let place = alloc::alloc::alloc_zeroed(layout).cast::<super::Align64<F>>();
         if place.is_null() {
             alloc::alloc::handle_alloc_error(layout);

@@ -18,7 +18,7 @@ pub(crate) struct LayerLayout {
     pub(crate) units: usize,
 }
 
-/// All layers of a network. Every layer lies within `params` parameters and `units` units: [`Layout::new`] is
+/// All layers of a network. Every layer lies within `params` parameters and `units` units: `Layout::new` is
 /// the only way to make one, and the unchecked views rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {

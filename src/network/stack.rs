@@ -170,7 +170,7 @@ impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> Clone
     for LayerParams<T, F, Above, N, BELOW>
 {
     fn clone(&self) -> Self {
-        Self { w: self.w.clone(), u: self.u.clone(), b: self.b.clone(), above: self.above.clone() }
+        Self { w: self.w, u: self.u.clone(), b: self.b, above: self.above.clone() }
     }
 }
 impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> fmt::Debug
@@ -183,7 +183,7 @@ impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> fmt::D
 }
 impl<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> Clone for Blocks<T, Above, ROWS, N> {
     fn clone(&self) -> Self {
-        Self { nearest: self.nearest.clone(), farther: self.farther.clone() }
+        Self { nearest: self.nearest, farther: self.farther.clone() }
     }
 }
 impl<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for Blocks<T, Above, ROWS, N> {
@@ -193,7 +193,7 @@ impl<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for B
 }
 impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Clone for LayerStates<T, Above, N, B> {
     fn clone(&self) -> Self {
-        Self { h: self.h.clone(), above: self.above.clone() }
+        Self { h: self.h, above: self.above.clone() }
     }
 }
 impl<T: Scalar, Above: Tail, const N: usize, const B: usize> fmt::Debug for LayerStates<T, Above, N, B> {
@@ -204,7 +204,8 @@ impl<T: Scalar, Above: Tail, const N: usize, const B: usize> fmt::Debug for Laye
 
 /// Layer number `L`, counted from 1 as in the formulas, of parameters or states.
 #[diagnostic::on_unimplemented(
-    message = "this network has no layer {L}",
+    message = "this network has no layer of this number",
+    label = "no such layer",
     note = "layers are counted from 1, the first above the input, to the number of widths less one"
 )]
 pub trait At<const L: usize> {

@@ -19,6 +19,11 @@ pub struct State<N: Architecture, const B: usize = 1> {
 // SAFETY: repr(transparent) over repr(C) structs of nalgebra matrices of the scalar.
 unsafe impl<N: Architecture, const B: usize> Flat for State<N, B> {
     type Scalar = N::Scalar;
+    const LEN: usize = {
+        assert!(B > 0, "a batch needs at least one sample");
+        assert!(align_of::<Self>() <= align_of::<N::Scalar>());
+        size_of::<Self>() / size_of::<N::Scalar>()
+    };
 }
 
 impl<N: Architecture, const B: usize> State<N, B> {

@@ -241,7 +241,7 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
         let mut half = Self::WIDTH / 2;
         while half > 0 {
             for i in 0..half {
-                lanes[i] = lanes[i] + lanes[i + half];
+                lanes[i] += lanes[i + half];
             }
             half /= 2;
         }

@@ -14,7 +14,8 @@ pub(crate) use sweep::{chunks, fits};
 pub use tolerance::{SolveError, Solved, Tolerance};
 
 use crate::kernel::{
-    Activate, Activation, Base, CHUNK, Changes, Identity, Matrix, MatrixMut, Product, Scalar, fused, largest,
+    Activate, Activation, Base, CHUNK, Changes, Identity, Matrix, MatrixMut, Product, Scalar, fused,
+    fused_shared, largest,
 };
 use crate::network::{
     Architecture, Flat, Form, Layout, Looped, Network, Parameters, Samples, Stack, State, Unrolled, Walk,
@@ -345,7 +346,7 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
     for (first, samples) in chunks(states.rows()) {
         let mut base = MatrixMut::new(base.get_mut(..samples * width).unwrap_or_default(), samples, width)?;
         let input = input.row_range(first, samples);
-        if !set_drive::<C, T, L>(lanes, walk.layout(params.layout()), params, input, base.reborrow()) {
+        if !set_drive::<C, W, T, L>(lanes, walk.layout(params.layout()), params, input, base.reborrow()) {
             return Err(Failure::Solve(SolveError::NotFinite));
         }
         let states = states.reborrow().row_range(first, samples);
@@ -358,7 +359,7 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
 
 /// base = W^1 x + b^1; whether it is finite.
 #[inline(always)]
-fn set_drive<const C: usize, T: Scalar, L: Lanes<T>>(
+fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
     lanes: L,
     layout: &Layout,
     params: Parameters<'_, T>,
@@ -371,7 +372,12 @@ fn set_drive<const C: usize, T: Scalar, L: Lanes<T>>(
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, base.rows());
     let bias = Base::Bias(params.b(first));
-    fits(fused::<false, C, 0, T, L, _>(lanes, bias, core::iter::once(product), finish, base, changes));
+    let products = core::iter::once(product);
+    if W::SHARED {
+        fits(fused_shared::<false, C, T, L, _>(lanes, bias, products, finish, base, changes));
+    } else {
+        fits(fused::<false, C, 0, T, L, _>(lanes, bias, products, finish, base, changes));
+    }
     let mut poison = lanes.splat(T::ZERO);
     for change in changes.iter() {
         poison = lanes.add(change.poison, poison);
@@ -395,7 +401,7 @@ impl<T: Scalar, const C: usize> Operation<T> for SetDrive<'_, T, C> {
         for (first, samples) in chunks(out.rows()) {
             let out = out.reborrow().row_range(first, samples);
             let input = input.row_range(first, samples);
-            finite = finite && set_drive::<C, T, L>(lanes, params.layout(), params, input, out);
+            finite = finite && set_drive::<C, Looped, T, L>(lanes, params.layout(), params, input, out);
         }
         finite
     }

@@ -1,0 +1,198 @@
+//! Handwritten digits: trains a feedback network, and the same network without feedback to compare with.
+//!
+//! `cargo run --release --example digits` takes some seconds; `-- --help` lists the options.
+
+mod data;
+mod options;
+mod plot;
+mod training;
+
+use attractor::learn::LearnError;
+use attractor::simd::Backend;
+use attractor::{Feedforward, fnn};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use data::{CLASSES, Digit};
+use indicatif::{ProgressBar, ProgressStyle};
+use options::Options;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+use std::{fs, thread};
+use training::{Epoch, Run, SWEEPS, Task, train};
+
+type Small = fnn![64, 48, 32, 10];
+type SmallWithout = fnn![64, 48, 32, 10; feedback = Feedforward];
+type Large = fnn![64, 128, 64, 10];
+type LargeWithout = fnn![64, 128, 64, 10; feedback = Feedforward];
+
+fn main() -> ExitCode {
+    let options = match options::parse(std::env::args_os().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("digits: {message}\ndigits: `--help` lists the options");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("digits: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<(), String> {
+    let started = Instant::now();
+    let (training, test) = (data::training()?, data::test()?);
+    let shape = if options.large { "fnn![64, 128, 64, 10]" } else { "fnn![64, 48, 32, 10]" };
+    println!("network: {shape}");
+    println!("backend: {}", Backend::best().name());
+    println!("digits: {} to train, {} to test", training.len(), test.len());
+
+    let runs = train_all(options, &training, &test).map_err(|error| format!("training: {error}"))?;
+    let (with, without): (Vec<Run>, Vec<Run>) = runs.into_iter().unzip();
+
+    println!();
+    for (seed, (with, without)) in (options.seed..).zip(with.iter().zip(&without)) {
+        let [with, without] = [with, without].map(|run| 100.0 * run.right as f64 / test.len() as f64);
+        println!("seed {seed}: {with:.2} % with feedback, {without:.2} % without");
+    }
+    println!("\ntest digits of seed {}, written down the side, read across the top", options.seed);
+    print_confusion(&with[0], &test);
+    let accuracies: Vec<String> =
+        plot::accuracies(&with, &test).iter().map(|a| format!("{:.1}", a.mean)).collect();
+    println!("\ntest accuracy after 1 to {SWEEPS} sweeps: {} %", accuracies.join(" "));
+
+    let directory = directory(options.large);
+    write(&directory, shape, &with, &without, &test)
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    println!("weights and plots: {}", directory.display());
+
+    let all = || with.iter().chain(&without);
+    println!("batches not converged: {}", all().map(|run| run.batches_not_converged).sum::<usize>());
+    println!("test digits not converged: {}", all().map(|run| run.digits_not_converged).sum::<usize>());
+    println!("seconds: {:.1}", started.elapsed().as_secs_f64());
+    println!("parameters without feedback: {}", without[0].params.len());
+    println!("parameters: {}", with[0].params.len());
+    println!("test accuracy without feedback: {}", summary(&without, test.len()));
+    println!("test accuracy: {}", summary(&with, test.len()));
+    Ok(())
+}
+
+/// Trains with every seed, on all cores: each time with feedback and without.
+fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Vec<(Run, Run)>, LearnError> {
+    let runs = 2 * options.seeds as usize;
+    let watched = options.seeds == 1;
+    let bar = ProgressBar::new(runs as u64 * u64::from(options.epochs));
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40.blue} {pos}/{len} epochs of both networks  {elapsed}")
+    {
+        bar.set_style(style);
+    }
+    let report = |epoch: Option<Epoch>| {
+        if let Some(epoch) = epoch {
+            bar.suspend(|| print_epoch(&epoch, options.epochs));
+        }
+        bar.inc(1);
+    };
+    let one = |index: usize| {
+        let feedback = index.is_multiple_of(2);
+        let seed = options.seed + index as u64 / 2;
+        let task = Task { seed, epochs: options.epochs, training, test, watched: watched && feedback };
+        let run = match (options.large, feedback) {
+            (false, true) => train(Small::boxed(), task, report),
+            (false, false) => train(SmallWithout::boxed(), task, report),
+            (true, true) => train(Large::boxed(), task, report),
+            (true, false) => train(LargeWithout::boxed(), task, report),
+        };
+        if !watched {
+            let how = if feedback { "with feedback" } else { "without" };
+            bar.suspend(|| println!("trained: seed {seed} {how}"));
+        }
+        run
+    };
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let indices =
+            core::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < runs));
+        indices.map(|index| (index, one(index))).collect::<Vec<_>>()
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(runs);
+    let mut results = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
+        let results = workers.into_iter().flat_map(|worker| match worker.join() {
+            Ok(results) => results,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        results.collect::<Vec<_>>()
+    });
+    bar.finish_and_clear();
+    results.sort_by_key(|(index, _)| *index);
+    let mut results = results.into_iter().map(|(_, result)| result);
+    let mut pairs = Vec::new();
+    while let (Some(with), Some(without)) = (results.next(), results.next()) {
+        pairs.push((with?, without?));
+    }
+    Ok(pairs)
+}
+
+fn print_epoch(epoch: &Epoch, epochs: u32) {
+    let Epoch { number, loss, train, test, sweeps } = epoch;
+    println!(
+        "epoch {number:>3}/{epochs}  loss {loss:.3}  train {:.1} %  test {:.1} %  sweeps {sweeps:.1}",
+        100.0 * train,
+        100.0 * test,
+    );
+}
+
+fn print_confusion(run: &Run, test: &[Digit]) {
+    let mut counts = [[0; CLASSES]; CLASSES];
+    for (digit, history) in test.iter().zip(&run.histories) {
+        counts[digit.label][history.answer] += 1;
+    }
+    let header: String = (0..CLASSES).map(|class| format!("{class:>5}")).collect();
+    println!("   {header}");
+    for (label, row) in counts.iter().enumerate() {
+        let row: String = row
+            .iter()
+            .map(|&count| if count == 0 { format!("{:>5}", "·") } else { format!("{count:>5}") })
+            .collect();
+        println!("{label:>3}{row}");
+    }
+}
+
+/// The accuracies of all runs.
+fn summary(runs: &[Run], digits: usize) -> String {
+    let shares = || runs.iter().map(|run| 100.0 * run.right as f64 / digits as f64);
+    let mean = shares().sum::<f64>() / runs.len() as f64;
+    let (min, max) =
+        shares().fold((f64::MAX, f64::MIN), |(min, max), share| (min.min(share), max.max(share)));
+    format!("mean {mean:.1} % min {min:.1} % max {max:.1} % ({}, {digits} digits)", plot::seeds(runs.len()))
+}
+
+fn directory(large: bool) -> PathBuf {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join("digits");
+    if large { directory.join("large") } else { directory }
+}
+
+/// Writes the first seed's weights, and the plots.
+fn write(
+    directory: &Path,
+    shape: &str,
+    with: &[Run],
+    without: &[Run],
+    test: &[Digit],
+) -> Result<(), Box<dyn core::error::Error>> {
+    fs::create_dir_all(directory)?;
+    let weights: Vec<u8> = with[0].params.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+    fs::write(directory.join("digits.f32"), weights)?;
+    plot::residuals(&directory.join("residuals.svg"), shape, with, without)?;
+    plot::accuracy(&directory.join("accuracy.svg"), shape, with, without, test)?;
+    plot::digits(&directory.join("digits.svg"), shape, &with[0], test)?;
+    Ok(())
+}

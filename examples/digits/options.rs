@@ -1,0 +1,62 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+pub(crate) const HELP: &str = "\
+Trains a feedback network on handwritten digits, and the same network without feedback beside it.
+
+Usage: cargo run --release --example digits -- [OPTIONS]
+
+Options:
+  --seed N     first seed of initial weights, order and noise [default: 1]
+  --seeds N    train with N seeds, spread over the cores [default: 1]
+  --epochs N   times every training digit is seen [default: 120]
+  --large      fnn![64, 128, 64, 10] in place of fnn![64, 48, 32, 10]
+  --help       print this help
+
+Weights and plots are written to target/digits (with --large, target/digits/large).";
+
+const MOST_SEEDS: u64 = 1000;
+const MOST_EPOCHS: u64 = 10_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) seed: u64,
+    pub(crate) seeds: u64,
+    pub(crate) epochs: u32,
+    pub(crate) large: bool,
+}
+
+/// What the command line asks for; `None` is the help.
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, String> {
+    let mut options = Options { seed: 1, seeds: 1, epochs: 120, large: false };
+    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    while let Some(argument) = arguments.next() {
+        let (name, attached) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        let mut number = |least: u64, most: u64| {
+            let value = attached
+                .clone()
+                .or_else(|| arguments.next())
+                .ok_or_else(|| format!("{name} needs a number, such as `{name} 5`"))?;
+            match value.parse() {
+                Ok(number) if (least..=most).contains(&number) => Ok(number),
+                _ => Err(format!("{name} takes a whole number from {least} to {most}, not `{value}`")),
+            }
+        };
+        match name {
+            "--seed" => options.seed = number(0, u64::from(u32::MAX))?,
+            "--seeds" => options.seeds = number(1, MOST_SEEDS)?,
+            "--epochs" => options.epochs = number(1, MOST_EPOCHS)? as u32,
+            "--large" | "--help" | "-h" if attached.is_some() => {
+                return Err(format!("{name} takes no value"));
+            }
+            "--large" => options.large = true,
+            "--help" | "-h" => return Ok(None),
+            _ => return Err(format!("unknown option `{argument}`")),
+        }
+    }
+    Ok(Some(options))
+}

@@ -1,0 +1,265 @@
+//! One network, from its initial weights to what it makes of the test digits.
+
+use crate::data::{BATCH, CLASSES, Digit, PIXELS, Variation, batches};
+use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
+use attractor::{Boxed, Drive, Form, Network, Reach, SolveError, Stack, State, Tolerance};
+use core::array;
+use core::ops::Range;
+use nalgebra::SMatrix;
+use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
+
+/// Sweeps that are looked at one by one.
+pub(crate) const SWEEPS: usize = 12;
+
+// The recipe: the same for both networks and every seed, and the last weights are what is tested.
+const RATE: f32 = 1e-2;
+/// The share of the steps in which the rate rises.
+const WARM_UP: f32 = 0.3;
+const DECAY: f32 = 0.05;
+const SMOOTHING: f32 = 0.05;
+const VARIATION: Variation = Variation { shift: 0.16, bend: 0.1, noise: 0.05 };
+/// A third of the variance that `initialize` gives: from smaller weights the network generalised a little better.
+const INITIAL_SCALE: f32 = 0.577;
+const TOLERANCE: Tolerance = Tolerance::residual(1e-4).at_most(64);
+/// Deltas are as small as the loss's gradient, so their tolerance goes by their size.
+const ADJOINT: Tolerance = Tolerance::relative(1e-3).at_most(64);
+/// A batch that takes more sweeps weakens the feedback: by how much sweeps shrink an error is proportional to U, and
+/// without a bound training drives it to the edge of convergence and beyond.
+const MOST_SWEEPS: usize = 8;
+const WEAKER: f32 = 0.9;
+/// A batch that did not converge at all weakens it by more.
+const MUCH_WEAKER: f32 = 0.5;
+/// For the digits of the test.
+const EXACT: Tolerance = Tolerance::residual(1e-5).at_most(64);
+
+/// What is reported after an epoch.
+pub(crate) struct Epoch {
+    pub(crate) number: u32,
+    /// Mean over the epoch, of varied digits.
+    pub(crate) loss: f32,
+    /// Shares of right answers now, of the digits as they are.
+    pub(crate) train: f32,
+    pub(crate) test: f32,
+    /// Mean over the batches, each counted with its slowest digit.
+    pub(crate) sweeps: f32,
+}
+
+/// What a test digit looked like to the network, sweep by sweep.
+pub(crate) struct History {
+    pub(crate) residuals: [f32; SWEEPS],
+    pub(crate) scores: [[f32; CLASSES]; SWEEPS],
+    /// After the converged solve.
+    pub(crate) answer: usize,
+}
+
+/// A trained network and what came of it.
+pub(crate) struct Run {
+    pub(crate) params: Vec<f32>,
+    /// Batches without a gradient, because solve or adjoint met its limit.
+    pub(crate) batches_not_converged: usize,
+    pub(crate) digits_not_converged: usize,
+    /// One for each test digit.
+    pub(crate) histories: Vec<History>,
+    /// Test digits recognised.
+    pub(crate) right: usize,
+}
+
+/// What is to be trained on what.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    pub(crate) seed: u64,
+    pub(crate) epochs: u32,
+    pub(crate) training: &'a [Digit],
+    pub(crate) test: &'a [Digit],
+    /// Whether epochs are reported with their figures, which takes a solve of all digits.
+    pub(crate) watched: bool,
+}
+
+/// Trains `network` and tests it with its last weights; `report` is called after every epoch.
+///
+/// Two networks of the same seed and widths start from the same W, whatever their form of feedback, and see the
+/// same digits in the same order with the same noise.
+pub(crate) fn train<S: Stack, F: Form>(
+    mut network: Boxed<Network<PIXELS, S, f32, F>>,
+    task: Task<'_>,
+    report: impl Fn(Option<Epoch>),
+) -> Result<Run, LearnError>
+where
+    CrossEntropy: Loss<S::Output<f32, BATCH>, [usize; BATCH], Scalar = f32>,
+{
+    let Task { seed, epochs, training, test, watched } = task;
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut start = Network::<PIXELS, S>::boxed();
+    start.initialize(&mut random);
+    copy_what_both_have::<S, F>(start.params(), network.params_mut());
+    network.params_mut().iter_mut().for_each(|weight| *weight *= INITIAL_SCALE);
+    drop(start);
+
+    let objective =
+        Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT));
+    let adam = Adam::<Boxed<Network<PIXELS, S, f32, F>>>::new().decay(DECAY);
+    let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
+
+    let per_epoch = training.len() / BATCH;
+    let steps = epochs * per_epoch as u32;
+    let warm_up = (steps as f32 * WARM_UP) as u32;
+    let schedule = Cosine { start: RATE / 25.0, peak: RATE, end: 0.0, warm_up, steps };
+    let mut order: Vec<usize> = (0..training.len()).collect();
+    let mut random = SmallRng::seed_from_u64(!seed);
+    let mut step = 0;
+    let mut batches_not_converged = 0;
+    for number in 1..=epochs {
+        order.shuffle(&mut random);
+        let (mut loss, mut sweeps, mut learnt) = (0.0, 0, 0);
+        // The digits left over for a last, smaller batch are others in every epoch.
+        for batch in order.chunks_exact(BATCH) {
+            let mut input = SMatrix::<f32, BATCH, PIXELS>::zeros();
+            for (row, &digit) in batch.iter().enumerate() {
+                for (pixel, value) in VARIATION.apply(&training[digit], &mut random).into_iter().enumerate() {
+                    input[(row, pixel)] = value;
+                }
+            }
+            let labels: [usize; BATCH] = array::from_fn(|row| training[batch[row]].label);
+            trainer.rate = schedule.rate(step);
+            step += 1;
+            match trainer.step(&input, &labels) {
+                Ok(step) => {
+                    loss += step.learned.loss;
+                    sweeps += step.learned.solve.sweeps;
+                    learnt += 1;
+                    if step.learned.solve.sweeps > MOST_SWEEPS {
+                        scale_feedback(&mut trainer.network.0, WEAKER);
+                    }
+                }
+                // The batch is left out, the next has other digits and noise.
+                Err(
+                    LearnError::Solve(SolveError::NotConverged { .. })
+                    | LearnError::Adjoint(SolveError::NotConverged { .. }),
+                ) => {
+                    batches_not_converged += 1;
+                    scale_feedback(&mut trainer.network.0, MUCH_WEAKER);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let network = &trainer.network;
+        let epoch = || {
+            Ok::<_, LearnError>(Epoch {
+                number,
+                loss: loss / learnt as f32,
+                train: accuracy(network, training)?,
+                test: accuracy(network, test)?,
+                sweeps: sweeps as f32 / learnt as f32,
+            })
+        };
+        report(watched.then(epoch).transpose()?);
+    }
+
+    let network = &trainer.network;
+    let (answers, digits_not_converged) = answers(network, test)?;
+    let histories = test.iter().zip(&answers).map(|(digit, &answer)| history(network, digit, answer));
+    Ok(Run {
+        params: network.params().to_vec(),
+        batches_not_converged,
+        digits_not_converged,
+        histories: histories.collect::<Result<_, _>>()?,
+        right: right(&answers, test),
+    })
+}
+
+/// Copies W and b of a network with adjacent feedback, and U if the other has it too.
+fn copy_what_both_have<S: Stack, F: Form>(from: &[f32], mut to: &mut [f32]) {
+    for (part, is_feedback) in parts::<S>(Reach::Next) {
+        if !is_feedback || F::REACH == Reach::Next {
+            let (place, rest) = to.split_at_mut(part.len());
+            place.copy_from_slice(&from[part]);
+            to = rest;
+        }
+    }
+}
+
+/// Multiplies every U.
+fn scale_feedback<S: Stack, F: Form>(network: &mut Network<PIXELS, S, f32, F>, factor: f32) {
+    for (part, is_feedback) in parts::<S>(F::REACH) {
+        if is_feedback {
+            network.params_mut()[part].iter_mut().for_each(|weight| *weight *= factor);
+        }
+    }
+}
+
+/// Where among the parameters every W, U and b stands, and whether it is a U.
+fn parts<S: Stack>(reach: Reach) -> impl Iterator<Item = (Range<usize>, bool)> {
+    let mut start = 0;
+    (0..S::DEPTH).flat_map(move |layer| {
+        let width = S::WIDTHS[layer];
+        let inputs = if layer == 0 { PIXELS } else { S::WIDTHS[layer - 1] };
+        let above = if reach == Reach::Next && layer + 1 < S::DEPTH { S::WIDTHS[layer + 1] } else { 0 };
+        [(width * inputs, false), (width * above, true), (width, false)].map(|(count, is_feedback)| {
+            start += count;
+            (start - count..start, is_feedback)
+        })
+    })
+}
+
+/// What the network takes each digit for, and how many solves did not converge.
+fn answers<S: Stack, F: Form>(
+    network: &Network<PIXELS, S, f32, F>,
+    digits: &[Digit],
+) -> Result<(Vec<usize>, usize), LearnError> {
+    let mut answers = Vec::with_capacity(digits.len());
+    let mut not_converged = 0;
+    let mut state = State::<Network<PIXELS, S, f32, F>, BATCH>::boxed();
+    for (own, input) in batches(digits) {
+        state.reset();
+        match network.solve(&input, &mut state, EXACT) {
+            Ok(_) => {}
+            // The state is an answer all the same; the report says of how many digits.
+            Err(SolveError::NotConverged { .. }) => not_converged += own.len(),
+            Err(error) => return Err(LearnError::Solve(error)),
+        }
+        let scores = outputs::<BATCH>(state.as_slice());
+        answers.extend(scores.iter().take(own.len()).map(largest));
+    }
+    Ok((answers, not_converged))
+}
+
+fn accuracy<S: Stack, F: Form>(
+    network: &Network<PIXELS, S, f32, F>,
+    digits: &[Digit],
+) -> Result<f32, LearnError> {
+    let (answers, _) = answers(network, digits)?;
+    Ok(right(&answers, digits) as f32 / digits.len() as f32)
+}
+
+fn right(answers: &[usize], digits: &[Digit]) -> usize {
+    answers.iter().zip(digits).filter(|(answer, digit)| **answer == digit.label).count()
+}
+
+/// Shows the network a digit and stops after every sweep.
+fn history<S: Stack, F: Form>(
+    network: &Network<PIXELS, S, f32, F>,
+    digit: &Digit,
+    answer: usize,
+) -> Result<History, LearnError> {
+    let mut drive = Drive::<_, 1>::ZERO;
+    let mut state = State::<Network<PIXELS, S, f32, F>>::ZERO;
+    let mut history = History { residuals: [0.0; SWEEPS], scores: [[0.0; CLASSES]; SWEEPS], answer };
+    network.drive(&digit.pixels, &mut drive).map_err(LearnError::Solve)?;
+    for (residual, scores) in history.residuals.iter_mut().zip(&mut history.scores) {
+        *residual = network.sweep(&drive, &mut state).map_err(LearnError::Solve)?;
+        [*scores] = outputs(state.as_slice());
+    }
+    Ok(history)
+}
+
+/// The output layer of a state, digit after digit. The units of a state stand in order, those of the output last,
+/// and the `B` digits of a unit side by side.
+fn outputs<const B: usize>(state: &[f32]) -> [[f32; CLASSES]; B] {
+    let output = &state[state.len() - CLASSES * B..];
+    array::from_fn(|digit| array::from_fn(|class| output[class * B + digit]))
+}
+
+/// The class with the largest score.
+pub(crate) fn largest(scores: &[f32; CLASSES]) -> usize {
+    (1..CLASSES).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
+}

@@ -1,0 +1,84 @@
+//! What must not compile does not, and the compiler's words help.
+//!
+//! Compilers word things differently, so by default only key words are looked for. With
+//! `ATTRACTOR_EXACT_ERRORS=1` the texts are compared letter by letter with the `.stderr` files, written by the
+//! compiler that `.ci/run` uses (`TRYBUILD=overwrite` writes them anew).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+/// Every file of tests/compile_fail, and what a helpful text must contain.
+const CASES: [(&str, &[&str]); 11] = [
+    ("array_length", &["wrong size", "64 bytes", "60"]),
+    ("batch_of_no_samples", &["a batch needs at least one sample"]),
+    ("empty_stack", &["a network needs at least one layer above its input", "fnn![64, 48, 32, 10]"]),
+    ("file_size", &["wrong size", "16360 bytes", "15000"]),
+    ("input_width", &["64", "60"]),
+    ("input_width_of_batch", &["64", "60"]),
+    ("layer_number", &["this network has no layer of this number", "layer::<3>()"]),
+    ("layer_of_no_units", &["a layer needs at least one unit"]),
+    ("target_width", &["expected samples of 10 values", "9"]),
+    ("too_small_a_workspace", &["16", "8"]),
+    ("unknown_option", &["unknown option `dropout`", "feedback, hidden, output and scalar"]),
+];
+
+/// Names a directory of files that this test, run by itself once more, hands to trybuild.
+const INNER: &str = "ATTRACTOR_COMPILE_FAIL_DIRECTORY";
+
+/// The files with this ending, by name.
+fn files(directory: &Path, ending: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).expect("the directory can be read") {
+        let path = entry.expect("its entries too").path();
+        if path.extension().is_some_and(|extension| extension == ending) {
+            let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+            found.insert(name, fs::read_to_string(&path).expect("the file can be read"));
+        }
+    }
+    found
+}
+
+#[test]
+fn wrong_code_does_not_compile() {
+    if let Some(directory) = env::var_os(INNER) {
+        trybuild::TestCases::new().compile_fail(Path::new(&directory).join("*.rs"));
+        return;
+    }
+    let given = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile_fail");
+    let sources = files(&given, "rs");
+    assert!(
+        sources.keys().eq(CASES.iter().map(|(name, _)| name)),
+        "every file has its words: {:?}",
+        sources.keys()
+    );
+    if env::var("ATTRACTOR_EXACT_ERRORS").is_ok_and(|exact| exact == "1") {
+        trybuild::TestCases::new().compile_fail(given.join("*.rs"));
+        return;
+    }
+
+    // Copies, so that the compiler's texts can be collected beside them.
+    let copies = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile_fail");
+    fs::remove_dir_all(&copies).or_else(|error| if copies.exists() { Err(error) } else { Ok(()) }).unwrap();
+    fs::create_dir_all(&copies).unwrap();
+    for (name, source) in &sources {
+        fs::write(copies.join(name).with_extension("rs"), source).unwrap();
+    }
+    let output = Command::new(env::current_exe().expect("this test is a file"))
+        .args(["--exact", "wrong_code_does_not_compile", "--nocapture"])
+        .env(INNER, &copies)
+        .env("TRYBUILD", "overwrite")
+        .output()
+        .expect("this test can be run by itself");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let texts = files(&copies, "stderr");
+    for (name, words) in CASES {
+        let text = texts.get(name).unwrap_or_else(|| panic!("no text for {name}: {said}"));
+        assert!(text.contains("error"), "{name}: {text}");
+        for word in words {
+            assert!(text.contains(word), "{name}: `{word}` is not in this text:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A program without std and without an allocator that solves and learns. Its exit status is 0 if the results are
+//! right; which symbols it needs is looked at from outside.
+
+#![no_std]
+#![no_main]
+
+use attractor::learn::{CrossEntropy, Objective, Optimizer, Sgd};
+use attractor::{Align64, Tolerance, Workspace, fnn};
+use core::panic::PanicInfo;
+
+type Net = fnn![3, 8, 2];
+
+/// Weights of 1/16 with alternating signs, as a file would hold them: little-endian, in read-only data.
+static NET: Align64<Net> = Align64(Net::from_le_bytes(&{
+    let mut bytes = [0; Net::BYTES];
+    let mut i = 0;
+    while i < Net::PARAMS {
+        let weight = if i % 3 == 0 { 0.0625_f32 } else { -0.0625 }.to_le_bytes();
+        let mut k = 0;
+        while k < weight.len() {
+            bytes[4 * i + k] = weight[k];
+            k += 1;
+        }
+        i += 1;
+    }
+    bytes
+}));
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// `core` was compiled to unwind and names this; with `panic = "abort"` nothing calls it.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
+// memcpy and its kin, and the code that calls `main`.
+#[link(name = "c")]
+unsafe extern "C" {}
+
+#[unsafe(no_mangle)]
+extern "C" fn main() -> i32 {
+    match learns() {
+        Some(true) => 0,
+        Some(false) => 1,
+        None => 2,
+    }
+}
+
+/// Whether a few steps make the loss smaller; nothing if something fails.
+fn learns() -> Option<bool> {
+    let input = [1.0, -0.5, 0.25];
+    let mut state = Net::state();
+    let solved = NET.solve(&input, &mut state, Tolerance::residual(1e-5)).ok()?;
+    let again = NET.solve(&input, &mut state, Tolerance::residual(1e-5)).ok()?;
+
+    let mut net = NET.0.clone();
+    let objective = Objective::new(CrossEntropy::new());
+    let mut losses = [0.0_f32; 4];
+    for loss in &mut losses {
+        let (mut workspace, mut gradient) = (Workspace::<Net>::ZERO, Net::ZERO);
+        *loss = net.gradient(&objective, &input, &[1], &mut workspace, &mut gradient).ok()?.loss;
+        Sgd::plain().update(net.params_mut(), gradient.params(), 0.5).ok()?;
+    }
+    let learnt = losses.is_sorted_by(|before, after| before > after);
+    Some(learnt && solved.sweeps > 1 && again.sweeps == 1)
+}

@@ -1,0 +1,202 @@
+//! The crate under test behind the oracle's types: everything goes in and comes out as `f64`, a row a sample.
+
+use super::{Activation, Feedback, Gradient, Method, Network, Target};
+use attractor::kernel::{Activation as Act, Scalar};
+use attractor::learn::{CrossEntropy, LearnError, Loss, MeanSquared, Objective, Rule, Tape};
+use attractor::simd::{Backend, Element};
+use attractor::{Flat, Form, Network as Net, Stack, State, Tail, Tolerance, Workspace};
+use nalgebra::SMatrix;
+
+/// All backends of this processor, named on the test's output. In CI, one that the processor has and the crate
+/// does not find is a failure.
+pub(crate) fn backends() -> Vec<Backend> {
+    let backends: Vec<Backend> = Backend::available().collect();
+    let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
+    println!("backends: {}", names.join(" "));
+    assert!(names.contains(&"portable"));
+    if std::env::var_os("CI").is_some() {
+        for (name, features) in
+            [("avx2", &["avx2", "fma"][..]), ("avx512", &["avx512f", "avx512bw", "avx512dq", "avx512vl"][..])]
+        {
+            if features.iter().all(|feature| processor_has(feature)) {
+                assert!(names.contains(&name), "this processor has {name}, but it was not tested");
+            }
+        }
+    }
+    if let Some(forced) = option_env!("ATTRACTOR_BACKEND")
+        && names.contains(&forced)
+    {
+        assert_eq!(Backend::best().name(), forced, "ATTRACTOR_BACKEND at compile time");
+    }
+    backends
+}
+
+/// Asks the operating system and the standard library, not the crate.
+fn processor_has(feature: &str) -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    let detected = match feature {
+        "avx2" => std::is_x86_feature_detected!("avx2"),
+        "fma" => std::is_x86_feature_detected!("fma"),
+        "avx512f" => std::is_x86_feature_detected!("avx512f"),
+        "avx512bw" => std::is_x86_feature_detected!("avx512bw"),
+        "avx512dq" => std::is_x86_feature_detected!("avx512dq"),
+        "avx512vl" => std::is_x86_feature_detected!("avx512vl"),
+        _ => panic!("unknown feature {feature}"),
+    };
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    let detected = false;
+    let listed = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| {
+        let flags = text.lines().find(|line| line.starts_with("flags"));
+        flags.is_some_and(|line| line.split_whitespace().any(|flag| flag == feature))
+    });
+    detected || listed
+}
+
+fn activation<A: Act>() -> Activation {
+    match A::NAME {
+        "tanh" => Activation::Tanh,
+        "sigmoid" => Activation::Sigmoid,
+        "relu" => Activation::Relu,
+        "hard tanh" => Activation::HardTanh,
+        "identity" => Activation::Identity,
+        name => panic!("the oracle does not know {name}"),
+    }
+}
+
+/// A network type as the oracle sees it, all parameters zero.
+pub(crate) fn oracle<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act>(
+    _: &Net<I, S, T, F, H, O>,
+) -> Network {
+    let feedback = match F::NAME {
+        "adjacent" => Feedback::Adjacent,
+        "dense" => Feedback::Dense,
+        "feedforward" => Feedback::None,
+        name => panic!("the oracle does not know {name}"),
+    };
+    let mut widths = vec![I];
+    widths.extend_from_slice(&<S as Tail>::WIDTHS[..<S as Tail>::DEPTH]);
+    let network = Network::zero(&widths, feedback, activation::<H>(), activation::<O>());
+    assert_eq!(network.params.len(), Net::<I, S, T, F, H, O>::PARAMS);
+    network
+}
+
+/// The crate's network with the oracle's parameters.
+pub(crate) fn network<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act>(
+    oracle: &Network,
+) -> Net<I, S, T, F, H, O> {
+    let mut net = Net::ZERO;
+    for (to, from) in net.params_mut().iter_mut().zip(&oracle.params) {
+        *to = T::from_f64(*from);
+    }
+    net
+}
+
+pub(crate) fn samples<T: Scalar, const B: usize, const N: usize>(rows: &[Vec<f64>]) -> SMatrix<T, B, N> {
+    assert_eq!(rows.len(), B);
+    let mut matrix: SMatrix<T, B, N> = Flat::ZERO;
+    for (i, value) in matrix.flat_mut().iter_mut().enumerate() {
+        *value = T::from_f64(rows[i % B][i / B]);
+    }
+    matrix
+}
+
+/// Flat column-major samples as rows.
+pub(crate) fn rows<T: Element>(flat: &[T], samples: usize) -> Vec<Vec<f64>> {
+    (0..samples).map(|s| flat[s..].iter().step_by(samples).map(|v| v.to_f64()).collect()).collect()
+}
+
+/// The units of all layers of every sample, layer after layer.
+pub(crate) fn states<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act, const B: usize>(
+    state: &State<Net<I, S, T, F, H, O>, B>,
+) -> Vec<Vec<f64>> {
+    rows(state.as_slice(), B)
+}
+
+/// The gradient by the crate, of `B` samples, accumulated into zeros. `tolerance` is relative.
+pub(crate) fn gradient<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act, const B: usize>(
+    backend: Backend,
+    net: &Net<I, S, T, F, H, O>,
+    inputs: &[Vec<f64>],
+    targets: &[Target],
+    method: Method,
+    tolerance: f64,
+) -> Result<Gradient, LearnError<T>>
+where
+    MeanSquared: Loss<S::Output<T, B>, S::Output<T, B>, Scalar = T>,
+    CrossEntropy<T>: Loss<S::Output<T, B>, [usize; B], Scalar = T>,
+{
+    let x: SMatrix<T, B, I> = samples(inputs);
+    if let Target::Label { smoothing, .. } = targets[0] {
+        let labels = core::array::from_fn(|s| match targets[s] {
+            Target::Label { label, .. } => label,
+            Target::Values(_) => panic!("one batch, one loss"),
+        });
+        let loss = CrossEntropy::smoothed(T::from_f64(smoothing));
+        gradient_of(backend, net, &x, &labels, loss, method, tolerance)
+    } else {
+        let mut y: S::Output<T, B> = Flat::ZERO;
+        for (i, value) in y.flat_mut().iter_mut().enumerate() {
+            let Target::Values(values) = &targets[i % B] else { panic!("one batch, one loss") };
+            *value = T::from_f64(values[i / B]);
+        }
+        gradient_of(backend, net, &x, &y, MeanSquared, method, tolerance)
+    }
+}
+
+/// The most sweeps the unrolled gradient is tested with.
+pub(crate) const TAPE: usize = 4;
+
+fn gradient_of<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act, const B: usize, Y, C>(
+    backend: Backend,
+    net: &Net<I, S, T, F, H, O>,
+    x: &SMatrix<T, B, I>,
+    y: &Y,
+    loss: C,
+    method: Method,
+    tolerance: f64,
+) -> Result<Gradient, LearnError<T>>
+where
+    C: Loss<S::Output<T, B>, Y, Scalar = T> + Copy,
+{
+    let mut workspace = Workspace::<Net<I, S, T, F, H, O>, B>::ZERO;
+    let mut gradient = Net::ZERO;
+    let mut slope: SMatrix<T, B, I> = Flat::ZERO;
+    let tolerance = Tolerance::relative(T::from_f64(tolerance)).at_most(1000);
+    let learned = match method {
+        Method::Unrolled(sweeps) => {
+            macro_rules! unrolled {
+                ($($sweeps:literal)*) => {
+                    match sweeps {
+                        $($sweeps => {
+                            let mut tape = Tape::<Net<I, S, T, F, H, O>, B, $sweeps>::ZERO;
+                            let learned = net
+                                .on(backend)
+                                .unrolled(&loss, x, y, &mut tape, &mut workspace, &mut gradient)?;
+                            assert_eq!(learned.solve.sweeps, $sweeps);
+                            net.input_gradient(tape.drive_gradient(), &mut slope)?;
+                            learned
+                        })*
+                        _ => panic!("no tape for {sweeps} sweeps"),
+                    }
+                };
+            }
+            unrolled!(1 4)
+        }
+        method => {
+            let rule = match method {
+                Method::Literal => Rule::Literal(tolerance),
+                Method::Truncated(sweeps) => Rule::Truncated(sweeps),
+                _ => Rule::Adjoint(tolerance),
+            };
+            let objective = Objective::new(loss).solve(tolerance).rule(rule);
+            let learned = net.on(backend).gradient(&objective, x, y, &mut workspace, &mut gradient)?;
+            net.input_gradient(workspace.adjoint.first(), &mut slope)?;
+            learned
+        }
+    };
+    Ok(Gradient {
+        loss: learned.loss.to_f64(),
+        params: gradient.params().iter().map(|g| g.to_f64()).collect(),
+        inputs: rows(slope.flat(), B),
+    })
+}

@@ -1,0 +1,510 @@
+//! Sweeps and solves of the crate against the oracle, on every backend, in both scalars.
+
+mod oracle;
+
+use attractor::kernel::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
+use attractor::simd::{Backend, Element};
+use attractor::{
+    Adjacent, Dense, Drive, Feedforward, Form, Network, SolveError, Stack, State, Tolerance, fnn,
+};
+use nalgebra::SMatrix;
+use oracle::subject;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+/// The error a sweep and a solve may have, relative to 1 or to the largest unit if that is larger: the tanh of
+/// `f32` errs by up to 5e-7, sums of up to 130 products of numbers about 1 by about as much, and the sweeps
+/// double both at the rate of 0.5 used here.
+fn bound<T: Element>() -> f64 {
+    if size_of::<T>() == 4 { 6e-6 } else { 1e-13 }
+}
+
+fn inputs(random: &mut SmallRng, samples: usize, width: usize) -> Vec<Vec<f64>> {
+    (0..samples)
+        .map(|_| (0..width).map(|_| f64::from(random.random_range(-1.0_f32..1.0))).collect())
+        .collect()
+}
+
+fn close(found: &[f64], exact: &[f64], bound: f64, what: &str) {
+    assert_eq!(found.len(), exact.len());
+    let scale = oracle::largest(exact).max(1.0);
+    for (unit, (f, e)) in found.iter().zip(exact).enumerate() {
+        let error = (f - e).abs();
+        assert!(error <= bound * scale, "{what}: unit {unit} is {f}, expected {e}, off by {error:e}");
+    }
+}
+
+/// One network type with one number of samples, on all backends.
+fn agree<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation, const B: usize>(
+    zero: &Network<I, S, T, F, H, O>,
+) {
+    let mut network = subject::oracle(zero);
+    let random = &mut SmallRng::seed_from_u64((network.params.len() * 100 + B) as u64);
+    network.draw(random, 0.9, 0.5);
+    let net: Network<I, S, T, F, H, O> = subject::network(&network);
+    let rows = inputs(random, B, I);
+    let x: SMatrix<T, B, I> = subject::samples(&rows);
+    let solutions: Vec<Vec<f64>> = rows.iter().map(|x| network.solve(x)[1..].concat()).collect();
+    let units = solutions[0].len();
+    let starts = inputs(random, B, units);
+    let swept: Vec<(Vec<f64>, f64)> = rows
+        .iter()
+        .zip(&starts)
+        .map(|(x, start)| {
+            let mut h = network.start(x);
+            let mut from = start.iter();
+            for unit in h[1..].iter_mut().flatten() {
+                *unit = *from.next().unwrap();
+            }
+            let residual = network.sweep(&mut h);
+            (h[1..].concat(), residual)
+        })
+        .collect();
+    for backend in Backend::available() {
+        let what = format!("{zero:?}, {} bytes, {B} samples, {}", size_of::<T>(), backend.name());
+        let on = net.on(backend);
+
+        let mut drive = Drive::<Network<I, S, T, F, H, O>, B>::ZERO;
+        on.drive(&x, &mut drive).unwrap();
+        let mut state = Network::<I, S, T, F, H, O>::state::<B>();
+        for (i, unit) in state.as_mut_slice().iter_mut().enumerate() {
+            *unit = T::from_f64(starts[i % B][i / B]);
+        }
+        let residual = on.sweep(&drive, &mut state).unwrap().to_f64();
+        for (found, (exact, _)) in subject::states(&state).iter().zip(&swept) {
+            close(found, exact, bound::<T>(), &format!("sweep of {what}"));
+        }
+        let exact = swept.iter().fold(0.0, |largest, (_, residual)| f64::max(largest, *residual));
+        assert!((residual - exact).abs() <= bound::<T>() * exact.max(1.0), "{what}: {residual} {exact}");
+
+        let tolerance = if size_of::<T>() == 4 { 1e-6 } else { 5e-15 };
+        let tolerance = Tolerance::residual(T::from_f64(tolerance)).or_relative(T::from_f64(tolerance));
+        let mut state = Network::<I, S, T, F, H, O>::state::<B>();
+        let solved = on.solve(&x, &mut state, tolerance).unwrap();
+        for (found, exact) in subject::states(&state).iter().zip(&solutions) {
+            close(found, exact, bound::<T>(), &format!("solve of {what}"));
+        }
+        if network.feedback_places().is_empty() {
+            // The first sweep is the solution; the second finds that nothing changes.
+            assert_eq!((solved.sweeps, solved.residual), (2, T::ZERO), "{what}");
+        }
+
+        // Exactly three sweeps, as the oracle makes them.
+        let mut state = Network::<I, S, T, F, H, O>::state::<B>();
+        let solved = on.solve(&x, &mut state, Tolerance::exactly(3)).unwrap();
+        assert_eq!(solved.sweeps, 3, "{what}");
+        let mut change = 0.0;
+        for (found, x) in subject::states(&state).iter().zip(&rows) {
+            let states = network.unroll(x, 3);
+            let (exact, before) = (states[3][1..].concat(), states[2][1..].concat());
+            close(found, &exact, bound::<T>(), &format!("three sweeps of {what}"));
+            change = exact.iter().zip(before).fold(change, |change, (a, b)| f64::max(change, (a - b).abs()));
+        }
+        let residual = solved.residual.to_f64();
+        assert!((residual - change).abs() <= 2.0 * bound::<T>() * change.max(1.0), "{what}");
+    }
+}
+
+/// Network types with numbers of samples, for `f32` and for `f64`.
+macro_rules! networks {
+    ($($name:ident: [$($width:literal),*], $feedback:ty, $hidden:ty, $output:ty, $single:tt, $double:tt;)*) => {$(
+        #[test]
+        fn $name() {
+            subject::backends();
+            networks!(@samples [$($width),*] $feedback, $hidden, $output, f32, $single);
+            networks!(@samples [$($width),*] $feedback, $hidden, $output, f64, $double);
+        }
+    )*};
+    (@samples $widths:tt $feedback:ty, $hidden:ty, $output:ty, $scalar:ty, [$($samples:literal)*]) => {$(
+        networks!(@one $widths $feedback, $hidden, $output, $scalar, $samples);
+    )*};
+    (@one [$($width:literal),*] $feedback:ty, $hidden:ty, $output:ty, $scalar:ty, $samples:literal) => {
+        agree::<_, _, _, _, _, _, $samples>(
+            &<fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = $scalar]>::ZERO,
+        );
+    };
+}
+
+// With one sample the solve is compiled for each network, so that is done for fewer of them.
+networks! {
+    one_layer: [5, 3], Adjacent, Tanh, Identity, [1 3 17], [3 8];
+    widths_1_2_3: [4, 1, 2, 3], Adjacent, Tanh, Identity, [1 3 8 16 17 33 40], [1 3 8 16 17 33 40];
+    widths_4_5_6_7: [3, 4, 5, 6, 7], Dense, Tanh, Identity, [1 3 8 16 17 33 40], [1 3 8 16 17 33 40];
+    widths_8_9_10_11: [17, 8, 9, 10, 11], Adjacent, Tanh, Identity, [1 3 8 16 17 33 40], [3 8 17 40];
+    widths_12_13_14: [1, 12, 13, 14], Dense, Sigmoid, Tanh, [1 3 8 16 17 33 40], [3 8 16 17 33 40];
+    widths_15_16_17: [7, 15, 16, 17], Adjacent, Relu, HardTanh, [1 3 8 16 17 33 40], [3 8 16 17 33 40];
+    widths_31_32_33: [9, 31, 32, 33], Dense, Tanh, Identity, [1 3 8 16 17 33 40], [3 8 17 40];
+    widths_48_63: [33, 48, 63], Adjacent, Tanh, Identity, [1 3 8 16 17 33 40], [1 3 16 33];
+    widths_64_65_70: [16, 64, 65, 70], Adjacent, Tanh, Identity, [1 3 8 16 17 33 40], [3 17];
+    width_1_at_the_top: [6, 9, 1], Dense, Tanh, Identity, [1 3 8 16 17 33 40], [3 17 33];
+    no_feedback: [10, 33, 17, 5], Feedforward, Tanh, Identity, [1 3 40], [3 33];
+    nine_layers: [3, 2, 3, 4, 5, 2, 3, 4, 5, 2], Dense, Tanh, Identity, [1 3 33], [1 3];
+}
+
+type Small = fnn![5, 11, 7, 3; feedback = Dense];
+type Precise = fnn![5, 11, 7, 3; feedback = Dense, scalar = f64];
+
+fn small(rate: f64) -> (oracle::Network, Small) {
+    let mut network = subject::oracle(&Small::ZERO);
+    network.draw(&mut SmallRng::seed_from_u64(41), 1.1, rate);
+    let net = subject::network(&network);
+    (network, net)
+}
+
+/// The bits of sample `s` of a state.
+fn sample<const B: usize>(state: &State<Small, B>, s: usize) -> Vec<u32> {
+    state.as_slice()[s..].iter().step_by(B).map(|h| h.to_bits()).collect()
+}
+
+/// A sample's bits depend on no other sample, converged or not.
+fn independent<const B: usize>() {
+    let (_, net) = small(0.8);
+    let random = &mut SmallRng::seed_from_u64(B as u64);
+    let rows = inputs(random, B, 5);
+    let x: SMatrix<f32, B, 5> = subject::samples(&rows);
+    for backend in subject::backends() {
+        for tolerance in [Tolerance::residual(1e-3), Tolerance::relative(1e-5), Tolerance::exactly(4)] {
+            let mut state = Small::state::<B>();
+            let solved = net.on(backend).solve(&x, &mut state, tolerance).unwrap();
+            for kept in [0, B / 2, B - 1] {
+                // The others become large or nothing, and then take longer or less long.
+                for factor in [0.0, 30.0] {
+                    let mut changed = x;
+                    for s in (0..B).filter(|s| *s != kept) {
+                        changed.row_mut(s).scale_mut(factor);
+                    }
+                    let mut other = Small::state::<B>();
+                    net.on(backend).solve(&changed, &mut other, tolerance).unwrap();
+                    assert_eq!(sample(&state, kept), sample(&other, kept), "{B}, {kept}, {}", backend.name());
+                    assert!(B == 1 || state != other);
+                }
+            }
+            assert!(solved.sweeps > 1);
+        }
+    }
+}
+
+#[test]
+fn samples_are_independent() {
+    independent::<1>();
+    independent::<3>();
+    independent::<8>();
+    independent::<16>();
+    independent::<17>();
+    independent::<33>();
+    independent::<40>();
+}
+
+/// A sample that has met its tolerance stays as it is while the others go on.
+#[test]
+fn a_converged_sample_does_not_change() {
+    const B: usize = 19;
+    let (_, net) = small(0.8);
+    let rows = inputs(&mut SmallRng::seed_from_u64(3), B, 5);
+    let x: SMatrix<f32, B, 5> = subject::samples(&rows);
+    let tolerance = Tolerance::residual(1e-3);
+    for backend in subject::backends() {
+        // Sweep by sweep: the sample is done in the first one that changes it by no more than the tolerance.
+        let mut drive = Drive::<Small, B>::ZERO;
+        net.on(backend).drive(&x, &mut drive).unwrap();
+        let mut history = vec![Small::state::<B>()];
+        for t in 0..60 {
+            let mut next = history[t].clone();
+            net.on(backend).sweep(&drive, &mut next).unwrap();
+            history.push(next);
+        }
+        let mut state = Small::state::<B>();
+        let solved = net.on(backend).solve(&x, &mut state, tolerance).unwrap();
+        let mut sweeps = Vec::new();
+        for s in 0..B {
+            let done = (1..history.len())
+                .find(|t| {
+                    let (before, after) = (sample(&history[t - 1], s), sample(&history[*t], s));
+                    let changes = before.iter().zip(&after);
+                    changes
+                        .map(|(a, b)| (f32::from_bits(*a) - f32::from_bits(*b)).abs())
+                        .all(|change| change <= 1e-3)
+                })
+                .unwrap();
+            assert_eq!(sample(&state, s), sample(&history[done], s), "sample {s}, {}", backend.name());
+            sweeps.push(done);
+        }
+        assert_eq!(solved.sweeps, *sweeps.iter().max().unwrap());
+        assert!(sweeps.iter().min() < sweeps.iter().max(), "the samples should differ in speed: {sweeps:?}");
+    }
+}
+
+/// The portable backend gives a sample the same bits, whatever the size of its batch and its place in it.
+#[test]
+fn portable_bits_do_not_depend_on_the_batch() {
+    fn of<const B: usize>(net: &Small, rows: &[Vec<f64>], tolerance: Tolerance) -> Vec<Vec<u32>> {
+        let mut results = Vec::new();
+        for batch in rows.chunks_exact(B) {
+            let x: SMatrix<f32, B, 5> = subject::samples(batch);
+            let mut state = Small::state::<B>();
+            net.on(Backend::portable()).solve(&x, &mut state, tolerance).unwrap();
+            results.extend((0..B).map(|s| sample(&state, s)));
+        }
+        results
+    }
+    subject::backends();
+    let (_, net) = small(0.6);
+    let rows = inputs(&mut SmallRng::seed_from_u64(8), 80, 5);
+    for tolerance in [Tolerance::residual(1e-6), Tolerance::relative(1e-6), Tolerance::exactly(5)] {
+        let each = of::<1>(&net, &rows, tolerance);
+        for (size, results) in [
+            (2, of::<2>(&net, &rows, tolerance)),
+            (3, of::<3>(&net, &rows, tolerance)),
+            (5, of::<5>(&net, &rows, tolerance)),
+            (17, of::<17>(&net, &rows, tolerance)),
+            (33, of::<33>(&net, &rows, tolerance)),
+            (40, of::<40>(&net, &rows, tolerance)),
+            (80, of::<80>(&net, &rows, tolerance)),
+        ] {
+            for (s, (one, many)) in each.iter().zip(&results).enumerate() {
+                assert_eq!(one, many, "sample {s} alone and in a batch of {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn warm_starts_continue() {
+    let (network, net) = small(0.7);
+    let random = &mut SmallRng::seed_from_u64(9);
+    let rows = inputs(random, 3, 5);
+    let x: SMatrix<f32, 3, 5> = subject::samples(&rows);
+    let near = x + SMatrix::<f32, 3, 5>::from_fn(|_, _| random.random_range(-1e-3..1e-3));
+    let tolerance = Tolerance::residual(1e-6);
+    for backend in subject::backends() {
+        let on = net.on(backend);
+        let mut state = Small::state::<3>();
+        let cold = on.solve(&x, &mut state, tolerance).unwrap();
+        let again = on.solve(&x, &mut state, tolerance).unwrap();
+        assert_eq!(again.sweeps, 1, "{}", backend.name());
+        let moved = on.solve(&near, &mut state, tolerance).unwrap();
+        assert!(moved.sweeps > 1 && moved.sweeps < cold.sweeps, "{moved:?}, cold {cold:?}");
+        for (s, found) in subject::states(&state).iter().enumerate() {
+            let x: Vec<f64> = (0..5).map(|j| f64::from(near[(s, j)])).collect();
+            close(found, &network.solve(&x)[1..].concat(), bound::<f32>(), "warm start");
+        }
+
+        // Two sweeps and two more are four.
+        let mut parts = Small::state::<3>();
+        on.solve(&x, &mut parts, Tolerance::exactly(2)).unwrap();
+        on.solve(&x, &mut parts, Tolerance::exactly(2)).unwrap();
+        let mut whole = Small::state::<3>();
+        on.solve(&x, &mut whole, Tolerance::exactly(4)).unwrap();
+        assert_eq!(parts, whole);
+    }
+}
+
+#[test]
+fn not_converging_keeps_the_state_and_reports() {
+    fn check<const B: usize>() {
+        let (network, net) = small(0.8);
+        let rows = inputs(&mut SmallRng::seed_from_u64(10 + B as u64), B, 5);
+        let x: SMatrix<f32, B, 5> = subject::samples(&rows);
+        for backend in subject::backends() {
+            let on = net.on(backend);
+            let mut state = Small::state::<B>();
+            let tolerance = Tolerance::residual(1e-6);
+            let result = on.solve(&x, &mut state, tolerance.at_most(3));
+            let Err(SolveError::NotConverged { sweeps: 3, residual }) = result else {
+                panic!("{result:?}");
+            };
+            let mut exact = Small::state::<B>();
+            let three = on.solve(&x, &mut exact, Tolerance::exactly(3)).unwrap();
+            assert_eq!(state, exact);
+            assert_eq!(residual, three.residual);
+            let change = rows.iter().fold(0.0, |largest, x| {
+                let states = network.unroll(x, 3);
+                let pairs = states[3].concat().into_iter().zip(states[2].concat());
+                pairs.fold(largest, |largest, (a, b)| f64::max(largest, (a - b).abs()))
+            });
+            assert!((f64::from(residual) - change).abs() <= bound::<f32>(), "{residual}, {change}");
+            // Going on from there ends where one solve would have.
+            let rest = on.solve(&x, &mut state, tolerance).unwrap();
+            let mut whole = Small::state::<B>();
+            let all = on.solve(&x, &mut whole, tolerance).unwrap();
+            assert_eq!((rest.sweeps + 3, rest.residual), (all.sweeps, all.residual));
+            assert_eq!(state, whole);
+
+            // No sweep allowed: no sweep made, nothing known.
+            let before = state.clone();
+            let result = on.solve(&x, &mut state, tolerance.at_most(0));
+            assert!(matches!(result, Err(SolveError::NotConverged { sweeps: 0, .. })), "{result:?}");
+            assert_eq!(state, before);
+            let none = on.solve(&x, &mut state, Tolerance::exactly(0)).unwrap();
+            assert_eq!((none.sweeps, none.residual), (0, 0.0));
+            assert_eq!(state, before);
+        }
+    }
+    check::<1>();
+    check::<3>();
+    check::<40>();
+}
+
+/// Tolerances that ask for the impossible are never met, with one sample or many.
+#[test]
+fn impossible_tolerances_are_never_met() {
+    fn check<const B: usize>() {
+        let net = Small::ZERO;
+        let x = SMatrix::<f32, B, 5>::zeros();
+        for backend in subject::backends() {
+            for tolerance in [
+                Tolerance::residual(f32::NAN),
+                Tolerance::residual(-1.0),
+                Tolerance::residual(-1e-30),
+                Tolerance::relative(f32::NAN),
+                Tolerance::residual(f32::NEG_INFINITY),
+            ] {
+                let mut state = Small::state::<B>();
+                let result = net.on(backend).solve(&x, &mut state, tolerance.at_most(5));
+                assert_eq!(
+                    result,
+                    Err(SolveError::NotConverged { sweeps: 5, residual: 0.0 }),
+                    "{B} samples, {tolerance:?}, {}",
+                    backend.name()
+                );
+            }
+            // Zero is possible: nothing changes.
+            let mut state = Small::state::<B>();
+            let solved = net.on(backend).solve(&x, &mut state, Tolerance::residual(0.0)).unwrap();
+            assert_eq!((solved.sweeps, solved.residual), (1, 0.0));
+        }
+    }
+    check::<1>();
+    check::<3>();
+    check::<33>();
+}
+
+/// Relative tolerances look at a sample's own largest unit: where every unit is a thousand times larger, the
+/// same relative tolerance stops after as many sweeps.
+#[test]
+fn relative_tolerances_scale() {
+    type Linear = fnn![4, 6, 3; hidden = Relu, scalar = f64];
+    fn check<const B: usize>() {
+        let mut network = subject::oracle(&Linear::ZERO);
+        let random = &mut SmallRng::seed_from_u64(11);
+        network.draw(random, 1.0, 0.8);
+        // Without biases the network is positively homogeneous.
+        for l in 1..=2 {
+            for i in 0..network.widths[l] {
+                let place = network.b(l, i);
+                network.params[place] = 0.0;
+            }
+        }
+        let net: Linear = subject::network(&network);
+        let rows = inputs(random, B, 4);
+        let x: SMatrix<f64, B, 4> = subject::samples(&rows);
+        for backend in subject::backends() {
+            let mut sweeps = Vec::new();
+            for factor in [1.0, 1024.0, 1.0 / 1024.0] {
+                let mut state = Linear::state::<B>();
+                let solved =
+                    net.on(backend).solve(&(x * factor), &mut state, Tolerance::relative(1e-6)).unwrap();
+                sweeps.push(solved.sweeps);
+                // By the definition, sample by sample, with the oracle's sweeps.
+                let slowest = rows.iter().map(|x| {
+                    let states = network.unroll(x, 60);
+                    (1..60)
+                        .find(|t| {
+                            let (old, new) = (states[t - 1][1..].concat(), states[*t][1..].concat());
+                            let changes: Vec<f64> = new.iter().zip(&old).map(|(a, b)| a - b).collect();
+                            oracle::largest(&changes) <= 1e-6 * oracle::largest(&new)
+                        })
+                        .unwrap()
+                });
+                assert_eq!(solved.sweeps, slowest.max().unwrap(), "{B}, {}", backend.name());
+            }
+            assert!(sweeps.iter().all(|s| *s == sweeps[0] && *s > 2), "{sweeps:?}");
+            // An absolute tolerance does not scale.
+            let mut state = Linear::state::<B>();
+            let of = |factor: f64, state: &mut State<Linear, B>| {
+                state.reset();
+                net.on(backend).solve(&(x * factor), state, Tolerance::residual(1e-6)).unwrap().sweeps
+            };
+            assert!(of(1024.0, &mut state) > of(1.0 / 1024.0, &mut state));
+            // Both together are met as soon as their sum is.
+            state.reset();
+            let both = Tolerance::residual(1e-3).or_relative(1e-6);
+            let solved = net.on(backend).solve(&x, &mut state, both).unwrap();
+            assert!(solved.sweeps <= sweeps[0] && solved.residual > 0.0);
+        }
+    }
+    check::<1>();
+    check::<5>();
+    check::<35>();
+}
+
+/// What is not finite is an error on every path, and leaves no NaN behind.
+#[test]
+fn what_is_not_finite_is_an_error() {
+    fn check<const B: usize>() {
+        let (_, net) = small(0.5);
+        let rows = inputs(&mut SmallRng::seed_from_u64(12), B, 5);
+        let x: SMatrix<f32, B, 5> = subject::samples(&rows);
+        let tolerance = Tolerance::residual(1e-5);
+        for backend in subject::backends() {
+            let mut solved = Small::state::<B>();
+            net.on(backend).solve(&x, &mut solved, tolerance).unwrap();
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for s in [0, B / 2, B - 1] {
+                    let mut wrong = x;
+                    wrong[(s, 3)] = bad;
+                    let mut state = solved.clone();
+                    let result = net.on(backend).solve(&wrong, &mut state, tolerance);
+                    assert_eq!(result, Err(SolveError::NotFinite));
+                    assert_eq!(state, solved, "a bad input changes nothing");
+                    let mut drive = Drive::<Small, B>::ZERO;
+                    assert_eq!(net.on(backend).drive(&wrong, &mut drive), Err(SolveError::NotFinite));
+
+                    // The layer above the first is heard, so a bad value there spreads.
+                    let mut state = solved.clone();
+                    state.as_mut_slice()[15 * B + s] = bad;
+                    let result = net.on(backend).solve(&x, &mut state, tolerance);
+                    assert_eq!(result, Err(SolveError::NotFinite), "{bad} in the state of {s} of {B}");
+                    assert!(state.as_slice().iter().all(|h| *h == 0.0), "the state is reset");
+                }
+                for place in 0..Small::PARAMS {
+                    let mut wrong = net.clone();
+                    wrong.params_mut()[place] = bad;
+                    let mut state = solved.clone();
+                    let result = wrong.on(backend).solve(&x, &mut state, tolerance);
+                    assert_eq!(result, Err(SolveError::NotFinite), "{bad} as parameter {place}, {B} samples");
+                    assert!(state.as_slice().iter().all(|h| *h == 0.0));
+                }
+            }
+        }
+    }
+    check::<1>();
+    check::<3>();
+    check::<33>();
+}
+
+/// One sweep after another is what a solve does.
+#[test]
+fn sweeps_make_the_solve() {
+    fn check<const B: usize>() {
+        let mut network = subject::oracle(&Precise::ZERO);
+        network.draw(&mut SmallRng::seed_from_u64(14), 1.0, 0.6);
+        let net: Precise = subject::network(&network);
+        let x: SMatrix<f64, B, 5> = subject::samples(&inputs(&mut SmallRng::seed_from_u64(15), B, 5));
+        for backend in subject::backends() {
+            let on = net.on(backend);
+            let mut drive = Drive::<Precise, B>::ZERO;
+            on.drive(&x, &mut drive).unwrap();
+            let (mut by_sweeps, mut by_solve) = (Precise::state::<B>(), Precise::state::<B>());
+            let mut residual = 0.0;
+            for _ in 0..7 {
+                residual = on.sweep(&drive, &mut by_sweeps).unwrap();
+            }
+            let solved = on.solve(&x, &mut by_solve, Tolerance::exactly(7)).unwrap();
+            assert_eq!((solved.sweeps, solved.residual), (7, residual));
+            assert_eq!(by_sweeps, by_solve);
+        }
+    }
+    check::<1>();
+    check::<4>();
+    check::<34>();
+}
