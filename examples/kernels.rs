@@ -1,4 +1,4 @@
-//! The kernels without a network: an associative memory and a spectral norm, on every backend of this processor.
+//! The kernels without a network: an associative memory and a spectral norm, on every backend here.
 //!
 //! `cargo run --release --example kernels`
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// Adds the outer product of every pattern with itself: Hebb's rule, as in Hopfield 1982. No unit hears itself.
+/// Adds every pattern's outer product with itself: Hebb's rule, as in Hopfield 1982. No unit hears itself.
 fn memorise(backend: Backend, patterns: &Patterns) -> Result<SMatrix<f32, UNITS, UNITS>, ShapeError> {
     let mut weights = SMatrix::<f32, UNITS, UNITS>::zeros();
     kernel::outer(backend, patterns.into(), patterns.into(), (&mut weights).into())?;

@@ -21,10 +21,7 @@ fn main() -> Result<(), LearnError> {
 
     for input in [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]] {
         let mut state = Xor::state();
-        let solved = trainer
-            .network
-            .solve(&input, &mut state, Tolerance::residual(1e-5))
-            .map_err(LearnError::Solve)?;
+        let solved = trainer.network.solve(&input, &mut state, Tolerance::residual(1e-5))?;
         println!("{:+} xor {:+}: {:+.3} ({} sweeps)", input[0], input[1], state.output()[0], solved.sweeps);
     }
     Ok(())

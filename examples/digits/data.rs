@@ -61,9 +61,6 @@ pub(crate) fn batches(digits: &[Digit]) -> impl Iterator<Item = (&[Digit], Batch
 pub(crate) struct Variation {
     /// How often an image is shifted by a pixel to the left, and to the right; up, and down.
     pub(crate) shift: f32,
-    /// Standard deviation of what is added to each entry of the map from the new image's places to the old one's:
-    /// rotation, slant, size.
-    pub(crate) bend: f32,
     /// Standard deviation of the noise added to every pixel.
     pub(crate) noise: f32,
 }
@@ -72,38 +69,32 @@ impl Variation {
     /// The digit varied.
     pub(crate) fn apply(&self, digit: &Digit, random: &mut impl Rng) -> [f32; PIXELS] {
         let mut shift = || match random.random::<f32>() {
-            x if x < self.shift => -1.0,
-            x if x < 2.0 * self.shift => 1.0,
-            _ => 0.0,
+            x if x < self.shift => -1,
+            x if x < 2.0 * self.shift => 1,
+            _ => 0,
         };
         let (down, right) = (shift(), shift());
-        let [[a, b], [c, d]] = [normal(random), normal(random)].map(|pair| pair.map(|x| self.bend * x));
-        const CENTRE: f32 = (SIDE - 1) as f32 / 2.0;
         let mut varied = [0.0; PIXELS];
         for (i, pair) in varied.chunks_exact_mut(2).enumerate() {
             let noise = normal(random);
             for (j, (pixel, noise)) in pair.iter_mut().zip(noise).enumerate() {
-                let (y, x) = ((2 * i + j) / SIDE, (2 * i + j) % SIDE);
-                let (y, x) = (y as f32 - CENTRE, x as f32 - CENTRE);
-                let row = y + a * y + b * x - down + CENTRE;
-                let column = x + c * y + d * x - right + CENTRE;
-                *pixel = between(&digit.pixels, row, column) + self.noise * noise;
+                let (row, column) = ((2 * i + j) / SIDE, (2 * i + j) % SIDE);
+                *pixel =
+                    ink(&digit.pixels, row as isize - down, column as isize - right) + self.noise * noise;
             }
         }
         varied
     }
 }
 
-/// The ink between four pixels, by their distances; none outside.
-fn between(pixels: &[f32; PIXELS], row: f32, column: f32) -> f32 {
-    let ink = |row: f32, column: f32| {
-        let inside = |at: f32| (at >= 0.0 && at < SIDE as f32).then_some(at as usize);
-        inside(row).zip(inside(column)).map_or(0.0, |(row, column)| pixels[row * SIDE + column])
-    };
-    let (top, left) = (row.floor(), column.floor());
-    let (down, right) = (row - top, column - left);
-    (1.0 - down) * ((1.0 - right) * ink(top, left) + right * ink(top, left + 1.0))
-        + down * ((1.0 - right) * ink(top + 1.0, left) + right * ink(top + 1.0, left + 1.0))
+/// The ink of a pixel; none outside.
+fn ink(pixels: &[f32; PIXELS], row: isize, column: isize) -> f32 {
+    let inside = 0..SIDE as isize;
+    if inside.contains(&row) && inside.contains(&column) {
+        pixels[row as usize * SIDE + column as usize]
+    } else {
+        0.0
+    }
 }
 
 /// Two independent normal numbers (Box and Muller 1958).

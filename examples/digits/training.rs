@@ -17,14 +17,14 @@ const RATE: f32 = 1e-2;
 const WARM_UP: f32 = 0.3;
 const DECAY: f32 = 0.05;
 const SMOOTHING: f32 = 0.05;
-const VARIATION: Variation = Variation { shift: 0.16, bend: 0.1, noise: 0.05 };
-/// A third of the variance that `initialize` gives: from smaller weights the network generalised a little better.
+const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
+/// A third of the variance that `initialize` gives: a smaller start generalised a little better.
 const INITIAL_SCALE: f32 = 0.577;
 const TOLERANCE: Tolerance = Tolerance::residual(1e-4).at_most(64);
 /// Deltas are as small as the loss's gradient, so their tolerance goes by their size.
 const ADJOINT: Tolerance = Tolerance::relative(1e-3).at_most(64);
-/// A batch that takes more sweeps weakens the feedback: by how much sweeps shrink an error is proportional to U, and
-/// without a bound training drives it to the edge of convergence and beyond.
+/// A batch that takes more sweeps weakens the feedback. The rate at which sweeps shrink an error goes with U,
+/// and without a bound training drives it to the edge of convergence and beyond.
 const MOST_SWEEPS: usize = 8;
 const WEAKER: f32 = 0.9;
 /// A batch that did not converge at all weakens it by more.
@@ -77,8 +77,8 @@ pub(crate) struct Task<'a> {
 
 /// Trains `network` and tests it with its last weights; `report` is called after every epoch.
 ///
-/// Two networks of the same seed and widths start from the same W, whatever their form of feedback, and see the
-/// same digits in the same order with the same noise.
+/// Two networks of the same seed and widths start from the same W, whatever their form of feedback, and see
+/// the same digits in the same order with the same noise.
 pub(crate) fn train<S: Stack, F: Form>(
     mut network: Boxed<Network<PIXELS, S, f32, F>>,
     task: Task<'_>,
@@ -128,7 +128,7 @@ where
                     sweeps += step.learned.solve.sweeps;
                     learnt += 1;
                     if step.learned.solve.sweeps > MOST_SWEEPS {
-                        scale_feedback(&mut trainer.network.0, WEAKER);
+                        trainer.network.scale_feedback(WEAKER);
                     }
                 }
                 // The batch is left out, the next has other digits and noise.
@@ -137,7 +137,7 @@ where
                     | LearnError::Adjoint(SolveError::NotConverged { .. }),
                 ) => {
                     batches_not_converged += 1;
-                    scale_feedback(&mut trainer.network.0, MUCH_WEAKER);
+                    trainer.network.scale_feedback(MUCH_WEAKER);
                 }
                 Err(error) => return Err(error),
             }
@@ -174,15 +174,6 @@ fn copy_what_both_have<S: Stack, F: Form>(from: &[f32], mut to: &mut [f32]) {
             let (place, rest) = to.split_at_mut(part.len());
             place.copy_from_slice(&from[part]);
             to = rest;
-        }
-    }
-}
-
-/// Multiplies every U.
-fn scale_feedback<S: Stack, F: Form>(network: &mut Network<PIXELS, S, f32, F>, factor: f32) {
-    for (part, is_feedback) in parts::<S>(F::REACH) {
-        if is_feedback {
-            network.params_mut()[part].iter_mut().for_each(|weight| *weight *= factor);
         }
     }
 }
@@ -252,8 +243,8 @@ fn history<S: Stack, F: Form>(
     Ok(history)
 }
 
-/// The output layer of a state, digit after digit. The units of a state stand in order, those of the output last,
-/// and the `B` digits of a unit side by side.
+/// The output layer of a state, digit after digit. The units of a state stand in order, those of the output
+/// last, and the `B` digits of a unit side by side.
 fn outputs<const B: usize>(state: &[f32]) -> [[f32; CLASSES]; B] {
     let output = &state[state.len() - CLASSES * B..];
     array::from_fn(|digit| array::from_fn(|class| output[class * B + digit]))

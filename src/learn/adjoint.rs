@@ -4,7 +4,7 @@ use crate::kernel::{
     Activation, Backpropagate, Base, Change, Matrix, MatrixMut, Product, Scalar, column_sums, fused,
     fused_shared, outer_shared,
 };
-use crate::network::{EachLayer, Layout, Parameters, ParametersMut, Walk};
+use crate::network::{EachLayer, Form, Layout, Network, Parameters, ParametersMut, Stack, Walk};
 use crate::simd::Lanes;
 use crate::solve::{Sweep, fits};
 use core::marker::PhantomData;
@@ -111,6 +111,20 @@ pub(super) fn accumulate<T: Scalar, L: Lanes<T>>(
         }
         if layer.feedback > 0 {
             fits(outer_shared(lanes, own, above.columns(layer.units + layer.width, layer.feedback), u));
+        }
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Network<INPUT, S, T, F, H, O>
+{
+    /// Multiplies every U by `factor`. The rate at which sweeps shrink an error is linear in U where weights are
+    /// bounded by magnitudes, so a factor below 1 strengthens convergence and 0 leaves the feed-forward network.
+    pub fn scale_feedback(&mut self, factor: T) {
+        let Ok(mut params) = self.parameters_mut() else { return };
+        for layer in params.layout().layers() {
+            let (_, mut u, _) = params.layer(layer);
+            u.fill_with(|weight| weight * factor);
         }
     }
 }

@@ -42,10 +42,12 @@ pub struct Objective<C, T = f32> {
 }
 
 impl<C, T: Scalar> Objective<C, T> {
-    /// The exact gradient, solve and adjoint both to a residual of 1e-5 in at most 100 sweeps.
+    /// The exact gradient: the solve to a residual of 1e-5, the adjoint to 1e-5 of its largest delta (deltas are
+    /// as small as the loss's gradient), each in at most 100 sweeps.
     pub fn new(loss: C) -> Self {
-        let tolerance = Tolerance::residual(T::from_f64(1e-5));
-        Self { loss, solve: tolerance, rule: Rule::Adjoint(tolerance) }
+        let tolerance = T::from_f64(1e-5);
+        let rule = Rule::Adjoint(Tolerance::relative(tolerance));
+        Self { loss, solve: Tolerance::residual(tolerance), rule }
     }
     /// With another tolerance for the solve.
     #[must_use]
@@ -409,6 +411,13 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             solve: Solved { sweeps: SWEEPS, residual },
             adjoint: Solved { sweeps: SWEEPS, residual: adjoint },
         })
+    }
+}
+
+/// So that a program that trains and solves has one error.
+impl<T> From<SolveError<T>> for LearnError<T> {
+    fn from(error: SolveError<T>) -> Self {
+        Self::Solve(error)
     }
 }
 

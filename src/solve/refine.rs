@@ -108,7 +108,7 @@ fn judge<const C: usize, T: Scalar, L: Lanes<T>>(
     let all = if C > 1 {
         !(lanes.reduce_max(open) > T::ZERO)
     } else {
-        let mut scale = worst;
+        let mut scale = lanes.splat(T::ZERO);
         for change in changes.iter() {
             scale = lanes.max(change.scale, scale);
         }
