@@ -84,7 +84,7 @@ fn the_counter_counts() {
         grown.len()
     });
     assert_eq!(calls, 3, "growing is seen");
-    assert_eq!(counted(|| <fnn![3, 2]>::boxed()).1, 1, "so is a box of ours");
+    assert_eq!(counted(<fnn![3, 2]>::boxed).1, 1, "so is a box of ours");
 }
 
 /// All of a network's life at one batch size on every backend.

@@ -73,7 +73,7 @@ fn aligned_places_are_aligned() {
         &raw const FROM_FILE as usize,
         "the network starts the place"
     );
-    let boxed: [Boxed<fnn![3, 2]>; 5] = core::array::from_fn(|_| <fnn![3, 2]>::boxed());
+    let boxed: [Boxed<Tiny>; 5] = core::array::from_fn(|_| Tiny::boxed());
     for place in &boxed {
         assert_eq!(place.params().as_ptr() as usize % 64, 0);
         assert!(place.params().iter().all(|w| w.to_bits() == 0));
@@ -123,7 +123,7 @@ fn statics_lie_in_read_only_memory() {
 fn slices_are_borrowed_not_copied() {
     let net = Tiny::from_slice(&NUMBERS).unwrap();
     assert_eq!(net.params().as_ptr(), core::ptr::from_ref(net).cast());
-    let mut heap = vec![0.0_f32; Tiny::PARAMS + 3];
+    let mut heap = [0.0_f32; Tiny::PARAMS + 3].to_vec();
     // Any place will do: this one is not aligned to anything but a scalar.
     for offset in 0..=3 {
         let place = &mut heap[offset..offset + Tiny::PARAMS];

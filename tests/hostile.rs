@@ -146,7 +146,8 @@ macro_rules! networks {
                                 }
                             }
                             Err(SolveError::NotConverged { sweeps, residual }) => {
-                                assert!(!exact && good && residual.is_finite());
+                                // Without a sweep only the first layer's own weights are looked at.
+                                assert!(!exact && (good || self.limit == 0) && residual.is_finite());
                                 assert_eq!(sweeps, self.limit);
                                 let mut kept = self.state.clone();
                                 on.solve(&self.input, &mut kept, Tolerance::exactly(self.limit)).unwrap();
@@ -725,7 +726,7 @@ fn kernels<T: Hostile>(backend: Backend) {
         kernel::activate::<T, HardTanh>(backend, &mut values);
         kernel::activate::<T, Sigmoid>(backend, &mut values);
         kernel::activate::<T, Identity>(backend, &mut values);
-        let nan = !(x == x);
+        let nan = x.to_f64().is_nan();
         for y in values {
             assert!(if nan { y.to_f64().is_nan() } else { y >= T::ZERO && y <= T::ONE }, "{x:?} {y:?}");
         }

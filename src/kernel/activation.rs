@@ -7,7 +7,7 @@ use core::fmt::Debug;
 pub trait Scalar: Element + nalgebra::Scalar {
     /// Hyperbolic tangent of every lane.
     fn tanh<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector;
-    /// Exponential of every lane, for arguments of at most zero; what lies below the normal numbers is zero.
+    /// Exponential of every lane, for arguments of at most zero; in `f32` it is 0 below -87.
     fn exp<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector;
     /// Natural logarithm of one positive number.
     fn ln(self) -> Self;
@@ -148,13 +148,15 @@ macro_rules! activation {
 
 activation!(
     /// tanh(z), between -1 and 1. In `f32` within 2e-7 of the exact value on AVX2 and AVX-512 and within 5e-7
-    /// on the portable backend, monotone, odd, exact at infinity. The default of hidden layers.
+    /// on the portable backend, monotone, odd, exact at infinity; over all 2^32 arguments the largest error is
+    /// 7.5e-8 and 8.6e-8 (`cargo run --release --example all_floats`). The default of hidden layers.
     Tanh, "tanh", 1.0,
     |lanes, z| T::tanh(lanes, z),
     |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h))
 );
 activation!(
-    /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds.
+    /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds; over all 2^32
+    /// arguments the largest error is 6.7e-8.
     Sigmoid, "sigmoid", 0.25,
     |lanes, z| {
         let half = lanes.splat(T::from_f64(0.5));
