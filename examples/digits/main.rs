@@ -78,8 +78,9 @@ fn run(options: Options) -> Result<(), String> {
     println!("test digits not converged: {}", all().map(|run| run.digits_not_converged).sum::<usize>());
     println!("seconds: {:.1}", started.elapsed().as_secs_f64());
     println!("parameters without feedback: {}", without[0].params.len());
+    println!("spread without feedback: {}", summary(&without, test.len()));
     println!("parameters: {}", with[0].params.len());
-    println!("test accuracy without feedback: {}", summary(&without, test.len()));
+    println!("test accuracy without feedback: {}", mean(&without, test.len()));
     println!("test accuracy: {}", summary(&with, test.len()));
     Ok(())
 }
@@ -166,13 +167,21 @@ fn print_confusion(run: &Run, test: &[Digit]) {
     }
 }
 
+/// The share of digits recognised in each run.
+fn shares(runs: &[Run], digits: usize) -> impl Iterator<Item = f64> {
+    runs.iter().map(move |run| 100.0 * run.right as f64 / digits as f64)
+}
+
+fn mean(runs: &[Run], digits: usize) -> String {
+    format!("mean {:.1} %", shares(runs, digits).sum::<f64>() / runs.len() as f64)
+}
+
 /// The accuracies of all runs.
 fn summary(runs: &[Run], digits: usize) -> String {
-    let shares = || runs.iter().map(|run| 100.0 * run.right as f64 / digits as f64);
-    let mean = shares().sum::<f64>() / runs.len() as f64;
     let (min, max) =
-        shares().fold((f64::MAX, f64::MIN), |(min, max), share| (min.min(share), max.max(share)));
-    format!("mean {mean:.1} % min {min:.1} % max {max:.1} % ({}, {digits} digits)", plot::seeds(runs.len()))
+        shares(runs, digits).fold((f64::MAX, f64::MIN), |(min, max), share| (min.min(share), max.max(share)));
+    let seeds = if runs.len() == 1 { "seed" } else { "seeds" };
+    format!("{} min {min:.1} % max {max:.1} % ({} {seeds}, {digits} digits)", mean(runs, digits), runs.len())
 }
 
 fn directory(large: bool) -> PathBuf {
