@@ -302,9 +302,12 @@ macro_rules! networks {
                     for place in 0..5 {
                         for i in 0..tame.places()[place].len() {
                             for x in T::ALL {
-                                let mut given = tame.clone();
-                                given.places()[place][i] = x;
-                                given.check();
+                                // What only the last sweep meets must be seen too.
+                                for limit in [1, 60] {
+                                    let mut given = Given { limit, ..tame.clone() };
+                                    given.places()[place][i] = x;
+                                    given.check();
+                                }
                             }
                         }
                     }

@@ -35,7 +35,7 @@ pub(crate) struct Change<V> {
     pub(crate) residual: V,
     /// Largest |new|.
     pub(crate) scale: V,
-    /// 0, or NaN as soon as any z was infinite or NaN.
+    /// 0, or NaN as soon as any z, or any new value with [`Finish::SHOWS`], was infinite or NaN.
     pub(crate) poison: V,
     /// Above zero where a sample is still to be changed. Not looked at with one sample.
     pub(crate) active: V,
@@ -99,6 +99,8 @@ impl<V: Copy, const C: usize> Changes<V, C> {
 
 /// What is done with a finished sum z.
 pub(crate) trait Finish<T: Scalar>: Copy {
+    /// Whether the new value may be infinite or NaN where z is not, and is so wherever z is.
+    const SHOWS: bool;
     /// The new value of the unit at `offset` scalars from the start of the output; only the first `count` lanes
     /// count, if given.
     ///
@@ -118,6 +120,7 @@ pub(crate) trait Finish<T: Scalar>: Copy {
 pub(crate) struct Activate<A>(pub(crate) PhantomData<A>);
 
 impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
+    const SHOWS: bool = false;
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
         A::value(lanes, z)
@@ -144,6 +147,8 @@ impl<'a, T: Scalar, A: Activation> Backpropagate<'a, T, A> {
 }
 
 impl<T: Scalar, A: Activation> Finish<T> for Backpropagate<'_, T, A> {
+    // The slope comes from states that may be anything.
+    const SHOWS: bool = true;
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(
         self,
@@ -411,7 +416,7 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Iterator<Item = Product<'a, T>> + Clone, F: 
                 let ones = self.lanes.load_partial([T::ONE; MAX_WIDTH].as_ptr(), count);
                 new = self.lanes.select(self.lanes.less(zero, ones), new, old);
             }
-            change.record(self.lanes, z, old, new);
+            change.record(self.lanes, if F::SHOWS { new } else { z }, old, new);
         }
     }
 
@@ -749,7 +754,7 @@ impl<
                     let old = load(lanes, self.out.add(offset), count);
                     let new = self.finish.finish(lanes, *z, offset, count);
                     let new = lanes.select(lanes.less(lanes.splat(T::ZERO), change.active), new, old);
-                    change.record(lanes, *z, old, new);
+                    change.record(lanes, if F::SHOWS { new } else { *z }, old, new);
                     store(lanes, self.out.add(offset), new, count);
                 }
             }
