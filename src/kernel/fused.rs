@@ -202,8 +202,6 @@ pub(crate) fn largest<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -
     // What lies in a row is read as one long column.
     let (rows, cols) = if matrix.stride() == matrix.rows() {
         (matrix.rows() * matrix.cols(), 1)
-    } else if matrix.stride() == 1 && matrix.rows() == 1 {
-        (matrix.cols(), 1)
     } else {
         (matrix.rows(), matrix.cols())
     };

@@ -33,8 +33,7 @@ pub(crate) use fused::{
     Activate, Backpropagate, CHUNK, Change, Changes, Finish, fused, fused_shared, largest, shapes_fit,
 };
 pub use fused::{Base, Product};
-pub(crate) use outer::column_sums;
-pub(crate) use outer::outer_shared;
+pub(crate) use outer::{column_sums, outer_shared};
 pub(crate) use softmax::cross_entropy;
 pub use view::{Matrix, MatrixMut};
 

@@ -139,8 +139,6 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
     type Mask: Copy;
     /// Scalars in a vector.
     const WIDTH: usize;
-    /// Vector accumulators that keep the multipliers of this instruction set busy.
-    const ACCUMULATORS: usize;
     /// Whether a sum over columns may be split over several accumulators. `false` keeps the plain order, which
     /// is what makes the bits of [`Portable`] independent of the processor.
     const SPLIT: bool;

@@ -14,7 +14,6 @@ macro_rules! portable {
             type Vector = $vector;
             type Mask = $vector;
             const WIDTH: usize = $width;
-            const ACCUMULATORS: usize = 8;
             const SPLIT: bool = false;
 
             #[inline(always)]

@@ -116,7 +116,7 @@ impl<T: Reference> Operation<T> for Body<T> {
     type Output = usize;
 
     fn run<L: Lanes<T>>(self, lanes: L) -> usize {
-        assert!(L::WIDTH.is_power_of_two() && L::WIDTH <= MAX_WIDTH && L::ACCUMULATORS > 0);
+        assert!(L::WIDTH.is_power_of_two() && L::WIDTH <= MAX_WIDTH);
         memory::<T, L>(lanes);
         arithmetic::<T, L>(lanes);
         choices::<T, L>(lanes);
