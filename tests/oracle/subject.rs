@@ -12,7 +12,7 @@ use nalgebra::SMatrix;
 pub(crate) fn backends() -> Vec<Backend> {
     let backends: Vec<Backend> = Backend::available().collect();
     let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
-    println!("backends: {}", names.join(" "));
+    announce(&names);
     assert!(names.contains(&"portable"));
     if std::env::var_os("CI").is_some() {
         for (name, features) in
@@ -29,6 +29,16 @@ pub(crate) fn backends() -> Vec<Backend> {
         assert_eq!(Backend::best().name(), forced, "ATTRACTOR_BACKEND at compile time");
     }
     backends
+}
+
+/// Says once per test program what is tested. The test harness keeps back what `print!` writes in a test that passes,
+/// and may have begun a line of its own; so this goes to the stream itself, with a line break before it.
+fn announce(names: &[&str]) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let line = format!("\nbackends: {}\n", names.join(" "));
+        std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).expect("standard output is there");
+    });
 }
 
 /// Asks the operating system and the standard library, not the crate.
