@@ -22,24 +22,31 @@
 //! ```
 
 mod activation;
+mod batch;
+mod change;
+mod finish;
 mod fused;
 mod outer;
+mod products;
+mod single;
 mod softmax;
 mod tanh_table;
 mod view;
 
 pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
-pub(crate) use fused::{
-    Activate, Backpropagate, CHUNK, Change, Changes, Finish, fused, fused_shared, largest, shapes_fit,
-};
-pub use fused::{Base, Product};
+pub(crate) use change::{CHUNK, Change, Changes, largest};
+pub(crate) use finish::{Activate, Backpropagate, Finish};
+pub(crate) use fused::{fused, fused_shared};
 pub(crate) use outer::{column_sums, outer_shared};
+pub use products::{Base, Product};
+pub(crate) use products::{EachProduct, Products};
 pub(crate) use softmax::cross_entropy;
 pub use view::{Matrix, MatrixMut};
 
 use crate::simd::{Backend, Lanes, Operation};
 use core::fmt;
 use core::marker::PhantomData;
+use products::{Listed, shapes_fit};
 
 /// Two shapes that do not fit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +67,35 @@ impl fmt::Display for ShapeError {
 }
 
 impl core::error::Error for ShapeError {}
+
+/// # Safety
+/// As [`Lanes::load`], or [`Lanes::load_partial`] with a count.
+#[inline(always)]
+unsafe fn load<T: Scalar, L: Lanes<T>>(lanes: L, from: *const T, count: Option<usize>) -> L::Vector {
+    match count {
+        // SAFETY: handed on.
+        None => unsafe { lanes.load(from) },
+        // SAFETY: handed on.
+        Some(count) => unsafe { lanes.load_partial(from, count) },
+    }
+}
+
+/// # Safety
+/// As [`Lanes::store`], or [`Lanes::store_partial`] with a count.
+#[inline(always)]
+unsafe fn store<T: Scalar, L: Lanes<T>>(lanes: L, to: *mut T, v: L::Vector, count: Option<usize>) {
+    match count {
+        // SAFETY: handed on.
+        None => unsafe { lanes.store(to, v) },
+        // SAFETY: handed on.
+        Some(count) => unsafe { lanes.store_partial(to, v, count) },
+    }
+}
+
+#[inline(always)]
+fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), ShapeError> {
+    if expected == found { Ok(()) } else { Err(ShapeError { what, expected, found }) }
+}
 
 /// What one pass of a fused layer changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,7 +141,8 @@ fn run_fused<T: Scalar, A: Activation, const TRANSPOSED: bool>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    shapes_fit::<TRANSPOSED, T>(base, products.iter().copied(), out.rows(), out.cols())?;
+    let listed = Listed { products, first: 0, samples: out.rows() };
+    shapes_fit::<TRANSPOSED, T>(base, listed, out.rows(), out.cols())?;
     if out.rows() == 1 && out.stride() == 1 {
         T::run(backend, Fused::<T, A, TRANSPOSED, 1> { base, products, out, activation: PhantomData })
     } else {
@@ -137,10 +174,7 @@ impl<T: Scalar, A: Activation, const TRANSPOSED: bool, const C: usize> Operation
                 Base::Matrix(matrix) => Base::Matrix(matrix.row_range(sample, count)),
                 base => base,
             };
-            let products = self.products.iter().map(|product| Product {
-                matrix: product.matrix,
-                operand: product.operand.row_range(sample, count),
-            });
+            let products = Listed { products: self.products, first: sample, samples: count };
             let mut changes = Changes::<_, C>::none(lanes);
             let changes = changes.of(lanes, count);
             let out = self.out.reborrow().row_range(sample, count);

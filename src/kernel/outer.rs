@@ -1,7 +1,6 @@
 //! The outer-product update M += d^T h, summed over the samples of a batch: what every weight gradient is.
 
-use super::fused::{expect, load, store};
-use super::{Matrix, MatrixMut, Scalar, ShapeError};
+use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, store};
 use crate::simd::{Lanes, Operation, Routine};
 
 /// Samples that are brought into weight order at a time.

@@ -1,7 +1,6 @@
 //! Softmax with cross-entropy, stable for logits of any finite size.
 
-use super::fused::{expect, load, store};
-use super::{Matrix, MatrixMut, Scalar, ShapeError};
+use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, store};
 use crate::simd::{Backend, Lanes, Operation};
 
 /// Softmax of every sample's logits and, from it, the cross-entropy against targets that put `1 - smoothing` on

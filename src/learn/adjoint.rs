@@ -1,10 +1,10 @@
 //! The adjoint sweep and the accumulation of gradients, over flat memory.
 
 use crate::kernel::{
-    Activation, Backpropagate, Base, Change, Matrix, MatrixMut, Product, Scalar, column_sums, fused,
-    fused_shared, outer_shared,
+    Activation, Backpropagate, Base, Change, EachProduct, Matrix, MatrixMut, Product, Products, Scalar,
+    column_sums, fused, fused_shared, outer_shared,
 };
-use crate::network::{EachLayer, Form, Layout, Network, Parameters, ParametersMut, Stack, Walk};
+use crate::network::{EachLayer, Form, LayerLayout, Layout, Network, Parameters, ParametersMut, Stack, Walk};
 use crate::simd::Lanes;
 use crate::solve::{Sweep, fits};
 use core::marker::PhantomData;
@@ -56,11 +56,10 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
         let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
-        let from_below = hearers.filter_map(|k| layers.get(k)).map(|hearer| Product {
-            matrix: params.u(hearer).columns(layer.units - hearer.units - hearer.width, layer.width),
-            operand: below.columns(hearer.units, hearer.width),
-        });
-        let products = from_above.into_iter().chain(from_below);
+        let from_below =
+            Hearers { params, layers: layers.get(hearers).unwrap_or_default(), to: layer, deltas: below };
+        // What the layers below sent is known since the last sweep: its product runs while the layer above finishes.
+        let products = (from_below, from_above);
         let h = states.columns(layer.units, layer.width);
         if LAST {
             apply::<C, UNITS, W, T, L, O>(*lanes, base, products, h, own, changes);
@@ -70,11 +69,34 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
     }
 }
 
+/// What the layers that hear a layer through U send back to it.
+#[derive(Clone, Copy)]
+struct Hearers<'a, T> {
+    params: Parameters<'a, T>,
+    /// The layers that hear.
+    layers: &'static [LayerLayout],
+    /// The layer they hear.
+    to: &'static LayerLayout,
+    /// The deltas of all layers below it.
+    deltas: Matrix<'a, T>,
+}
+
+impl<'a, T: Scalar> Products<'a, T> for Hearers<'a, T> {
+    #[inline(always)]
+    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
+        let to = self.to;
+        for hearer in self.layers {
+            let u = self.params.u(hearer).columns(to.units - hearer.units - hearer.width, to.width);
+            each.product(Product { matrix: u, operand: self.deltas.columns(hearer.units, hearer.width) });
+        }
+    }
+}
+
 #[inline(always)]
 fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
     lanes: L,
     base: Base<'a, T>,
-    products: impl Iterator<Item = Product<'a, T>> + Clone,
+    products: impl Products<'a, T>,
     states: Matrix<'a, T>,
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],

@@ -13,6 +13,7 @@ pub use align::Align64;
 pub use flat::{Flat, LengthError, Nothing};
 pub(crate) use flat::{Parameters, ParametersMut};
 pub use form::{Adjacent, Dense, Feedforward, Form};
+pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
 #[cfg(feature = "alloc")]
 pub use room::Boxed;

@@ -372,11 +372,10 @@ fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, base.rows());
     let bias = Base::Bias(params.b(first));
-    let products = core::iter::once(product);
     if W::SHARED {
-        fits(fused_shared::<false, C, T, L, _>(lanes, bias, products, finish, base, changes));
+        fits(fused_shared::<false, C, T, L, _>(lanes, bias, product, finish, base, changes));
     } else {
-        fits(fused::<false, C, 0, T, L, _>(lanes, bias, products, finish, base, changes));
+        fits(fused::<false, C, 0, T, L, _>(lanes, bias, product, finish, base, changes));
     }
     let mut poison = lanes.splat(T::ZERO);
     for change in changes.iter() {

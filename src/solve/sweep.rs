@@ -2,8 +2,8 @@
 
 use super::refine::Sweep;
 use crate::kernel::{
-    Activate, Activation, Base, CHUNK, Change, Finish, Matrix, MatrixMut, Product, Scalar, ShapeError, fused,
-    fused_shared,
+    Activate, Activation, Base, CHUNK, Change, Finish, Matrix, MatrixMut, Product, Products, Scalar,
+    ShapeError, fused, fused_shared,
 };
 use crate::network::{EachLayer, Layout, Parameters, Walk};
 use crate::simd::Lanes;
@@ -63,7 +63,8 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
         };
         let down = (layer.feedback > 0)
             .then(|| Product { matrix: params.u(layer), operand: above.columns(0, layer.feedback) });
-        let products = [up, down].into_iter().flatten();
+        // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
+        let products = (down, up);
         if LAST {
             apply::<C, UNITS, W, _, _, _>(*lanes, base, products, Activate::<O>(PhantomData), own, changes);
         } else {
@@ -76,7 +77,7 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
 fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
     lanes: L,
     base: Base<'a, T>,
-    products: impl Iterator<Item = Product<'a, T>> + Clone,
+    products: impl Products<'a, T>,
     finish: F,
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],

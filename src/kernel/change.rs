@@ -1,0 +1,99 @@
+//! What a pass over a layer changed: the residual and whether all stayed finite, lane by lane.
+
+use super::{Matrix, Scalar, load};
+use crate::simd::{Lanes, MAX_WIDTH};
+
+/// What one pass changed, lane by lane. With one sample the lanes are units, with a batch they are samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<V> {
+    /// Largest |new - old|.
+    pub(crate) residual: V,
+    /// Largest |new|.
+    pub(crate) scale: V,
+    /// 0, or NaN as soon as any z, or any new value with [`Finish::SHOWS`], was infinite or NaN.
+    pub(crate) poison: V,
+    /// Above zero where a sample is still to be changed. Not looked at with one sample.
+    pub(crate) active: V,
+}
+
+impl<V: Copy> Change<V> {
+    /// Nothing has changed yet, all samples may.
+    #[inline(always)]
+    pub(crate) fn none<T: Scalar, L: Lanes<T, Vector = V>>(lanes: L) -> Self {
+        let zero = lanes.splat(T::ZERO);
+        Self { residual: zero, scale: zero, poison: zero, active: lanes.splat(T::ONE) }
+    }
+
+    /// Forgets the change and keeps who is active.
+    #[inline(always)]
+    pub(crate) fn reset<T: Scalar, L: Lanes<T, Vector = V>>(&mut self, lanes: L) {
+        *self = Self { active: self.active, ..Self::none(lanes) };
+    }
+
+    #[inline(always)]
+    pub(super) fn record<T: Scalar, L: Lanes<T, Vector = V>>(&mut self, lanes: L, z: V, old: V, new: V) {
+        self.residual = lanes.max(lanes.abs(lanes.sub(new, old)), self.residual);
+        self.scale = lanes.max(lanes.abs(new), self.scale);
+        self.poison = lanes.mul_add(z, lanes.splat(T::ZERO), self.poison);
+    }
+}
+
+/// Samples solved together: a chunk's states stay in the nearest cache, and it stops on its own.
+pub(crate) const CHUNK: usize = 32;
+
+/// Room for the changes of up to `C` samples on any backend: one sample, or a chunk of a batch.
+pub(crate) struct Changes<V, const C: usize>([Change<V>; C]);
+
+impl<V: Copy, const C: usize> Changes<V, C> {
+    #[inline(always)]
+    pub(crate) fn none<T: Scalar, L: Lanes<T, Vector = V>>(lanes: L) -> Self {
+        Self([Change::none(lanes); C])
+    }
+    /// Those of `samples` samples, one a vector; lanes beyond the last sample are not active. With one sample
+    /// the lanes of its one entry are units.
+    #[inline(always)]
+    pub(crate) fn of<T: Scalar, L: Lanes<T, Vector = V>>(
+        &mut self,
+        lanes: L,
+        samples: usize,
+    ) -> &mut [Change<V>] {
+        if C == 1 {
+            return &mut self.0;
+        }
+        let changes = self.0.get_mut(..samples.div_ceil(L::WIDTH)).unwrap_or_default();
+        let rest = samples % L::WIDTH;
+        if let Some(last) = changes.last_mut()
+            && rest > 0
+        {
+            // SAFETY: `rest` < WIDTH <= MAX_WIDTH.
+            last.active = unsafe { lanes.load_partial([T::ONE; MAX_WIDTH].as_ptr(), rest) };
+        }
+        changes
+    }
+}
+
+/// The largest magnitude in a matrix; NaN if any value is infinite or NaN.
+#[inline(always)]
+pub(crate) fn largest<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -> T {
+    // What lies in a row is read as one long column.
+    let (rows, cols) = if matrix.stride() == matrix.rows() {
+        (matrix.rows() * matrix.cols(), 1)
+    } else {
+        (matrix.rows(), matrix.cols())
+    };
+    let mut change = Change::none(lanes);
+    for column in 0..cols {
+        let mut row = 0;
+        while row < rows {
+            let count = L::WIDTH.min(rows - row);
+            // SAFETY: `count` scalars of an existing column.
+            let v = unsafe {
+                let from = matrix.start().add(column * matrix.stride() + row);
+                load(lanes, from, (count < L::WIDTH).then_some(count))
+            };
+            change.record(lanes, v, v, v);
+            row += L::WIDTH;
+        }
+    }
+    lanes.reduce_max(change.scale) + lanes.reduce_add(change.poison)
+}

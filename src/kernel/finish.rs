@@ -1,0 +1,71 @@
+//! What is done with a finished sum: an activation going up, its slope going down.
+
+use super::{Activation, Matrix, MatrixMut, Scalar, ShapeError, expect, load};
+use crate::simd::Lanes;
+use core::marker::PhantomData;
+
+/// What is done with a finished sum z.
+pub(crate) trait Finish<T: Scalar>: Copy {
+    /// Whether the new value may be infinite or NaN where z is not, and is so wherever z is.
+    const SHOWS: bool;
+    /// The new value of the unit at `offset` scalars from the start of the output; only the first `count` lanes
+    /// count, if given.
+    ///
+    /// # Safety
+    /// `offset` must lie in the output, with WIDTH or `count` scalars from it on.
+    unsafe fn finish<L: Lanes<T>>(
+        self,
+        lanes: L,
+        z: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector;
+}
+
+/// h = s(z).
+#[derive(Clone, Copy)]
+pub(crate) struct Activate<A>(pub(crate) PhantomData<A>);
+
+impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
+    const SHOWS: bool = false;
+    #[inline(always)]
+    unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
+        A::value(lanes, z)
+    }
+}
+
+/// d = s'(z) * (sum), with s' taken from the states h that lie as the output does.
+#[derive(Clone, Copy)]
+pub(crate) struct Backpropagate<'a, T, A> {
+    states: Matrix<'a, T>,
+    activation: PhantomData<A>,
+}
+
+impl<'a, T: Scalar, A: Activation> Backpropagate<'a, T, A> {
+    /// # Errors
+    /// [`ShapeError`] unless `states` has the shape and stride of `out`.
+    #[inline(always)]
+    pub(crate) fn new(states: Matrix<'a, T>, out: &MatrixMut<'_, T>) -> Result<Self, ShapeError> {
+        expect("states", out.rows(), states.rows())?;
+        expect("units", out.cols(), states.cols())?;
+        expect("stride", out.stride(), states.stride())?;
+        Ok(Self { states, activation: PhantomData })
+    }
+}
+
+impl<T: Scalar, A: Activation> Finish<T> for Backpropagate<'_, T, A> {
+    // The slope comes from states that may be anything.
+    const SHOWS: bool = true;
+    #[inline(always)]
+    unsafe fn finish<L: Lanes<T>>(
+        self,
+        lanes: L,
+        z: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector {
+        // SAFETY: `new` compared the shapes, so what lies in the output lies in the states.
+        let h = unsafe { load(lanes, self.states.start().add(offset), count) };
+        lanes.mul(A::slope(lanes, h), z)
+    }
+}
