@@ -1,20 +1,43 @@
-//! The speed of one input, 16 sweeps from zero, beside what a Rust programmer would otherwise write.
+//! Speed beside what a Rust programmer would otherwise write, and beside what the processor can do.
 //!
-//! `cargo bench` runs all; `cargo bench -- solve/M` one group. Every peer's output is compared with a plain `f64`
-//! computation before it is timed.
+//! | group | what is timed |
+//! |-|-|
+//! | `solve/{S,M,D,L}` | one input, 16 sweeps from zero |
+//! | `batch16/..`, `batch64/..` | a batch of inputs, 16 sweeps from zero |
+//! | `train1/..`, `train64/..` | one step: 16 sweeps, 16 adjoint sweeps, gradient, update |
+//! | `activation/{tanh,sigmoid}` | 4096 values, with the copy of the arguments |
+//! | `dispatch` | one call through the choice of a backend that does nothing |
+//!
+//! `cargo bench` runs all, `cargo bench -- solve/M` one group, and `cargo run --release --example bench_table` makes
+//! tables of the results. What is timed is compared with the tests' oracle in `f64` first.
 
-use attractor::kernel::{Tanh, activate};
+#[path = "../examples/scaling/limits.rs"]
+mod limits;
+#[path = "../tests/oracle/mod.rs"]
+mod oracle;
+
+use attractor::kernel::{Activation, Sigmoid, Tanh, activate};
+use attractor::learn::{CrossEntropy, Objective, Rule, Sgd, Trainer};
 use attractor::simd::{Backend, Element, Lanes, Operation};
-use attractor::{Align64, Tolerance, fnn};
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
+use attractor::{Align64, Boxed, Layer, Network, State, Threads, Tolerance};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use limits::{FmaPeak, LoadRoof};
 use nalgebra::{SMatrix, SVector};
+use oracle::subject::{oracle as oracle_of, rows};
+use oracle::{Method, Target, relative_error};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use std::cell::LazyCell;
 use std::hint::black_box;
 use wide::f32x8;
 
 const SWEEPS: usize = 16;
 
-/// A network with two hidden layers and adjacent feedback, as nalgebra users would hold it.
+/// A network with two hidden layers and adjacent feedback.
+type Net<const I: usize, const A: usize, const B: usize, const O: usize> =
+    Network<I, Layer<A, Layer<B, Layer<O>>>>;
+
+/// The same as nalgebra users would hold it.
 #[derive(Clone)]
 struct Plain<const I: usize, const A: usize, const B: usize, const O: usize> {
     w1: SMatrix<f32, A, I>,
@@ -28,6 +51,20 @@ struct Plain<const I: usize, const A: usize, const B: usize, const O: usize> {
 }
 
 impl<const I: usize, const A: usize, const B: usize, const O: usize> Plain<I, A, B, O> {
+    fn of(net: &Net<I, A, B, O>) -> Self {
+        let (first, second, third) = (net.layer::<1>(), net.layer::<2>(), net.layer::<3>());
+        Self {
+            w1: first.w,
+            u1: first.u,
+            b1: first.b,
+            w2: second.w,
+            u2: second.u,
+            b2: second.b,
+            w3: third.w,
+            b3: third.b,
+        }
+    }
+
     /// `W h + U g + b` with nalgebra's own products.
     fn nalgebra(&self, x: &SVector<f32, I>, tanh: impl Fn(&mut [f32])) -> SVector<f32, O> {
         let drive = self.w1 * x + self.b1;
@@ -65,20 +102,6 @@ impl<const I: usize, const A: usize, const B: usize, const O: usize> Plain<I, A,
             wide_tanh(h2.as_mut_slice());
             h3.copy_from(&self.b3);
             wide_add(h3.as_mut_slice(), self.w3.as_slice(), h2.as_slice());
-        }
-        h3
-    }
-
-    /// The same in `f64` and plain loops: what all are compared with.
-    fn exact(&self, x: &SVector<f32, I>) -> SVector<f64, O> {
-        let drive = self.w1.cast::<f64>() * x.cast::<f64>() + self.b1.cast::<f64>();
-        let (u1, w2, u2, w3) =
-            (self.u1.cast::<f64>(), self.w2.cast::<f64>(), self.u2.cast::<f64>(), self.w3.cast::<f64>());
-        let (mut h2, mut h3) = (SVector::<f64, B>::zeros(), SVector::<f64, O>::zeros());
-        for _ in 0..SWEEPS {
-            let h1 = (drive + u1 * h2).map(f64::tanh);
-            h2 = (w2 * h1 + u2 * h3 + self.b2.cast::<f64>()).map(f64::tanh);
-            h3 = w3 * h2 + self.b3.cast::<f64>();
         }
         h3
     }
@@ -138,105 +161,391 @@ fn our_tanh(values: &mut [f32]) {
     activate::<f32, Tanh>(Backend::best(), values);
 }
 
-/// Loads the bytes a solve loads, and does nothing else with them: W^1 once, the rest once a sweep.
-struct LoadRoof<'a> {
-    once: &'a [f32],
-    each_sweep: &'a [f32],
+/// Multiply-adds of W^1 x, once an input, and of all other weights, once a sweep.
+const fn products<const I: usize, const A: usize, const B: usize, const O: usize>() -> (usize, usize) {
+    (I * A, 2 * (A * B + B * O))
 }
 
-impl Operation<f32> for LoadRoof<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<L: Lanes<f32>>(self, lanes: L) -> f32 {
-        let mut sums = [lanes.splat(0.0); 8];
-        take(lanes, self.once, &mut sums);
-        for _ in 0..SWEEPS {
-            take(lanes, black_box(self.each_sweep), &mut sums);
+/// Times what `run` does to `subject`, once `check` has seen what comes of it.
+fn time<S>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: &str,
+    mut subject: S,
+    run: impl Fn(&mut S),
+    check: impl Fn(&S),
+) {
+    let mut checked = false;
+    // Called for this id only if the command line asks for it, and then many times.
+    group.bench_function(id, |bencher| {
+        if !checked {
+            run(&mut subject);
+            check(&subject);
+            checked = true;
         }
-        let mut total = 0.0;
-        for sum in sums {
-            total += lanes.reduce_add(sum);
-        }
-        total
-    }
-}
-
-#[inline(always)]
-fn take<L: Lanes<f32>>(lanes: L, from: &[f32], sums: &mut [L::Vector; 8]) {
-    let mut blocks = from.chunks_exact(8 * L::WIDTH);
-    for block in &mut blocks {
-        for (v, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the block holds eight vectors.
-            *sum = lanes.add(*sum, unsafe { lanes.load(block.as_ptr().add(v * L::WIDTH)) });
-        }
-    }
-    for rest in blocks.remainder().chunks_exact(L::WIDTH) {
-        // SAFETY: the chunk holds one vector.
-        sums[0] = lanes.add(sums[0], unsafe { lanes.load(rest.as_ptr()) });
-    }
-}
-
-macro_rules! solve_group {
-    ($criterion:expr, $name:literal, $i:literal, $a:literal, $b:literal, $o:literal) => {{
-        type Net = fnn![$i, $a, $b, $o];
-        let mut random = SmallRng::seed_from_u64(7);
-        let mut net = Box::new(Align64(Net::ZERO));
-        net.initialize(&mut random);
-        let plain = Box::new(Align64(Plain::<$i, $a, $b, $o> {
-            w1: net.layer::<1>().w,
-            u1: net.layer::<1>().u,
-            b1: net.layer::<1>().b,
-            w2: net.layer::<2>().w,
-            u2: net.layer::<2>().u,
-            b2: net.layer::<2>().b,
-            w3: net.layer::<3>().w,
-            b3: net.layer::<3>().b,
-        }));
-        let x = Align64([(); $i].map(|()| random.random_range(-1.0_f32..1.0)));
-        let vector = SVector::<f32, $i>::from_column_slice(&*x);
-        let exact = plain.exact(&vector);
-        let check = |id: &str, found: &[f32]| {
-            for (found, exact) in found.iter().zip(exact.iter()) {
-                assert!((f64::from(*found) - exact).abs() < 1e-5, "{id}: {found} is not {exact}");
-            }
-        };
-        let mut group: BenchmarkGroup<'_, WallTime> = $criterion.benchmark_group(concat!("solve/", $name));
-        let backends = [("attractor", Some(Backend::best())), ("attractor-avx2", Backend::avx2())]
-            .into_iter()
-            .chain([("attractor-portable", Some(Backend::portable()))]);
-        for (id, backend) in backends {
-            let Some(backend) = backend else { continue };
-            let mut state = Align64(Net::state());
-            let mut run = || {
-                state.reset();
-                let solved =
-                    net.on(backend).solve(black_box(&*x), &mut state, Tolerance::exactly(SWEEPS)).expect("finite");
-                black_box(solved);
-                *state.output()
-            };
-            check(id, run().as_slice());
-            group.bench_function(id, |bencher| bencher.iter(&mut run));
-        }
-        check("nalgebra", plain.nalgebra(&vector, libm_tanh).as_slice());
-        group.bench_function("nalgebra", |bencher| bencher.iter(|| plain.nalgebra(black_box(&vector), libm_tanh)));
-        check("nalgebra-fast", plain.nalgebra(&vector, our_tanh).as_slice());
-        group.bench_function("nalgebra-fast", |bencher| bencher.iter(|| plain.nalgebra(black_box(&vector), our_tanh)));
-        check("wide", plain.wide(&vector).as_slice());
-        group.bench_function("wide", |bencher| bencher.iter(|| plain.wide(black_box(&vector))));
-        let (once, each_sweep) = net.params().split_at($i * $a);
-        group.bench_function("load-roof", |bencher| {
-            bencher.iter(|| f32::run(Backend::best(), LoadRoof { once: black_box(once), each_sweep }))
+        bencher.iter(|| {
+            run(&mut subject);
+            black_box(&mut subject);
         });
-        group.finish();
-    }};
+    });
+}
+
+/// Times `run`, once `check` has seen what it returns.
+fn time_value<R>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: &str,
+    mut run: impl FnMut() -> R,
+    check: impl Fn(&R),
+) {
+    let mut checked = false;
+    group.bench_function(id, |bencher| {
+        if !checked {
+            check(&run());
+            checked = true;
+        }
+        bencher.iter(&mut run);
+    });
+}
+
+/// Times the multiply-adds of a group.
+fn time_fma_peak(group: &mut BenchmarkGroup<'_, WallTime>, count: usize) {
+    group.bench_function("fma-peak", |bencher| {
+        bencher.iter(|| f32::run(Backend::best(), FmaPeak { count: black_box(count) }));
+    });
+}
+
+/// A network with a batch of inputs; every group draws the same.
+struct Case<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize> {
+    net: Boxed<Net<I, A, B, O>>,
+    input: Box<Align64<SMatrix<f32, N, I>>>,
+}
+
+impl<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize> Case<I, A, B, O, N> {
+    fn draw() -> Self {
+        let mut random = SmallRng::seed_from_u64(7);
+        let mut net = Net::boxed();
+        net.initialize(&mut random);
+        let input = Box::new(Align64(SMatrix::from_fn(|_, _| random.random_range(-1.0..1.0))));
+        Self { net, input }
+    }
+
+    /// The same in `f64`.
+    fn oracle(&self) -> (oracle::Network, Vec<Vec<f64>>) {
+        let mut oracle = oracle_of(&**self.net);
+        for (to, from) in oracle.params.iter_mut().zip(self.net.params()) {
+            *to = f64::from(*from);
+        }
+        (oracle, rows(self.input.as_slice(), N))
+    }
+
+    /// Compares the outputs of all samples, a column a unit, with those of the oracle.
+    fn checker(&self) -> impl Fn(&str, &[f32]) {
+        let exact = LazyCell::new(|| {
+            let (oracle, inputs) = self.oracle();
+            let outputs = inputs.iter().filter_map(|x| oracle.unroll(x, SWEEPS).pop()?.pop());
+            outputs.collect::<Vec<_>>()
+        });
+        move |id, found| {
+            let found = rows(found, N);
+            assert_eq!(found.len(), exact.len());
+            for (found, exact) in found.iter().flatten().zip(exact.iter().flatten()) {
+                assert!((found - exact).abs() < 1e-5, "{id}: {found} is not {exact}");
+            }
+        }
+    }
+}
+
+/// Times the crate's solve of a batch on a backend.
+fn time_solve<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: &str,
+    backend: Option<Backend>,
+    case: &Case<I, A, B, O, N>,
+    check: impl Fn(&str, &[f32]),
+) {
+    let Some(backend) = backend else { return };
+    let run = |state: &mut Boxed<State<Net<I, A, B, O>, N>>| {
+        state.reset();
+        let input = black_box(&**case.input);
+        let solved = case.net.on(backend).solve(input, state, Tolerance::exactly(SWEEPS));
+        black_box(solved.expect("finite"));
+    };
+    time(group, id, State::boxed(), run, |state| check(id, state.output().as_slice()));
+}
+
+fn solve_net<const I: usize, const A: usize, const B: usize, const O: usize>(
+    criterion: &mut Criterion,
+    name: &str,
+) {
+    let case = Case::<I, A, B, O, 1>::draw();
+    let check = case.checker();
+    let plain = Box::new(Align64(Plain::of(&case.net)));
+    let x = Align64(case.input.transpose());
+    let mut group = criterion.benchmark_group(name);
+    let backends = [("attractor", Some(Backend::best())), ("attractor-avx2", Backend::avx2())]
+        .into_iter()
+        .chain([("attractor-portable", Some(Backend::portable()))]);
+    for (id, backend) in backends {
+        let Some(backend) = backend else { continue };
+        let mut state = Align64(State::<Net<I, A, B, O>>::ZERO);
+        let run = || {
+            state.reset();
+            let solved =
+                case.net.on(backend).solve(black_box(&x.data.0[0]), &mut state, Tolerance::exactly(SWEEPS));
+            black_box(solved.expect("finite"));
+            *state.output()
+        };
+        time_value(&mut group, id, run, |output| check(id, output.as_slice()));
+    }
+    // Each as it stands: through a pointer to a function they take up to a third longer.
+    macro_rules! peer {
+        ($id:literal, $run:expr) => {
+            time_value(&mut group, $id, || $run, |output| check($id, output.as_slice()));
+        };
+    }
+    peer!("nalgebra", plain.nalgebra(black_box(&x), libm_tanh));
+    peer!("nalgebra-fast", plain.nalgebra(black_box(&x), our_tanh));
+    peer!("wide", plain.wide(black_box(&x)));
+    let (once, each_sweep) = case.net.params().split_at(I * A);
+    group.bench_function("load-roof", |bencher| {
+        bencher.iter(|| {
+            f32::run(Backend::best(), LoadRoof { once: black_box(once), each_sweep, sweeps: SWEEPS })
+        });
+    });
+    group.finish();
+}
+
+/// outputs += inputs M^T, a row a sample, all column-major.
+fn multiply_add(samples: usize, inputs: &[f32], matrix: &[f32], outputs: &mut [f32]) {
+    let (columns, rows) = (inputs.len() / samples, outputs.len() / samples);
+    assert_eq!(matrix.len(), rows * columns);
+    let [samples_stride, rows_stride] = [samples, rows].map(|stride| stride as isize);
+    // SAFETY: the three matrices have these shapes and strides, and the outputs are borrowed mutably.
+    unsafe {
+        matrixmultiply::sgemm(
+            samples,
+            columns,
+            rows,
+            1.0,
+            inputs.as_ptr(),
+            1,
+            samples_stride,
+            matrix.as_ptr(),
+            rows_stride,
+            1,
+            1.0,
+            outputs.as_mut_ptr(),
+            1,
+            samples_stride,
+        );
+    }
+}
+
+/// Gives every sample the bias.
+fn spread(samples: usize, bias: &[f32], outputs: &mut [f32]) {
+    for (column, b) in outputs.chunks_exact_mut(samples).zip(bias) {
+        column.fill(*b);
+    }
+}
+
+/// The memory of a solve by [`multiply_add`].
+struct Multiplied<N: attractor::Architecture<Scalar = f32>, const SAMPLES: usize> {
+    drive: Vec<f32>,
+    state: Boxed<State<N, SAMPLES>>,
+}
+
+/// A solve with a product of matrices for every block of weights.
+fn solve_multiplied<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize>(
+    net: &Net<I, A, B, O>,
+    input: &SMatrix<f32, N, I>,
+    memory: &mut Multiplied<Net<I, A, B, O>, N>,
+) {
+    let (first, second, third) = (net.layer::<1>(), net.layer::<2>(), net.layer::<3>());
+    let Multiplied { drive, state } = memory;
+    spread(N, first.b.as_slice(), drive);
+    multiply_add(N, input.as_slice(), first.w.as_slice(), drive);
+    state.reset();
+    let (h1, above) = state.as_mut_slice().split_at_mut(N * A);
+    let (h2, h3) = above.split_at_mut(N * B);
+    for _ in 0..SWEEPS {
+        h1.copy_from_slice(drive);
+        multiply_add(N, h2, first.u.as_slice(), h1);
+        our_tanh(h1);
+        spread(N, second.b.as_slice(), h2);
+        multiply_add(N, h1, second.w.as_slice(), h2);
+        multiply_add(N, h3, second.u.as_slice(), h2);
+        our_tanh(h2);
+        spread(N, third.b.as_slice(), h3);
+        multiply_add(N, h2, third.w.as_slice(), h3);
+    }
+}
+
+fn batch_net<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize>(
+    criterion: &mut Criterion,
+    name: &str,
+) {
+    let case = Case::<I, A, B, O, N>::draw();
+    let check = case.checker();
+    let (once, each_sweep) = products::<I, A, B, O>();
+    let count = N * (once + SWEEPS * each_sweep);
+    let mut group = criterion.benchmark_group(name);
+    // An element is one floating-point operation, half a multiply-add; Gelem/s are GFLOP/s.
+    group.throughput(Throughput::Elements(2 * count as u64));
+    time_solve(&mut group, "attractor", Some(Backend::best()), &case, &check);
+    time_solve(&mut group, "attractor-avx2", Backend::avx2(), &case, &check);
+    let memory = Multiplied { drive: vec![0.0; N * A], state: State::boxed() };
+    let run = |memory: &mut _| solve_multiplied(&case.net, black_box(&**case.input), memory);
+    time(&mut group, "matrixmultiply", memory, run, |memory| {
+        check("matrixmultiply", memory.state.output().as_slice());
+    });
+    time_fma_peak(&mut group, count);
+    group.finish();
+}
+
+fn train_net<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize>(
+    criterion: &mut Criterion,
+    name: &str,
+) {
+    let case = Case::<I, A, B, O, N>::draw();
+    let (oracle, inputs) = case.oracle();
+    let input = case.input;
+    let labels: [usize; N] = std::array::from_fn(|sample| sample % O);
+    let (once, each_sweep) = products::<I, A, B, O>();
+    // Forward, adjoint, and every weight's own product.
+    let count = N * (once + SWEEPS * each_sweep + SWEEPS * each_sweep + once + each_sweep);
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(2 * count as u64));
+    for (id, threads) in [("attractor", Threads::One), ("attractor-rayon", Threads::Rayon)] {
+        // One chunk of samples is not shared out.
+        if threads != Threads::One && N <= 32 {
+            continue;
+        }
+        let mut net: Boxed<Net<I, A, B, O>> = Net::boxed();
+        net.params_mut().copy_from_slice(case.net.params());
+        let objective = Objective::new(CrossEntropy::new())
+            .solve(Tolerance::exactly(SWEEPS))
+            .rule(Rule::Truncated(SWEEPS));
+        let mut trainer: Trainer<_, _, _, N> = Trainer::new(net, Sgd::plain(), objective);
+        // The update is made and changes nothing, so that every step is the same.
+        trainer.rate = 0.0;
+        trainer.threads = threads;
+        let run = |trainer: &mut Trainer<_, _, _, N>| {
+            black_box(trainer.step(black_box(&**input), black_box(&labels)).expect("finite"));
+        };
+        time(&mut group, id, trainer, run, |trainer| {
+            let targets = labels.map(|label| Target::Label { label, smoothing: 0.0 });
+            let exact = oracle.gradient(&inputs, &targets, Method::Truncated(SWEEPS));
+            let found: Vec<f64> = trainer.gradient().params().iter().copied().map(f64::from).collect();
+            let error = relative_error(&found, &exact.params);
+            assert!(error < 1e-5, "{name}: the gradient is off by {error:e}");
+        });
+    }
+    time_fma_peak(&mut group, count);
+    group.finish();
+}
+
+/// Runs a function of the widths of all four networks.
+macro_rules! each_net {
+    ($run:ident, $criterion:expr, $group:literal $(, $samples:literal)?) => {
+        $run::<16, 16, 16, 8 $(, $samples)?>($criterion, concat!($group, "/S"));
+        $run::<64, 64, 64, 10 $(, $samples)?>($criterion, concat!($group, "/M"));
+        $run::<64, 128, 64, 10 $(, $samples)?>($criterion, concat!($group, "/D"));
+        $run::<784, 256, 256, 10 $(, $samples)?>($criterion, concat!($group, "/L"));
+    };
 }
 
 fn solve(criterion: &mut Criterion) {
-    solve_group!(criterion, "S", 16, 16, 16, 8);
-    solve_group!(criterion, "M", 64, 64, 64, 10);
-    solve_group!(criterion, "D", 64, 128, 64, 10);
-    solve_group!(criterion, "L", 784, 256, 256, 10);
+    each_net!(solve_net, criterion, "solve");
+}
+
+fn batch16(criterion: &mut Criterion) {
+    each_net!(batch_net, criterion, "batch16", 16);
+}
+
+fn batch64(criterion: &mut Criterion) {
+    each_net!(batch_net, criterion, "batch64", 64);
+}
+
+fn train1(criterion: &mut Criterion) {
+    each_net!(train_net, criterion, "train1", 1);
+}
+
+fn train64(criterion: &mut Criterion) {
+    each_net!(train_net, criterion, "train64", 64);
+}
+
+/// The crate's activation `F` beside others of the same meaning.
+fn activation_of<F: Activation>(
+    criterion: &mut Criterion,
+    exact: fn(f64) -> f64,
+    libm: impl Fn(f32) -> f32,
+    wide: impl Fn(f32x8) -> f32x8,
+) {
+    const VALUES: usize = 4096;
+    let mut random = SmallRng::seed_from_u64(7);
+    let arguments = Align64([(); VALUES].map(|()| random.random_range(-6.0_f32..6.0)));
+    let mut group = criterion.benchmark_group(format!("activation/{}", F::NAME));
+    group.throughput(Throughput::Elements(VALUES as u64));
+    let mut peer = |id: &str, apply: &dyn Fn(&mut [f32; VALUES])| {
+        let run = |values: &mut Align64<[f32; VALUES]>| {
+            *values = arguments;
+            apply(values);
+        };
+        time(&mut group, id, Align64([0.0; VALUES]), run, |values| {
+            for (x, found) in arguments.iter().zip(values.iter()) {
+                let exact = exact(f64::from(*x));
+                assert!((f64::from(*found) - exact).abs() < 1e-6, "{id}: {found} is not {exact}");
+            }
+        });
+    };
+    peer("attractor", &|values| activate::<f32, F>(Backend::best(), values));
+    peer("attractor-portable", &|values| activate::<f32, F>(Backend::portable(), values));
+    peer("libm", &|values| values.iter_mut().for_each(|value| *value = libm(*value)));
+    peer("wide", &|values| {
+        for chunk in values.as_chunks_mut::<8>().0 {
+            *chunk = wide(f32x8::new(*chunk)).to_array();
+        }
+    });
+    group.finish();
+}
+
+fn activation(criterion: &mut Criterion) {
+    activation_of::<Tanh>(criterion, f64::tanh, libm::tanhf, f32x8::tanh);
+    activation_of::<Sigmoid>(
+        criterion,
+        |x| 1.0 / (1.0 + (-x).exp()),
+        |x| 1.0 / (1.0 + libm::expf(-x)),
+        |x| f32x8::ONE / (f32x8::ONE + (-x).exp()),
+    );
+}
+
+/// Does nothing that could be left out.
+struct Empty(u32);
+
+impl Operation<f32> for Empty {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<L: Lanes<f32>>(self, _: L) -> u32 {
+        black_box(self.0)
+    }
+}
+
+fn dispatched(value: u32) -> u32 {
+    f32::run(Backend::best(), Empty(value))
+}
+
+#[inline(never)]
+fn plain_call(value: u32) -> u32 {
+    black_box(value)
+}
+
+fn dispatch(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("dispatch");
+    assert_eq!((dispatched(7), plain_call(7)), (7, 7));
+    // Nothing passes from one call to the next: waiting for it would hide what a call costs.
+    group.bench_function("dispatched", |bencher| bencher.iter(|| dispatched(black_box(7))));
+    group.bench_function("plain call", |bencher| bencher.iter(|| plain_call(black_box(7))));
+    group.finish();
 }
 
 fn header(_: &mut Criterion) {
@@ -256,5 +565,5 @@ fn header(_: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, header, solve);
+criterion_group!(benches, header, solve, batch16, batch64, train1, train64, activation, dispatch);
 criterion_main!(benches);

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(feature = "rayon")]
+extern crate std;
 
 #[allow(unsafe_code, reason = "kernels read and write through pointers whose shapes they have compared")]
 pub mod kernel;
@@ -14,6 +16,7 @@ mod network;
 #[allow(unsafe_code, reason = "instruction sets are entered by proof of their presence")]
 pub mod simd;
 mod solve;
+mod threads;
 
 pub use nalgebra;
 #[cfg(feature = "alloc")]
@@ -24,3 +27,4 @@ pub use network::{
     State, Tail, Top, Workspace,
 };
 pub use solve::{Drive, On, SolveError, Solved, Tolerance};
+pub use threads::Threads;

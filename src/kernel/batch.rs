@@ -3,6 +3,9 @@
 use super::{Base, Change, EachProduct, Finish, Product, Products, Scalar, load, store};
 use crate::simd::Lanes;
 
+/// Units from which on a matrix counts as tall.
+const TALL: usize = 256;
+
 /// A batch: samples in the lanes, weights as broadcasts.
 pub(super) struct Batch<'a, const TRANSPOSED: bool, T, L, P, F> {
     pub(super) lanes: L,
@@ -28,8 +31,14 @@ where
         let mut sample = 0;
         let (pairs, rest) = changes.as_chunks_mut::<2>();
         for pair in pairs {
-            if self.samples - sample >= 2 * L::WIDTH {
+            let whole = self.samples - sample >= 2 * L::WIDTH;
+            // Of a tall matrix, whose columns are far apart, a wide tile takes more of every cache line it touches.
+            if whole && const { L::BLOCKING.wide_tiles && !TRANSPOSED } && self.units >= TALL {
                 // SAFETY: both vectors of samples exist.
+                unsafe { self.group::<8, 2>(sample, None, pair) };
+                sample += 2 * L::WIDTH;
+            } else if whole {
+                // SAFETY: as above.
                 unsafe { self.group::<4, 2>(sample, None, pair) };
                 sample += 2 * L::WIDTH;
             } else {
@@ -112,16 +121,26 @@ where
         }
         let mut tile = Tile::<TRANSPOSED, _, _, R, C> { lanes, sums, unit, sample, count };
         self.products.visit(&mut tile);
-        for (r, sums) in tile.sums.iter().enumerate() {
-            for (c, (z, change)) in sums.iter().zip(changes.iter_mut()).enumerate() {
-                let offset = (unit + r) * self.stride + sample + c * L::WIDTH;
+        // All activations before anything else: their long chains of dependent operations run side by side.
+        let mut values = tile.sums;
+        for (r, values) in values.iter_mut().enumerate() {
+            let offset = (unit + r) * self.stride + sample;
+            for (c, value) in values.iter_mut().enumerate() {
                 // SAFETY: the output's own units and samples.
+                *value = unsafe { self.finish.finish(lanes, *value, offset + c * L::WIDTH, count) };
+            }
+        }
+        for (r, (sums, values)) in tile.sums.iter().zip(values).enumerate() {
+            let offset = (unit + r) * self.stride + sample;
+            for (c, change) in changes.iter_mut().enumerate() {
+                // SAFETY: as above.
                 unsafe {
-                    let old = load(lanes, self.out.add(offset), count);
-                    let new = self.finish.finish(lanes, *z, offset, count);
-                    let new = lanes.select(lanes.less(lanes.splat(T::ZERO), change.active), new, old);
-                    change.record(lanes, if F::SHOWS { new } else { *z }, old, new);
-                    store(lanes, self.out.add(offset), new, count);
+                    let at = self.out.add(offset + c * L::WIDTH);
+                    let old = load(lanes, at, count);
+                    let active = lanes.less(lanes.splat(T::ZERO), change.active);
+                    let new = lanes.select(active, values[c], old);
+                    change.record(lanes, if F::SHOWS { new } else { sums[c] }, old, new);
+                    store(lanes, at, new, count);
                 }
             }
         }

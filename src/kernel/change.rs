@@ -8,7 +8,7 @@ use crate::simd::{Lanes, MAX_WIDTH};
 pub(crate) struct Change<V> {
     /// Largest |new - old|.
     pub(crate) residual: V,
-    /// Largest |new|.
+    /// Largest |new|, where [`scales`] has looked for it.
     pub(crate) scale: V,
     /// 0, or NaN as soon as any z, or any new value with [`Finish::SHOWS`], was infinite or NaN.
     pub(crate) poison: V,
@@ -33,7 +33,6 @@ impl<V: Copy> Change<V> {
     #[inline(always)]
     pub(super) fn record<T: Scalar, L: Lanes<T, Vector = V>>(&mut self, lanes: L, z: V, old: V, new: V) {
         self.residual = lanes.max(lanes.abs(lanes.sub(new, old)), self.residual);
-        self.scale = lanes.max(lanes.abs(new), self.scale);
         self.poison = lanes.mul_add(z, lanes.splat(T::ZERO), self.poison);
     }
 }
@@ -72,6 +71,29 @@ impl<V: Copy, const C: usize> Changes<V, C> {
     }
 }
 
+/// Looks for the largest |h| of every sample of a state: only relative tolerances ask for it.
+#[inline(always)]
+pub(crate) fn scales<const C: usize, T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    state: Matrix<'_, T>,
+    changes: &mut [Change<L::Vector>],
+) {
+    // One sample is one column of units; of a batch, a column is a unit.
+    let (rows, cols) = if C == 1 { (state.cols(), 1) } else { (state.rows(), state.cols()) };
+    for column in 0..cols {
+        for (i, first) in (0..rows).step_by(L::WIDTH).enumerate() {
+            let Some(change) = changes.get_mut(if C == 1 { 0 } else { i }) else { return };
+            let count = L::WIDTH.min(rows - first);
+            // SAFETY: `count` scalars of an existing column; one sample's units lie in a row.
+            let h = unsafe {
+                let from = state.start().add(column * state.stride() + first);
+                load(lanes, from, (count < L::WIDTH).then_some(count))
+            };
+            change.scale = lanes.max(lanes.abs(h), change.scale);
+        }
+    }
+}
+
 /// The largest magnitude in a matrix; NaN if any value is infinite or NaN.
 #[inline(always)]
 pub(crate) fn largest<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -> T {
@@ -91,7 +113,8 @@ pub(crate) fn largest<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -
                 let from = matrix.start().add(column * matrix.stride() + row);
                 load(lanes, from, (count < L::WIDTH).then_some(count))
             };
-            change.record(lanes, v, v, v);
+            change.scale = lanes.max(lanes.abs(v), change.scale);
+            change.poison = lanes.mul_add(v, lanes.splat(T::ZERO), change.poison);
             row += L::WIDTH;
         }
     }

@@ -34,7 +34,7 @@ mod tanh_table;
 mod view;
 
 pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
-pub(crate) use change::{CHUNK, Change, Changes, largest};
+pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub(crate) use finish::{Activate, Backpropagate, Finish};
 pub(crate) use fused::{fused, fused_shared};
 pub(crate) use outer::{column_sums, outer_shared};
@@ -141,7 +141,7 @@ fn run_fused<T: Scalar, A: Activation, const TRANSPOSED: bool>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    let listed = Listed { products, first: 0, samples: out.rows() };
+    let listed = Listed { products, part: None };
     shapes_fit::<TRANSPOSED, T>(base, listed, out.rows(), out.cols())?;
     if out.rows() == 1 && out.stride() == 1 {
         T::run(backend, Fused::<T, A, TRANSPOSED, 1> { base, products, out, activation: PhantomData })
@@ -174,7 +174,7 @@ impl<T: Scalar, A: Activation, const TRANSPOSED: bool, const C: usize> Operation
                 Base::Matrix(matrix) => Base::Matrix(matrix.row_range(sample, count)),
                 base => base,
             };
-            let products = Listed { products: self.products, first: sample, samples: count };
+            let products = Listed { products: self.products, part: Some((sample, count)) };
             let mut changes = Changes::<_, C>::none(lanes);
             let changes = changes.of(lanes, count);
             let out = self.out.reborrow().row_range(sample, count);

@@ -61,20 +61,23 @@ impl<'a, T, P: Products<'a, T>, Q: Products<'a, T>> Products<'a, T> for (P, Q) {
     }
 }
 
-/// Any number of products, of `samples` samples from `first` on.
+/// Any number of products.
 #[derive(Clone, Copy)]
 pub(super) struct Listed<'a, 'b, T> {
     pub(super) products: &'b [Product<'a, T>],
-    pub(super) first: usize,
-    pub(super) samples: usize,
+    /// The first sample and the number of samples to be looked at; without it, all.
+    pub(super) part: Option<(usize, usize)>,
 }
 
 impl<'a, T: Scalar> Products<'a, T> for Listed<'a, '_, T> {
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        for product in self.products {
-            let operand = product.operand.row_range(self.first, self.samples);
-            each.product(Product { matrix: product.matrix, operand });
+        for Product { matrix, operand } in self.products.iter().copied() {
+            let operand = match self.part {
+                Some((first, samples)) => operand.row_range(first, samples),
+                None => operand,
+            };
+            each.product(Product { matrix, operand });
         }
     }
 }

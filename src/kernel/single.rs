@@ -91,7 +91,7 @@ impl<'a, T: Scalar, L: Lanes<T>, P: Products<'a, T>, F: Finish<T>> Single<'a, T,
     ) {
         // SAFETY: handed on.
         unsafe {
-            if L::SPLIT {
+            if L::BLOCKING.split {
                 self.rows::<V, S>(unit, count, change);
             } else {
                 self.rows::<V, 1>(unit, count, change);

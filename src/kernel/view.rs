@@ -122,6 +122,13 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
+// SAFETY: a view is a reference in all but the form: `&[T]` and `&mut [T]` may be sent under the same conditions.
+unsafe impl<T: Sync> Send for Matrix<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Matrix<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
+
 impl<'a, T> MatrixMut<'a, T> {
     /// Views `data`, column after column.
     ///
@@ -195,6 +202,27 @@ impl<'a, T> MatrixMut<'a, T> {
         let first = first.min(self.rows);
         let count = count.min(self.rows - first);
         Self { start: self.start.wrapping_add(first), rows: count, ..self }
+    }
+
+    /// The rows before `row`, and those from it on.
+    #[must_use]
+    #[inline(always)]
+    pub fn split_rows(self, row: usize) -> (Self, Self) {
+        let row = row.min(self.rows);
+        // Different rows are different scalars, though they lie between one another.
+        (
+            Self { rows: row, ..self },
+            Self { start: self.start.wrapping_add(row), rows: self.rows - row, ..self },
+        )
+    }
+
+    /// The columns before `column`, and those from it on.
+    #[must_use]
+    #[inline(always)]
+    pub fn split_columns(self, column: usize) -> (Self, Self) {
+        let column = column.min(self.cols);
+        let start = self.start.wrapping_add(column * self.stride);
+        (Self { cols: column, ..self }, Self { start, cols: self.cols - column, ..self })
     }
 
     /// The columns from `first`, `count` of them, cut at the end of the matrix.

@@ -8,6 +8,8 @@ use crate::network::{EachLayer, Form, LayerLayout, Layout, Network, Parameters, 
 use crate::simd::Lanes;
 use crate::solve::{Sweep, fits};
 use core::marker::PhantomData;
+#[cfg(feature = "rayon")]
+use {crate::kernel::outer, crate::simd::Backend, crate::threads::Threads, rayon::prelude::*};
 
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas.
 pub(super) struct Backward<'a, T, H, O, W> {
@@ -28,6 +30,10 @@ impl<T: Scalar, H: Activation, O: Activation, W: Walk> Sweep<T> for Backward<'_,
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
         walk.down(layout, &mut AtLayer::<_, _, T, C> { backward: self, lanes, changes, layout });
+    }
+    #[inline(always)]
+    fn refined(&self) -> Matrix<'_, T> {
+        self.deltas.as_ref()
     }
 }
 
@@ -135,6 +141,50 @@ pub(super) fn accumulate<T: Scalar, L: Lanes<T>>(
             fits(outer_shared(lanes, own, above.columns(layer.units + layer.width, layer.feedback), u));
         }
     }
+}
+
+/// [`accumulate`] on rayon's threads: the columns of every gradient are shared out, so that each entry is summed by
+/// one thread over all samples in their order.
+#[cfg(feature = "rayon")]
+pub(super) fn accumulate_side_by_side<T: Scalar>(
+    backend: Backend,
+    input: Matrix<'_, T>,
+    states: Matrix<'_, T>,
+    deltas: Matrix<'_, T>,
+    gradient: ParametersMut<'_, T>,
+) {
+    let layers = gradient.layout().layers();
+    let mut parts = std::vec::Vec::new();
+    for ((l, layer), (w, u, b)) in layers.iter().enumerate().zip(gradient.into_layers()) {
+        let own = deltas.columns(layer.units, layer.width);
+        let sender = if l == 0 { input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
+        fits(column_sums(own, b));
+        parts.push((own, sender, w));
+        parts.push((own, states.columns(layer.units + layer.width, layer.feedback), u));
+    }
+    parts.into_par_iter().for_each(|(own, sender, gradient)| outer_in(backend, own, sender, gradient));
+}
+
+/// An outer product, its columns shared out.
+#[cfg(feature = "rayon")]
+fn outer_in<T: Scalar>(
+    backend: Backend,
+    deltas: Matrix<'_, T>,
+    inputs: Matrix<'_, T>,
+    gradient: MatrixMut<'_, T>,
+) {
+    // Few columns are not worth a thread's attention.
+    const COLUMNS: usize = 64;
+    let columns = gradient.cols();
+    if columns <= COLUMNS {
+        return fits(outer(backend, deltas, inputs, gradient));
+    }
+    let half = columns.div_ceil(2);
+    let (first, second) = gradient.split_columns(half);
+    Threads::Rayon.join(
+        || outer_in(backend, deltas, inputs.columns(0, half), first),
+        || outer_in(backend, deltas, inputs.columns(half, columns), second),
+    );
 }
 
 impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>

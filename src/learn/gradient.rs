@@ -1,5 +1,7 @@
 //! From a batch and its targets to a gradient.
 
+#[cfg(feature = "rayon")]
+use super::adjoint::accumulate_side_by_side;
 use super::adjoint::{Backward, accumulate, fits_gradient};
 use super::loss::{Loss, LossError};
 use crate::kernel::{
@@ -11,6 +13,7 @@ use crate::network::{
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
 use crate::solve::{Drive, On, Progress, SolveError, Solved, Tolerance, chunks, fits, refine};
+use crate::threads::Threads;
 use core::fmt;
 use core::marker::PhantomData;
 use nalgebra::SMatrix;
@@ -203,7 +206,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         deltas: &State<Self, B>,
         gradient: &mut Self,
     ) -> Result<(), LearnError<T>> {
-        accumulate_on(Backend::best(), input, state, deltas, gradient)
+        accumulate_on(Backend::best(), Threads::One, input, state, deltas, gradient)
     }
 
     /// dJ/dx = (W^1)^T d^1, from the first layer of the deltas (`workspace.adjoint.first()`) or from
@@ -294,7 +297,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let loss = evaluate(&objective.loss, state, target, output)?;
         let adjoint_solved =
             self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
-        accumulate_on(self.backend, input, state, adjoint, gradient)?;
+        accumulate_on(self.backend, self.threads, input, state, adjoint, gradient)?;
         Ok(Learned { loss, solve, adjoint: adjoint_solved })
     }
 
@@ -316,7 +319,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             Rule::Literal(tolerance) => (tolerance, true),
         };
         let activations = PhantomData::<(H, O)>;
-        let result = if B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED {
+        let result = if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
             let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
             let (network, deltas) = (self.network, &mut *deltas);
             T::run(self.backend, AdjointOne { network, state, output, deltas, tolerance, literal, walk })
@@ -330,22 +333,14 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             ) else {
                 return Err(SolveError::NotFinite);
             };
-            if B == 1 {
-                let adjoint =
-                    Adjoint::<_, _, _, 1> { params, states, output, deltas, tolerance, literal, activations };
-                T::run(self.backend, adjoint)
+            let adjoint =
+                Adjoint::<_, H, O, CHUNK> { params, states, output, deltas, tolerance, literal, activations };
+            let progress = if const { B == 1 } {
+                T::run(self.backend, adjoint.chunks_of::<1>())
             } else {
-                let adjoint = Adjoint::<_, _, _, CHUNK> {
-                    params,
-                    states,
-                    output,
-                    deltas,
-                    tolerance,
-                    literal,
-                    activations,
-                };
-                T::run(self.backend, adjoint)
-            }
+                adjoint_in(self.backend, self.threads, adjoint)
+            };
+            progress.and_then(Progress::finish)
         };
         if result == Err(SolveError::NotFinite) {
             deltas.reset();
@@ -450,6 +445,7 @@ fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Sca
 
 fn accumulate_on<const INPUT: usize, S, T, F, H, O, X, const B: usize>(
     backend: Backend,
+    threads: Threads,
     input: &X,
     state: &State<Network<INPUT, S, T, F, H, O>, B>,
     deltas: &State<Network<INPUT, S, T, F, H, O>, B>,
@@ -470,7 +466,7 @@ where
         deltas: Matrix::new(deltas.as_slice(), B, units)?,
         gradient: gradient.parameters_mut()?,
     };
-    T::run(backend, operation)
+    accumulate_in(backend, threads, operation)
 }
 
 /// The adjoint of a batch (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
@@ -485,12 +481,47 @@ struct Adjoint<'a, T, H, O, const C: usize> {
 }
 
 impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for Adjoint<'_, T, H, O, C> {
-    type Output = Result<Solved<T>, SolveError<T>>;
+    type Output = Result<Progress<T>, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         adjoint_all(lanes, self, Looped)
     }
+}
+
+impl<'a, T, H, O, const C: usize> Adjoint<'a, T, H, O, C> {
+    /// The same with chunks of `D` samples.
+    fn chunks_of<const D: usize>(self) -> Adjoint<'a, T, H, O, D> {
+        let Self { params, states, output, deltas, tolerance, literal, activations } = self;
+        Adjoint { params, states, output, deltas, tolerance, literal, activations }
+    }
+}
+
+/// The adjoint of all samples, parts of them side by side if `threads` says so.
+fn adjoint_in<T: Scalar, H: Activation, O: Activation>(
+    backend: Backend,
+    threads: Threads,
+    adjoint: Adjoint<'_, T, H, O, CHUNK>,
+) -> Result<Progress<T>, SolveError<T>> {
+    let Some(half) = threads.split(adjoint.deltas.rows()) else { return T::run(backend, adjoint) };
+    let Adjoint { params, states, output, deltas, tolerance, literal, activations } = adjoint;
+    let rows = deltas.rows();
+    let (first, second) = deltas.split_rows(half);
+    let part = |first, count, deltas| Adjoint::<_, H, O, CHUNK> {
+        params,
+        states: states.row_range(first, count),
+        output: output.row_range(first, count),
+        deltas,
+        tolerance,
+        literal,
+        activations,
+    };
+    let (first, second) = (part(0, half, first), part(half, rows, second));
+    let (first, second) =
+        threads.join(|| adjoint_in(backend, threads, first), || adjoint_in(backend, threads, second));
+    let mut progress = first?;
+    progress.merge(second?)?;
+    Ok(progress)
 }
 
 /// The adjoint of one sample, compiled for one type of network.
@@ -531,7 +562,7 @@ where
         let (tolerance, literal, activations) = (self.tolerance, self.literal, PhantomData::<(H, O)>);
         let adjoint =
             Adjoint::<_, _, _, 1> { params, states, output, deltas, tolerance, literal, activations };
-        adjoint_all(lanes, adjoint, self.walk)
+        adjoint_all(lanes, adjoint, self.walk)?.finish()
     }
 }
 
@@ -540,7 +571,7 @@ fn adjoint_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, co
     lanes: L,
     adjoint: Adjoint<'_, T, H, O, C>,
     walk: W,
-) -> Result<Solved<T>, SolveError<T>> {
+) -> Result<Progress<T>, SolveError<T>> {
     let Adjoint { params, states, output, mut deltas, tolerance, literal, activations } = adjoint;
     let mut progress = Progress::default();
     for (first, samples) in chunks(deltas.rows()) {
@@ -555,7 +586,7 @@ fn adjoint_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, co
         };
         progress.merge(refine::<C, T, L>(lanes, samples, tolerance, backward))?;
     }
-    progress.finish()
+    Ok(progress)
 }
 
 struct Accumulate<'a, T> {
@@ -571,15 +602,61 @@ impl<T: Scalar> Operation<T> for Accumulate<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { input, states, deltas, mut gradient } = self;
-        let delta = largest(lanes, deltas);
-        let samples = deltas.rows();
-        for factor in [largest(lanes, input), largest(lanes, states)] {
-            if !fits_gradient(delta, factor, samples) {
-                return Err(LearnError::NotFinite);
-            }
+        if !all_fit(lanes, input, states, deltas) {
+            return Err(LearnError::NotFinite);
         }
         accumulate(lanes, Some(input), states, states, deltas, &mut gradient);
         Ok(())
+    }
+}
+
+/// Whether no sum of the gradient can leave the finite numbers.
+#[inline(always)]
+fn all_fit<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    input: Matrix<'_, T>,
+    states: Matrix<'_, T>,
+    deltas: Matrix<'_, T>,
+) -> bool {
+    let delta = largest(lanes, deltas);
+    let samples = deltas.rows();
+    fits_gradient(delta, largest(lanes, input), samples)
+        && fits_gradient(delta, largest(lanes, states), samples)
+}
+
+#[cfg(feature = "rayon")]
+struct AllFit<'a, T> {
+    input: Matrix<'a, T>,
+    states: Matrix<'a, T>,
+    deltas: Matrix<'a, T>,
+}
+
+#[cfg(feature = "rayon")]
+impl<T: Scalar> Operation<T> for AllFit<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> bool {
+        all_fit(lanes, self.input, self.states, self.deltas)
+    }
+}
+
+/// Accumulates as `threads` says.
+fn accumulate_in<T: Scalar>(
+    backend: Backend,
+    threads: Threads,
+    operation: Accumulate<'_, T>,
+) -> Result<(), LearnError<T>> {
+    match threads {
+        Threads::One => T::run(backend, operation),
+        #[cfg(feature = "rayon")]
+        Threads::Rayon => {
+            let Accumulate { input, states, deltas, gradient } = operation;
+            if !T::run(backend, AllFit { input, states, deltas }) {
+                return Err(LearnError::NotFinite);
+            }
+            accumulate_side_by_side(backend, input, states, deltas, gradient);
+            Ok(())
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::optimizer::{Optimizer, clip};
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Architecture, Form, Network, Room, Samples, Stack, Workspace};
 use crate::simd::{Backend, Element};
+use crate::threads::Threads;
 use core::fmt;
 
 /// The scalar of the network in a room.
@@ -44,6 +45,8 @@ where
     pub clip: Option<ScalarOf<R>>,
     /// The backend of solve and gradient; the best by default.
     pub backend: Backend,
+    /// The threads for batches of more than 32 samples; one by default.
+    pub threads: Threads,
     gradient: R,
     workspace: R::Beside<Workspace<R::Of, B>>,
 }
@@ -71,6 +74,7 @@ where
             rate: Element::from_f64(1e-3),
             clip: None,
             backend: Backend::best(),
+            threads: Threads::One,
             gradient: R::zeroed(),
             workspace: Room::zeroed(),
         }
@@ -121,8 +125,13 @@ where
         gradient.params_mut().fill(T::ZERO);
         workspace.state.reset();
         workspace.adjoint.reset();
-        let learned =
-            network.on(self.backend).gradient(&self.objective, input, target, workspace, gradient)?;
+        let learned = network.on(self.backend).threads(self.threads).gradient(
+            &self.objective,
+            input,
+            target,
+            workspace,
+            gradient,
+        )?;
         let norm = match self.clip {
             Some(norm) => Some(clip(gradient.params_mut(), norm).map_err(LearnError::Update)?),
             None => None,

@@ -223,6 +223,11 @@ impl<'a, T: Element> Parameters<'a, T> {
     }
 }
 
+// SAFETY: a view is a shared reference in all but the form.
+unsafe impl<T: Sync> Send for Parameters<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Parameters<'_, T> {}
+
 /// The parameters of a network, seen through its layout, to change.
 pub(crate) struct ParametersMut<'a, T> {
     start: *mut T,
@@ -257,6 +262,25 @@ impl<'a, T: Element> ParametersMut<'a, T> {
                 core::slice::from_raw_parts_mut(self.start.add(b), layer.width),
             )
         }
+    }
+
+    /// W, U and b of every layer, all at once.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn into_layers(
+        mut self,
+    ) -> impl Iterator<Item = (MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])> {
+        self.layout().layers().iter().map(move |layer| {
+            let (mut w, mut u, b) = self.layer(layer);
+            // SAFETY: every layer is handed out once, no two share a parameter, and `self`, which borrowed them all
+            // for `'a`, gives them up.
+            unsafe {
+                (
+                    MatrixMut::from_raw(w.start(), w.rows(), w.cols(), w.stride()),
+                    MatrixMut::from_raw(u.start(), u.rows(), u.cols(), u.stride()),
+                    core::slice::from_raw_parts_mut(b.as_mut_ptr(), b.len()),
+                )
+            }
+        })
     }
 }
 

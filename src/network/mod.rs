@@ -162,6 +162,12 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     pub(crate) const UNROLLED: bool =
         !cfg!(any(target_os = "none", debug_assertions)) && Self::PARAMS <= 1 << 16 && S::DEPTH <= 8;
 
+    /// Whether a batch of `samples` is worth code of its own as well: a tiny network spends as long on finding out its
+    /// shapes as on their sums, and its code is short.
+    pub(crate) const fn unrolls(samples: usize) -> bool {
+        Self::UNROLLED && (samples == 1 || Self::PARAMS <= 1 << 11)
+    }
+
     /// A state of `B` samples at zero, where the first sweep is the plain feed-forward pass.
     #[must_use]
     #[inline]

@@ -127,6 +127,17 @@ macro_rules! element {
 element!(f32, u32, 23, 127, f32::from_bits((103 + 127) << 23), f32::from_bits((62 + 127) << 23));
 element!(f64, u64, 52, 1023, f64::from_bits((970 + 1023) << 52), f64::from_bits((510 + 1023) << 52));
 
+/// How kernels divide their work among the registers of a backend: the one place to tune it. The figures behind
+/// the choices are in docs/performance.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocking {
+    /// One sample: whether a sum over columns may be split over several accumulators. `false` keeps the plain
+    /// order, which is what makes the bits of [`Portable`] independent of the processor.
+    pub split: bool,
+    /// A batch: whether there are registers for the sums of 8 units of two vectors of samples, not only of 4.
+    pub wide_tiles: bool,
+}
+
 /// Vectors of [`WIDTH`](Lanes::WIDTH) scalars `T` and the arithmetic on them. The implementing type is a token
 /// whose existence proves that the instructions exist.
 ///
@@ -139,9 +150,8 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
     type Mask: Copy;
     /// Scalars in a vector.
     const WIDTH: usize;
-    /// Whether a sum over columns may be split over several accumulators. `false` keeps the plain order, which
-    /// is what makes the bits of [`Portable`] independent of the processor.
-    const SPLIT: bool;
+    /// How kernels use the registers.
+    const BLOCKING: Blocking;
 
     /// All lanes `x`.
     fn splat(self, x: T) -> Self::Vector;

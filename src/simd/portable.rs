@@ -1,6 +1,6 @@
 //! Vectors of 128 bits from the crate `wide`: SSE2, NEON, WebAssembly SIMD, or plain scalars.
 
-use super::{Lanes, Routine};
+use super::{Blocking, Lanes, Routine};
 use wide::{f32x4, f64x2};
 
 /// The backend that runs everywhere. It never fuses a multiplication with an addition and never splits a sum,
@@ -14,7 +14,7 @@ macro_rules! portable {
             type Vector = $vector;
             type Mask = $vector;
             const WIDTH: usize = $width;
-            const SPLIT: bool = false;
+            const BLOCKING: Blocking = Blocking { split: false, wide_tiles: false };
 
             #[inline(always)]
             fn splat(self, x: $scalar) -> $vector {

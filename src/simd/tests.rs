@@ -195,7 +195,7 @@ fn arithmetic<T: Reference, L: Lanes<T>>(lanes: L) {
         let c = load(lanes, &z);
         // Only backends with a fused instruction may split sums, and the portable one does neither.
         each(lanes, lanes.mul_add(a, b, c), |i| {
-            if L::SPLIT { x[i].fused(y[i], z[i]) } else { x[i] * y[i] + z[i] }
+            if L::BLOCKING.split { x[i].fused(y[i], z[i]) } else { x[i] * y[i] + z[i] }
         });
         each(lanes, lanes.abs(a), |i| x[i].magnitude());
         each(lanes, lanes.copy_sign(a, b), |i| {

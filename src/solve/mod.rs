@@ -21,6 +21,7 @@ use crate::network::{
     Architecture, Flat, Form, Layout, Looped, Network, Parameters, Samples, Stack, State, Unrolled, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
+use crate::threads::Threads;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -29,6 +30,7 @@ use core::marker::PhantomData;
 pub struct On<'a, N> {
     pub(crate) network: &'a N,
     pub(crate) backend: Backend,
+    pub(crate) threads: Threads,
 }
 
 impl<N> Clone for On<'_, N> {
@@ -37,6 +39,15 @@ impl<N> Clone for On<'_, N> {
     }
 }
 impl<N> Copy for On<'_, N> {}
+
+impl<N> On<'_, N> {
+    /// The same with other threads for batches of more than 32 samples. The results do not change by a bit.
+    #[must_use]
+    #[inline(always)]
+    pub fn threads(self, threads: Threads) -> Self {
+        Self { threads, ..self }
+    }
+}
 
 /// W^1 x + b^1 of `B` samples: all a sweep needs to know of its input. Filled by [`Network::drive`].
 pub struct Drive<N: Architecture, const B: usize = 1> {
@@ -70,7 +81,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     #[must_use]
     #[inline(always)]
     pub fn on(&self, backend: Backend) -> On<'_, Self> {
-        On { network: self, backend }
+        On { network: self, backend, threads: Threads::One }
     }
 
     /// Sweeps from whatever `state` holds until every sample meets `tolerance`.
@@ -163,16 +174,21 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
         tolerance: Tolerance<T>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        let result = if B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED {
-            let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
-            let network = self.network;
-            T::run(self.backend, SolveOne { network, input, state: &mut *state, tolerance, walk })
-        } else if B == 1 {
-            let mut base: S::First<T, 1> = Flat::ZERO;
-            self.solve_in::<B, 1>(input.samples(), state, tolerance, base.flat_mut())
+        let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+        let network = self.network;
+        let result = if !const { Network::<INPUT, S, T, F, H, O>::unrolls(B) }
+            || self.threads.split(B).is_some()
+        {
+            self.solve_batch(input.samples(), state, tolerance)
+        } else if const { B == 1 } {
+            let state = &mut *state;
+            T::run(self.backend, SolveUnrolled::<_, _, _, _, _, 1> { network, input, state, tolerance, walk })
         } else {
-            let mut base: S::First<T, CHUNK> = Flat::ZERO;
-            self.solve_in::<B, CHUNK>(input.samples(), state, tolerance, base.flat_mut())
+            let state = &mut *state;
+            T::run(
+                self.backend,
+                SolveUnrolled::<_, _, _, _, _, CHUNK> { network, input, state, tolerance, walk },
+            )
         };
         result.map_err(|failure| match failure {
             Failure::Input => SolveError::NotFinite,
@@ -185,17 +201,25 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         })
     }
 
-    fn solve_in<const B: usize, const C: usize>(
+    fn solve_batch<const B: usize>(
         self,
         input: Matrix<'_, T>,
         state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
         tolerance: Tolerance<T>,
-        base: &mut [T],
     ) -> Result<Solved<T>, Failure<T>> {
         let params = self.network.parameters()?;
         let states = MatrixMut::new(state.as_mut_slice(), B, Network::<INPUT, S, T, F, H, O>::UNITS)?;
-        let activations = PhantomData::<(H, O)>;
-        T::run(self.backend, Solve::<_, _, _, C> { params, input, states, base, tolerance, activations })
+        // Before anything changes in any part.
+        if self.threads != Threads::One && !T::run(self.backend, Largest(input)).is_finite() {
+            return Err(Failure::Input);
+        }
+        let On { backend, threads, .. } = self;
+        let progress = if const { B == 1 } {
+            solve_in::<S, T, H, O, 1>(backend, threads, params, input, states, tolerance)
+        } else {
+            solve_in::<S, T, H, O, CHUNK>(backend, threads, params, input, states, tolerance)
+        };
+        progress?.finish().map_err(Failure::Solve)
     }
 
     /// [`Network::drive`] on this backend.
@@ -214,7 +238,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         else {
             return Err(SolveError::NotFinite);
         };
-        let finite = if B == 1 {
+        let finite = if const { B == 1 } {
             T::run(self.backend, SetDrive::<T, 1> { params, input, out })
         } else {
             T::run(self.backend, SetDrive::<T, CHUNK> { params, input, out })
@@ -241,7 +265,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             return Err(SolveError::NotFinite);
         };
         let activations = PhantomData::<(H, O)>;
-        let result = if B == 1 {
+        let result = if const { B == 1 } {
             T::run(self.backend, OneSweep::<_, _, _, 1> { params, drive, states, activations })
         } else {
             T::run(self.backend, OneSweep::<_, _, _, CHUNK> { params, drive, states, activations })
@@ -250,6 +274,42 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             state.reset();
         }
         result
+    }
+}
+
+/// Solves all samples of `states`, parts of them side by side if `threads` says so.
+fn solve_in<S: Stack, T: Scalar, H: Activation, O: Activation, const C: usize>(
+    backend: Backend,
+    threads: Threads,
+    params: Parameters<'_, T>,
+    input: Matrix<'_, T>,
+    states: MatrixMut<'_, T>,
+    tolerance: Tolerance<T>,
+) -> Result<Progress<T>, Failure<T>> {
+    let Some(half) = threads.split(states.rows()) else {
+        let mut base: S::First<T, C> = Flat::ZERO;
+        let (base, activations) = (base.flat_mut(), PhantomData::<(H, O)>);
+        return T::run(backend, Solve::<_, _, _, C> { params, input, states, base, tolerance, activations });
+    };
+    let (first, second) = states.split_rows(half);
+    let (inputs, others) = (input.row_range(0, half), input.row_range(half, input.rows()));
+    let (first, second) = threads.join(
+        || solve_in::<S, T, H, O, C>(backend, threads, params, inputs, first, tolerance),
+        || solve_in::<S, T, H, O, C>(backend, threads, params, others, second, tolerance),
+    );
+    let mut progress = first?;
+    progress.merge(second?).map_err(Failure::Solve)?;
+    Ok(progress)
+}
+
+/// The largest magnitude, NaN if any value is not finite.
+struct Largest<'a, T>(Matrix<'a, T>);
+
+impl<T: Scalar> Operation<T> for Largest<'_, T> {
+    type Output = T;
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> T {
+        largest(lanes, self.0)
     }
 }
 
@@ -285,7 +345,7 @@ struct Solve<'a, T, H, O, const C: usize> {
 }
 
 impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for Solve<'_, T, H, O, C> {
-    type Output = Result<Solved<T>, Failure<T>>;
+    type Output = Result<Progress<T>, Failure<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
@@ -293,8 +353,8 @@ impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for S
     }
 }
 
-/// A solve of one sample, compiled for one type of network.
-struct SolveOne<'a, N, X, K, T, W> {
+/// A solve compiled for one type of network.
+struct SolveUnrolled<'a, N, X, K, T, W, const C: usize> {
     network: &'a N,
     input: &'a X,
     state: &'a mut K,
@@ -302,8 +362,8 @@ struct SolveOne<'a, N, X, K, T, W> {
     walk: W,
 }
 
-impl<const INPUT: usize, S, T, F, H, O, X, W, const B: usize> Operation<T>
-    for SolveOne<'_, Network<INPUT, S, T, F, H, O>, X, State<Network<INPUT, S, T, F, H, O>, B>, T, W>
+impl<const INPUT: usize, S, T, F, H, O, X, W, const B: usize, const C: usize> Operation<T>
+    for SolveUnrolled<'_, Network<INPUT, S, T, F, H, O>, X, State<Network<INPUT, S, T, F, H, O>, B>, T, W, C>
 where
     S: Stack,
     T: Scalar,
@@ -317,9 +377,9 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let mut base: S::First<T, 1> = Flat::ZERO;
+        let mut base: S::First<T, C> = Flat::ZERO;
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-        let solve = Solve::<T, H, O, 1> {
+        let solve = Solve::<T, H, O, C> {
             params: self.network.parameters()?,
             input: self.input.samples(),
             states: MatrixMut::new(self.state.as_mut_slice(), B, units)?,
@@ -327,7 +387,7 @@ where
             tolerance: self.tolerance,
             activations: PhantomData,
         };
-        solve_all(lanes, solve, self.walk)
+        solve_all(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
     }
 }
 
@@ -336,7 +396,7 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
     lanes: L,
     solve: Solve<'_, T, H, O, C>,
     walk: W,
-) -> Result<Solved<T>, Failure<T>> {
+) -> Result<Progress<T>, Failure<T>> {
     let Solve { params, input, mut states, base, tolerance, activations } = solve;
     if !largest(lanes, input).is_finite() {
         return Err(Failure::Input);
@@ -354,7 +414,7 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
         let chunk = refine::<C, T, L>(lanes, samples, tolerance, forward);
         progress.merge(chunk).map_err(Failure::Solve)?;
     }
-    progress.finish().map_err(Failure::Solve)
+    Ok(progress)
 }
 
 /// base = W^1 x + b^1; whether it is finite.

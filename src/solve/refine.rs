@@ -1,7 +1,7 @@
 //! The loop around sweeps, of a network or of its adjoint: sweep until every sample meets the tolerance.
 
 use super::{SolveError, Solved, Tolerance};
-use crate::kernel::{Change, Changes, Scalar};
+use crate::kernel::{Change, Changes, Matrix, Scalar, scales};
 use crate::simd::Lanes;
 
 /// What came of the chunks of a batch so far.
@@ -46,6 +46,8 @@ impl<T: Scalar> Progress<T> {
 pub(crate) trait Sweep<T: Scalar> {
     /// Makes one sweep over up to `C` samples and records what it changed.
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]);
+    /// What the sweep refines.
+    fn refined(&self) -> Matrix<'_, T>;
 }
 
 /// Sweeps the samples of one chunk until all meet the tolerance or the limit is reached.
@@ -67,6 +69,9 @@ pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
             change.reset(lanes);
         }
         by.sweep::<C, L>(lanes, changes);
+        if tolerance.relative != T::ZERO {
+            scales::<C, T, L>(lanes, by.refined(), changes);
+        }
         progress.solved.sweeps += 1;
         let (residual, all) = judge::<C, T, L>(lanes, changes, tolerance);
         progress.solved.residual = residual;

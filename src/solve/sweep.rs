@@ -37,6 +37,10 @@ impl<T: Scalar, H: Activation, O: Activation, W: Walk> Sweep<T> for Forward<'_, 
         let walk = self.walk;
         walk.up(layout, &mut AtLayer::<_, _, T, C> { forward: self, lanes, changes, layout });
     }
+    #[inline(always)]
+    fn refined(&self) -> Matrix<'_, T> {
+        self.states.as_ref()
+    }
 }
 
 struct AtLayer<'a, F, L: Lanes<T>, T: Scalar, const C: usize> {

@@ -1,0 +1,40 @@
+//! Where the work of a batch is done: on the calling thread, or on many with the same bits.
+//!
+//! A sample never depends on the rest of its batch, and every entry of a gradient is summed by one thread over all
+//! samples in their order. So there is nothing to reduce, and the number of threads cannot be seen in the result.
+
+use crate::kernel::CHUNK;
+
+/// The threads a batch is worked on with; see [`On::threads`](crate::On::threads).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Threads {
+    /// The calling thread. Allocates nothing.
+    #[default]
+    One,
+    /// The threads of rayon's current pool. A batch is split into chunks of 32 samples, a gradient into columns;
+    /// the results have the bits of [`Threads::One`].
+    #[cfg(feature = "rayon")]
+    Rayon,
+}
+
+impl Threads {
+    /// Does both, side by side where there are threads for it.
+    pub(crate) fn join<A: Send, B: Send>(
+        self,
+        a: impl FnOnce() -> A + Send,
+        b: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        match self {
+            Self::One => (a(), b()),
+            #[cfg(feature = "rayon")]
+            Self::Rayon => rayon::join(a, b),
+        }
+    }
+
+    /// Where to split so many samples in two, if that is of use.
+    pub(crate) fn split(self, samples: usize) -> Option<usize> {
+        let chunks = samples.div_ceil(CHUNK);
+        (self != Self::One && chunks > 1).then(|| chunks.div_ceil(2) * CHUNK)
+    }
+}
