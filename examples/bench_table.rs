@@ -253,6 +253,7 @@ fn print_tables(results: &Results) {
             "batch of 64",
             "GFLOP/s",
             "share of FMA peak",
+            "faster on all cores",
         ],
     );
     for (net, widths) in NETS {
@@ -264,6 +265,8 @@ fn print_tables(results: &Results) {
             cells.push(digits(results.rate(&group)));
             cells.push(percent(results.ratio(&group, "fma-peak")));
         }
+        let shared = results.ratio(&format!("train64/{net}"), "attractor-rayon");
+        cells.push(digits(shared.map(|ratio| 1.0 / ratio)));
         row(&cells);
     }
     heading(
@@ -306,6 +309,8 @@ fn print_bars(results: &Results, native: bool) {
     each_net(results, "batch64", "fma-peak", [0.55, 0.75, 0.75, 0.75].map(AtLeast));
     each_net(results, "batch16", "fma-peak", [0.50, 0.65, 0.65, 0.65].map(AtLeast));
     each_net(results, "train64", "fma-peak", [0.35, 0.60, 0.60, 0.60].map(AtLeast));
+    let shared = results.ratio("train64/L", "attractor-rayon").map(|ratio| 1.0 / ratio);
+    print_bar("train64/L: one core / all cores", shared, &AtLeast(1.8));
     print_bar("dispatch, ns", results.time("dispatch", "dispatched"), &Below(5.0));
 }
 
