@@ -59,7 +59,10 @@ fn check<T: Scalar>(
         }
     }
     let limit = T::GRADIENT_LIMIT;
-    if !gradient.iter().all(|g| g.magnitude() < limit) || !params.iter().all(|w| w.is_finite()) {
+    // Looked at to the end, without a way out in between: so the compiler makes vectors of it.
+    let small = gradient.iter().fold(true, |all, g| all & (g.magnitude() < limit));
+    let finite = params.iter().fold(true, |all, w| all & (w.magnitude() <= T::MAX));
+    if !(small & finite) {
         return Err(UpdateError::NotFinite);
     }
     if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
