@@ -5,8 +5,6 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(feature = "rayon")]
-extern crate std;
 
 #[allow(unsafe_code, reason = "kernels read and write through pointers whose shapes they have compared")]
 pub mod kernel;

@@ -16,8 +16,7 @@ const UNROLLED: f64 = 1e-7;
 /// `f32` against `f64`, and the bound of the oracle's own arithmetic against the crate's in `f64`.
 const SINGLE: f64 = 2e-5;
 const DOUBLE: f64 = 1e-10;
-/// No unit may come nearer to a kink of its activation: differences step over 1e-5, `f32` errs by 1e-6. And no output
-/// may be saturated.
+/// No unit may come nearer to a kink of its activation: differences step over 1e-5, `f32` errs by 1e-6.
 const MARGIN: f64 = 2e-3;
 
 struct Case {

@@ -41,7 +41,7 @@ pub(crate) fn fused<
         let single = Single { lanes, base, products, finish, out: out.start(), units };
         expect("changes", 1, changes.len())?;
         for change in changes {
-            // SAFETY: the shapes were compared above and every stride of one sample is checked in `operand`.
+            // SAFETY: the shapes were compared above, and `units` gathers what does not lie in a row.
             unsafe {
                 if TRANSPOSED {
                     single.transposed::<UNITS>(change);

@@ -2,14 +2,13 @@
 
 use crate::kernel::{
     Activation, Backpropagate, Base, Change, EachProduct, Matrix, MatrixMut, Product, Products, Scalar,
-    column_sums, fused, fused_shared, outer_shared,
+    column_sums, fused, fused_shared, largest, outer, outer_shared,
 };
 use crate::network::{EachLayer, Form, LayerLayout, Layout, Network, Parameters, ParametersMut, Stack, Walk};
-use crate::simd::Lanes;
+use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{Sweep, fits};
+use crate::threads::Threads;
 use core::marker::PhantomData;
-#[cfg(feature = "rayon")]
-use {crate::kernel::outer, crate::simd::Backend, crate::threads::Threads, rayon::prelude::*};
 
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas.
 pub(super) struct Backward<'a, T, H, O, W> {
@@ -116,6 +115,27 @@ fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>
     }
 }
 
+/// What a gradient is summed from, `samples` rows each.
+#[derive(Clone, Copy)]
+pub(super) struct Sent<'a, T> {
+    pub(super) input: Matrix<'a, T>,
+    pub(super) states: Matrix<'a, T>,
+    pub(super) deltas: Matrix<'a, T>,
+}
+
+impl<T: Scalar> Operation<T> for Sent<'_, T> {
+    type Output = bool;
+
+    /// Whether no sum of the gradient can leave the finite numbers.
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> bool {
+        let delta = largest(lanes, self.deltas);
+        let samples = self.deltas.rows();
+        fits_gradient(delta, largest(lanes, self.input), samples)
+            && fits_gradient(delta, largest(lanes, self.states), samples)
+    }
+}
+
 /// Adds `deltas`' share to the gradient: with W^l what the layer below sent, with U^l what the layers above did.
 ///
 /// `input` is x, for W^1 and b^1; without it these two are left alone, to be added once for all sweeps.
@@ -143,32 +163,36 @@ pub(super) fn accumulate<T: Scalar, L: Lanes<T>>(
     }
 }
 
-/// [`accumulate`] on rayon's threads: the columns of every gradient are shared out, so that each entry is summed by
-/// one thread over all samples in their order.
-#[cfg(feature = "rayon")]
-pub(super) fn accumulate_side_by_side<T: Scalar>(
+/// [`accumulate`] with the columns of every gradient shared out among threads: each entry is summed by one thread, over all
+/// samples in their order.
+pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     backend: Backend,
-    input: Matrix<'_, T>,
-    states: Matrix<'_, T>,
-    deltas: Matrix<'_, T>,
-    gradient: ParametersMut<'_, T>,
+    threads: Threads,
+    sent: Sent<'a, T>,
+    mut layers: impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])>
+    + Send,
 ) {
-    let layers = gradient.layout().layers();
-    let mut parts = std::vec::Vec::new();
-    for ((l, layer), (w, u, b)) in layers.iter().enumerate().zip(gradient.into_layers()) {
-        let own = deltas.columns(layer.units, layer.width);
-        let sender = if l == 0 { input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
-        fits(column_sums(own, b));
-        parts.push((own, sender, w));
-        parts.push((own, states.columns(layer.units + layer.width, layer.feedback), u));
-    }
-    parts.into_par_iter().for_each(|(own, sender, gradient)| outer_in(backend, own, sender, gradient));
+    let Some((layer, w, u, b)) = layers.next() else { return };
+    let Sent { input, states, deltas } = sent;
+    let own = deltas.columns(layer.units, layer.width);
+    // The first layer hears the input.
+    let below =
+        if layer.units == 0 { input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
+    let above = states.columns(layer.units + layer.width, layer.feedback);
+    threads.join(
+        || {
+            fits(column_sums(own, b));
+            outer_side_by_side(backend, threads, own, below, w);
+            outer_side_by_side(backend, threads, own, above, u);
+        },
+        || accumulate_side_by_side(backend, threads, sent, layers),
+    );
 }
 
 /// An outer product, its columns shared out.
-#[cfg(feature = "rayon")]
-fn outer_in<T: Scalar>(
+fn outer_side_by_side<T: Scalar>(
     backend: Backend,
+    threads: Threads,
     deltas: Matrix<'_, T>,
     inputs: Matrix<'_, T>,
     gradient: MatrixMut<'_, T>,
@@ -181,9 +205,9 @@ fn outer_in<T: Scalar>(
     }
     let half = columns.div_ceil(2);
     let (first, second) = gradient.split_columns(half);
-    Threads::Rayon.join(
-        || outer_in(backend, deltas, inputs.columns(0, half), first),
-        || outer_in(backend, deltas, inputs.columns(half, columns), second),
+    threads.join(
+        || outer_side_by_side(backend, threads, deltas, inputs.columns(0, half), first),
+        || outer_side_by_side(backend, threads, deltas, inputs.columns(half, columns), second),
     );
 }
 

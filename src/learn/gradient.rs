@@ -1,8 +1,6 @@
 //! From a batch and its targets to a gradient.
 
-#[cfg(feature = "rayon")]
-use super::adjoint::accumulate_side_by_side;
-use super::adjoint::{Backward, accumulate, fits_gradient};
+use super::adjoint::{Backward, Sent, accumulate, accumulate_side_by_side, fits_gradient};
 use super::loss::{Loss, LossError};
 use crate::kernel::{
     Activation, Base, CHUNK, Matrix, MatrixMut, Product, Scalar, column_sums, largest, outer_shared,
@@ -334,11 +332,11 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 return Err(SolveError::NotFinite);
             };
             let adjoint =
-                Adjoint::<_, H, O, CHUNK> { params, states, output, deltas, tolerance, literal, activations };
+                Adjoint::<_, H, O> { params, states, output, deltas, tolerance, literal, activations };
             let progress = if const { B == 1 } {
-                T::run(self.backend, adjoint.chunks_of::<1>())
+                adjoint.sweep::<1>(self.backend, self.threads)
             } else {
-                adjoint_in(self.backend, self.threads, adjoint)
+                adjoint.sweep::<CHUNK>(self.backend, self.threads)
             };
             progress.and_then(Progress::finish)
         };
@@ -460,17 +458,24 @@ where
     X: Samples<T, INPUT, B>,
 {
     let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-    let operation = Accumulate {
+    let sent = Sent {
         input: input.samples(),
         states: Matrix::new(state.as_slice(), B, units)?,
         deltas: Matrix::new(deltas.as_slice(), B, units)?,
-        gradient: gradient.parameters_mut()?,
     };
-    accumulate_in(backend, threads, operation)
+    let gradient = gradient.parameters_mut()?;
+    if threads == Threads::One {
+        return T::run(backend, Accumulate { sent, gradient });
+    }
+    if !T::run(backend, sent) {
+        return Err(LearnError::NotFinite);
+    }
+    accumulate_side_by_side(backend, threads, sent, gradient.into_layers());
+    Ok(())
 }
 
-/// The adjoint of a batch (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct Adjoint<'a, T, H, O, const C: usize> {
+/// The adjoint of any number of samples.
+struct Adjoint<'a, T, H, O> {
     params: Parameters<'a, T>,
     states: Matrix<'a, T>,
     output: Matrix<'a, T>,
@@ -480,48 +485,37 @@ struct Adjoint<'a, T, H, O, const C: usize> {
     activations: PhantomData<(H, O)>,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for Adjoint<'_, T, H, O, C> {
+impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
+    /// Sweeps all samples, parts of them side by side if `threads` says so.
+    fn sweep<const C: usize>(self, backend: Backend, threads: Threads) -> Result<Progress<T>, SolveError<T>> {
+        let samples = self.deltas.rows();
+        let Some(half) = threads.split(samples) else { return T::run(backend, InChunks::<_, _, _, C>(self)) };
+        let (first, second) = self.deltas.split_rows(half);
+        let part = |from, count, deltas| Adjoint {
+            states: self.states.row_range(from, count),
+            output: self.output.row_range(from, count),
+            deltas,
+            ..self
+        };
+        let (first, second) = (part(0, half, first), part(half, samples, second));
+        let (first, second) =
+            threads.join(|| first.sweep::<C>(backend, threads), || second.sweep::<C>(backend, threads));
+        let mut progress = first?;
+        progress.merge(second?)?;
+        Ok(progress)
+    }
+}
+
+/// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
+struct InChunks<'a, T, H, O, const C: usize>(Adjoint<'a, T, H, O>);
+
+impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for InChunks<'_, T, H, O, C> {
     type Output = Result<Progress<T>, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all(lanes, self, Looped)
+        adjoint_all::<C, _, _, _, _, _>(lanes, self.0, Looped)
     }
-}
-
-impl<'a, T, H, O, const C: usize> Adjoint<'a, T, H, O, C> {
-    /// The same with chunks of `D` samples.
-    fn chunks_of<const D: usize>(self) -> Adjoint<'a, T, H, O, D> {
-        let Self { params, states, output, deltas, tolerance, literal, activations } = self;
-        Adjoint { params, states, output, deltas, tolerance, literal, activations }
-    }
-}
-
-/// The adjoint of all samples, parts of them side by side if `threads` says so.
-fn adjoint_in<T: Scalar, H: Activation, O: Activation>(
-    backend: Backend,
-    threads: Threads,
-    adjoint: Adjoint<'_, T, H, O, CHUNK>,
-) -> Result<Progress<T>, SolveError<T>> {
-    let Some(half) = threads.split(adjoint.deltas.rows()) else { return T::run(backend, adjoint) };
-    let Adjoint { params, states, output, deltas, tolerance, literal, activations } = adjoint;
-    let rows = deltas.rows();
-    let (first, second) = deltas.split_rows(half);
-    let part = |first, count, deltas| Adjoint::<_, H, O, CHUNK> {
-        params,
-        states: states.row_range(first, count),
-        output: output.row_range(first, count),
-        deltas,
-        tolerance,
-        literal,
-        activations,
-    };
-    let (first, second) = (part(0, half, first), part(half, rows, second));
-    let (first, second) =
-        threads.join(|| adjoint_in(backend, threads, first), || adjoint_in(backend, threads, second));
-    let mut progress = first?;
-    progress.merge(second?)?;
-    Ok(progress)
 }
 
 /// The adjoint of one sample, compiled for one type of network.
@@ -560,16 +554,15 @@ where
             return Err(SolveError::NotFinite);
         };
         let (tolerance, literal, activations) = (self.tolerance, self.literal, PhantomData::<(H, O)>);
-        let adjoint =
-            Adjoint::<_, _, _, 1> { params, states, output, deltas, tolerance, literal, activations };
-        adjoint_all(lanes, adjoint, self.walk)?.finish()
+        let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, activations };
+        adjoint_all::<1, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
     }
 }
 
 #[inline(always)]
-fn adjoint_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize>(
+fn adjoint_all<const C: usize, T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk>(
     lanes: L,
-    adjoint: Adjoint<'_, T, H, O, C>,
+    adjoint: Adjoint<'_, T, H, O>,
     walk: W,
 ) -> Result<Progress<T>, SolveError<T>> {
     let Adjoint { params, states, output, mut deltas, tolerance, literal, activations } = adjoint;
@@ -590,9 +583,7 @@ fn adjoint_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, co
 }
 
 struct Accumulate<'a, T> {
-    input: Matrix<'a, T>,
-    states: Matrix<'a, T>,
-    deltas: Matrix<'a, T>,
+    sent: Sent<'a, T>,
     gradient: ParametersMut<'a, T>,
 }
 
@@ -601,62 +592,13 @@ impl<T: Scalar> Operation<T> for Accumulate<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { input, states, deltas, mut gradient } = self;
-        if !all_fit(lanes, input, states, deltas) {
+        let Self { sent, mut gradient } = self;
+        if !sent.run(lanes) {
             return Err(LearnError::NotFinite);
         }
+        let Sent { input, states, deltas } = sent;
         accumulate(lanes, Some(input), states, states, deltas, &mut gradient);
         Ok(())
-    }
-}
-
-/// Whether no sum of the gradient can leave the finite numbers.
-#[inline(always)]
-fn all_fit<T: Scalar, L: Lanes<T>>(
-    lanes: L,
-    input: Matrix<'_, T>,
-    states: Matrix<'_, T>,
-    deltas: Matrix<'_, T>,
-) -> bool {
-    let delta = largest(lanes, deltas);
-    let samples = deltas.rows();
-    fits_gradient(delta, largest(lanes, input), samples)
-        && fits_gradient(delta, largest(lanes, states), samples)
-}
-
-#[cfg(feature = "rayon")]
-struct AllFit<'a, T> {
-    input: Matrix<'a, T>,
-    states: Matrix<'a, T>,
-    deltas: Matrix<'a, T>,
-}
-
-#[cfg(feature = "rayon")]
-impl<T: Scalar> Operation<T> for AllFit<'_, T> {
-    type Output = bool;
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        all_fit(lanes, self.input, self.states, self.deltas)
-    }
-}
-
-/// Accumulates as `threads` says.
-fn accumulate_in<T: Scalar>(
-    backend: Backend,
-    threads: Threads,
-    operation: Accumulate<'_, T>,
-) -> Result<(), LearnError<T>> {
-    match threads {
-        Threads::One => T::run(backend, operation),
-        #[cfg(feature = "rayon")]
-        Threads::Rayon => {
-            let Accumulate { input, states, deltas, gradient } = operation;
-            if !T::run(backend, AllFit { input, states, deltas }) {
-                return Err(LearnError::NotFinite);
-            }
-            accumulate_side_by_side(backend, input, states, deltas, gradient);
-            Ok(())
-        }
     }
 }
 

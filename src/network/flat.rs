@@ -235,6 +235,9 @@ pub(crate) struct ParametersMut<'a, T> {
     borrow: PhantomData<&'a mut [T]>,
 }
 
+// SAFETY: a view is a mutable reference in all but the form.
+unsafe impl<T: Send> Send for ParametersMut<'_, T> {}
+
 impl<'a, T: Element> ParametersMut<'a, T> {
     /// # Errors
     /// [`LengthError`] unless `params` are as many as the layout has.
@@ -264,17 +267,17 @@ impl<'a, T: Element> ParametersMut<'a, T> {
         }
     }
 
-    /// W, U and b of every layer, all at once.
-    #[cfg(feature = "rayon")]
+    /// Every layer with its W, U and b, all at once.
     pub(crate) fn into_layers(
         mut self,
-    ) -> impl Iterator<Item = (MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])> {
+    ) -> impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])> {
         self.layout().layers().iter().map(move |layer| {
             let (mut w, mut u, b) = self.layer(layer);
             // SAFETY: every layer is handed out once, no two share a parameter, and `self`, which borrowed them all
             // for `'a`, gives them up.
             unsafe {
                 (
+                    layer,
                     MatrixMut::from_raw(w.start(), w.rows(), w.cols(), w.stride()),
                     MatrixMut::from_raw(u.start(), u.rows(), u.cols(), u.stride()),
                     core::slice::from_raw_parts_mut(b.as_mut_ptr(), b.len()),

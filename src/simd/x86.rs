@@ -240,30 +240,7 @@ x86_lanes! {
         }
         #[inline(always)]
         unsafe fn store_partial(self, to: *mut f32, v: __m512, count: usize) {
-            // Not one masked store: what is loaded from it again soon would wait until it has left for the cache.
-            unsafe {
-                let mut rest = v;
-                let mut to = to;
-                if count & 8 != 0 {
-                    _mm256_storeu_ps(to, _mm512_castps512_ps256(rest));
-                    rest = _mm512_shuffle_f32x4::<0x0e>(rest, rest);
-                    to = to.add(8);
-                }
-                if count & 4 != 0 {
-                    _mm_storeu_ps(to, _mm512_castps512_ps128(rest));
-                    rest = _mm512_shuffle_f32x4::<0x01>(rest, rest);
-                    to = to.add(4);
-                }
-                let mut rest = _mm512_castps512_ps128(rest);
-                if count & 2 != 0 {
-                    _mm_storel_pd(to.cast(), _mm_castps_pd(rest));
-                    rest = _mm_movehl_ps(rest, rest);
-                    to = to.add(2);
-                }
-                if count & 1 != 0 {
-                    _mm_store_ss(to, rest);
-                }
-            }
+            unsafe { _mm512_mask_storeu_ps(to, first(count) as __mmask16, v) }
         }
         #[inline(always)]
         fn less(self, a: __m512, b: __m512) -> __mmask16 {

@@ -179,7 +179,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let result = if !const { Network::<INPUT, S, T, F, H, O>::unrolls(B) }
             || self.threads.split(B).is_some()
         {
-            self.solve_batch(input.samples(), state, tolerance)
+            self.solve_looped(input.samples(), state, tolerance)
         } else if const { B == 1 } {
             let state = &mut *state;
             T::run(self.backend, SolveUnrolled::<_, _, _, _, _, 1> { network, input, state, tolerance, walk })
@@ -201,7 +201,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         })
     }
 
-    fn solve_batch<const B: usize>(
+    fn solve_looped<const B: usize>(
         self,
         input: Matrix<'_, T>,
         state: &mut State<Network<INPUT, S, T, F, H, O>, B>,

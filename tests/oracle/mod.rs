@@ -51,16 +51,6 @@ impl Activation {
             _ => f64::INFINITY,
         }
     }
-
-    /// How far z is from saturation, where the slope, computed from h, has few digits left in `f32`: 1 - h^2 of
-    /// an h that errs by 6e-8 errs by 3e-6 of itself at the limit taken here.
-    pub(crate) fn unsaturated(self, z: f64) -> f64 {
-        match self {
-            Self::Tanh => 2.6 - z.abs(),
-            Self::Sigmoid => 4.5 - z.abs(),
-            _ => f64::INFINITY,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -381,8 +371,7 @@ impl Network {
         each.sum::<f64>() / inputs.len() as f64
     }
 
-    /// How far every z of the solution (or of so many sweeps) is from where its activation has no derivative, and the
-    /// outputs' z from where it has no digits: all of a gradient passes through them.
+    /// How far every z of the solution (or of so many sweeps) is from where its activation has no derivative.
     pub(crate) fn margin(&self, input: &[f64], sweeps: Option<usize>) -> f64 {
         let states = match sweeps {
             None => vec![self.solve(input); 2],
@@ -394,9 +383,6 @@ impl Network {
                 for i in 0..self.widths[l] {
                     let z = self.sum(&pair[1][l - 1], &pair[0], l, i);
                     margin = margin.min(self.activation(l).margin(z));
-                    if l == self.depth() {
-                        margin = margin.min(self.activation(l).unsaturated(z));
-                    }
                 }
             }
         }
