@@ -21,8 +21,13 @@ pub use nalgebra;
 pub use network::Boxed;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
-    LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Network, Nothing, Reach, Room, Samples, Stack,
-    State, Tail, Top, Workspace,
+    LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing, Reach, Room, Samples,
+    Stack, State, Tail, Top, Workspace,
 };
 pub use solve::{Drive, On, SolveError, Solved, Tolerance};
 pub use threads::Threads;
+
+/// docs/embedded.md, whose example is tested.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/embedded.md")]
+struct Embedded;

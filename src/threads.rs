@@ -33,8 +33,10 @@ impl Threads {
     }
 
     /// Where to split so many samples in two, if that is of use.
+    #[inline(always)]
     pub(crate) fn split(self, samples: usize) -> Option<usize> {
         let chunks = samples.div_ceil(CHUNK);
-        (self != Self::One && chunks > 1).then(|| chunks.div_ceil(2) * CHUNK)
+        // Said so that it is known while compiling: a program without threads has no code that splits.
+        (cfg!(feature = "rayon") && self != Self::One && chunks > 1).then(|| chunks.div_ceil(2) * CHUNK)
     }
 }

@@ -85,9 +85,9 @@ fn aligned_places_are_aligned() {
     assert_eq!(size_of::<State<Tiny, 7>>(), 7 * Tiny::UNITS * 4);
 }
 
-/// The permissions of the mapping an address lies in, such as `r--p`.
+/// Whether an address lies in a mapping that can be written. (A linker may put constants beside the code, `r-xp`.)
 #[cfg(target_os = "linux")]
-fn permissions(address: usize) -> String {
+fn writable(address: usize) -> bool {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("the kernel lists this process's mappings");
     for line in maps.lines() {
         let mut fields = line.split_whitespace();
@@ -95,7 +95,8 @@ fn permissions(address: usize) -> String {
         let (from, to) = range.split_once('-').unwrap();
         let hex = |text| usize::from_str_radix(text, 16).unwrap();
         if (hex(from)..hex(to)).contains(&address) {
-            return permissions.to_owned();
+            assert!(permissions.starts_with('r'), "{permissions}");
+            return permissions.contains('w');
         }
     }
     panic!("{address:#x} is not mapped");
@@ -110,13 +111,13 @@ fn statics_lie_in_read_only_memory() {
         assert!(state.output()[0] != 0.0, "it is solved where it lies");
         let weights = net.params();
         for address in [&raw const weights[0] as usize, &raw const weights[Tiny::PARAMS - 1] as usize] {
-            assert_eq!(permissions(address), "r--p");
+            assert!(!writable(address));
         }
     }
-    assert_eq!(permissions(&raw const OF_F64 as usize), "r--p");
+    assert!(!writable(&raw const OF_F64 as usize));
     // The same question has another answer where memory can be written.
     let on_the_heap = Tiny::boxed();
-    assert_eq!(permissions(on_the_heap.params().as_ptr() as usize), "rw-p");
+    assert!(writable(on_the_heap.params().as_ptr() as usize));
 }
 
 #[test]

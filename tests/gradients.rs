@@ -3,12 +3,14 @@
 mod oracle;
 
 use attractor::kernel::{HardTanh, Identity, Relu, Sigmoid, Tanh};
-use attractor::learn::{LearnError, MeanSquared, Objective, Rule, Tape};
+use attractor::learn::{LearnError, Loss, LossError, MeanSquared, Objective, Rule, Tape};
+use attractor::simd::Backend;
 use attractor::{Adjacent, Dense, Feedforward, SolveError, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::{Method, Network, Target, subject};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use std::cell::Cell;
 
 /// Exact gradients against differences: the adjoint, and the unrolled.
 const ADJOINT: f64 = 1e-6;
@@ -132,7 +134,7 @@ macro_rules! gradients {
                     let exact = network.gradient(&inputs, &targets, method);
                     // The oracle against differences, so that it is an oracle.
                     agree!(exact, differences, bound, "oracle, {method:?}");
-                    for backend in attractor::simd::Backend::available() {
+                    for backend in Backend::available() {
                         let name = backend.name();
                         let g = subject::gradient::<_, _, _, _, _, _, $samples>(
                             backend, &double, &inputs, &targets, method, 1e-14,
@@ -148,7 +150,7 @@ macro_rules! gradients {
                 }
                 for method in [Method::Truncated(1), Method::Truncated(3), Method::Literal] {
                     let exact = network.gradient(&inputs, &targets, method);
-                    for backend in attractor::simd::Backend::available() {
+                    for backend in Backend::available() {
                         let name = backend.name();
                         let g = subject::gradient::<_, _, _, _, _, _, $samples>(
                             backend, &double, &inputs, &targets, method, 1e-14,
@@ -269,7 +271,7 @@ fn the_literal_rule_errs() {
         }
         let net: Net = subject::network(&network);
         let differences = network.differences(&inputs, &targets, None);
-        for backend in attractor::simd::Backend::available() {
+        for backend in Backend::available() {
             let literal = subject::gradient::<_, _, _, _, _, _, 4>(
                 backend,
                 &net,
@@ -400,6 +402,42 @@ fn a_failed_gradient_changes_nothing() {
         let result = on.unrolled(&MeanSquared, &x, &bad_y, &mut tape, &mut workspace, &mut gradient);
         assert_eq!(result.map(|learned| learned.loss), Err(LearnError::NotFinite));
         assert_eq!(gradient, filled);
+    }
+}
+
+/// The backend a gradient is asked of is the one its loss is taken on too.
+#[test]
+fn the_loss_is_taken_on_the_chosen_backend() {
+    struct Asked(Cell<Option<Backend>>);
+    type Outputs = SMatrix<f64, SAMPLES, 2>;
+    impl Loss<Outputs, Outputs> for Asked {
+        type Scalar = f64;
+        fn evaluate(&self, _: &Outputs, _: &Outputs, _: &mut Outputs) -> Result<f64, LossError> {
+            Err(LossError::Target("asked without a backend"))
+        }
+        fn evaluate_on(
+            &self,
+            backend: Backend,
+            output: &Outputs,
+            target: &Outputs,
+            gradient: &mut Outputs,
+        ) -> Result<f64, LossError> {
+            self.0.set(Some(backend));
+            MeanSquared.evaluate(output, target, gradient)
+        }
+    }
+    let Case { network, inputs, targets } = small(9, 0.5);
+    let net: Small = subject::network(&network);
+    let (x, y): (SMatrix<f64, SAMPLES, 3>, _) = (subject::samples(&inputs), values(&targets));
+    for backend in subject::backends() {
+        let on = net.on(backend);
+        let objective = Objective::new(Asked(Cell::new(None)));
+        let (mut workspace, mut gradient) = (Workspace::<Small, SAMPLES>::ZERO, Small::ZERO);
+        on.gradient(&objective, &x, &y, &mut workspace, &mut gradient).unwrap();
+        assert_eq!(objective.loss.0.take(), Some(backend));
+        let mut tape = Tape::<Small, SAMPLES, 3>::ZERO;
+        on.unrolled(&objective.loss, &x, &y, &mut tape, &mut workspace, &mut gradient).unwrap();
+        assert_eq!(objective.loss.0.take(), Some(backend));
     }
 }
 

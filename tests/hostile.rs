@@ -490,20 +490,25 @@ fn cross_entropy_of_huge_logits() {
                     }
                 }
                 let what = format!("{pattern:?} times {size:e}, label {label}, smoothing {smoothing}");
-                let mut found = SMatrix::zeros();
-                let loss = CrossEntropy::smoothed(smoothing).evaluate(&logits, &labels, &mut found).unwrap();
-                // A single difference of logits may be more than f32 can say; then the loss must say so.
-                if size == f32::MAX && !loss.is_finite() {
-                    assert!(
-                        loss > 0.0 && wanted * B as f64 > f64::from(f32::MAX) * 0.999,
-                        "{what}: {loss:e}"
-                    );
-                } else {
-                    let error = (f64::from(loss) - wanted).abs();
-                    assert!(error <= 1e-5 * wanted + 1e-6, "{what}: {loss:e}, wanted {wanted:e}");
-                }
-                for (found, slope) in found.iter().zip(slopes.iter()) {
-                    assert!((f64::from(*found) - slope).abs() < 1e-6, "{what}: {found} for {slope}");
+                for backend in Backend::available() {
+                    let what = format!("{what}, {}", backend.name());
+                    let mut found = SMatrix::zeros();
+                    let loss = CrossEntropy::smoothed(smoothing)
+                        .evaluate_on(backend, &logits, &labels, &mut found)
+                        .unwrap();
+                    // A single difference of logits may be more than f32 can say; then the loss must say so.
+                    if size == f32::MAX && !loss.is_finite() {
+                        assert!(
+                            loss > 0.0 && wanted * B as f64 > f64::from(f32::MAX) * 0.999,
+                            "{what}: {loss:e}"
+                        );
+                    } else {
+                        let error = (f64::from(loss) - wanted).abs();
+                        assert!(error <= 1e-5 * wanted + 1e-6, "{what}: {loss:e}, wanted {wanted:e}");
+                    }
+                    for (found, slope) in found.iter().zip(slopes.iter()) {
+                        assert!((f64::from(*found) - slope).abs() < 1e-6, "{what}: {found} for {slope}");
+                    }
                 }
             }
         }

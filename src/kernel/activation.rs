@@ -11,6 +11,64 @@ pub trait Scalar: Element + nalgebra::Scalar {
     fn exp<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector;
     /// Natural logarithm of one positive number.
     fn ln(self) -> Self;
+    /// Whether the inner loops of one sample are in assembly here; see the feature `asm`.
+    #[doc(hidden)]
+    const ASSEMBLY: bool = false;
+    /// Adds columns to the sums of 4, 8 or 16 `rows` from `from` and leaves them at `to`, where there is assembly.
+    ///
+    /// # Safety
+    /// `columns` columns of `rows` scalars must exist `stride` apart, as many scalars from `x` on, and `rows` sums.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn add_columns(
+        from: *const Self,
+        to: *mut Self,
+        rows: usize,
+        column: *const Self,
+        stride: usize,
+        x: *const Self,
+        columns: usize,
+    ) {
+        let _ = (from, to, rows, column, stride, x, columns);
+    }
+    /// Adds `rows` rows of four columns to four sums of each from `from` and leaves them at `to`, where there is assembly.
+    ///
+    /// # Safety
+    /// All of that must exist; `rows` must be a multiple of 4, and not 0.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn add_rows(
+        from: *const Self,
+        to: *mut Self,
+        column: *const Self,
+        stride: usize,
+        x: *const Self,
+        rows: usize,
+    ) {
+        let _ = (from, to, column, stride, x, rows);
+    }
+    /// The sums of each four of 16 sums, where there is assembly.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn sums_of_4(sums: &[Self; 16]) -> [Self; 4] {
+        let [first, ..] = *sums;
+        [first; 4]
+    }
+    /// Adds the outer product of eight deltas and of `columns` scalars to eight rows, where there is assembly.
+    ///
+    /// # Safety
+    /// All of that must exist, and at least one column.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn add_outer(
+        matrix: *mut Self,
+        stride: usize,
+        deltas: &[Self; 8],
+        x: *const Self,
+        columns: usize,
+    ) {
+        let _ = (matrix, stride, deltas, x, columns);
+    }
     /// Square root of one number that is not negative.
     fn sqrt(self) -> Self;
     /// Cosine of one number.
@@ -37,19 +95,20 @@ impl Scalar for f32 {
     /// correction stay below the rise from one float to the next: the result never decreases.
     #[inline(always)]
     fn tanh<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector {
-        use super::tanh_table::{ANCHOR, COEFFICIENTS, MAX};
+        use super::tanh_table::{COLUMNS, MAX, ROWS};
         // `min` gives its second argument when that is NaN.
         let a = lanes.min(lanes.splat(MAX), lanes.abs(x));
         let segment = lanes.add(a, lanes.splat(1.0));
-        let t = lanes.sub(a, lanes.lookup(&ANCHOR, segment));
-        let [value, horner @ .., highest] = &COEFFICIENTS;
-        let mut slope = lanes.lookup(highest, segment);
+        let [anchor, value, horner @ .., highest] =
+            lanes.lookup_all(const { &ROWS }, const { &COLUMNS }, segment);
+        let t = lanes.sub(a, anchor);
+        let mut slope = highest;
         for coefficient in horner.iter().rev() {
-            slope = lanes.mul_add(slope, t, lanes.lookup(coefficient, segment));
+            slope = lanes.mul_add(slope, t, *coefficient);
         }
         // In the segment at zero the table holds 0 and t is |x| itself: small results keep all their digits.
         // In every other segment t is the smaller.
-        let value = lanes.max(lanes.lookup(value, segment), t);
+        let value = lanes.max(value, t);
         lanes.copy_sign(lanes.mul_add(t, slope, value), x)
     }
 
@@ -72,6 +131,53 @@ impl Scalar for f32 {
         }
         let y = lanes.mul(lanes.mul_add(y, r, lanes.splat(1.0)), lanes.power_of_two(n));
         lanes.select(lanes.less(x, lanes.splat(LOWEST)), lanes.splat(0.0), y)
+    }
+
+    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    const ASSEMBLY: bool = true;
+    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    unsafe fn add_columns(
+        from: *const f32,
+        to: *mut f32,
+        rows: usize,
+        column: *const f32,
+        stride: usize,
+        x: *const f32,
+        columns: usize,
+    ) {
+        // SAFETY: handed on.
+        unsafe {
+            match rows {
+                16 => super::assembly::rows_16(from, to, column, stride, x, columns),
+                8 => super::assembly::rows_8(from, to, column, stride, x, columns),
+                _ => super::assembly::rows_4(from, to, column, stride, x, columns),
+            }
+        }
+    }
+    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    fn sums_of_4(sums: &[f32; 16]) -> [f32; 4] {
+        super::assembly::sums_of_4(sums)
+    }
+    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    unsafe fn add_rows(
+        from: *const f32,
+        to: *mut f32,
+        column: *const f32,
+        stride: usize,
+        x: *const f32,
+        rows: usize,
+    ) {
+        // SAFETY: handed on.
+        unsafe { super::assembly::columns_4(from, to, column, stride, x, rows) };
+    }
+    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    unsafe fn add_outer(matrix: *mut f32, stride: usize, deltas: &[f32; 8], x: *const f32, columns: usize) {
+        // SAFETY: handed on.
+        unsafe { super::assembly::outer_8(matrix, stride, deltas, x, columns) };
     }
 
     fn ln(self) -> Self {

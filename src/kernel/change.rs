@@ -1,7 +1,7 @@
 //! What a pass over a layer changed: the residual and whether all stayed finite, lane by lane.
 
-use super::{Matrix, Scalar, load};
-use crate::simd::{Lanes, MAX_WIDTH};
+use super::{Matrix, Scalar, load, rolled};
+use crate::simd::{Lanes, MAX_WIDTH, Routine};
 
 /// What one pass changed, lane by lane. With one sample the lanes are units, with a batch they are samples.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,25 @@ impl<V: Copy> Change<V> {
     #[inline(always)]
     pub(crate) fn reset<T: Scalar, L: Lanes<T, Vector = V>>(&mut self, lanes: L) {
         *self = Self { active: self.active, ..Self::none(lanes) };
+    }
+
+    /// The largest change of all lanes; NaN if something was not finite.
+    #[inline(always)]
+    pub(super) fn largest<T: Scalar, L: Lanes<T, Vector = V>>(&self, lanes: L) -> T {
+        lanes.reduce_max(self.residual) + lanes.reduce_add(self.poison)
+    }
+
+    /// Takes in what was recorded with other lanes.
+    #[inline(always)]
+    pub(super) fn widen<T: Scalar, L: Lanes<T, Vector = V>, N: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        change: Change<N::Vector>,
+        narrow: N,
+    ) {
+        let residual = lanes.first(narrow.reduce_max(change.residual));
+        self.residual = lanes.max(residual, self.residual);
+        self.poison = lanes.add(self.poison, lanes.first(narrow.reduce_add(change.poison)));
     }
 
     #[inline(always)]
@@ -78,15 +97,21 @@ pub(crate) fn scales<const C: usize, T: Scalar, L: Lanes<T>>(
     state: Matrix<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) {
-    // One sample is one column of units; of a batch, a column is a unit.
-    let (rows, cols) = if C == 1 { (state.cols(), 1) } else { (state.rows(), state.cols()) };
-    for column in 0..cols {
-        for (i, first) in (0..rows).step_by(L::WIDTH).enumerate() {
-            let Some(change) = changes.get_mut(if C == 1 { 0 } else { i }) else { return };
-            let count = L::WIDTH.min(rows - first);
-            // SAFETY: `count` scalars of an existing column; one sample's units lie in a row.
+    if C == 1 {
+        // Not looked at for its finiteness: the pass before has done that.
+        let scale = largest(lanes, state);
+        for change in changes {
+            change.scale = lanes.max(lanes.first(scale), change.scale);
+        }
+        return;
+    }
+    // Of a batch, a column is a unit.
+    for unit in 0..state.cols() {
+        for (change, first) in changes.iter_mut().zip((0..state.rows()).step_by(L::WIDTH)) {
+            let count = L::WIDTH.min(state.rows() - first);
+            // SAFETY: `count` scalars of an existing column.
             let h = unsafe {
-                let from = state.start().add(column * state.stride() + first);
+                let from = state.start().add(unit * state.stride() + first);
                 load(lanes, from, (count < L::WIDTH).then_some(count))
             };
             change.scale = lanes.max(lanes.abs(h), change.scale);
@@ -97,6 +122,26 @@ pub(crate) fn scales<const C: usize, T: Scalar, L: Lanes<T>>(
 /// The largest magnitude in a matrix; NaN if any value is infinite or NaN.
 #[inline(always)]
 pub(crate) fn largest<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -> T {
+    if const { L::BLOCKING.shared } {
+        lanes.narrow().vectorize(Largest(matrix))
+    } else {
+        Largest(matrix).run(lanes)
+    }
+}
+
+struct Largest<'a, T>(Matrix<'a, T>);
+
+impl<T: Scalar, L: Lanes<T>> Routine<L> for Largest<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn run(self, lanes: L) -> T {
+        largest_of(lanes, self.0)
+    }
+}
+
+#[inline(always)]
+fn largest_of<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -> T {
     // What lies in a row is read as one long column.
     let (rows, cols) = if matrix.stride() == matrix.rows() {
         (matrix.rows() * matrix.cols(), 1)
@@ -116,6 +161,9 @@ pub(crate) fn largest<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -
             change.scale = lanes.max(lanes.abs(v), change.scale);
             change.poison = lanes.mul_add(v, lanes.splat(T::ZERO), change.poison);
             row += L::WIDTH;
+            if const { L::BLOCKING.shared } {
+                rolled();
+            }
         }
     }
     lanes.reduce_max(change.scale) + lanes.reduce_add(change.poison)

@@ -8,6 +8,8 @@ use core::marker::PhantomData;
 pub(crate) trait Finish<T: Scalar>: Copy {
     /// Whether the new value may be infinite or NaN where z is not, and is so wherever z is.
     const SHOWS: bool;
+    /// Whether anybody asks what changed.
+    const RECORDS: bool = true;
     /// The new value of the unit at `offset` scalars from the start of the output; only the first `count` lanes
     /// count, if given.
     ///
@@ -31,6 +33,19 @@ impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
         A::value(lanes, z)
+    }
+}
+
+/// z itself, and nobody asks what changed.
+#[derive(Clone, Copy)]
+pub(crate) struct Keep;
+
+impl<T: Scalar> Finish<T> for Keep {
+    const SHOWS: bool = false;
+    const RECORDS: bool = false;
+    #[inline(always)]
+    unsafe fn finish<L: Lanes<T>>(self, _: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
+        z
     }
 }
 

@@ -1,7 +1,7 @@
 //! The fused layer: out = finish(base + sum of matrix-vector products), with the change it makes, in one pass.
 
 use super::batch::Batch;
-use super::products::{Base, Products, shapes_fit};
+use super::products::{Base, Products, in_a_row, shapes_fit};
 use super::single::Single;
 use super::{Change, Finish, MatrixMut, Scalar, ShapeError, expect};
 use crate::simd::{Lanes, Routine};
@@ -24,17 +24,18 @@ pub(crate) fn fused<
 >(
     lanes: L,
     base: Base<'a, T>,
-    products: impl Products<'a, T>,
+    products: &impl Products<'a, T>,
     finish: F,
     mut out: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) -> Result<(), ShapeError> {
     let (samples, units) = (out.rows(), out.cols());
-    shapes_fit::<TRANSPOSED, T>(base, products, samples, units)?;
+    shapes_fit::<TRANSPOSED, T>(base, *products, samples, units)?;
     if C == 1 {
         // With one sample next to another in memory, lanes over units would have to gather.
         expect("samples", 1, samples)?;
         expect("stride", 1, out.stride())?;
+        in_a_row::<T>(base, *products)?;
         if UNITS != 0 {
             expect("units", UNITS, units)?;
         }
@@ -55,7 +56,7 @@ pub(crate) fn fused<
         let batch = Batch::<TRANSPOSED, _, _, _, _> {
             lanes,
             base,
-            products,
+            products: *products,
             finish,
             stride: out.stride(),
             out: out.start(),
@@ -83,7 +84,7 @@ pub(crate) fn fused_shared<
 >(
     lanes: L,
     base: Base<'a, T>,
-    products: impl Products<'a, T>,
+    products: &impl Products<'a, T>,
     finish: F,
     out: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
@@ -93,7 +94,7 @@ pub(crate) fn fused_shared<
 
 struct Shared<'a, 'b, const TRANSPOSED: bool, const C: usize, T, P, F, V> {
     base: Base<'a, T>,
-    products: P,
+    products: &'b P,
     finish: F,
     out: MatrixMut<'b, T>,
     changes: &'b mut [Change<V>],

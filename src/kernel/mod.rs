@@ -22,6 +22,8 @@
 //! ```
 
 mod activation;
+#[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+mod assembly;
 mod batch;
 mod change;
 mod finish;
@@ -35,9 +37,10 @@ mod view;
 
 pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
+use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish};
 pub(crate) use fused::{fused, fused_shared};
-pub(crate) use outer::{column_sums, outer_shared};
+pub(crate) use outer::{Outer, SideBySide, column_sums};
 pub use products::{Base, Product};
 pub(crate) use products::{EachProduct, Products};
 pub(crate) use softmax::cross_entropy;
@@ -46,10 +49,11 @@ pub use view::{Matrix, MatrixMut};
 use crate::simd::{Backend, Lanes, Operation};
 use core::fmt;
 use core::marker::PhantomData;
-use products::{Listed, shapes_fit};
+use products::{Listed, in_a_row, shapes_fit};
 
 /// Two shapes that do not fit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct ShapeError {
     /// What was compared.
@@ -92,6 +96,13 @@ unsafe fn store<T: Scalar, L: Lanes<T>>(lanes: L, to: *mut T, v: L::Vector, coun
     }
 }
 
+/// In a loop that should stay one: the compiler doubles loops it knows nothing of, and where flash is dear that costs more
+/// than it gives.
+#[inline(always)]
+fn rolled() {
+    core::hint::black_box(());
+}
+
 #[inline(always)]
 fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), ShapeError> {
     if expected == found { Ok(()) } else { Err(ShapeError { what, expected, found }) }
@@ -99,6 +110,7 @@ fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), Shape
 
 /// What one pass of a fused layer changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Changed<T> {
     /// The largest |new - old| of the output; NaN if a sum was infinite or NaN.
     pub residual: T,
@@ -117,7 +129,37 @@ pub fn layer<T: Scalar, A: Activation>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    run_fused::<T, A, false>(backend, base, products, out)
+    run_fused::<T, _, false>(backend, base, products, Activate::<A>(PhantomData), out)
+}
+
+/// `out = base + sum of products` for every sample: [`layer`] before its activation, without looking at what was in `out`
+/// and whether the sums are finite.
+///
+/// Shapes: as [`layer`].
+///
+/// ```
+/// use attractor::kernel::{self, Base, Product};
+/// use attractor::simd::Backend;
+/// use nalgebra::{matrix, SMatrix};
+///
+/// let weights = matrix![0.5_f32, -1.0; 2.0, 0.0];
+/// let inputs = matrix![1.0_f32, 2.0];
+/// let mut outputs = SMatrix::<f32, 1, 2>::zeros();
+/// let product = Product { matrix: (&weights).into(), operand: (&inputs).into() };
+/// kernel::affine(Backend::best(), Base::Bias(&[0.5, 1.0]), &[product], (&mut outputs).into())?;
+/// assert_eq!(outputs, matrix![-1.0, 3.0]);
+/// # Ok::<(), kernel::ShapeError>(())
+/// ```
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+pub fn affine<T: Scalar>(
+    backend: Backend,
+    base: Base<'_, T>,
+    products: &[Product<'_, T>],
+    out: MatrixMut<'_, T>,
+) -> Result<(), ShapeError> {
+    run_fused::<T, _, false>(backend, base, products, Keep, out).map(|_| ())
 }
 
 /// `out = base + sum of transposed products` for every sample: what an adjoint sends back.
@@ -132,38 +174,47 @@ pub fn transposed<T: Scalar>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    run_fused::<T, Identity, true>(backend, base, products, out)
+    run_fused::<T, _, true>(backend, base, products, Activate::<Identity>(PhantomData), out)
 }
 
-fn run_fused<T: Scalar, A: Activation, const TRANSPOSED: bool>(
+fn run_fused<T: Scalar, F: Finish<T>, const TRANSPOSED: bool>(
     backend: Backend,
     base: Base<'_, T>,
     products: &[Product<'_, T>],
+    finish: F,
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
     let listed = Listed { products, part: None };
-    shapes_fit::<TRANSPOSED, T>(base, listed, out.rows(), out.cols())?;
-    if out.rows() == 1 && out.stride() == 1 {
-        T::run(backend, Fused::<T, A, TRANSPOSED, 1> { base, products, out, activation: PhantomData })
+    if out.rows() == 1 && out.stride() == 1 && in_a_row::<T>(base, listed).is_ok() {
+        T::run(backend, Fused::<T, F, TRANSPOSED, 1> { base, products, finish, out })
     } else {
-        T::run(backend, Fused::<T, A, TRANSPOSED, CHUNK> { base, products, out, activation: PhantomData })
+        // Before the batch is taken apart.
+        shapes_fit::<TRANSPOSED, T>(base, listed, out.rows(), out.cols())?;
+        T::run(backend, Fused::<T, F, TRANSPOSED, CHUNK> { base, products, finish, out })
     }
 }
 
-struct Fused<'a, T, A, const TRANSPOSED: bool, const C: usize> {
+struct Fused<'a, T, F, const TRANSPOSED: bool, const C: usize> {
     base: Base<'a, T>,
     products: &'a [Product<'a, T>],
+    finish: F,
     out: MatrixMut<'a, T>,
-    activation: PhantomData<A>,
 }
 
-impl<T: Scalar, A: Activation, const TRANSPOSED: bool, const C: usize> Operation<T>
-    for Fused<'_, T, A, TRANSPOSED, C>
+impl<T: Scalar, F: Finish<T>, const TRANSPOSED: bool, const C: usize> Operation<T>
+    for Fused<'_, T, F, TRANSPOSED, C>
 {
     type Output = Result<Changed<T>, ShapeError>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(mut self, lanes: L) -> Self::Output {
+        if C == 1 {
+            let listed = Listed { products: self.products, part: None };
+            let mut change = Change::none(lanes);
+            let changes = core::slice::from_mut(&mut change);
+            fused::<TRANSPOSED, C, 0, T, L, _>(lanes, self.base, &listed, self.finish, self.out, changes)?;
+            return Ok(Changed { residual: change.largest(lanes) });
+        }
         let samples = self.out.rows();
         let mut residual = T::ZERO;
         let mut sample = 0;
@@ -178,16 +229,9 @@ impl<T: Scalar, A: Activation, const TRANSPOSED: bool, const C: usize> Operation
             let mut changes = Changes::<_, C>::none(lanes);
             let changes = changes.of(lanes, count);
             let out = self.out.reborrow().row_range(sample, count);
-            fused::<TRANSPOSED, C, 0, T, L, _>(
-                lanes,
-                base,
-                products,
-                Activate::<A>(PhantomData),
-                out,
-                changes,
-            )?;
+            fused::<TRANSPOSED, C, 0, T, L, _>(lanes, base, &products, self.finish, out, changes)?;
             for change in changes {
-                let largest = lanes.reduce_max(change.residual) + lanes.reduce_add(change.poison);
+                let largest = change.largest(lanes);
                 // NaN comes in and then stays, for nothing is larger.
                 if largest > residual || !(largest >= T::ZERO) {
                     residual = largest;
@@ -209,7 +253,7 @@ pub fn outer<T: Scalar>(
     inputs: Matrix<'_, T>,
     gradient: MatrixMut<'_, T>,
 ) -> Result<(), ShapeError> {
-    T::run(backend, outer::Outer { deltas, inputs, gradient })
+    T::run(backend, Outer { factor: T::ONE, deltas, inputs, gradient })
 }
 
 /// Applies the activation `A` to every value.

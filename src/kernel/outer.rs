@@ -1,6 +1,6 @@
 //! The outer-product update M += d^T h, summed over the samples of a batch: what every weight gradient is.
 
-use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, store};
+use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, rolled, store};
 use crate::simd::{Lanes, Operation, Routine};
 
 /// Samples that are brought into weight order at a time.
@@ -8,25 +8,12 @@ const SAMPLES: usize = 32;
 /// Scalars of the scratch they are brought into: two vectors of rows for each sample.
 const SCRATCH: usize = SAMPLES * 2 * crate::simd::MAX_WIDTH;
 
-/// [`outer`] in a function of its own, one copy for all callers.
-///
-/// # Errors
-/// As [`outer`].
-#[inline(always)]
-pub(crate) fn outer_shared<T: Scalar, L: Lanes<T>>(
-    lanes: L,
-    deltas: Matrix<'_, T>,
-    inputs: Matrix<'_, T>,
-    gradient: MatrixMut<'_, T>,
-) -> Result<(), ShapeError> {
-    lanes.vectorize(Outer { deltas, inputs, gradient })
-}
-
-/// The operands of [`outer`].
-pub(super) struct Outer<'a, T> {
-    pub(super) deltas: Matrix<'a, T>,
-    pub(super) inputs: Matrix<'a, T>,
-    pub(super) gradient: MatrixMut<'a, T>,
+/// `gradient[i, j] += factor * sum over samples of deltas[sample, i] * inputs[sample, j]`.
+pub(crate) struct Outer<'a, T> {
+    pub(crate) factor: T,
+    pub(crate) deltas: Matrix<'a, T>,
+    pub(crate) inputs: Matrix<'a, T>,
+    pub(crate) gradient: MatrixMut<'a, T>,
 }
 
 impl<T: Scalar, L: Lanes<T>> Routine<L> for Outer<'_, T> {
@@ -34,7 +21,7 @@ impl<T: Scalar, L: Lanes<T>> Routine<L> for Outer<'_, T> {
 
     #[inline(always)]
     fn run(self, lanes: L) -> Self::Output {
-        outer(lanes, self.deltas, self.inputs, self.gradient)
+        outer(lanes, self)
     }
 }
 
@@ -43,20 +30,54 @@ impl<T: Scalar> Operation<T> for Outer<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        outer(lanes, self.deltas, self.inputs, self.gradient)
+        outer(lanes, self)
     }
 }
 
-/// `gradient[i, j] += sum over samples of deltas[sample, i] * inputs[sample, j]`.
-///
+/// [`Outer`] of one sample with several inputs, whose matrices lie side by side.
+pub(crate) struct SideBySide<'a, T, const N: usize> {
+    pub(crate) factor: T,
+    pub(crate) deltas: Matrix<'a, T>,
+    pub(crate) inputs: [Matrix<'a, T>; N],
+    pub(crate) gradient: MatrixMut<'a, T>,
+}
+
+impl<T: Scalar, L: Lanes<T>, const N: usize> Routine<L> for SideBySide<'_, T, N> {
+    type Output = Result<(), ShapeError>;
+
+    #[inline(always)]
+    fn run(self, lanes: L) -> Self::Output {
+        let Self { factor, deltas, inputs, mut gradient } = self;
+        let mut columns = 0;
+        for input in &inputs {
+            expect("samples", 1, input.rows())?;
+            columns += input.cols();
+        }
+        expect("samples", 1, deltas.rows())?;
+        expect("stride", 1, deltas.stride())?;
+        expect("rows of the gradient", deltas.cols(), gradient.rows())?;
+        expect("columns of the gradient", columns, gradient.cols())?;
+        let stride = gradient.stride();
+        let mut start = gradient.start();
+        for input in inputs {
+            // SAFETY: the columns were counted above.
+            unsafe {
+                let own = MatrixMut::from_raw(start, gradient.rows(), input.cols(), stride);
+                one_sample::<T, L>(lanes, factor, deltas.start(), input, own);
+            }
+            start = start.wrapping_add(input.cols() * stride);
+            rolled();
+        }
+        Ok(())
+    }
+}
+
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
 #[inline(always)]
 fn outer<T: Scalar, L: Lanes<T>>(
     lanes: L,
-    deltas: Matrix<'_, T>,
-    inputs: Matrix<'_, T>,
-    mut gradient: MatrixMut<'_, T>,
+    Outer { factor, deltas, inputs, mut gradient }: Outer<'_, T>,
 ) -> Result<(), ShapeError> {
     expect("samples", deltas.rows(), inputs.rows())?;
     expect("rows of the gradient", deltas.cols(), gradient.rows())?;
@@ -66,9 +87,8 @@ fn outer<T: Scalar, L: Lanes<T>>(
         return Ok(());
     }
     if deltas.rows() == 1 && (deltas.stride() == 1 || deltas.cols() == 1) {
-        // One sample's deltas already lie in weight order.
         // SAFETY: the shapes were compared above.
-        unsafe { rows::<T, L>(lanes, deltas.start(), deltas.cols(), 1, inputs, gradient) };
+        unsafe { one_sample::<T, L>(lanes, factor, deltas.start(), inputs, gradient) };
         return Ok(());
     }
     let mut scratch = [T::ZERO; SCRATCH];
@@ -83,7 +103,7 @@ fn outer<T: Scalar, L: Lanes<T>>(
                 for r in 0..height {
                     let column = deltas.start().add((row + r) * deltas.stride() + sample);
                     for s in 0..count {
-                        *scratch.as_mut_ptr().add(s * height + r) = *column.add(s);
+                        *scratch.as_mut_ptr().add(s * height + r) = factor * *column.add(s);
                     }
                 }
                 let block = gradient.reborrow().row_range(row, height);
@@ -94,6 +114,86 @@ fn outer<T: Scalar, L: Lanes<T>>(
         sample += count;
     }
     Ok(())
+}
+
+/// One sample, whose deltas already lie in weight order and stay in registers.
+///
+/// # Safety
+/// `deltas` must hold a scalar for every row of the gradient, and `inputs` one for every column.
+#[inline(always)]
+unsafe fn one_sample<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    factor: T,
+    deltas: *const T,
+    inputs: Matrix<'_, T>,
+    mut gradient: MatrixMut<'_, T>,
+) {
+    let rows = gradient.rows();
+    let mut row = 0;
+    // SAFETY: every block lies below `rows`.
+    unsafe {
+        if const { T::ASSEMBLY } && inputs.stride() == 1 && inputs.cols() > 0 {
+            while rows - row >= 8 {
+                let own = core::array::from_fn(|i| factor * *deltas.add(row + i));
+                let first = gradient.start().wrapping_add(row);
+                T::add_outer(first, gradient.stride(), &own, inputs.start(), inputs.cols());
+                row += 8;
+            }
+        }
+        while rows - row >= 2 * L::WIDTH {
+            one_sample_rows::<2, T, L>(lanes, factor, deltas, row, None, inputs, &mut gradient);
+            row += 2 * L::WIDTH;
+        }
+        if const { L::BLOCKING.shared } {
+            while rows > row {
+                one_sample_rows::<1, _, _>(lanes.narrow(), factor, deltas, row, None, inputs, &mut gradient);
+                row += 1;
+            }
+            return;
+        }
+        if rows - row >= L::WIDTH {
+            one_sample_rows::<1, T, L>(lanes, factor, deltas, row, None, inputs, &mut gradient);
+            row += L::WIDTH;
+        }
+        if rows > row {
+            one_sample_rows::<1, T, L>(lanes, factor, deltas, row, Some(rows - row), inputs, &mut gradient);
+        }
+    }
+}
+
+/// # Safety
+/// As [`one_sample`]; `V` vectors of rows, or `count` rows, must exist from `row` on.
+#[inline(always)]
+unsafe fn one_sample_rows<const V: usize, T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    factor: T,
+    deltas: *const T,
+    row: usize,
+    count: Option<usize>,
+    inputs: Matrix<'_, T>,
+    gradient: &mut MatrixMut<'_, T>,
+) {
+    let mut own = [lanes.splat(T::ZERO); V];
+    // SAFETY: rows and columns that exist.
+    unsafe {
+        for (v, delta) in own.iter_mut().enumerate() {
+            *delta = lanes.mul(lanes.splat(factor), load(lanes, deltas.add(row + v * L::WIDTH), count));
+        }
+        let mut column = gradient.start().wrapping_add(row);
+        let mut input = inputs.start();
+        for _ in 0..inputs.cols() {
+            let input_j = lanes.splat(*input);
+            for (v, delta) in own.iter().enumerate() {
+                let at = column.add(v * L::WIDTH);
+                store(lanes, at, lanes.mul_add(*delta, input_j, load(lanes, at, count)), count);
+            }
+            column = column.wrapping_add(gradient.stride());
+            input = input.wrapping_add(inputs.stride());
+            if const { L::BLOCKING.shared } {
+                rolled();
+            }
+        }
+    }
 }
 
 /// # Safety
@@ -185,12 +285,16 @@ impl<T: Scalar, L: Lanes<T>> Block<'_, T, L> {
     }
 }
 
-/// `gradient[i] += sum over samples of deltas[sample, i]`: the gradient of the biases.
+/// `gradient[i] += factor * sum over samples of deltas[sample, i]`: the gradient of the biases.
 ///
 /// # Errors
 /// [`ShapeError`] if the lengths do not fit; nothing is changed then.
 #[inline(always)]
-pub(crate) fn column_sums<T: Scalar>(deltas: Matrix<'_, T>, gradient: &mut [T]) -> Result<(), ShapeError> {
+pub(crate) fn column_sums<T: Scalar>(
+    factor: T,
+    deltas: Matrix<'_, T>,
+    gradient: &mut [T],
+) -> Result<(), ShapeError> {
     expect("biases", deltas.cols(), gradient.len())?;
     for (unit, gradient) in gradient.iter_mut().enumerate() {
         let mut sum = T::ZERO;
@@ -198,7 +302,7 @@ pub(crate) fn column_sums<T: Scalar>(deltas: Matrix<'_, T>, gradient: &mut [T]) 
             // SAFETY: an existing sample and unit.
             sum += unsafe { *deltas.start().add(unit * deltas.stride() + sample) };
         }
-        *gradient += sum;
+        *gradient += factor * sum;
     }
     Ok(())
 }

@@ -27,6 +27,10 @@ pub struct Product<'a, T> {
 pub(crate) trait Products<'a, T>: Copy {
     /// Hands every product to `each`, in order.
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V);
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// The one at `index`, for a loop over them: less code than [`visit`](Self::visit), and nothing known while compiling.
+    fn at(&self, index: usize) -> Option<Product<'a, T>>;
 }
 
 /// What is done with a product. A trait and not a closure: a closure is compiled without the instruction set of the
@@ -41,6 +45,14 @@ impl<'a, T: Copy> Products<'a, T> for Product<'a, T> {
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
         each.product(self);
     }
+    #[inline(always)]
+    fn count(&self) -> usize {
+        1
+    }
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Product<'a, T>> {
+        (index == 0).then_some(*self)
+    }
 }
 
 impl<'a, T, P: Products<'a, T>> Products<'a, T> for Option<P> {
@@ -50,6 +62,14 @@ impl<'a, T, P: Products<'a, T>> Products<'a, T> for Option<P> {
             products.visit(each);
         }
     }
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.as_ref().map_or(0, P::count)
+    }
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Product<'a, T>> {
+        self.as_ref().and_then(|products| products.at(index))
+    }
 }
 
 /// One after the other.
@@ -58,6 +78,15 @@ impl<'a, T, P: Products<'a, T>, Q: Products<'a, T>> Products<'a, T> for (P, Q) {
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
         self.0.visit(each);
         self.1.visit(each);
+    }
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.0.count() + self.1.count()
+    }
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Product<'a, T>> {
+        let first = self.0.count();
+        if index < first { self.0.at(index) } else { self.1.at(index - first) }
     }
 }
 
@@ -72,13 +101,24 @@ pub(super) struct Listed<'a, 'b, T> {
 impl<'a, T: Scalar> Products<'a, T> for Listed<'a, '_, T> {
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        for Product { matrix, operand } in self.products.iter().copied() {
-            let operand = match self.part {
-                Some((first, samples)) => operand.row_range(first, samples),
-                None => operand,
-            };
-            each.product(Product { matrix, operand });
+        let mut index = 0;
+        while let Some(product) = self.at(index) {
+            each.product(product);
+            index += 1;
         }
+    }
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.products.len()
+    }
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Product<'a, T>> {
+        let Product { matrix, operand } = *self.products.get(index)?;
+        let operand = match self.part {
+            Some((first, samples)) => operand.row_range(first, samples),
+            None => operand,
+        };
+        Some(Product { matrix, operand })
     }
 }
 
@@ -123,5 +163,31 @@ impl<'a, const TRANSPOSED: bool, T: Scalar> EachProduct<'a, T> for Fit<TRANSPOSE
             .and_then(|()| expect("samples of an operand", self.samples, operand.rows()))
             .and_then(|()| expect("units of an operand", inputs, operand.cols()))
             .and_then(|()| expect("outputs of a matrix", self.units, outputs));
+    }
+}
+
+/// Whether the samples of base and products, of which there is one each, lie in a row.
+///
+/// # Errors
+/// [`ShapeError`] with the stride of one that does not.
+#[inline(always)]
+pub(super) fn in_a_row<'a, T: Scalar>(
+    base: Base<'a, T>,
+    products: impl Products<'a, T>,
+) -> Result<(), ShapeError> {
+    let mut row = InARow(match base {
+        Base::Matrix(matrix) => expect("stride of the base", 1, matrix.stride()),
+        Base::Zero | Base::Bias(_) => Ok(()),
+    });
+    products.visit(&mut row);
+    row.0
+}
+
+struct InARow(Result<(), ShapeError>);
+
+impl<'a, T: Scalar> EachProduct<'a, T> for InARow {
+    #[inline(always)]
+    fn product(&mut self, Product { operand, .. }: Product<'a, T>) {
+        self.0 = self.0.and_then(|()| expect("stride of an operand", 1, operand.stride()));
     }
 }

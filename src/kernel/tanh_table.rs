@@ -8,11 +8,9 @@
 
 /// Where tanh has become 1.
 pub(super) const MAX: f32 = 9.010915e0;
-/// The points the polynomials are about.
-pub(super) const ANCHOR: [f32; 8] =
-    [2.0024414e0, 3.0498047e0, 5.0117188e0, 7.0351562e0, 9.010915e0, 9.010915e0, 0.0e0, 8.6279297e-1];
-/// The polynomials, constant term first.
-pub(super) const COEFFICIENTS: [[f32; 8]; 8] = [
+/// A column for every segment: the point its polynomial is about, then the polynomial, constant term first.
+pub(super) const ROWS: [[f32; 8]; ENTRIES] = [
+    [2.0024414e0, 3.0498047e0, 5.0117188e0, 7.0351562e0, 9.010915e0, 9.010915e0, 0.0e0, 8.6279297e-1],
     [9.6419966e-1, 9.9552256e-1, 9.999113e-1, 9.9999845e-1, 1.0e0, 1.0e0, 0.0e0, 6.976939e-1],
     [7.031664e-2, 8.934687e-3, 1.789223e-4, 3.142111e-6, 8.982264e-8, 8.982264e-8, 0.0e0, 5.132233e-1],
     [
@@ -76,3 +74,15 @@ pub(super) const COEFFICIENTS: [[f32; 8]; 8] = [
         2.1413751e-2,
     ],
 ];
+/// The same with a row for every segment.
+pub(super) const COLUMNS: [[f32; ENTRIES]; 8] = {
+    let mut columns = [[0.0; ENTRIES]; 8];
+    let mut i = 0;
+    while i < 8 * ENTRIES {
+        columns[i % 8][i / 8] = ROWS[i / 8][i % 8];
+        i += 1;
+    }
+    columns
+};
+/// An anchor and eight coefficients.
+const ENTRIES: usize = 9;

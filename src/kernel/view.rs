@@ -43,6 +43,7 @@ impl<T> fmt::Debug for MatrixMut<'_, T> {
     }
 }
 
+#[inline(always)]
 fn check(length: usize, rows: usize, cols: usize) -> Result<(), ShapeError> {
     match rows.checked_mul(cols) {
         Some(expected) if expected == length => Ok(()),

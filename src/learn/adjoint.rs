@@ -1,17 +1,21 @@
 //! The adjoint sweep and the accumulation of gradients, over flat memory.
 
 use crate::kernel::{
-    Activation, Backpropagate, Base, Change, EachProduct, Matrix, MatrixMut, Product, Products, Scalar,
-    column_sums, fused, fused_shared, largest, outer, outer_shared,
+    Activation, Backpropagate, Base, Change, EachProduct, Matrix, MatrixMut, Outer, Product, Products,
+    Scalar, ShapeError, SideBySide, column_sums, fused, fused_shared, largest, outer,
 };
-use crate::network::{EachLayer, Form, LayerLayout, Layout, Network, Parameters, ParametersMut, Stack, Walk};
+use crate::network::{
+    Architecture, EachLayer, Form, LayerLayout, Layout, Network, Parameters, ParametersMut, Samples, Stack,
+    State, Walk,
+};
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{Sweep, fits};
 use crate::threads::Threads;
 use core::marker::PhantomData;
 
-/// One adjoint sweep, from the last layer to the first, each from the freshest deltas.
-pub(super) struct Backward<'a, T, H, O, W> {
+/// One adjoint sweep, from the last layer to the first, each from the freshest deltas. `FAR` says whether layers may
+/// hear others than the next.
+pub(super) struct Backward<'a, T, H, O, W, const FAR: bool> {
     pub(super) params: Parameters<'a, T>,
     /// g, the gradient of the outputs, or nothing.
     pub(super) injected: Option<Matrix<'a, T>>,
@@ -23,7 +27,9 @@ pub(super) struct Backward<'a, T, H, O, W> {
     pub(super) walk: W,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, W: Walk> Sweep<T> for Backward<'_, T, H, O, W> {
+impl<T: Scalar, H: Activation, O: Activation, W: Walk, const FAR: bool> Sweep<T>
+    for Backward<'_, T, H, O, W, FAR>
+{
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
@@ -43,8 +49,8 @@ struct AtLayer<'a, K, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize> EachLayer
-    for AtLayer<'_, Backward<'_, T, H, O, W>, L, T, C>
+impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize, const FAR: bool> EachLayer
+    for AtLayer<'_, Backward<'_, T, H, O, W, FAR>, L, T, C>
 {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
@@ -61,8 +67,8 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
         let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
-        let from_below =
-            Hearers { params, layers: layers.get(hearers).unwrap_or_default(), to: layer, deltas: below };
+        let hearers = layers.get(hearers).unwrap_or_default();
+        let from_below = Hearers::<T, FAR>::new(params, hearers, layer, below);
         // What the layers below sent is known since the last sweep: its product runs while the layer above finishes.
         let products = (from_below, from_above);
         let h = states.columns(layer.units, layer.width);
@@ -74,9 +80,17 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
     }
 }
 
-/// What the layers that hear a layer through U send back to it.
+/// What the layers that hear a layer through U send back to it: the farther ones, if the form of feedback has any, and the
+/// nearest, which lies just below.
 #[derive(Clone, Copy)]
-struct Hearers<'a, T> {
+struct Hearers<'a, T, const FAR: bool> {
+    /// None unless `FAR`, so that a program without them does not keep the layout.
+    farther: Option<Farther<'a, T>>,
+    nearest: Option<Product<'a, T>>,
+}
+
+#[derive(Clone, Copy)]
+struct Farther<'a, T> {
     params: Parameters<'a, T>,
     /// The layers that hear.
     layers: &'static [LayerLayout],
@@ -86,14 +100,56 @@ struct Hearers<'a, T> {
     deltas: Matrix<'a, T>,
 }
 
-impl<'a, T: Scalar> Products<'a, T> for Hearers<'a, T> {
+impl<'a, T: Scalar> Farther<'a, T> {
+    /// What one layer sends.
+    #[inline(always)]
+    fn from(&self, hearer: &LayerLayout) -> Product<'a, T> {
+        let Self { params, to, deltas, .. } = *self;
+        let matrix = params.u(hearer).columns(to.units - hearer.units - hearer.width, to.width);
+        Product { matrix, operand: deltas.columns(hearer.units, hearer.width) }
+    }
+}
+
+impl<'a, T: Scalar, const FAR: bool> Hearers<'a, T, FAR> {
+    #[inline(always)]
+    fn new(
+        params: Parameters<'a, T>,
+        layers: &'static [LayerLayout],
+        to: &'static LayerLayout,
+        deltas: Matrix<'a, T>,
+    ) -> Self {
+        let Some((nearest, layers)) = layers.split_last() else {
+            return Self { farther: None, nearest: None };
+        };
+        let farther = Farther { params, layers, to, deltas };
+        Self { farther: FAR.then_some(farther), nearest: Some(farther.from(nearest)) }
+    }
+}
+
+impl<'a, T: Scalar, const FAR: bool> Products<'a, T> for Hearers<'a, T, FAR> {
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        let to = self.to;
-        for hearer in self.layers {
-            let u = self.params.u(hearer).columns(to.units - hearer.units - hearer.width, to.width);
-            each.product(Product { matrix: u, operand: self.deltas.columns(hearer.units, hearer.width) });
+        if FAR && let Some(farther) = &self.farther {
+            for hearer in farther.layers {
+                each.product(farther.from(hearer));
+            }
         }
+        self.nearest.visit(each);
+    }
+    #[inline(always)]
+    fn count(&self) -> usize {
+        let farther = if FAR { self.farther.map_or(0, |farther| farther.layers.len()) } else { 0 };
+        farther + self.nearest.count()
+    }
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Product<'a, T>> {
+        if FAR && let Some(farther) = &self.farther {
+            return match farther.layers.get(index) {
+                Some(hearer) => Some(farther.from(hearer)),
+                None => self.nearest.at(index - farther.layers.len()),
+            };
+        }
+        self.nearest.at(index)
     }
 }
 
@@ -108,9 +164,9 @@ fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>
 ) {
     match Backpropagate::<T, A>::new(states, &own) {
         Ok(finish) if W::SHARED => {
-            fits(fused_shared::<true, C, T, L, _>(lanes, base, products, finish, own, changes));
+            fits(fused_shared::<true, C, T, L, _>(lanes, base, &products, finish, own, changes));
         }
-        Ok(finish) => fits(fused::<true, C, UNITS, T, L, _>(lanes, base, products, finish, own, changes)),
+        Ok(finish) => fits(fused::<true, C, UNITS, T, L, _>(lanes, base, &products, finish, own, changes)),
         Err(error) => fits(Err(error)),
     }
 }
@@ -123,47 +179,105 @@ pub(super) struct Sent<'a, T> {
     pub(super) deltas: Matrix<'a, T>,
 }
 
-impl<T: Scalar> Operation<T> for Sent<'_, T> {
-    type Output = bool;
-
-    /// Whether no sum of the gradient can leave the finite numbers.
+impl<'a, T: Scalar> Sent<'a, T> {
+    /// # Errors
+    /// [`ShapeError`] if something does not fit, which one layout does not let happen.
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        let delta = largest(lanes, self.deltas);
+    pub(super) fn new<const INPUT: usize, const B: usize, N: Architecture<Scalar = T>>(
+        input: &'a impl Samples<T, INPUT, B>,
+        state: &'a State<N, B>,
+        deltas: &'a State<N, B>,
+    ) -> Result<Self, ShapeError> {
+        let units = const { N::LAYOUT.units() };
+        Ok(Self {
+            input: input.samples(),
+            states: Matrix::new(state.as_slice(), B, units)?,
+            deltas: Matrix::new(deltas.as_slice(), B, units)?,
+        })
+    }
+    /// Whether no sum of `factor` times the gradient can leave the finite numbers.
+    #[inline(always)]
+    pub(super) fn fits<L: Lanes<T>>(&self, lanes: L, factor: T) -> bool {
+        let delta = factor.magnitude() * largest(lanes, self.deltas);
         let samples = self.deltas.rows();
         fits_gradient(delta, largest(lanes, self.input), samples)
             && fits_gradient(delta, largest(lanes, self.states), samples)
     }
 }
 
-/// Adds `deltas`' share to the gradient: with W^l what the layer below sent, with U^l what the layers above did.
-///
-/// `input` is x, for W^1 and b^1; without it these two are left alone, to be added once for all sweeps.
-#[inline(always)]
-pub(super) fn accumulate<T: Scalar, L: Lanes<T>>(
+impl<T: Scalar> Operation<T> for Sent<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> bool {
+        self.fits(lanes, T::ONE)
+    }
+}
+
+/// Adds `factor` times what the deltas make of a gradient: with W^l what the layer below sent, with U^l what the layers
+/// above did.
+pub(super) struct Share<'a, T> {
+    pub(super) factor: T,
+    /// x, for W^1 and b^1; without it these two are left alone, to be added once for all sweeps.
+    pub(super) input: Option<Matrix<'a, T>>,
+    /// The states W was multiplied with.
+    pub(super) below: Matrix<'a, T>,
+    /// The states U was multiplied with.
+    pub(super) above: Matrix<'a, T>,
+    pub(super) deltas: Matrix<'a, T>,
+}
+
+impl<T: Scalar> Share<'_, T> {
+    #[inline(always)]
+    pub(super) fn add<const C: usize, L: Lanes<T>>(
+        &self,
+        lanes: L,
+        to: &mut ParametersMut<'_, T>,
+        walk: impl Walk,
+    ) {
+        let layout = walk.layout(to.layout());
+        walk.up(layout, &mut AddLayer::<_, _, C> { share: self, lanes, to, layout });
+    }
+}
+
+struct AddLayer<'s, 'a, 'b, T, L, const C: usize> {
+    share: &'s Share<'a, T>,
     lanes: L,
-    input: Option<Matrix<'_, T>>,
-    below: Matrix<'_, T>,
-    above: Matrix<'_, T>,
-    deltas: Matrix<'_, T>,
-    gradient: &mut ParametersMut<'_, T>,
-) {
-    for (l, layer) in gradient.layout().layers().iter().enumerate() {
+    to: &'s mut ParametersMut<'b, T>,
+    layout: &'static Layout,
+}
+
+impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, T, L, C> {
+    #[inline(always)]
+    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
+        let Self { share, lanes, to, layout } = self;
+        let Share { factor, input, below, above, deltas } = **share;
+        let Some(layer) = layout.layers().get(index) else { return };
         let own = deltas.columns(layer.units, layer.width);
-        let (w, u, b) = gradient.layer(layer);
         let sender =
-            if l == 0 { input } else { Some(below.columns(layer.units - layer.inputs, layer.inputs)) };
-        if let Some(sender) = sender {
-            fits(outer_shared(lanes, own, sender, w));
-            fits(column_sums(own, b));
+            if index == 0 { input } else { Some(below.columns(layer.units - layer.inputs, layer.inputs)) };
+        let heard = above.columns(layer.units + layer.width, layer.feedback);
+        if C == 1
+            && let Some(sender) = sender
+        {
+            // The bias has an input that is always 1.
+            let one = [T::ONE];
+            let Ok(one) = Matrix::new(&one, 1, 1) else { return };
+            let (inputs, gradient) = ([sender, heard, one], to.block(layer));
+            return fits(lanes.vectorize(SideBySide { factor, deltas: own, inputs, gradient }));
+        }
+        let (w, u, b) = to.layer(layer);
+        if let Some(inputs) = sender {
+            fits(lanes.vectorize(Outer { factor, deltas: own, inputs, gradient: w }));
+            fits(column_sums(factor, own, b));
         }
         if layer.feedback > 0 {
-            fits(outer_shared(lanes, own, above.columns(layer.units + layer.width, layer.feedback), u));
+            fits(lanes.vectorize(Outer { factor, deltas: own, inputs: heard, gradient: u }));
         }
     }
 }
 
-/// [`accumulate`] with the columns of every gradient shared out among threads: each entry is summed by one thread, over all
+/// [`Share::add`] with the columns of every gradient shared out among threads: each entry is summed by one thread, over all
 /// samples in their order.
 pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     backend: Backend,
@@ -181,7 +295,7 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     let above = states.columns(layer.units + layer.width, layer.feedback);
     threads.join(
         || {
-            fits(column_sums(own, b));
+            fits(column_sums(T::ONE, own, b));
             outer_side_by_side(backend, threads, own, below, w);
             outer_side_by_side(backend, threads, own, above, u);
         },

@@ -1,13 +1,13 @@
 //! From a batch and its targets to a gradient.
 
-use super::adjoint::{Backward, Sent, accumulate, accumulate_side_by_side, fits_gradient};
+use super::adjoint::{Backward, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::loss::{Loss, LossError};
 use crate::kernel::{
-    Activation, Base, CHUNK, Matrix, MatrixMut, Product, Scalar, column_sums, largest, outer_shared,
+    Activation, Base, CHUNK, Matrix, MatrixMut, Outer, Product, Scalar, column_sums, largest,
 };
 use crate::network::{
-    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Stack, State, Unrolled,
-    Walk, Workspace,
+    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Reach, Samples, Stack, State,
+    Unrolled, Walk, Workspace,
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
 use crate::solve::{Drive, On, Progress, SolveError, Solved, Tolerance, chunks, fits, refine};
@@ -100,6 +100,7 @@ impl<N: Architecture, const B: usize, const SWEEPS: usize> fmt::Debug for Tape<N
 
 /// A gradient that was taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Learned<T = f32> {
     /// The loss, before any update.
     pub loss: T,
@@ -111,6 +112,7 @@ pub struct Learned<T = f32> {
 
 /// Why there is no gradient. Nothing has been accumulated.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LearnError<T = f32> {
     /// The solve found no solution.
@@ -290,13 +292,30 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         X: Samples<T, INPUT, B>,
         C: Loss<S::Output<T, B>, Y, Scalar = T>,
     {
+        let learned = self.settle(objective, input, target, workspace)?;
+        let Workspace { state, adjoint, .. } = workspace;
+        accumulate_on(self.backend, self.threads, input, state, adjoint, gradient)?;
+        Ok(learned)
+    }
+
+    /// Both fixed points: all of a gradient but its sums.
+    #[inline]
+    pub(super) fn settle<X, Y: ?Sized, C, const B: usize>(
+        self,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
-        let loss = evaluate(&objective.loss, state, target, output)?;
-        let adjoint_solved =
-            self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
-        accumulate_on(self.backend, self.threads, input, state, adjoint, gradient)?;
-        Ok(Learned { loss, solve, adjoint: adjoint_solved })
+        let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
+        let adjoint = self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
+        Ok(Learned { loss, solve, adjoint })
     }
 
     /// [`Network::adjoint`] on this backend.
@@ -333,10 +352,12 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             };
             let adjoint =
                 Adjoint::<_, H, O> { params, states, output, deltas, tolerance, literal, activations };
-            let progress = if const { B == 1 } {
-                adjoint.sweep::<1>(self.backend, self.threads)
-            } else {
-                adjoint.sweep::<CHUNK>(self.backend, self.threads)
+            let (backend, threads) = (self.backend, self.threads);
+            let progress = match const { (B == 1, matches!(F::REACH, Reach::All)) } {
+                (true, false) => adjoint.sweep::<1, false>(backend, threads),
+                (true, true) => adjoint.sweep::<1, true>(backend, threads),
+                (false, false) => adjoint.sweep::<CHUNK, false>(backend, threads),
+                (false, true) => adjoint.sweep::<CHUNK, true>(backend, threads),
             };
             progress.and_then(Progress::finish)
         };
@@ -372,7 +393,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             residual = self.sweep(drive, state).map_err(LearnError::Solve)?;
             previous = state;
         }
-        let loss = evaluate(loss, previous, target, &mut workspace.output)?;
+        let loss = evaluate(loss, self.backend, previous, target, &mut workspace.output)?;
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
         let mut adjoint = T::ZERO;
         // The first time through only looks whether everything stays finite.
@@ -429,11 +450,12 @@ impl<T> From<crate::LengthError> for LearnError<T> {
 /// The loss and its gradient, both finite.
 fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Scalar>, const B: usize>(
     loss: &C,
+    backend: Backend,
     state: &State<N, B>,
     target: &Y,
     gradient: &mut N::Output<B>,
 ) -> Result<N::Scalar, LearnError<N::Scalar>> {
-    let value = loss.evaluate(state.output(), target, gradient).map_err(LearnError::Loss)?;
+    let value = loss.evaluate_on(backend, state.output(), target, gradient).map_err(LearnError::Loss)?;
     if value.is_finite() && gradient.flat().iter().all(|g| g.is_finite()) {
         Ok(value)
     } else {
@@ -457,16 +479,11 @@ where
     O: Activation,
     X: Samples<T, INPUT, B>,
 {
-    let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-    let sent = Sent {
-        input: input.samples(),
-        states: Matrix::new(state.as_slice(), B, units)?,
-        deltas: Matrix::new(deltas.as_slice(), B, units)?,
-    };
-    let gradient = gradient.parameters_mut()?;
+    let sent = Sent::new(input, state, deltas)?;
     if threads == Threads::One {
-        return T::run(backend, Accumulate { sent, gradient });
+        return add::<INPUT, B, _, _, _, _, _>(backend, sent, T::ONE, gradient);
     }
+    let gradient = gradient.parameters_mut()?;
     if !T::run(backend, sent) {
         return Err(LearnError::NotFinite);
     }
@@ -487,9 +504,15 @@ struct Adjoint<'a, T, H, O> {
 
 impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
     /// Sweeps all samples, parts of them side by side if `threads` says so.
-    fn sweep<const C: usize>(self, backend: Backend, threads: Threads) -> Result<Progress<T>, SolveError<T>> {
+    fn sweep<const C: usize, const FAR: bool>(
+        self,
+        backend: Backend,
+        threads: Threads,
+    ) -> Result<Progress<T>, SolveError<T>> {
         let samples = self.deltas.rows();
-        let Some(half) = threads.split(samples) else { return T::run(backend, InChunks::<_, _, _, C>(self)) };
+        let Some(half) = threads.split(samples) else {
+            return T::run(backend, InChunks::<_, _, _, C, FAR>(self));
+        };
         let (first, second) = self.deltas.split_rows(half);
         let part = |from, count, deltas| Adjoint {
             states: self.states.row_range(from, count),
@@ -498,8 +521,8 @@ impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
             ..self
         };
         let (first, second) = (part(0, half, first), part(half, samples, second));
-        let (first, second) =
-            threads.join(|| first.sweep::<C>(backend, threads), || second.sweep::<C>(backend, threads));
+        let (first, second) = threads
+            .join(|| first.sweep::<C, FAR>(backend, threads), || second.sweep::<C, FAR>(backend, threads));
         let mut progress = first?;
         progress.merge(second?)?;
         Ok(progress)
@@ -507,14 +530,16 @@ impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
 }
 
 /// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct InChunks<'a, T, H, O, const C: usize>(Adjoint<'a, T, H, O>);
+struct InChunks<'a, T, H, O, const C: usize, const FAR: bool>(Adjoint<'a, T, H, O>);
 
-impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for InChunks<'_, T, H, O, C> {
+impl<T: Scalar, H: Activation, O: Activation, const C: usize, const FAR: bool> Operation<T>
+    for InChunks<'_, T, H, O, C, FAR>
+{
     type Output = Result<Progress<T>, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, _, _, _, _, _>(lanes, self.0, Looped)
+        adjoint_all::<C, FAR, _, _, _, _, _>(lanes, self.0, Looped)
     }
 }
 
@@ -555,12 +580,24 @@ where
         };
         let (tolerance, literal, activations) = (self.tolerance, self.literal, PhantomData::<(H, O)>);
         let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, activations };
-        adjoint_all::<1, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+        if const { matches!(F::REACH, Reach::All) } {
+            adjoint_all::<1, true, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+        } else {
+            adjoint_all::<1, false, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+        }
     }
 }
 
 #[inline(always)]
-fn adjoint_all<const C: usize, T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk>(
+fn adjoint_all<
+    const C: usize,
+    const FAR: bool,
+    T: Scalar,
+    L: Lanes<T>,
+    H: Activation,
+    O: Activation,
+    W: Walk,
+>(
     lanes: L,
     adjoint: Adjoint<'_, T, H, O>,
     walk: W,
@@ -568,7 +605,7 @@ fn adjoint_all<const C: usize, T: Scalar, L: Lanes<T>, H: Activation, O: Activat
     let Adjoint { params, states, output, mut deltas, tolerance, literal, activations } = adjoint;
     let mut progress = Progress::default();
     for (first, samples) in chunks(deltas.rows()) {
-        let backward = Backward::<T, H, O, W> {
+        let backward = Backward::<T, H, O, W, FAR> {
             params,
             injected: Some(output.row_range(first, samples)),
             literal,
@@ -582,22 +619,75 @@ fn adjoint_all<const C: usize, T: Scalar, L: Lanes<T>, H: Activation, O: Activat
     Ok(progress)
 }
 
-struct Accumulate<'a, T> {
-    sent: Sent<'a, T>,
-    gradient: ParametersMut<'a, T>,
+/// Adds `factor` times the gradient of `B` samples to what is there, if no sum can leave the finite numbers.
+#[inline(always)]
+pub(super) fn add<const INPUT: usize, const B: usize, S, T, F, H, O>(
+    backend: Backend,
+    sent: Sent<'_, T>,
+    factor: T,
+    to: &mut Network<INPUT, S, T, F, H, O>,
+) -> Result<(), LearnError<T>>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+{
+    if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
+        let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+        return T::run(backend, Accumulate::<_, _, _, 1> { sent, factor, to, walk });
+    }
+    let (to, walk) = (to.parameters_mut()?, Looped);
+    if const { B == 1 } {
+        T::run(backend, Accumulate::<_, _, _, 1> { sent, factor, to, walk })
+    } else {
+        T::run(backend, Accumulate::<_, _, _, CHUNK> { sent, factor, to, walk })
+    }
 }
 
-impl<T: Scalar> Operation<T> for Accumulate<'_, T> {
+/// What a gradient is added to: parameters, or a network, from which they are only had where its type is known, so that a
+/// program all of whose networks are unrolled does not keep their layouts.
+trait Target<'a, T> {
+    fn parameters(self) -> Result<ParametersMut<'a, T>, crate::LengthError>;
+}
+
+impl<'a, T: Scalar> Target<'a, T> for ParametersMut<'a, T> {
+    #[inline(always)]
+    fn parameters(self) -> Result<ParametersMut<'a, T>, crate::LengthError> {
+        Ok(self)
+    }
+}
+
+impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Target<'a, T>
+    for &'a mut Network<INPUT, S, T, F, H, O>
+{
+    #[inline(always)]
+    fn parameters(self) -> Result<ParametersMut<'a, T>, crate::LengthError> {
+        self.parameters_mut()
+    }
+}
+
+struct Accumulate<'a, T, P, W, const C: usize> {
+    sent: Sent<'a, T>,
+    factor: T,
+    to: P,
+    walk: W,
+}
+
+impl<'a, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Operation<T> for Accumulate<'_, T, P, W, C> {
     type Output = Result<(), LearnError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { sent, mut gradient } = self;
-        if !sent.run(lanes) {
+        let Self { sent, factor, to, walk } = self;
+        let mut to = to.parameters()?;
+        if !sent.fits(lanes, factor) {
             return Err(LearnError::NotFinite);
         }
         let Sent { input, states, deltas } = sent;
-        accumulate(lanes, Some(input), states, states, deltas, &mut gradient);
+        let share = Share { factor, input: Some(input), below: states, above: states, deltas };
+        share.add::<C, _>(lanes, &mut to, walk);
         Ok(())
     }
 }
@@ -624,7 +714,7 @@ impl<T: Scalar, H: Activation, O: Activation> Operation<T> for BackSweep<'_, T, 
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
-            let backward = Backward::<T, H, O, Looped> {
+            let backward = Backward::<T, H, O, Looped, true> {
                 params,
                 injected: output.map(|output| output.row_range(first, samples)),
                 literal: false,
@@ -648,7 +738,8 @@ impl<T: Scalar, H: Activation, O: Activation> Operation<T> for BackSweep<'_, T, 
             *sum += deltas.at(i % samples, i / samples).unwrap_or(T::NAN);
         }
         if let Some(mut gradient) = gradient {
-            accumulate(lanes, None, after, before, deltas, &mut gradient);
+            let share = Share { factor: T::ONE, input: None, below: after, above: before, deltas };
+            share.add::<CHUNK, _>(lanes, &mut gradient, Looped);
         }
         let solved = progress.finish().map_err(LearnError::Adjoint)?;
         Ok(solved.residual)
@@ -675,8 +766,8 @@ impl<T: Scalar> Operation<T> for FirstLayer<'_, T> {
             && let Some(first) = gradient.layout().layers().first()
         {
             let (w, _, b) = gradient.layer(first);
-            fits(outer_shared(lanes, deltas, input, w));
-            fits(column_sums(deltas, b));
+            fits(lanes.vectorize(Outer { factor: T::ONE, deltas, inputs: input, gradient: w }));
+            fits(column_sums(T::ONE, deltas, b));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use nalgebra::SMatrix;
 
 /// A target that does not go with the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LossError {
     /// A label names no class.
@@ -71,6 +72,21 @@ pub trait Loss<M, Y: ?Sized> {
     /// # Errors
     /// [`LossError`] if the target does not go with the output.
     fn evaluate(&self, output: &M, target: &Y, gradient: &mut M) -> Result<Self::Scalar, LossError>;
+
+    /// [`evaluate`](Self::evaluate) on a chosen backend, which is how gradients call it. A loss that uses no backend need
+    /// not have it.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    fn evaluate_on(
+        &self,
+        _backend: Backend,
+        output: &M,
+        target: &Y,
+        gradient: &mut M,
+    ) -> Result<Self::Scalar, LossError> {
+        self.evaluate(output, target, gradient)
+    }
 }
 
 /// Cross-entropy of the softmax of the outputs against labels, one class a sample; mean over the samples.
@@ -104,7 +120,17 @@ impl<T: Scalar, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, [usize; B
         target: &[usize; B],
         gradient: &mut SMatrix<T, B, N>,
     ) -> Result<T, LossError> {
-        cross_entropy(Backend::best(), output.into(), target, self.smoothing, gradient.into())
+        self.evaluate_on(Backend::best(), output, target, gradient)
+    }
+
+    fn evaluate_on(
+        &self,
+        backend: Backend,
+        output: &SMatrix<T, B, N>,
+        target: &[usize; B],
+        gradient: &mut SMatrix<T, B, N>,
+    ) -> Result<T, LossError> {
+        cross_entropy(backend, output.into(), target, self.smoothing, gradient.into())
             .map_err(|shape| LossError::Label { classes: shape.expected, found: shape.found })
     }
 }

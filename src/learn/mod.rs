@@ -10,6 +10,7 @@
 //! sweeps the solve took.
 
 mod adjoint;
+mod descent;
 mod gradient;
 #[cfg(feature = "rand_core")]
 mod initialize;
@@ -18,6 +19,7 @@ mod optimizer;
 mod schedule;
 mod trainer;
 
+pub use descent::Descent;
 pub use gradient::{LearnError, Learned, Objective, Rule, Tape};
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
 pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};

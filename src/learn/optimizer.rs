@@ -6,6 +6,7 @@ use core::fmt;
 
 /// Why an update was refused. Nothing has been changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum UpdateError {
     /// Gradient, memory and parameters are not of one length.

@@ -53,6 +53,7 @@ where
 
 /// A step that was made.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Step<T = f32> {
     /// Loss, solve and adjoint, before the update.
     pub learned: Learned<T>,
@@ -64,6 +65,9 @@ impl<R, P, C, const B: usize> Trainer<R, P, C, B>
 where
     R: Room<Of: Architecture>,
 {
+    /// Bytes of all of it: network, gradient, optimizer, workspace and settings; without what lies in boxes.
+    pub const BYTES: usize = size_of::<Self>();
+
     /// A trainer of this network.
     #[must_use]
     pub fn new(network: R, optimizer: P, objective: Objective<C, ScalarOf<R>>) -> Self {

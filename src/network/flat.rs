@@ -9,6 +9,7 @@ use core::mem::MaybeUninit;
 
 /// A slice or array of a wrong length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct LengthError {
     /// The length that would fit.
@@ -265,6 +266,14 @@ impl<'a, T: Element> ParametersMut<'a, T> {
                 core::slice::from_raw_parts_mut(self.start.add(b), layer.width),
             )
         }
+    }
+
+    /// W, U and b of a layer, which lie side by side.
+    #[inline(always)]
+    pub(crate) fn block(&mut self, layer: &LayerLayout) -> MatrixMut<'_, T> {
+        let columns = layer.inputs + layer.feedback + 1;
+        // SAFETY: a layout's layers lie within its parameters, and `new` counted them.
+        unsafe { MatrixMut::from_raw(self.start.add(layer.params), layer.width, columns, layer.width) }
     }
 
     /// Every layer with its W, U and b, all at once.

@@ -4,6 +4,7 @@ mod align;
 mod flat;
 mod form;
 mod layout;
+mod memory;
 mod room;
 mod stack;
 mod state;
@@ -15,6 +16,7 @@ pub(crate) use flat::{Parameters, ParametersMut};
 pub use form::{Adjacent, Dense, Feedforward, Form};
 pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
+pub use memory::Memory;
 #[cfg(feature = "alloc")]
 pub use room::Boxed;
 pub use room::Room;
@@ -104,6 +106,8 @@ pub trait Architecture: stack::sealed::Sealed + Sized + 'static {
     type First<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the output layer.
     type Output<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// Visits the first layer.
+    fn first<E: EachLayer>(each: &mut E);
     /// Visits the layers from the first to the last, unrolled.
     fn up<E: EachLayer>(each: &mut E);
     /// Visits the layers from the last to the first, unrolled.
@@ -128,6 +132,10 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     type First<const B: usize> = S::First<T, B>;
     type Output<const B: usize> = S::Output<T, B>;
 
+    #[inline(always)]
+    fn first<E: EachLayer>(each: &mut E) {
+        S::first(each);
+    }
     #[inline(always)]
     fn up<E: EachLayer>(each: &mut E) {
         S::up(each, 0);
@@ -156,11 +164,18 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     pub const DEPTH: usize = S::DEPTH;
     /// Bytes of the parameters.
     pub const BYTES: usize = size_of::<Self>();
+    /// Bytes of RAM, for every way to use the network.
+    pub const MEMORY: Memory = Memory {
+        scalar: size_of::<T>(),
+        params: Self::PARAMS,
+        units: Self::UNITS,
+        first: S::FIRST,
+        outputs: S::WIDTHS[S::DEPTH - 1],
+    };
 
     /// Whether one sample is worth code of its own, every width a constant: not where flash is small, not where
     /// a layer takes long anyway, and not while developing, when compiling should be quick. The sums are the same.
-    pub(crate) const UNROLLED: bool =
-        !cfg!(any(target_os = "none", debug_assertions)) && Self::PARAMS <= 1 << 16 && S::DEPTH <= 8;
+    pub(crate) const UNROLLED: bool = !cfg!(debug_assertions) && Self::PARAMS <= 1 << 16 && S::DEPTH <= 8;
 
     /// Whether a batch of `samples` is worth code of its own as well: a tiny network spends as long on finding out its
     /// shapes as on their sums, and its code is short.

@@ -65,6 +65,8 @@ pub trait Tail: sealed::Sealed + 'static {
 pub trait Stack: Tail {
     /// Units of the first layer.
     const FIRST: usize;
+    /// Visits the first layer.
+    fn first<E: EachLayer>(each: &mut E);
     /// `B` samples of the first layer.
     type First<T: Scalar, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the last layer.
@@ -130,6 +132,10 @@ impl<const N: usize, Above: Tail> Layer<N, Above> {
 
 impl<const N: usize, Above: Tail> Stack for Layer<N, Above> {
     const FIRST: usize = N;
+    #[inline(always)]
+    fn first<E: EachLayer>(each: &mut E) {
+        Self::visit(each, 0);
+    }
     type First<T: Scalar, const B: usize> = SMatrix<T, B, N>;
     type Output<T: Scalar, const B: usize> = Above::Last<T, B, N>;
 }

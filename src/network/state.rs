@@ -27,6 +27,8 @@ unsafe impl<N: Architecture, const B: usize> Flat for State<N, B> {
 }
 
 impl<N: Architecture, const B: usize> State<N, B> {
+    /// Bytes of it.
+    pub const BYTES: usize = size_of::<Self>();
     /// All activations zero.
     pub const ZERO: Self = {
         assert!(B > 0, "a batch needs at least one sample");

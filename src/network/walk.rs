@@ -17,6 +17,8 @@ pub(crate) trait Walk: Copy {
     const SHARED: bool;
     /// The layout, of which `shared` is one that is only known at run time.
     fn layout(self, shared: &'static Layout) -> &'static Layout;
+    /// The first layer alone.
+    fn first<E: EachLayer>(self, each: &mut E);
     /// From the first layer to the last.
     fn up<E: EachLayer>(self, layout: &Layout, each: &mut E);
     /// From the last layer to the first.
@@ -32,6 +34,10 @@ impl Walk for Looped {
     #[inline(always)]
     fn layout(self, shared: &'static Layout) -> &'static Layout {
         shared
+    }
+    #[inline(always)]
+    fn first<E: EachLayer>(self, each: &mut E) {
+        each.layer::<0, false>(0);
     }
     #[inline(always)]
     fn up<E: EachLayer>(self, layout: &Layout, each: &mut E) {
@@ -71,6 +77,10 @@ impl<N: Architecture> Walk for Unrolled<N> {
     #[inline(always)]
     fn layout(self, _: &'static Layout) -> &'static Layout {
         const { &N::LAYOUT }
+    }
+    #[inline(always)]
+    fn first<E: EachLayer>(self, each: &mut E) {
+        N::first(each);
     }
     #[inline(always)]
     fn up<E: EachLayer>(self, _: &Layout, each: &mut E) {

@@ -10,11 +10,20 @@
 //! falls back to [`Backend::best`] of what it has), or pick one at run time with [`Backend::portable`],
 //! [`Backend::avx2`], [`Backend::avx512`] and hand it to `Network::on`.
 
+// Where `wide` has vectors; to test the scalars on such a machine, build with `--cfg attractor_scalars`.
+#[cfg(all(
+    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+    not(attractor_scalars)
+))]
 mod portable;
+#[cfg(not(all(
+    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+    not(attractor_scalars)
+)))]
+mod scalars;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
-pub use portable::Portable;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use x86::{Avx2, Avx512};
 
@@ -127,10 +136,20 @@ macro_rules! element {
 element!(f32, u32, 23, 127, f32::from_bits((103 + 127) << 23), f32::from_bits((62 + 127) << 23));
 element!(f64, u64, 52, 1023, f64::from_bits((970 + 1023) << 52), f64::from_bits((510 + 1023) << 52));
 
+/// The backend that runs everywhere. It never fuses a multiplication with an addition and never splits a sum,
+/// so that its results have the same bits on every processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portable;
+
 /// How kernels divide their work among the registers of a backend: the one place to tune it. The figures behind
-/// the choices are in docs/performance.md.
+/// the choices are in docs/performance.md and docs/embedded.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {
+    /// One sample: vectors of units in the largest block, 8 or 4.
+    pub rows: usize,
+    /// Whether the parts of a layer are functions of their own, shared by all layers: where flash is dear and calls
+    /// are cheap.
+    pub shared: bool,
     /// One sample: whether a sum over columns may be split over several accumulators. `false` keeps the plain
     /// order, which is what makes the bits of [`Portable`] independent of the processor.
     pub split: bool,
@@ -152,9 +171,20 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
     const WIDTH: usize;
     /// How kernels use the registers.
     const BLOCKING: Blocking;
+    /// Lanes for what is done with every unit on its own: these, or one scalar where long code is dear.
+    type Narrow: Lanes<T>;
+
+    /// The token of [`Narrow`](Self::Narrow).
+    fn narrow(self) -> Self::Narrow;
 
     /// All lanes `x`.
     fn splat(self, x: T) -> Self::Vector;
+    /// `x` in the first lane, zero in the others.
+    #[inline(always)]
+    fn first(self, x: T) -> Self::Vector {
+        // SAFETY: one scalar is there.
+        unsafe { self.load_partial(&raw const x, 1) }
+    }
     /// Loads `WIDTH` scalars.
     ///
     /// # Safety
@@ -221,6 +251,23 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
         self.map(by, |x| table.get(x.half_octave()).copied().unwrap_or(T::NAN))
     }
 
+    /// In every lane the column of a table that [`Element::half_octave`] of `by` names. The table comes in both orders,
+    /// of which a backend uses one: `rows` are read by permutation, `columns` by address.
+    #[inline(always)]
+    fn lookup_all<const N: usize>(
+        self,
+        rows: &'static [[T; 8]; N],
+        columns: &'static [[T; N]; 8],
+        by: Self::Vector,
+    ) -> [Self::Vector; N] {
+        let _ = columns;
+        let mut entries = [by; N];
+        for (entry, row) in entries.iter_mut().zip(rows) {
+            *entry = self.lookup(row, by);
+        }
+        entries
+    }
+
     /// 2 to the power of every lane, whole numbers in the range of normal exponents.
     #[inline(always)]
     fn power_of_two(self, v: Self::Vector) -> Self::Vector {
@@ -268,8 +315,8 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
     }
 }
 
-/// Scalars in the widest vector of any backend.
-pub const MAX_WIDTH: usize = 16;
+/// Scalars in the widest vector of any backend this target has.
+pub const MAX_WIDTH: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 16 } else { 4 };
 
 /// Work that is compiled once for every backend. Mark `run` and all it calls `#[inline(always)]`: only what is
 /// inlined into [`Lanes::vectorize`] is compiled for the instruction set.
@@ -307,6 +354,7 @@ impl<T: Element, O: Operation<T>, L: Lanes<T>> Routine<L> for OnAny<T, O> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Kind {
     Portable,
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -325,6 +373,7 @@ enum Kind {
 /// assert_eq!(Backend::portable().name(), "portable");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Backend(Kind);
 
 /// The backend asked for when the crate was compiled.

@@ -1,12 +1,7 @@
-//! Vectors of 128 bits from the crate `wide`: SSE2, NEON, WebAssembly SIMD, or plain scalars.
+//! Vectors of 128 bits from the crate `wide`: SSE2, NEON or WebAssembly SIMD.
 
-use super::{Blocking, Lanes, Routine};
+use super::{Blocking, Lanes, Portable, Routine};
 use wide::{f32x4, f64x2};
-
-/// The backend that runs everywhere. It never fuses a multiplication with an addition and never splits a sum,
-/// so that its results have the same bits on every processor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Portable;
 
 macro_rules! portable {
     ($scalar:ty, $vector:ident, $width:literal) => {
@@ -14,7 +9,13 @@ macro_rules! portable {
             type Vector = $vector;
             type Mask = $vector;
             const WIDTH: usize = $width;
-            const BLOCKING: Blocking = Blocking { split: false, wide_tiles: false };
+            const BLOCKING: Blocking = Blocking { rows: 8, shared: false, split: false, wide_tiles: false };
+            type Narrow = Self;
+
+            #[inline(always)]
+            fn narrow(self) -> Self {
+                self
+            }
 
             #[inline(always)]
             fn splat(self, x: $scalar) -> $vector {

@@ -11,10 +11,12 @@ cpufeatures::new!(has_avx512, "avx2", "fma", "avx512f", "avx512bw", "avx512dq", 
 
 /// Proof that this processor has AVX2 and FMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Avx2(());
 
 /// Proof that this processor has AVX-512 F, BW, DQ and VL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Avx512(());
 
 impl Avx2 {
@@ -51,7 +53,13 @@ macro_rules! x86_lanes {
             type Vector = $vector;
             type Mask = $mask;
             const WIDTH: usize = $width;
-            const BLOCKING: Blocking = Blocking { split: true, wide_tiles: $wide_tiles };
+            const BLOCKING: Blocking = Blocking { rows: 8, shared: false, split: true, wide_tiles: $wide_tiles };
+            type Narrow = Self;
+
+            #[inline(always)]
+            fn narrow(self) -> Self {
+                self
+            }
 
             #[inline(always)]
             fn splat(self, x: $scalar) -> $vector {

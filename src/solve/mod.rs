@@ -9,16 +9,13 @@ mod sweep;
 mod tolerance;
 
 pub(crate) use refine::{Progress, Sweep, refine};
-use sweep::Forward;
+use sweep::{Forward, set_drive};
 pub(crate) use sweep::{chunks, fits};
 pub use tolerance::{SolveError, Solved, Tolerance};
 
-use crate::kernel::{
-    Activate, Activation, Base, CHUNK, Changes, Identity, Matrix, MatrixMut, Product, Scalar, fused,
-    fused_shared, largest,
-};
+use crate::kernel::{Activation, CHUNK, Matrix, MatrixMut, Scalar, largest};
 use crate::network::{
-    Architecture, Flat, Form, Layout, Looped, Network, Parameters, Samples, Stack, State, Unrolled, Walk,
+    Architecture, Flat, Form, Looped, Network, Parameters, Samples, Stack, State, Unrolled, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::threads::Threads;
@@ -406,7 +403,7 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
     for (first, samples) in chunks(states.rows()) {
         let mut base = MatrixMut::new(base.get_mut(..samples * width).unwrap_or_default(), samples, width)?;
         let input = input.row_range(first, samples);
-        if !set_drive::<C, W, T, L>(lanes, walk.layout(params.layout()), params, input, base.reborrow()) {
+        if !set_drive::<C, W, T, L>(lanes, walk, params, input, base.reborrow()) {
             return Err(Failure::Solve(SolveError::NotFinite));
         }
         let states = states.reborrow().row_range(first, samples);
@@ -415,33 +412,6 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
         progress.merge(chunk).map_err(Failure::Solve)?;
     }
     Ok(progress)
-}
-
-/// base = W^1 x + b^1; whether it is finite.
-#[inline(always)]
-fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
-    lanes: L,
-    layout: &Layout,
-    params: Parameters<'_, T>,
-    input: Matrix<'_, T>,
-    base: MatrixMut<'_, T>,
-) -> bool {
-    let Some(first) = layout.layers().first() else { return false };
-    let product = Product { matrix: params.w(first), operand: input };
-    let finish = Activate::<Identity>(PhantomData);
-    let mut changes = Changes::<_, C>::none(lanes);
-    let changes = changes.of(lanes, base.rows());
-    let bias = Base::Bias(params.b(first));
-    if W::SHARED {
-        fits(fused_shared::<false, C, T, L, _>(lanes, bias, product, finish, base, changes));
-    } else {
-        fits(fused::<false, C, 0, T, L, _>(lanes, bias, product, finish, base, changes));
-    }
-    let mut poison = lanes.splat(T::ZERO);
-    for change in changes.iter() {
-        poison = lanes.add(change.poison, poison);
-    }
-    lanes.reduce_add(poison).is_finite()
 }
 
 struct SetDrive<'a, T, const C: usize> {
@@ -460,7 +430,7 @@ impl<T: Scalar, const C: usize> Operation<T> for SetDrive<'_, T, C> {
         for (first, samples) in chunks(out.rows()) {
             let out = out.reborrow().row_range(first, samples);
             let input = input.row_range(first, samples);
-            finite = finite && set_drive::<C, Looped, T, L>(lanes, params.layout(), params, input, out);
+            finite = finite && set_drive::<C, _, T, L>(lanes, Looped, params, input, out);
         }
         finite
     }

@@ -2,8 +2,8 @@
 
 use super::refine::Sweep;
 use crate::kernel::{
-    Activate, Activation, Base, CHUNK, Change, Finish, Matrix, MatrixMut, Product, Products, Scalar,
-    ShapeError, fused, fused_shared,
+    Activate, Activation, Base, CHUNK, Change, Changes, Finish, Identity, Matrix, MatrixMut, Product,
+    Products, Scalar, ShapeError, fused, fused_shared,
 };
 use crate::network::{EachLayer, Layout, Parameters, Walk};
 use crate::simd::Lanes;
@@ -77,6 +77,49 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
     }
 }
 
+/// base = W^1 x + b^1; whether it is finite.
+#[inline(always)]
+pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    walk: W,
+    params: Parameters<'_, T>,
+    input: Matrix<'_, T>,
+    base: MatrixMut<'_, T>,
+) -> bool {
+    let layout = walk.layout(params.layout());
+    let mut changes = Changes::<_, C>::none(lanes);
+    let changes = changes.of(lanes, base.rows());
+    walk.first(&mut AtFirst::<_, _, W, C> { lanes, params, input, base, changes, layout, walk: PhantomData });
+    let mut poison = lanes.splat(T::ZERO);
+    for change in changes.iter() {
+        poison = lanes.add(change.poison, poison);
+    }
+    lanes.reduce_add(poison).is_finite()
+}
+
+struct AtFirst<'a, L: Lanes<T>, T: Scalar, W, const C: usize> {
+    lanes: L,
+    params: Parameters<'a, T>,
+    input: Matrix<'a, T>,
+    base: MatrixMut<'a, T>,
+    changes: &'a mut [Change<L::Vector>],
+    layout: &'static Layout,
+    walk: PhantomData<W>,
+}
+
+impl<L: Lanes<T>, T: Scalar, W: Walk, const C: usize> EachLayer for AtFirst<'_, L, T, W, C> {
+    #[inline(always)]
+    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
+        let Self { lanes, params, input, base, changes, layout, .. } = self;
+        let Some(layer) = layout.layers().get(index) else { return };
+        // Of the type a sweep's products have, so that they share their code.
+        let product = Product { matrix: params.w(layer), operand: *input };
+        let products = (None::<Product<'_, T>>, Some(product));
+        let (bias, finish) = (Base::Bias(params.b(layer)), Activate::<Identity>(PhantomData));
+        apply::<C, UNITS, W, _, _, _>(*lanes, bias, products, finish, base.reborrow(), changes);
+    }
+}
+
 #[inline(always)]
 fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
     lanes: L,
@@ -87,8 +130,8 @@ fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>
     changes: &mut [Change<L::Vector>],
 ) {
     if W::SHARED {
-        fits(fused_shared::<false, C, T, L, F>(lanes, base, products, finish, own, changes));
+        fits(fused_shared::<false, C, T, L, F>(lanes, base, &products, finish, own, changes));
     } else {
-        fits(fused::<false, C, UNITS, T, L, F>(lanes, base, products, finish, own, changes));
+        fits(fused::<false, C, UNITS, T, L, F>(lanes, base, &products, finish, own, changes));
     }
 }

@@ -12,6 +12,7 @@ use core::fmt;
 /// assert_eq!(tolerance.limit(), 64);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
 pub struct Tolerance<T = f32> {
     pub(crate) absolute: T,
@@ -53,6 +54,7 @@ impl<T: Element> Tolerance<T> {
 
 /// A solve that met its tolerance.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Solved<T = f32> {
     /// Sweeps made; of a batch, those of its slowest sample.
     pub sweeps: usize,
@@ -62,6 +64,7 @@ pub struct Solved<T = f32> {
 
 /// A solve without a solution.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SolveError<T = f32> {
     /// The limit was reached with a residual above the tolerance. The state is kept.

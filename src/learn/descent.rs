@@ -1,0 +1,162 @@
+//! Plain gradient descent without a gradient in memory: for devices whose RAM holds the network once.
+
+use super::adjoint::Sent;
+use super::gradient::{LearnError, Learned, Objective, add};
+use super::loss::Loss;
+use super::optimizer::UpdateError;
+use crate::kernel::{Activation, Scalar};
+use crate::network::{Architecture, Form, Network, Room, Samples, Stack, Workspace};
+use crate::simd::Backend;
+use core::fmt;
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Network<INPUT, S, T, F, H, O>
+{
+    /// One step of plain gradient descent, w <- w - rate dJ/dw: solves, takes the loss, solves the adjoint, and adds
+    /// -rate times every weight's share straight to the weight. There is no gradient in memory, only the weights and
+    /// the workspace.
+    ///
+    /// `input`: `B` samples of `INPUT` values; `target`: what the loss asks for `B` samples; `rate`: 0 to 1024.
+    ///
+    /// ```
+    /// use attractor::{fnn, Workspace};
+    /// use attractor::learn::{MeanSquared, Objective};
+    /// type Net = fnn![2, 4, 1];
+    /// let mut net = Net::ZERO;
+    /// let mut workspace = Workspace::<Net>::ZERO;
+    /// net.descend(&Objective::new(MeanSquared), &[0.5, -0.5], &[1.0], &mut workspace, 0.25)?;
+    /// assert_eq!(net.layer::<2>().b[0], 0.5);
+    /// # Ok::<(), attractor::learn::LearnError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LearnError`]; the network is then unchanged.
+    pub fn descend<X, Y: ?Sized, C, const B: usize>(
+        &mut self,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Self, B>,
+        rate: T,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        self.descend_on(Backend::best(), objective, input, target, workspace, rate)
+    }
+
+    #[inline]
+    fn descend_on<X, Y: ?Sized, C, const B: usize>(
+        &mut self,
+        backend: Backend,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Self, B>,
+        rate: T,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
+            return Err(LearnError::Update(UpdateError::Setting("rate")));
+        }
+        let learned = self.on(backend).settle(objective, input, target, workspace)?;
+        // A weight that is not finite would have made the sweeps so; and what is added is too small to make one so.
+        let sent = Sent::new(input, &workspace.state, &workspace.adjoint)?;
+        add::<INPUT, B, _, _, _, _, _>(backend, sent, -rate, self)?;
+        Ok(learned)
+    }
+}
+
+/// Holds all that plain gradient descent on batches of `B` samples needs: the network and a workspace, no gradient. A
+/// [`Trainer`](super::Trainer) with other optimizers needs one gradient or more.
+///
+/// ```
+/// use attractor::fnn;
+/// use attractor::learn::{Descent, MeanSquared, Objective};
+/// type Net = fnn![2, 4, 1];
+/// let mut net = Net::ZERO;
+/// for (i, w) in net.params_mut().iter_mut().enumerate() {
+///     *w = 0.3 * (i as f32).sin();
+/// }
+/// let mut descent: Descent<Net, _> = Descent::new(net, Objective::new(MeanSquared), 0.1);
+/// let before = descent.step(&[1.0, -1.0], &[0.5])?.loss;
+/// let after = descent.step(&[1.0, -1.0], &[0.5])?.loss;
+/// assert!(after < before);
+/// # Ok::<(), attractor::learn::LearnError>(())
+/// ```
+pub struct Descent<R, C, const B: usize = 1>
+where
+    R: Room<Of: Architecture>,
+{
+    /// The network that learns, or the [`Room`] it lives in.
+    pub network: R,
+    /// The loss, the tolerances, the rule.
+    pub objective: Objective<C, <R::Of as Architecture>::Scalar>,
+    /// The learning rate of the next step.
+    pub rate: <R::Of as Architecture>::Scalar,
+    /// The backend; the best by default.
+    pub backend: Backend,
+    workspace: R::Beside<Workspace<R::Of, B>>,
+}
+
+impl<R, C, const B: usize> Descent<R, C, B>
+where
+    R: Room<Of: Architecture>,
+{
+    /// Bytes of all of it: network, workspace and settings; without what lies in boxes.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// Descent of this network.
+    #[must_use]
+    pub fn new(
+        network: R,
+        objective: Objective<C, <R::Of as Architecture>::Scalar>,
+        rate: <R::Of as Architecture>::Scalar,
+    ) -> Self {
+        Self { network, objective, rate, backend: Backend::best(), workspace: Room::zeroed() }
+    }
+
+    /// The last step's states and deltas.
+    pub fn workspace(&self) -> &Workspace<R::Of, B> {
+        self.workspace.get()
+    }
+}
+
+impl<R, C, const B: usize> fmt::Debug for Descent<R, C, B>
+where
+    R: Room<Of: Architecture + fmt::Debug>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Descent({:?}, batches of {B})", self.network.get())
+    }
+}
+
+impl<const INPUT: usize, S, T, F, H, O, R, C, const B: usize> Descent<R, C, B>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    R: Room<Of = Network<INPUT, S, T, F, H, O>>,
+{
+    /// Learns from one batch: [`Network::descend`]. Every step starts cold, for batches differ.
+    ///
+    /// # Errors
+    /// [`LearnError`]; the network is then unchanged.
+    pub fn step<X, Y: ?Sized>(&mut self, input: &X, target: &Y) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        let Self { network, objective, rate, backend, workspace } = self;
+        let workspace = workspace.get_mut();
+        workspace.state.reset();
+        workspace.adjoint.reset();
+        network.get_mut().descend_on(*backend, objective, input, target, workspace, *rate)
+    }
+}

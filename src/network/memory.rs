@@ -1,0 +1,91 @@
+//! How many bytes of RAM a network takes, for every way to use it.
+
+/// Bytes of RAM of a network type, [`Network::MEMORY`](crate::Network::MEMORY), all constants.
+///
+/// With t bytes a scalar, N_l units in layer l (N_0 inputs) of which F_l are fed back to it, B samples:
+///
+/// | what | bytes |
+/// |-|-|
+/// | parameters P | t sum of N_l (N_(l-1) + F_l + 1) |
+/// | state M | t B sum of N_l |
+/// | drive | t B N_1 |
+/// | workspace | 2 M + t B N_outputs |
+/// | inference, weights in flash | M |
+/// | stream (sweep by sweep), weights in flash | M + drive |
+/// | learning in place, [`Descent`](crate::learn::Descent) | P + workspace |
+/// | learning with `Sgd` without, with momentum | 2 P + workspace, 3 P + workspace |
+/// | learning with `Adam` | 4 P + workspace |
+///
+/// [`Descent::BYTES`](crate::learn::Descent::BYTES) and [`Trainer::BYTES`](crate::learn::Trainer::BYTES) are the whole,
+/// with their few settings. A solve of one sample also takes a drive of stack.
+///
+/// ```
+/// use attractor::{fnn, State, Workspace};
+/// type Net = fnn![16, 32, 16, 4];
+/// const RAM: usize = Net::MEMORY.inference(1);
+/// assert_eq!(RAM, 208);
+/// assert_eq!(RAM, size_of::<State<Net>>());
+/// assert_eq!(Net::MEMORY.descent(1), size_of::<Net>() + size_of::<Workspace<Net>>());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Memory {
+    pub(super) scalar: usize,
+    pub(super) params: usize,
+    pub(super) units: usize,
+    pub(super) first: usize,
+    pub(super) outputs: usize,
+}
+
+impl Memory {
+    /// The parameters; a gradient has as many.
+    #[must_use]
+    pub const fn parameters(&self) -> usize {
+        self.scalar * self.params
+    }
+    /// A [`State`](crate::State).
+    #[must_use]
+    pub const fn state(&self, samples: usize) -> usize {
+        self.scalar * samples * self.units
+    }
+    /// A [`Drive`](crate::Drive).
+    #[must_use]
+    pub const fn drive(&self, samples: usize) -> usize {
+        self.scalar * samples * self.first
+    }
+    /// A [`Workspace`](crate::Workspace).
+    #[must_use]
+    pub const fn workspace(&self, samples: usize) -> usize {
+        2 * self.state(samples) + self.scalar * samples * self.outputs
+    }
+    /// `solve` with weights in flash.
+    #[must_use]
+    pub const fn inference(&self, samples: usize) -> usize {
+        self.state(samples)
+    }
+    /// `drive` and `sweep` with weights in flash.
+    #[must_use]
+    pub const fn stream(&self, samples: usize) -> usize {
+        self.state(samples) + self.drive(samples)
+    }
+    /// Plain gradient descent in place.
+    #[must_use]
+    pub const fn descent(&self, samples: usize) -> usize {
+        self.parameters() + self.workspace(samples)
+    }
+    /// A trainer with `Sgd` without momentum.
+    #[must_use]
+    pub const fn sgd(&self, samples: usize) -> usize {
+        2 * self.parameters() + self.workspace(samples)
+    }
+    /// A trainer with `Sgd` with momentum.
+    #[must_use]
+    pub const fn momentum(&self, samples: usize) -> usize {
+        3 * self.parameters() + self.workspace(samples)
+    }
+    /// A trainer with `Adam`.
+    #[must_use]
+    pub const fn adam(&self, samples: usize) -> usize {
+        4 * self.parameters() + self.workspace(samples)
+    }
+}
