@@ -2,6 +2,9 @@
 //!
 //! `cargo bench && cargo run --release --example bench_table`
 
+#[path = "shared/command_line.rs"]
+mod command_line;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -58,24 +61,7 @@ fn parse(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<Option<O
 }
 
 fn main() -> ExitCode {
-    let options = match parse(env::args_os().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("bench_table: {message}\nbench_table: `--help` lists the options");
-            return ExitCode::from(2);
-        }
-    };
-    match run(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("bench_table: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    command_line::run("bench_table", HELP, parse, run)
 }
 
 fn run(options: Options) -> Result<(), String> {

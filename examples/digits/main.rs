@@ -2,7 +2,11 @@
 //!
 //! `cargo run --release --example digits` takes some seconds; `-- --help` lists the options.
 
+#[path = "../shared/command_line.rs"]
+mod command_line;
 mod data;
+#[path = "../shared/legend.rs"]
+mod legend;
 mod options;
 mod plot;
 mod training;
@@ -26,24 +30,7 @@ type Large = fnn![64, 128, 64, 10];
 type LargeWithout = fnn![64, 128, 64, 10; feedback = Feedforward];
 
 fn main() -> ExitCode {
-    let options = match options::parse(std::env::args_os().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("digits: {message}\ndigits: `--help` lists the options");
-            return ExitCode::from(2);
-        }
-    };
-    match run(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("digits: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    command_line::run("digits", options::HELP, options::parse, run)
 }
 
 fn run(options: Options) -> Result<(), String> {

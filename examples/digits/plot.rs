@@ -1,6 +1,7 @@
 //! The plots, as SVG.
 
 use crate::data::{CLASSES, Digit, SIDE};
+use crate::legend::{FAINT, legend};
 use crate::training::{History, Run, SWEEPS, largest};
 use core::error::Error;
 use plotters::coord::Shift;
@@ -13,7 +14,6 @@ const CONTROL: RGBColor = RGBColor(200, 90, 20);
 const RIGHT: RGBColor = RGBColor(20, 130, 70);
 const WRONG: RGBColor = RGBColor(190, 40, 40);
 const QUIET: RGBColor = RGBColor(160, 160, 160);
-const FAINT: RGBColor = RGBColor(225, 225, 225);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -123,13 +123,7 @@ pub(crate) fn residuals(path: &Path, shape: &str, runs: &[Run], without: &[Run])
         .draw_series(LineSeries::new(control, CONTROL.stroke_width(2)).point_size(4))?
         .label("without feedback: the first sweep is all")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], CONTROL.stroke_width(2)));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .label_font(("sans-serif", 14))
-        .background_style(WHITE.mix(0.9))
-        .border_style(FAINT)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
     root.present()?;
     Ok(())
 }
@@ -178,13 +172,7 @@ pub(crate) fn accuracy(path: &Path, shape: &str, with: &[Run], without: &[Run], 
             .label(format!("{name}: {last:.1} %"))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .label_font(("sans-serif", 14))
-        .background_style(WHITE.mix(0.9))
-        .border_style(FAINT)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::LowerRight)?;
     root.present()?;
     Ok(())
 }

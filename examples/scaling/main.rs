@@ -2,6 +2,10 @@
 //!
 //! `cargo run --release --example scaling` takes about a minute; `-- --help` lists the options.
 
+#[path = "../shared/command_line.rs"]
+mod command_line;
+#[path = "../shared/legend.rs"]
+mod legend;
 mod limits;
 mod plot;
 
@@ -12,12 +16,12 @@ use limits::{FmaPeak, LoadRoof};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::ffi::OsString;
+use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 const HELP: &str = "\
 Measures how the cost of a solve grows with width, depth, sweeps and batch, beside the limit of the processor.
@@ -68,24 +72,9 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
 }
 
 fn main() -> ExitCode {
-    let options = match parse(env::args_os().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("scaling: {message}\nscaling: `--help` lists the options");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("scaling: {}: {error}", options.out.display());
-            ExitCode::FAILURE
-        }
-    }
+    command_line::run("scaling", HELP, parse, |options| {
+        run(&options).map_err(|error| format!("{}: {error}", options.out.display()))
+    })
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn core::error::Error>> {

@@ -1,12 +1,12 @@
 //! The plots, as SVG.
 
+use crate::legend::{FAINT, legend};
 use crate::{Curve, Measured};
 use core::error::Error;
 use plotters::prelude::*;
 use std::path::Path;
 
 const COLORS: [RGBColor; 2] = [RGBColor(0, 94, 162), RGBColor(200, 90, 20)];
-const FAINT: RGBColor = RGBColor(225, 225, 225);
 
 /// One series: curves with points, and their limits as thin lines of the same colour.
 pub(crate) fn series(path: &Path, series: &Measured) -> Result<(), Box<dyn Error>> {
@@ -52,13 +52,7 @@ pub(crate) fn series(path: &Path, series: &Measured) -> Result<(), Box<dyn Error
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(width)));
         }
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .label_font(("sans-serif", 14))
-        .background_style(WHITE.mix(0.9))
-        .border_style(FAINT)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
     root.present()?;
     Ok(())
 }
