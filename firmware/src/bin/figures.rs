@@ -1,0 +1,123 @@
+//! Instructions of a layer, of a sweep, of a step of learning: what `firmware/measure` prints.
+
+#![no_std]
+#![no_main]
+
+use attractor::kernel::{self, Base, Matrix, MatrixMut, Product, ShapeError, Tanh};
+use attractor::learn::{Descent, LearnError, MeanSquared, Objective, Rule};
+use attractor::simd::Backend;
+use attractor::{Drive, State, Tolerance, fnn};
+use attractor_firmware::counter::instructions;
+use attractor_firmware::{Place, Random};
+use core::fmt;
+use core::hint::black_box;
+use semihosting::println;
+
+attractor_firmware::program!(main);
+
+type Net = fnn![16, 32, 16, 4];
+
+/// Multiply-accumulates of the layer of 32 units that hears 32 below and 16 above.
+const MACS: u32 = 32 * (32 + 16);
+
+fn main() -> Result<(), Failure> {
+    layer()?;
+    network()
+}
+
+/// One layer through the public kernels.
+#[inline(never)]
+fn layer() -> Result<(), Failure> {
+    static WEIGHTS: Place<[f32; 32 * 48]> = Place::new([0.0; 32 * 48]);
+    let mut random = Random::new(1);
+    let weights = WEIGHTS.take().ok_or(Failure::Taken)?;
+    random.fill(weights);
+    let (mut below, mut above, mut bias, mut out) = ([0.0; 32], [0.0; 16], [0.0; 32], [0.0; 32]);
+    random.fill(&mut below);
+    random.fill(&mut above);
+    random.fill(&mut bias);
+    let (w, u) = weights.split_at(32 * 32);
+    let products = black_box([
+        Product { matrix: Matrix::new(u, 32, 16)?, operand: Matrix::new(&above, 1, 16)? },
+        Product { matrix: Matrix::new(w, 32, 32)?, operand: Matrix::new(&below, 1, 32)? },
+    ]);
+    let (backend, base) = (Backend::best(), Base::Bias(&bias));
+    let out = MatrixMut::new(&mut out, 1, 32)?;
+    let (count, result) = instructions(|| kernel::affine(backend, base, &products, out));
+    result?;
+    println!("layer_f32.instructions {count} instructions");
+    println!("layer_f32.per_mac {:.2} instructions", ratio(count));
+    let mut out = [0.0; 32];
+    let out = MatrixMut::new(&mut out, 1, 32)?;
+    let (count, result) = instructions(|| kernel::layer::<_, Tanh>(backend, base, &products, out));
+    result?;
+    println!("layer_f32_tanh.instructions {count} instructions");
+    println!("layer_f32_tanh.per_mac {:.2} instructions", ratio(count));
+    Ok(())
+}
+
+fn ratio(count: u32) -> f32 {
+    count as f32 / MACS as f32
+}
+
+/// A network of 1,716 parameters: sweeps, and a step of learning in place.
+#[inline(never)]
+fn network() -> Result<(), Failure> {
+    static LEARNER: Place<Option<Descent<Net, MeanSquared>>> = Place::new(None);
+    let objective = Objective::new(MeanSquared).solve(Tolerance::exactly(8)).rule(Rule::Truncated(8));
+    let learner = LEARNER.take().ok_or(Failure::Taken)?.insert(Descent::new(Net::ZERO, objective, 0.01));
+    Random::new(7).fill(learner.network.params_mut());
+    learner.network.params_mut().iter_mut().for_each(|w| *w *= 0.5);
+    let mut input = [0.0; 16];
+    Random::new(9).fill(&mut input);
+
+    let (mut drive, mut state) = (Drive::<Net>::ZERO, Net::state());
+    let net = &learner.network;
+    let (count, result) = instructions(|| net.drive(&input, &mut drive));
+    result.map_err(LearnError::Solve)?;
+    println!("net.drive_instructions {count} instructions");
+    let (sweep, result) = instructions(|| net.sweep(&drive, &mut state));
+    result.map_err(LearnError::Solve)?;
+    println!("net.sweep_alone_instructions {sweep} instructions");
+    let mut solve = |sweeps| {
+        let (count, result) = instructions(|| net.solve(&input, &mut state, Tolerance::exactly(sweeps)));
+        result.map(|_| count).map_err(LearnError::Solve)
+    };
+    let (eight, sixteen) = (solve(8)?, solve(16)?);
+    println!("net.solve_8_sweeps_instructions {eight} instructions");
+    println!("net.sweep_instructions {} instructions", (sixteen - eight) / 8);
+
+    let (count, result) = instructions(|| learner.step(&input, &[0.1, 0.2, 0.3, 0.4]));
+    result?;
+    println!("net.train_instructions {count} instructions");
+    println!("net.state {} bytes", State::<Net>::BYTES);
+    println!("net.train_memory {} bytes", Descent::<Net, MeanSquared>::BYTES);
+    Ok(())
+}
+
+/// What may go wrong.
+enum Failure {
+    Taken,
+    Shape(ShapeError),
+    Learn(LearnError),
+}
+
+impl From<ShapeError> for Failure {
+    fn from(error: ShapeError) -> Self {
+        Self::Shape(error)
+    }
+}
+impl From<LearnError> for Failure {
+    fn from(error: LearnError) -> Self {
+        Self::Learn(error)
+    }
+}
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken => f.write_str("a place was taken twice"),
+            Self::Shape(error) => error.fmt(f),
+            Self::Learn(error) => error.fmt(f),
+        }
+    }
+}
