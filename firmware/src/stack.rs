@@ -27,6 +27,11 @@ pub fn taken<R>(work: impl FnOnce() -> R) -> (usize, R) {
 fn stack_pointer() -> usize {
     let pointer: usize;
     // SAFETY: reads a register.
-    unsafe { core::arch::asm!("mov {}, sp", out(reg) pointer) };
+    unsafe {
+        #[cfg(target_arch = "arm")]
+        core::arch::asm!("mov {}, sp", out(reg) pointer);
+        #[cfg(target_arch = "riscv32")]
+        core::arch::asm!("mv {}, sp", out(reg) pointer);
+    }
     pointer
 }
