@@ -1,5 +1,6 @@
 //! Activations over lanes: tanh, sigmoid, ReLU, hard tanh, identity, and the exponential that softmax needs.
 
+use super::Part;
 use crate::simd::{Element, Lanes};
 use core::fmt::Debug;
 
@@ -11,9 +12,25 @@ pub trait Scalar: Element + nalgebra::Scalar {
     fn exp<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector;
     /// Natural logarithm of one positive number.
     fn ln(self) -> Self;
-    /// Whether the inner loops of one sample are in assembly here; see the feature `asm`.
+    /// Whether the inner loops of one sample are in assembly here; see the features `asm` and `helium`.
     #[doc(hidden)]
     const ASSEMBLY: bool = false;
+    /// Whether there is [`sum_rows`](Self::sum_rows), which then is used and not [`add_columns`](Self::add_columns).
+    #[doc(hidden)]
+    const SUMS_ROWS: bool = false;
+    /// Of how many rows at a time [`add_rows`](Self::add_rows) wants to have whole ones.
+    #[doc(hidden)]
+    const ROWS: usize = 4;
+    /// Adds `rows` rows of all parts, of which there is one at least, to the sums from `from` and leaves them at `to`, where
+    /// there is assembly that does.
+    ///
+    /// # Safety
+    /// All of that must exist.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn sum_rows(from: *const Self, to: *mut Self, parts: &[Part<Self>], rows: usize) {
+        let _ = (from, to, parts, rows);
+    }
     /// Adds columns to the sums of 4, 8 or 16 `rows` from `from` and leaves them at `to`, where there is assembly.
     ///
     /// # Safety
@@ -34,7 +51,7 @@ pub trait Scalar: Element + nalgebra::Scalar {
     /// Adds `rows` rows of four columns to four sums of each from `from` and leaves them at `to`, where there is assembly.
     ///
     /// # Safety
-    /// All of that must exist; `rows` must be a multiple of 4, and not 0.
+    /// All of that must exist; `rows` must be a multiple of `ROWS`, and not 0.
     #[doc(hidden)]
     #[inline(always)]
     unsafe fn add_rows(
@@ -68,6 +85,33 @@ pub trait Scalar: Element + nalgebra::Scalar {
         columns: usize,
     ) {
         let _ = (matrix, stride, deltas, x, columns);
+    }
+    /// Makes each of `count` units from `out` on tanh of its sum, of those from `sums` on, where there is assembly. Gives
+    /// the largest |new - old|, and 0, or NaN if a sum is not finite.
+    ///
+    /// # Safety
+    /// All of that must exist; `sums` and `out` may be the same.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn finish_tanh(sums: *const Self, out: *mut Self, count: usize) -> Option<(Self, Self)> {
+        let _ = (sums, out, count);
+        None
+    }
+    /// Makes each of `count` units from `out` on the slope of tanh times its sum, of those from `sums` on, with the states from
+    /// `states` on, where there is assembly. Gives the largest |new - old|, and 0, or NaN if a new value is not finite.
+    ///
+    /// # Safety
+    /// All of that must exist.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn finish_tanh_slope(
+        sums: *const Self,
+        states: *const Self,
+        out: *mut Self,
+        count: usize,
+    ) -> Option<(Self, Self)> {
+        let _ = (sums, states, out, count);
+        None
     }
     /// Square root of one number that is not negative.
     fn sqrt(self) -> Self;
@@ -133,9 +177,9 @@ impl Scalar for f32 {
         lanes.select(lanes.less(x, lanes.splat(LOWEST)), lanes.splat(0.0), y)
     }
 
-    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
     const ASSEMBLY: bool = true;
-    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[cfg(all(feature = "asm", not(feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
     #[inline(always)]
     unsafe fn add_columns(
         from: *const f32,
@@ -155,12 +199,12 @@ impl Scalar for f32 {
             }
         }
     }
-    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
     #[inline(always)]
     fn sums_of_4(sums: &[f32; 16]) -> [f32; 4] {
         super::assembly::sums_of_4(sums)
     }
-    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
     #[inline(always)]
     unsafe fn add_rows(
         from: *const f32,
@@ -173,11 +217,50 @@ impl Scalar for f32 {
         // SAFETY: handed on.
         unsafe { super::assembly::columns_4(from, to, column, stride, x, rows) };
     }
-    #[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+    #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
     #[inline(always)]
     unsafe fn add_outer(matrix: *mut f32, stride: usize, deltas: &[f32; 8], x: *const f32, columns: usize) {
         // SAFETY: handed on.
         unsafe { super::assembly::outer_8(matrix, stride, deltas, x, columns) };
+    }
+
+    #[cfg(all(feature = "asm", not(feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    unsafe fn finish_tanh(sums: *const f32, out: *mut f32, count: usize) -> Option<(f32, f32)> {
+        // It takes them by twos.
+        if count == 0 || !count.is_multiple_of(2) {
+            return None;
+        }
+        // SAFETY: handed on.
+        let became = unsafe { super::assembly::tanh_units(sums, out, count) };
+        Some((became.residual, became.poison))
+    }
+    #[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
+    const SUMS_ROWS: bool = true;
+    #[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
+    const ROWS: usize = 1;
+    #[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    unsafe fn sum_rows(from: *const f32, to: *mut f32, parts: &[Part<f32>], rows: usize) {
+        // SAFETY: handed on.
+        unsafe { super::assembly::sum_rows(from, to, parts, rows) };
+    }
+    #[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    unsafe fn finish_tanh(sums: *const f32, out: *mut f32, count: usize) -> Option<(f32, f32)> {
+        // SAFETY: handed on.
+        Some(unsafe { super::assembly::finish_tanh(sums, out, count) })
+    }
+    #[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    unsafe fn finish_tanh_slope(
+        sums: *const f32,
+        states: *const f32,
+        out: *mut f32,
+        count: usize,
+    ) -> Option<(f32, f32)> {
+        // SAFETY: handed on.
+        Some(unsafe { super::assembly::finish_tanh_slope(sums, states, out, count) })
     }
 
     fn ln(self) -> Self {
@@ -224,15 +307,42 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
     const NAME: &'static str;
     /// A bound on |s'|.
     const STEEPEST: f64;
+    /// Whether s(z) = z.
+    const IDENTITY: bool;
     /// h = s(z).
     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector;
     /// s'(z) from h = s(z).
     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector;
+    /// Makes `count` units of their sums at once, where there is assembly: [`Scalar::finish_tanh`] for tanh.
+    ///
+    /// # Safety
+    /// All of that must exist; `sums` and `out` may be the same.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn finish<T: Scalar>(sums: *const T, out: *mut T, count: usize) -> Option<(T, T)> {
+        let _ = (sums, out, count);
+        None
+    }
+    /// Makes `count` units slopes times sums at once, where there is assembly: [`Scalar::finish_tanh_slope`] for tanh.
+    ///
+    /// # Safety
+    /// All of that must exist.
+    #[doc(hidden)]
+    #[inline(always)]
+    unsafe fn finish_slope<T: Scalar>(
+        sums: *const T,
+        states: *const T,
+        out: *mut T,
+        count: usize,
+    ) -> Option<(T, T)> {
+        let _ = (sums, states, out, count);
+        None
+    }
 }
 
 macro_rules! activation {
-    ($(#[$doc:meta])* $name:ident, $text:literal, $steepest:literal,
-     |$lanes:ident, $z:ident| $value:expr, |$lanes2:ident, $h:ident| $slope:expr) => {
+    ($(#[$doc:meta])* $name:ident, $text:literal, $steepest:literal, $identity:literal,
+     |$lanes:ident, $z:ident| $value:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name;
@@ -240,6 +350,7 @@ macro_rules! activation {
         impl Activation for $name {
             const NAME: &'static str = $text;
             const STEEPEST: f64 = $steepest;
+            const IDENTITY: bool = $identity;
             #[inline(always)]
             fn value<T: Scalar, L: Lanes<T>>($lanes: L, $z: L::Vector) -> L::Vector {
                 $value
@@ -248,6 +359,23 @@ macro_rules! activation {
             fn slope<T: Scalar, L: Lanes<T>>($lanes2: L, $h: L::Vector) -> L::Vector {
                 $slope
             }
+            $(
+                #[inline(always)]
+                unsafe fn finish<T: Scalar>(sums: *const T, out: *mut T, count: usize) -> Option<(T, T)> {
+                    // SAFETY: handed on.
+                    unsafe { T::$finish(sums, out, count) }
+                }
+                #[inline(always)]
+                unsafe fn finish_slope<T: Scalar>(
+                    sums: *const T,
+                    states: *const T,
+                    out: *mut T,
+                    count: usize,
+                ) -> Option<(T, T)> {
+                    // SAFETY: handed on.
+                    unsafe { T::$finish_slope(sums, states, out, count) }
+                }
+            )?
         }
     };
 }
@@ -256,14 +384,14 @@ activation!(
     /// tanh(z), between -1 and 1. In `f32` within 2e-7 of the exact value on AVX2 and AVX-512 and within 5e-7
     /// on the portable backend, monotone, odd, exact at infinity; over all 2^32 arguments the largest error is
     /// 7.5e-8 and 8.6e-8 (`cargo run --release --example all_floats`). The default of hidden layers.
-    Tanh, "tanh", 1.0,
+    Tanh, "tanh", 1.0, false,
     |lanes, z| T::tanh(lanes, z),
-    |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h))
+    |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
 );
 activation!(
     /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds; over all 2^32
     /// arguments the largest error is 6.7e-8.
-    Sigmoid, "sigmoid", 0.25,
+    Sigmoid, "sigmoid", 0.25, false,
     |lanes, z| {
         let half = lanes.splat(T::from_f64(0.5));
         lanes.mul_add(half, T::tanh(lanes, lanes.mul(half, z)), half)
@@ -272,7 +400,7 @@ activation!(
 );
 activation!(
     /// max(z, 0). The derivative at 0 is taken as 0.
-    Relu, "relu", 1.0,
+    Relu, "relu", 1.0, false,
     |lanes, z| lanes.max(lanes.splat(T::ZERO), z),
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
@@ -281,7 +409,7 @@ activation!(
 );
 activation!(
     /// z cut to -1..1. The derivative at the cuts is taken as 0.
-    HardTanh, "hard tanh", 1.0,
+    HardTanh, "hard tanh", 1.0, false,
     |lanes, z| lanes.max(lanes.splat(-T::ONE), lanes.min(lanes.splat(T::ONE), z)),
     |lanes, h| {
         let inside = lanes.less(lanes.abs(h), lanes.splat(T::ONE));
@@ -290,7 +418,7 @@ activation!(
 );
 activation!(
     /// z itself. The default of the output layer.
-    Identity, "identity", 1.0,
+    Identity, "identity", 1.0, true,
     |_lanes, z| z,
     |lanes, _h| lanes.splat(T::ONE)
 );

@@ -1,10 +1,11 @@
 //! The inner loops of one sample for Arm cores with a floating-point unit and no vectors (Cortex-M4, M7, M33), where one
-//! instruction loads eight weights: the compiler never makes it.
+//! instruction loads eight weights: the compiler never makes it. And tanh of what they come to, two units at a time.
 //!
 //! The bits are those of the portable loops: `vmla` rounds the product and then the sum. It is one instruction, and on a
 //! Cortex-M4 three cycles; with the feature `asm-m4` it is two, of one cycle each (Cortex-M4 Technical Reference Manual,
 //! FPU instruction set).
 
+use super::tanh_table::{ENTRIES, MAX, ROWS};
 use core::arch::asm;
 use core::mem::MaybeUninit;
 
@@ -93,29 +94,23 @@ macro_rules! rows {
             unsafe {
                 asm!(
                     concat!("vldmia {from}, ", $sums),
-                    "subs {left}, {left}, #4",
+                    "subs {left}, {left}, #2",
                     "blo 3f",
                     "2:",
-                    "vldmia {x}!, {{s24-s27}}",
+                    "vldmia {x}!, {{s24-s25}}",
                     column!($rows, "s24"),
                     "add {column}, {column}, {step}",
+                    "4:",
                     column!($rows, "s25"),
                     "add {column}, {column}, {step}",
-                    column!($rows, "s26"),
-                    "add {column}, {column}, {step}",
-                    column!($rows, "s27"),
-                    "add {column}, {column}, {step}",
-                    "subs {left}, {left}, #4",
+                    "subs {left}, {left}, #2",
                     "bhs 2b",
                     "3:",
-                    "adds {left}, {left}, #4",
+                    "adds {left}, {left}, #2",
                     "beq 5f",
-                    "4:",
-                    "vldmia {x}!, {{s24}}",
-                    column!($rows, "s24"),
-                    "add {column}, {column}, {step}",
+                    "vldmia {x}!, {{s25}}",
                     "subs {left}, {left}, #1",
-                    "bne 4b",
+                    "b 4b", // one more that ends as the second of two
                     "5:",
                     concat!("vstmia {to}, ", $sums),
                     from = in(reg) from,
@@ -128,7 +123,6 @@ macro_rules! rows {
                     out("s7") _, out("s8") _, out("s9") _, out("s10") _, out("s11") _, out("s12") _, out("s13") _,
                     out("s14") _, out("s15") _, out("s16") _, out("s17") _, out("s18") _, out("s19") _,
                     out("s20") _, out("s21") _, out("s22") _, out("s23") _, out("s24") _, out("s25") _,
-                    out("s26") _, out("s27") _,
                     options(nostack),
                 );
             }
@@ -261,4 +255,130 @@ pub(super) fn sums_of_4(sums: &[f32; 16]) -> [f32; 4] {
         );
         totals.assume_init()
     }
+}
+
+/// The segments of tanh in the order of |x|: anchor, whether t itself is the result but for a correction, value, then the
+/// polynomial of the slope.
+static SEGMENTS: [[f32; ENTRIES + 1]; 7] = {
+    let mut segments = [[0.0; ENTRIES + 1]; 7];
+    let mut i = 0;
+    while i < segments.len() {
+        let from = (i + FIRST) % 8;
+        segments[i][0] = ROWS[0][from];
+        let mut entry = 1;
+        while entry < ENTRIES {
+            segments[i][entry + 1] = ROWS[entry][from];
+            entry += 1;
+        }
+        i += 1;
+    }
+    segments[0][1] = 1.0;
+    segments
+};
+/// The segment at zero in [`ROWS`].
+const FIRST: usize = 6;
+// What the code below takes for constants.
+const _: () = assert!(ROWS[0][FIRST] == 0.0 && ROWS[0][(FIRST + 6) % 8] == MAX);
+
+/// What became of some units.
+#[repr(C)]
+pub(super) struct Became {
+    /// The largest |new - old|.
+    pub(super) residual: f32,
+    /// 0, or NaN if a sum was infinite or NaN.
+    pub(super) poison: f32,
+}
+
+/// tanh of `units` sums, an even number and not 0, from `out` on, two at a time: the operations of `Scalar::tanh` and of
+/// `Change::record`. Magnitudes are compared as integers, which order as they do.
+///
+/// # Safety
+/// All of that must exist.
+#[inline(never)]
+pub(super) unsafe extern "C" fn tanh_units(sums: *const f32, out: *mut f32, units: usize) -> Became {
+    // Added to twice the bits of a magnitude, takes NaN, and nothing else, past the largest integer: it is not larger then.
+    const PAST: u32 = 0x00ff_ffff;
+    let (largest, poison): (u32, u32);
+    // SAFETY: the caller vouches for what is read and written. |x| + 1 is from 1 to 10.1, or NaN, so that the bits that name
+    // the segment are, as a signed number, from -2 to 4.
+    unsafe {
+        asm!(
+            "vldr s24, [{third}, #-80]", // two rows of 40 bytes before the third: 0, the first anchor
+            "vldr s25, [{third}, #-76]", // 1, after it
+            "vldr s26, [{third}, #160]", // the last anchor, where tanh has become 1
+            "vmov.f32 s27, s24",
+            "2:",
+            "vldmia {sums}!, {{s0, s1}}",
+            "vmov {x}, {y}, s0, s1",
+            "vabs.f32 s2, s0",
+            "vabs.f32 s3, s1",
+            multiply_add!(each "s27" "s0" "s24", "s27" "s1" "s24"),
+            "vcmp.f32 s2, s26",
+            "vmrs APSR_nzcv, fpscr",
+            "it gt",
+            "vmovgt.f32 s2, s26",
+            "vcmp.f32 s3, s26",
+            "vmrs APSR_nzcv, fpscr",
+            "it gt",
+            "vmovgt.f32 s3, s26",
+            "vadd.f32 s0, s2, s25",
+            "vadd.f32 s1, s3, s25",
+            "vmov {p}, {q}, s0, s1",
+            "sbfx {p}, {p}, #22, #4",
+            "sbfx {q}, {q}, #22, #4",
+            "mla {p}, {p}, {size}, {third}",
+            "mla {q}, {q}, {size}, {third}",
+            "vldmia {p}, {{s4-s13}}",
+            "vldmia {q}, {{s14-s23}}",
+            "vsub.f32 s4, s2, s4",
+            "vsub.f32 s14, s3, s14",
+            "vldmia {out}, {{s0, s1}}",
+            multiply_add!(each "s12" "s13" "s4", "s22" "s23" "s14"),
+            multiply_add!(each "s11" "s12" "s4", "s21" "s22" "s14"),
+            multiply_add!(each "s10" "s11" "s4", "s20" "s21" "s14"),
+            multiply_add!(each "s9" "s10" "s4", "s19" "s20" "s14"),
+            multiply_add!(each "s8" "s9" "s4", "s18" "s19" "s14"),
+            multiply_add!(each "s7" "s8" "s4", "s17" "s18" "s14"),
+            multiply_add!(each "s6" "s5" "s4", "s16" "s15" "s14"), // t in the first segment, else the value
+            multiply_add!(each "s6" "s7" "s4", "s16" "s17" "s14"),
+            "vmov {p}, s6",
+            "vmov {q}, s16",
+            "bfi {x}, {p}, #0, #31", // all but the sign
+            "bfi {y}, {q}, #0, #31",
+            "vmov s2, s3, {x}, {y}",
+            "vstmia {out}!, {{s2, s3}}",
+            "vsub.f32 s2, s2, s0",
+            "vsub.f32 s3, s3, s1",
+            "vmov {p}, {q}, s2, s3",
+            "add {p}, {past}, {p}, lsl #1",
+            "add {q}, {past}, {q}, lsl #1",
+            "cmp {largest}, {p}",
+            "it lo",
+            "movlo {largest}, {p}",
+            "cmp {largest}, {q}",
+            "it lo",
+            "movlo {largest}, {q}",
+            "subs {left}, {left}, #2",
+            "bne 2b",
+            "vmov {p}, s27",
+            sums = inout(reg) sums => _,
+            out = inout(reg) out => _,
+            left = inout(reg) units => _,
+            third = in(reg) SEGMENTS.as_ptr().wrapping_add(2),
+            size = in(reg) size_of::<[f32; ENTRIES + 1]>(),
+            past = in(reg) PAST,
+            largest = inout(reg) PAST => largest,
+            x = out(reg) _,
+            y = out(reg) _,
+            p = out(reg) poison,
+            q = out(reg) _,
+            out("s0") _, out("s1") _, out("s2") _, out("s3") _, out("s4") _, out("s5") _, out("s6") _,
+            out("s7") _, out("s8") _, out("s9") _, out("s10") _, out("s11") _, out("s12") _, out("s13") _,
+            out("s14") _, out("s15") _, out("s16") _, out("s17") _, out("s18") _, out("s19") _,
+            out("s20") _, out("s21") _, out("s22") _, out("s23") _, out("s24") _, out("s25") _,
+            out("s26") _, out("s27") _,
+            options(nostack),
+        );
+    }
+    Became { residual: f32::from_bits((largest - PAST) >> 1), poison: f32::from_bits(poison) }
 }

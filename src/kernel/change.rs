@@ -30,23 +30,33 @@ impl<V: Copy> Change<V> {
         *self = Self { active: self.active, ..Self::none(lanes) };
     }
 
-    /// The largest change of all lanes; NaN if something was not finite.
+    /// The largest change of all lanes, those of one sample; NaN if something was not finite.
     #[inline(always)]
-    pub(super) fn largest<T: Scalar, L: Lanes<T, Vector = V>>(&self, lanes: L) -> T {
+    pub(crate) fn largest<T: Scalar, L: Lanes<T, Vector = V>>(&self, lanes: L) -> T {
+        if const { L::BLOCKING.shared } {
+            // All of it is in the first lane.
+            let narrow = lanes.narrow();
+            return narrow.reduce_add(self.narrow(narrow));
+        }
         lanes.reduce_max(self.residual) + lanes.reduce_add(self.poison)
     }
 
-    /// Takes in what was recorded with other lanes.
+    /// The residual for narrow lanes, which record on: that of the first lanes, in which [`set`](Self::set) leaves it.
     #[inline(always)]
-    pub(super) fn widen<T: Scalar, L: Lanes<T, Vector = V>, N: Lanes<T>>(
+    pub(super) fn narrow<T: Scalar, N: Lanes<T>>(&self, narrow: N) -> N::Vector {
+        // SAFETY: a vector is scalars in a row, and a narrow one has no more of them.
+        unsafe { narrow.load((&raw const self.residual).cast()) }
+    }
+
+    /// Takes in what narrow lanes have recorded on: a residual that is NaN if something was not finite.
+    #[inline(always)]
+    pub(super) fn set<T: Scalar, L: Lanes<T, Vector = V>, N: Lanes<T>>(
         &mut self,
         lanes: L,
-        change: Change<N::Vector>,
         narrow: N,
+        residual: N::Vector,
     ) {
-        let residual = lanes.first(narrow.reduce_max(change.residual));
-        self.residual = lanes.max(residual, self.residual);
-        self.poison = lanes.add(self.poison, lanes.first(narrow.reduce_add(change.poison)));
+        self.residual = lanes.first(narrow.reduce_add(residual));
     }
 
     #[inline(always)]
@@ -90,22 +100,14 @@ impl<V: Copy, const C: usize> Changes<V, C> {
     }
 }
 
-/// Looks for the largest |h| of every sample of a state: only relative tolerances ask for it.
+/// Looks for the largest |h| of every sample of a batch's state, whose columns are units: only relative tolerances ask for
+/// it.
 #[inline(always)]
-pub(crate) fn scales<const C: usize, T: Scalar, L: Lanes<T>>(
+pub(crate) fn scales<T: Scalar, L: Lanes<T>>(
     lanes: L,
     state: Matrix<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) {
-    if C == 1 {
-        // Not looked at for its finiteness: the pass before has done that.
-        let scale = largest(lanes, state);
-        for change in changes {
-            change.scale = lanes.max(lanes.first(scale), change.scale);
-        }
-        return;
-    }
-    // Of a batch, a column is a unit.
     for unit in 0..state.cols() {
         for (change, first) in changes.iter_mut().zip((0..state.rows()).step_by(L::WIDTH)) {
             let count = L::WIDTH.min(state.rows() - first);

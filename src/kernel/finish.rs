@@ -22,6 +22,17 @@ pub(crate) trait Finish<T: Scalar>: Copy {
         offset: usize,
         count: Option<usize>,
     ) -> L::Vector;
+    /// Finishes `count` units from `out` on, the first at `offset`, with their sums from `sums` on, where there is assembly
+    /// that does. Gives the largest |new - old|, and 0, or NaN if a sum (with [`SHOWS`](Self::SHOWS), a new value) is not
+    /// finite.
+    ///
+    /// # Safety
+    /// All of that must exist.
+    #[inline(always)]
+    unsafe fn finish_all(self, sums: *const T, out: *mut T, offset: usize, count: usize) -> Option<(T, T)> {
+        let _ = (sums, out, offset, count);
+        None
+    }
 }
 
 /// h = s(z).
@@ -33,6 +44,11 @@ impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
         A::value(lanes, z)
+    }
+    #[inline(always)]
+    unsafe fn finish_all(self, sums: *const T, out: *mut T, _: usize, count: usize) -> Option<(T, T)> {
+        // SAFETY: handed on.
+        unsafe { A::finish(sums, out, count) }
     }
 }
 
@@ -82,5 +98,10 @@ impl<T: Scalar, A: Activation> Finish<T> for Backpropagate<'_, T, A> {
         // SAFETY: `new` compared the shapes, so what lies in the output lies in the states.
         let h = unsafe { load(lanes, self.states.start().add(offset), count) };
         lanes.mul(A::slope(lanes, h), z)
+    }
+    #[inline(always)]
+    unsafe fn finish_all(self, sums: *const T, out: *mut T, offset: usize, count: usize) -> Option<(T, T)> {
+        // SAFETY: as above.
+        unsafe { A::finish_slope(sums, self.states.start().add(offset), out, count) }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::batch::Batch;
 use super::products::{Base, Products, in_a_row, shapes_fit};
-use super::single::Single;
-use super::{Change, Finish, MatrixMut, Scalar, ShapeError, expect};
+use super::single::{InLine, Single};
+use super::{Change, Finish, MatrixMut, Scalar, ShapeError, expect, shared};
 use crate::simd::{Lanes, Routine};
+use core::marker::PhantomData;
 
 /// The fused layer, for one sample (`C` = 1, next to no other in memory) or for up to `C` samples of a batch.
 /// `UNITS` is the number of units where it is known when compiling, else 0: it spares the code of blocks that are
@@ -30,26 +31,21 @@ pub(crate) fn fused<
     changes: &mut [Change<L::Vector>],
 ) -> Result<(), ShapeError> {
     let (samples, units) = (out.rows(), out.cols());
-    shapes_fit::<TRANSPOSED, T>(base, *products, samples, units)?;
+    let lies_in_a_row = shapes_fit::<TRANSPOSED, T>(base, *products, samples, units)?;
     if C == 1 {
         // With one sample next to another in memory, lanes over units would have to gather.
         expect("samples", 1, samples)?;
         expect("stride", 1, out.stride())?;
-        in_a_row::<T>(base, *products)?;
+        if !lies_in_a_row {
+            in_a_row::<T>(base, *products)?;
+        }
         if UNITS != 0 {
             expect("units", UNITS, units)?;
         }
-        let single = Single { lanes, base, products, finish, out: out.start(), units };
         expect("changes", 1, changes.len())?;
         for change in changes {
-            // SAFETY: the shapes were compared above, and `units` gathers what does not lie in a row.
-            unsafe {
-                if TRANSPOSED {
-                    single.transposed::<UNITS>(change);
-                } else {
-                    single.straight::<UNITS>(change);
-                }
-            }
+            // SAFETY: the shapes were compared above, and that all lies in a row.
+            unsafe { one::<TRANSPOSED, UNITS, T, L, F>(lanes, base, products, finish, &mut out, change) };
         }
     } else {
         expect("changes", samples.div_ceil(L::WIDTH), changes.len())?;
@@ -67,6 +63,39 @@ pub(crate) fn fused<
         unsafe { batch.run(changes) };
     }
     Ok(())
+}
+
+/// The fused layer for one sample, looked at before.
+///
+/// # Safety
+/// The shapes must fit, and base, operands and `out` lie in a row; the units must be `UNITS` unless that is 0.
+#[inline(always)]
+pub(super) unsafe fn one<
+    'a,
+    const TRANSPOSED: bool,
+    const UNITS: usize,
+    T: Scalar,
+    L: Lanes<T>,
+    F: Finish<T>,
+>(
+    lanes: L,
+    base: Base<'a, T>,
+    products: &impl Products<'a, T>,
+    finish: F,
+    out: &mut MatrixMut<'_, T>,
+    change: &mut Change<L::Vector>,
+) {
+    let (base, out, units) = (base.start(), out.start(), out.cols());
+    // SAFETY: handed on.
+    unsafe {
+        if const { L::BLOCKING.shared } {
+            let terms = products.terms();
+            shared::layer::<TRANSPOSED, UNITS, T, L, F>(lanes, base, terms, finish, out, units, change);
+        } else {
+            let sources = &InLine(*products, PhantomData);
+            Single { lanes, base, sources, finish, out, units }.run::<TRANSPOSED, UNITS>(change);
+        }
+    }
 }
 
 /// [`fused`] in a function of its own, one copy for all callers.

@@ -22,7 +22,10 @@
 //! ```
 
 mod activation;
-#[cfg(all(feature = "asm", target_arch = "arm", target_abi = "eabihf"))]
+#[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
+#[path = "helium.rs"]
+mod assembly;
+#[cfg(all(feature = "asm", not(feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
 mod assembly;
 mod batch;
 mod change;
@@ -30,6 +33,7 @@ mod finish;
 mod fused;
 mod outer;
 mod products;
+mod shared;
 mod single;
 mod softmax;
 mod tanh_table;
@@ -39,17 +43,20 @@ pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish};
+use fused::one;
 pub(crate) use fused::{fused, fused_shared};
 pub(crate) use outer::{Outer, SideBySide, column_sums};
+#[doc(hidden)]
+pub use products::Part;
 pub use products::{Base, Product};
-pub(crate) use products::{EachProduct, Products};
+pub(crate) use products::{EachProduct, Products, Term, Terms};
 pub(crate) use softmax::cross_entropy;
 pub use view::{Matrix, MatrixMut};
 
 use crate::simd::{Backend, Lanes, Operation};
 use core::fmt;
 use core::marker::PhantomData;
-use products::{Listed, in_a_row, shapes_fit};
+use products::{Listed, shapes_fit};
 
 /// Two shapes that do not fit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,11 +192,11 @@ fn run_fused<T: Scalar, F: Finish<T>, const TRANSPOSED: bool>(
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
     let listed = Listed { products, part: None };
-    if out.rows() == 1 && out.stride() == 1 && in_a_row::<T>(base, listed).is_ok() {
+    // Before a batch is taken apart.
+    let in_a_row = shapes_fit::<TRANSPOSED, T>(base, listed, out.rows(), out.cols())?;
+    if out.rows() == 1 && out.stride() == 1 && in_a_row {
         T::run(backend, Fused::<T, F, TRANSPOSED, 1> { base, products, finish, out })
     } else {
-        // Before the batch is taken apart.
-        shapes_fit::<TRANSPOSED, T>(base, listed, out.rows(), out.cols())?;
         T::run(backend, Fused::<T, F, TRANSPOSED, CHUNK> { base, products, finish, out })
     }
 }
@@ -211,8 +218,17 @@ impl<T: Scalar, F: Finish<T>, const TRANSPOSED: bool, const C: usize> Operation<
         if C == 1 {
             let listed = Listed { products: self.products, part: None };
             let mut change = Change::none(lanes);
-            let changes = core::slice::from_mut(&mut change);
-            fused::<TRANSPOSED, C, 0, T, L, _>(lanes, self.base, &listed, self.finish, self.out, changes)?;
+            // SAFETY: `run_fused` has looked at the shapes, and that all lies in a row.
+            unsafe {
+                one::<TRANSPOSED, 0, T, L, _>(
+                    lanes,
+                    self.base,
+                    &listed,
+                    self.finish,
+                    &mut self.out,
+                    &mut change,
+                )
+            };
             return Ok(Changed { residual: change.largest(lanes) });
         }
         let samples = self.out.rows();
@@ -276,12 +292,24 @@ pub fn exp<T: Scalar>(backend: Backend, values: &mut [T]) {
 /// A function of one vector, as a type.
 trait Elementwise {
     fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector;
+    /// Applies it to all values, where there is assembly that does; whether there is.
+    #[inline(always)]
+    fn apply_all<T: Scalar>(values: &mut [T]) -> bool {
+        let _ = values;
+        false
+    }
 }
 struct Value<A>(PhantomData<A>);
 impl<A: Activation> Elementwise for Value<A> {
     #[inline(always)]
     fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
         A::value(lanes, v)
+    }
+    #[inline(always)]
+    fn apply_all<T: Scalar>(values: &mut [T]) -> bool {
+        let start = values.as_mut_ptr();
+        // SAFETY: as many values as there are; each is read before it is written.
+        unsafe { A::finish(start, start, values.len()) }.is_some()
     }
 }
 struct Exp;
@@ -299,6 +327,9 @@ impl<T: Scalar, E: Elementwise> Operation<T> for Each<'_, T, E> {
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
+        if E::apply_all(self.0) {
+            return;
+        }
         let mut chunks = self.0.chunks_exact_mut(L::WIDTH);
         for chunk in &mut chunks {
             // SAFETY: a chunk holds WIDTH scalars.

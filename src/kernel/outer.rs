@@ -34,41 +34,132 @@ impl<T: Scalar> Operation<T> for Outer<'_, T> {
     }
 }
 
-/// [`Outer`] of one sample with several inputs, whose matrices lie side by side.
-pub(crate) struct SideBySide<'a, T, const N: usize> {
+/// [`Outer`] of one sample with what was sent, what was heard and a constant 1, whose matrices lie side by side.
+pub(crate) struct SideBySide<'a, T> {
     pub(crate) factor: T,
     pub(crate) deltas: Matrix<'a, T>,
-    pub(crate) inputs: [Matrix<'a, T>; N],
+    pub(crate) sent: Matrix<'a, T>,
+    pub(crate) heard: Matrix<'a, T>,
     pub(crate) gradient: MatrixMut<'a, T>,
 }
 
-impl<T: Scalar, L: Lanes<T>, const N: usize> Routine<L> for SideBySide<'_, T, N> {
-    type Output = Result<(), ShapeError>;
+impl<T: Scalar> SideBySide<'_, T> {
+    /// # Errors
+    /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+    #[inline(always)]
+    pub(crate) fn add<L: Lanes<T>>(self, lanes: L) -> Result<(), ShapeError> {
+        let Self { factor, deltas, sent, heard, mut gradient } = self;
+        expect_row(deltas)?;
+        expect_row(sent)?;
+        expect_row(heard)?;
+        expect("rows of the gradient", deltas.cols(), gradient.rows())?;
+        expect("columns of the gradient", sent.cols() + heard.cols() + 1, gradient.cols())?;
+        lanes.vectorize(AddColumns {
+            factor,
+            deltas: deltas.start(),
+            inputs: [(sent.start(), sent.cols()), (heard.start(), heard.cols()), (T::ONE_PLACE.as_ptr(), 1)],
+            rows: gradient.rows(),
+            gradient: gradient.start(),
+            stride: gradient.stride(),
+        });
+        Ok(())
+    }
+}
+
+/// # Errors
+/// [`ShapeError`] unless it is one sample in a row.
+#[inline(always)]
+fn expect_row<T>(matrix: Matrix<'_, T>) -> Result<(), ShapeError> {
+    expect("samples", 1, matrix.rows())?;
+    expect("stride", 1, matrix.stride())
+}
+
+/// [`SideBySide`] whose shapes fit, all operands in a row.
+struct AddColumns<T> {
+    factor: T,
+    deltas: *const T,
+    /// Where they start, and how many there are.
+    inputs: [(*const T, usize); 3],
+    gradient: *mut T,
+    rows: usize,
+    stride: usize,
+}
+
+impl<T: Scalar, L: Lanes<T>> Routine<L> for AddColumns<T> {
+    type Output = ();
 
     #[inline(always)]
-    fn run(self, lanes: L) -> Self::Output {
-        let Self { factor, deltas, inputs, mut gradient } = self;
-        let mut columns = 0;
-        for input in &inputs {
-            expect("samples", 1, input.rows())?;
-            columns += input.cols();
-        }
-        expect("samples", 1, deltas.rows())?;
-        expect("stride", 1, deltas.stride())?;
-        expect("rows of the gradient", deltas.cols(), gradient.rows())?;
-        expect("columns of the gradient", columns, gradient.cols())?;
-        let stride = gradient.stride();
-        let mut start = gradient.start();
-        for input in inputs {
-            // SAFETY: the columns were counted above.
-            unsafe {
-                let own = MatrixMut::from_raw(start, gradient.rows(), input.cols(), stride);
-                one_sample::<T, L>(lanes, factor, deltas.start(), input, own);
+    fn run(self, lanes: L) {
+        let Self { factor, deltas, inputs, gradient, rows, stride } = self;
+        if const { !L::BLOCKING.shared } {
+            let mut start = gradient;
+            for (input, columns) in inputs {
+                // SAFETY: `add` counted rows and columns.
+                unsafe {
+                    let inputs = Matrix::from_raw(input, 1, columns, 1);
+                    let own = MatrixMut::from_raw(start, rows, columns, stride);
+                    one_sample::<T, L>(lanes, factor, deltas, inputs, own);
+                }
+                start = start.wrapping_add(columns * stride);
             }
-            start = start.wrapping_add(input.cols() * stride);
+            return;
+        }
+        // Inputs inside, so that there is one loop over rows.
+        let mut row = 0;
+        while row < rows {
+            let (deltas, mut column) = (deltas.wrapping_add(row), gradient.wrapping_add(row));
+            let two = rows - row >= 2 * L::WIDTH;
+            // SAFETY: as above.
+            unsafe {
+                for (input, columns) in &inputs {
+                    if two && const { T::ASSEMBLY } {
+                        if *columns > 0 {
+                            let own = core::array::from_fn(|i| factor * *deltas.add(i));
+                            T::add_outer(column, stride, &own, *input, *columns);
+                        }
+                    } else if two {
+                        block::<2, T, L>(lanes, factor, deltas, *input, *columns, column, stride);
+                    } else {
+                        block::<1, T, _>(lanes.narrow(), factor, deltas, *input, *columns, column, stride);
+                    }
+                    column = column.wrapping_add(columns * stride);
+                    rolled();
+                }
+            }
+            row += if two { 2 * L::WIDTH } else { 1 };
             rolled();
         }
-        Ok(())
+    }
+}
+
+/// `V` vectors of rows of so many columns.
+///
+/// # Safety
+/// They must exist, and the deltas and inputs.
+#[inline(always)]
+unsafe fn block<const V: usize, T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    factor: T,
+    deltas: *const T,
+    mut input: *const T,
+    columns: usize,
+    mut column: *mut T,
+    stride: usize,
+) {
+    // SAFETY: handed on.
+    unsafe {
+        let own: [_; V] =
+            core::array::from_fn(|v| lanes.mul(lanes.splat(factor), lanes.load(deltas.add(v * L::WIDTH))));
+        for _ in 0..columns {
+            let input_j = lanes.splat(*input);
+            for (v, delta) in own.iter().enumerate() {
+                let at = column.add(v * L::WIDTH);
+                lanes.store(at, lanes.mul_add(*delta, input_j, lanes.load(at)));
+            }
+            column = column.wrapping_add(stride);
+            input = input.wrapping_add(1);
+            rolled();
+        }
     }
 }
 
@@ -132,14 +223,6 @@ unsafe fn one_sample<T: Scalar, L: Lanes<T>>(
     let mut row = 0;
     // SAFETY: every block lies below `rows`.
     unsafe {
-        if const { T::ASSEMBLY } && inputs.stride() == 1 && inputs.cols() > 0 {
-            while rows - row >= 8 {
-                let own = core::array::from_fn(|i| factor * *deltas.add(row + i));
-                let first = gradient.start().wrapping_add(row);
-                T::add_outer(first, gradient.stride(), &own, inputs.start(), inputs.cols());
-                row += 8;
-            }
-        }
         while rows - row >= 2 * L::WIDTH {
             one_sample_rows::<2, T, L>(lanes, factor, deltas, row, None, inputs, &mut gradient);
             row += 2 * L::WIDTH;

@@ -1,6 +1,7 @@
 //! The sums a fused layer is made of.
 
 use super::{Matrix, Scalar, ShapeError, expect};
+use core::mem::MaybeUninit;
 
 /// What a fused layer starts its sums from.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,18 @@ pub enum Base<'a, T> {
     Matrix(Matrix<'a, T>),
 }
 
+impl<T> Base<'_, T> {
+    /// Where it lies if there is one sample; null for zero.
+    #[inline(always)]
+    pub(super) fn start(&self) -> *const T {
+        match self {
+            Self::Zero => core::ptr::null(),
+            Self::Bias(bias) => bias.as_ptr(),
+            Self::Matrix(matrix) => matrix.start(),
+        }
+    }
+}
+
 /// A product `x M^T` (or `x M` when transposed) of a batch `x`, `samples x units`, with a matrix.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<'a, T> {
@@ -22,15 +35,29 @@ pub struct Product<'a, T> {
     pub operand: Matrix<'a, T>,
 }
 
+/// Some rows of a product, for assembly: of so many columns what lies before `end`.
+#[doc(hidden)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Part<T> {
+    /// Behind the last row of the first column.
+    pub(super) end: *const T,
+    /// Bytes from column to column.
+    pub(super) step: usize,
+    /// A factor for every column.
+    pub(super) x: *const T,
+    pub(super) columns: usize,
+}
+
 /// The products of a fused layer. A type and not an iterator: which products there are and how long they are is then
 /// known while compiling wherever it is known at all, and an unrolled network has no loop over them.
 pub(crate) trait Products<'a, T>: Copy {
+    /// The same for kernels of one sample that are shared.
+    type Terms: Terms<T>;
     /// Hands every product to `each`, in order.
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V);
-    /// How many there are.
-    fn count(&self) -> usize;
-    /// The one at `index`, for a loop over them: less code than [`visit`](Self::visit), and nothing known while compiling.
-    fn at(&self, index: usize) -> Option<Product<'a, T>>;
+    /// The terms, in order.
+    fn terms(self) -> Self::Terms;
 }
 
 /// What is done with a product. A trait and not a closure: a closure is compiled without the instruction set of the
@@ -40,53 +67,71 @@ pub(crate) trait EachProduct<'a, T> {
     fn product(&mut self, product: Product<'a, T>);
 }
 
-impl<'a, T: Copy> Products<'a, T> for Product<'a, T> {
+/// One after the other, those that are there.
+impl<'a, T: Copy> Products<'a, T> for (Option<Product<'a, T>>, Option<Product<'a, T>>) {
+    type Terms = Few<T>;
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        each.product(self);
-    }
-    #[inline(always)]
-    fn count(&self) -> usize {
-        1
-    }
-    #[inline(always)]
-    fn at(&self, index: usize) -> Option<Product<'a, T>> {
-        (index == 0).then_some(*self)
-    }
-}
-
-impl<'a, T, P: Products<'a, T>> Products<'a, T> for Option<P> {
-    #[inline(always)]
-    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        if let Some(products) = self {
-            products.visit(each);
+        if let Some(product) = self.0 {
+            each.product(product);
+        }
+        if let Some(product) = self.1 {
+            each.product(product);
         }
     }
     #[inline(always)]
-    fn count(&self) -> usize {
-        self.as_ref().map_or(0, P::count)
-    }
-    #[inline(always)]
-    fn at(&self, index: usize) -> Option<Product<'a, T>> {
-        self.as_ref().and_then(|products| products.at(index))
+    fn terms(self) -> Few<T> {
+        let term = |product| MaybeUninit::new(Term::of(product));
+        match self {
+            (Some(first), Some(second)) => Few { count: 2, terms: [term(first), term(second)] },
+            (Some(only), None) | (None, Some(only)) => {
+                Few { count: 1, terms: [term(only), MaybeUninit::uninit()] }
+            }
+            (None, None) => Few { count: 0, terms: [MaybeUninit::uninit(), MaybeUninit::uninit()] },
+        }
     }
 }
 
-/// One after the other.
-impl<'a, T, P: Products<'a, T>, Q: Products<'a, T>> Products<'a, T> for (P, Q) {
+/// A product as the kernels of one sample see it, where all operands lie in a row: an operand, and as many columns of a
+/// matrix (rows of it, when transposed).
+#[derive(Clone, Copy)]
+pub(crate) struct Term<T> {
+    pub(super) matrix: *const T,
+    pub(super) stride: usize,
+    pub(super) operand: *const T,
+    pub(super) count: usize,
+}
+
+impl<T: Copy> Term<T> {
     #[inline(always)]
-    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        self.0.visit(each);
-        self.1.visit(each);
+    pub(crate) fn of(Product { matrix, operand }: Product<'_, T>) -> Self {
+        let (stride, count) = (matrix.stride(), operand.cols());
+        Self { matrix: matrix.start(), stride, operand: operand.start(), count }
     }
+}
+
+/// Terms to be looped over: less code than [`Products::visit`], and little known while compiling.
+pub(crate) trait Terms<T> {
+    /// The term at `index`.
+    fn at(&self, index: usize) -> Option<Term<T>>;
+}
+
+/// At most two terms. Their number is not in the type, lest a loop over them be unrolled.
+pub(crate) struct Few<T> {
+    count: usize,
+    /// The first `count` of them are there.
+    terms: [MaybeUninit<Term<T>>; 2],
+}
+
+impl<T: Copy> Terms<T> for Few<T> {
     #[inline(always)]
-    fn count(&self) -> usize {
-        self.0.count() + self.1.count()
-    }
-    #[inline(always)]
-    fn at(&self, index: usize) -> Option<Product<'a, T>> {
-        let first = self.0.count();
-        if index < first { self.0.at(index) } else { self.1.at(index - first) }
+    fn at(&self, index: usize) -> Option<Term<T>> {
+        if index >= self.count {
+            return None;
+        }
+        let term = self.terms.get(index)?;
+        // SAFETY: the first `count` are there.
+        Some(unsafe { term.assume_init() })
     }
 }
 
@@ -98,21 +143,9 @@ pub(super) struct Listed<'a, 'b, T> {
     pub(super) part: Option<(usize, usize)>,
 }
 
-impl<'a, T: Scalar> Products<'a, T> for Listed<'a, '_, T> {
+impl<'a, T: Scalar> Listed<'a, '_, T> {
     #[inline(always)]
-    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        let mut index = 0;
-        while let Some(product) = self.at(index) {
-            each.product(product);
-            index += 1;
-        }
-    }
-    #[inline(always)]
-    fn count(&self) -> usize {
-        self.products.len()
-    }
-    #[inline(always)]
-    fn at(&self, index: usize) -> Option<Product<'a, T>> {
+    fn product(&self, index: usize) -> Option<Product<'a, T>> {
         let Product { matrix, operand } = *self.products.get(index)?;
         let operand = match self.part {
             Some((first, samples)) => operand.row_range(first, samples),
@@ -122,28 +155,77 @@ impl<'a, T: Scalar> Products<'a, T> for Listed<'a, '_, T> {
     }
 }
 
-/// Whether base and products give `samples x units`.
+impl<'a, T: Scalar> Products<'a, T> for Listed<'a, '_, T> {
+    type Terms = Self;
+    #[inline(always)]
+    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
+        let mut index = 0;
+        while let Some(product) = self.product(index) {
+            each.product(product);
+            index += 1;
+        }
+    }
+    #[inline(always)]
+    fn terms(self) -> Self {
+        self
+    }
+}
+
+impl<T: Scalar> Terms<T> for Listed<'_, '_, T> {
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Term<T>> {
+        self.product(index).map(Term::of)
+    }
+}
+
+/// Whether base and products give `samples x units`; and whether the samples of all of them, if there is one of each, lie in a
+/// row.
 ///
 /// # Errors
-/// [`ShapeError`] with what does not.
+/// [`ShapeError`] with what does not fit.
 #[inline(always)]
 pub(super) fn shapes_fit<'a, const TRANSPOSED: bool, T: Scalar>(
     base: Base<'a, T>,
     products: impl Products<'a, T>,
     samples: usize,
     units: usize,
-) -> Result<(), ShapeError> {
+) -> Result<bool, ShapeError> {
+    let mut in_a_row = true;
     match base {
         Base::Zero => {}
         Base::Bias(bias) => expect("biases", units, bias.len())?,
         Base::Matrix(matrix) => {
             expect("samples of the base", samples, matrix.rows())?;
             expect("units of the base", units, matrix.cols())?;
+            in_a_row = matrix.stride() == 1;
         }
     }
-    let mut fit = Fit::<TRANSPOSED> { samples, units, result: Ok(()) };
-    products.visit(&mut fit);
-    fit.result
+    let mut difference = Difference::<TRANSPOSED> { samples, units, shapes: 0, strides: 0 };
+    products.visit(&mut difference);
+    if difference.shapes != 0 {
+        let mut fit = Fit::<TRANSPOSED> { samples, units, result: Ok(()) };
+        products.visit(&mut fit);
+        fit.result?;
+    }
+    Ok(in_a_row && difference.strides == 0)
+}
+
+/// Whether all products fit, and lie in a row: zero if so. It spares a branch for everything that may not fit.
+struct Difference<const TRANSPOSED: bool> {
+    samples: usize,
+    units: usize,
+    shapes: usize,
+    strides: usize,
+}
+
+impl<'a, const TRANSPOSED: bool, T: Scalar> EachProduct<'a, T> for Difference<TRANSPOSED> {
+    #[inline(always)]
+    fn product(&mut self, Product { matrix, operand }: Product<'a, T>) {
+        let (outputs, inputs) =
+            if TRANSPOSED { (matrix.cols(), matrix.rows()) } else { (matrix.rows(), matrix.cols()) };
+        self.shapes |= (self.samples ^ operand.rows()) | (inputs ^ operand.cols()) | (self.units ^ outputs);
+        self.strides |= operand.stride() ^ 1;
+    }
 }
 
 /// Looks for the first product that does not fit.

@@ -85,4 +85,4 @@ pub(super) const COLUMNS: [[f32; ENTRIES]; 8] = {
     columns
 };
 /// An anchor and eight coefficients.
-const ENTRIES: usize = 9;
+pub(super) const ENTRIES: usize = 9;

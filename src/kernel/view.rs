@@ -217,6 +217,12 @@ impl<'a, T> MatrixMut<'a, T> {
         )
     }
 
+    /// The same, with its address worked out anew, as [`Parameters::afresh`](crate::network::Parameters).
+    #[inline(always)]
+    pub(crate) fn afresh(self) -> Self {
+        Self { start: core::hint::black_box(self.start), ..self }
+    }
+
     /// The columns before `column`, and those from it on.
     #[must_use]
     #[inline(always)]

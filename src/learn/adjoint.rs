@@ -1,8 +1,9 @@
 //! The adjoint sweep and the accumulation of gradients, over flat memory.
 
 use crate::kernel::{
-    Activation, Backpropagate, Base, Change, EachProduct, Matrix, MatrixMut, Outer, Product, Products,
-    Scalar, ShapeError, SideBySide, column_sums, fused, fused_shared, largest, outer,
+    Activate, Activation, Backpropagate, Base, Change, EachProduct, Finish, Matrix, MatrixMut, Outer,
+    Product, Products, Scalar, ShapeError, SideBySide, Term, Terms, column_sums, fused, fused_shared,
+    largest, outer,
 };
 use crate::network::{
     Architecture, EachLayer, Form, LayerLayout, Layout, Network, Parameters, ParametersMut, Samples, Stack,
@@ -34,6 +35,9 @@ impl<T: Scalar, H: Activation, O: Activation, W: Walk, const FAR: bool> Sweep<T>
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
+        if const { L::BLOCKING.shared } {
+            self.params = self.params.afresh();
+        }
         walk.down(layout, &mut AtLayer::<_, _, T, C> { backward: self, lanes, changes, layout });
     }
     #[inline(always)]
@@ -67,94 +71,85 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
         let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
-        let hearers = layers.get(hearers).unwrap_or_default();
-        let from_below = Hearers::<T, FAR>::new(params, hearers, layer, below);
+        let (nearest, farther) = match layers.get(hearers).unwrap_or_default().split_last() {
+            Some((nearest, farther)) => (Some(nearest), farther),
+            None => (None, Default::default()),
+        };
         // What the layers below sent is known since the last sweep: its product runs while the layer above finishes.
-        let products = (from_below, from_above);
+        let neighbours = (nearest.map(|from| sent(params, from, layer, below)), from_above);
         let h = states.columns(layer.units, layer.width);
-        if LAST {
-            apply::<C, UNITS, W, T, L, O>(*lanes, base, products, h, own, changes);
+        if FAR {
+            let products = FromFar { params, layers: farther, to: layer, deltas: below, neighbours };
+            apply::<C, UNITS, LAST, W, T, L, H, O>(*lanes, base, products, h, own, changes);
         } else {
-            apply::<C, UNITS, W, T, L, H>(*lanes, base, products, h, own, changes);
+            // A program without the farther ones does not keep the layout.
+            apply::<C, UNITS, LAST, W, T, L, H, O>(*lanes, base, neighbours, h, own, changes);
         }
     }
 }
 
-/// What the layers that hear a layer through U send back to it: the farther ones, if the form of feedback has any, and the
-/// nearest, which lies just below.
+/// What a layer hears from others than its neighbours, and then from those.
 #[derive(Clone, Copy)]
-struct Hearers<'a, T, const FAR: bool> {
-    /// None unless `FAR`, so that a program without them does not keep the layout.
-    farther: Option<Farther<'a, T>>,
-    nearest: Option<Product<'a, T>>,
-}
-
-#[derive(Clone, Copy)]
-struct Farther<'a, T> {
+struct FromFar<'a, T> {
     params: Parameters<'a, T>,
-    /// The layers that hear.
+    /// The farther layers below, that hear this one through U.
     layers: &'static [LayerLayout],
-    /// The layer they hear.
+    /// This one.
     to: &'static LayerLayout,
     /// The deltas of all layers below it.
     deltas: Matrix<'a, T>,
+    neighbours: (Option<Product<'a, T>>, Option<Product<'a, T>>),
 }
 
-impl<'a, T: Scalar> Farther<'a, T> {
-    /// What one layer sends.
-    #[inline(always)]
-    fn from(&self, hearer: &LayerLayout) -> Product<'a, T> {
-        let Self { params, to, deltas, .. } = *self;
-        let matrix = params.u(hearer).columns(to.units - hearer.units - hearer.width, to.width);
-        Product { matrix, operand: deltas.columns(hearer.units, hearer.width) }
-    }
+/// What one layer sends back through U.
+#[inline(always)]
+fn sent<'a, T: Scalar>(
+    params: Parameters<'a, T>,
+    from: &LayerLayout,
+    to: &LayerLayout,
+    deltas: Matrix<'a, T>,
+) -> Product<'a, T> {
+    let matrix = params.u(from).columns(to.units - from.units - from.width, to.width);
+    Product { matrix, operand: deltas.columns(from.units, from.width) }
 }
 
-impl<'a, T: Scalar, const FAR: bool> Hearers<'a, T, FAR> {
-    #[inline(always)]
-    fn new(
-        params: Parameters<'a, T>,
-        layers: &'static [LayerLayout],
-        to: &'static LayerLayout,
-        deltas: Matrix<'a, T>,
-    ) -> Self {
-        let Some((nearest, layers)) = layers.split_last() else {
-            return Self { farther: None, nearest: None };
-        };
-        let farther = Farther { params, layers, to, deltas };
-        Self { farther: FAR.then_some(farther), nearest: Some(farther.from(nearest)) }
-    }
-}
-
-impl<'a, T: Scalar, const FAR: bool> Products<'a, T> for Hearers<'a, T, FAR> {
+impl<'a, T: Scalar> Products<'a, T> for FromFar<'a, T> {
+    type Terms = Self;
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        if FAR && let Some(farther) = &self.farther {
-            for hearer in farther.layers {
-                each.product(farther.from(hearer));
-            }
+        for from in self.layers {
+            each.product(sent(self.params, from, self.to, self.deltas));
         }
-        self.nearest.visit(each);
+        self.neighbours.visit(each);
     }
     #[inline(always)]
-    fn count(&self) -> usize {
-        let farther = if FAR { self.farther.map_or(0, |farther| farther.layers.len()) } else { 0 };
-        farther + self.nearest.count()
+    fn terms(self) -> Self {
+        self
     }
+}
+
+impl<T: Scalar> Terms<T> for FromFar<'_, T> {
     #[inline(always)]
-    fn at(&self, index: usize) -> Option<Product<'a, T>> {
-        if FAR && let Some(farther) = &self.farther {
-            return match farther.layers.get(index) {
-                Some(hearer) => Some(farther.from(hearer)),
-                None => self.nearest.at(index - farther.layers.len()),
-            };
+    fn at(&self, index: usize) -> Option<Term<T>> {
+        match self.layers.get(index) {
+            Some(from) => Some(Term::of(sent(self.params, from, self.to, self.deltas))),
+            None => self.neighbours.terms().at(index - self.layers.len()),
         }
-        self.nearest.at(index)
     }
 }
 
 #[inline(always)]
-fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
+fn apply<
+    'a,
+    const C: usize,
+    const UNITS: usize,
+    const LAST: bool,
+    W: Walk,
+    T: Scalar,
+    L: Lanes<T>,
+    H: Activation,
+    O: Activation,
+>(
     lanes: L,
     base: Base<'a, T>,
     products: impl Products<'a, T>,
@@ -162,12 +157,46 @@ fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) {
+    if LAST {
+        apply_slope::<C, UNITS, W, T, L, O>(lanes, base, products, states, own, changes);
+    } else {
+        apply_slope::<C, UNITS, W, T, L, H>(lanes, base, products, states, own, changes);
+    }
+}
+
+#[inline(always)]
+fn apply_slope<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
+    lanes: L,
+    base: Base<'a, T>,
+    products: impl Products<'a, T>,
+    states: Matrix<'a, T>,
+    own: MatrixMut<'_, T>,
+    changes: &mut [Change<L::Vector>],
+) {
+    if const { A::IDENTITY } {
+        // Its slope is 1, and there is code that stores sums as they are.
+        let finish = Activate::<A>(PhantomData);
+        return finish_with::<C, UNITS, W, T, L, _>(lanes, base, products, finish, own, changes);
+    }
     match Backpropagate::<T, A>::new(states, &own) {
-        Ok(finish) if W::SHARED => {
-            fits(fused_shared::<true, C, T, L, _>(lanes, base, &products, finish, own, changes));
-        }
-        Ok(finish) => fits(fused::<true, C, UNITS, T, L, _>(lanes, base, &products, finish, own, changes)),
+        Ok(finish) => finish_with::<C, UNITS, W, T, L, _>(lanes, base, products, finish, own, changes),
         Err(error) => fits(Err(error)),
+    }
+}
+
+#[inline(always)]
+fn finish_with<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
+    lanes: L,
+    base: Base<'a, T>,
+    products: impl Products<'a, T>,
+    finish: F,
+    own: MatrixMut<'_, T>,
+    changes: &mut [Change<L::Vector>],
+) {
+    if W::SHARED {
+        fits(fused_shared::<true, C, T, L, F>(lanes, base, &products, finish, own, changes));
+    } else {
+        fits(fused::<true, C, UNITS, T, L, F>(lanes, base, &products, finish, own, changes));
     }
 }
 
@@ -260,11 +289,8 @@ impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, 
         if C == 1
             && let Some(sender) = sender
         {
-            // The bias has an input that is always 1.
-            let one = [T::ONE];
-            let Ok(one) = Matrix::new(&one, 1, 1) else { return };
-            let (inputs, gradient) = ([sender, heard, one], to.block(layer));
-            return fits(lanes.vectorize(SideBySide { factor, deltas: own, inputs, gradient }));
+            let gradient = to.block(layer);
+            return fits(SideBySide { factor, deltas: own, sent: sender, heard, gradient }.add(*lanes));
         }
         let (w, u, b) = to.layer(layer);
         if let Some(inputs) = sender {

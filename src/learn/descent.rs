@@ -1,6 +1,5 @@
 //! Plain gradient descent without a gradient in memory: for devices whose RAM holds the network once.
 
-use super::adjoint::Sent;
 use super::gradient::{LearnError, Learned, Objective, add};
 use super::loss::Loss;
 use super::optimizer::UpdateError;
@@ -65,8 +64,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         }
         let learned = self.on(backend).settle(objective, input, target, workspace)?;
         // A weight that is not finite would have made the sweeps so; and what is added is too small to make one so.
-        let sent = Sent::new(input, &workspace.state, &workspace.adjoint)?;
-        add::<INPUT, B, _, _, _, _, _>(backend, sent, -rate, self)?;
+        add(backend, input, &workspace.state, &workspace.adjoint, -rate, self)?;
         Ok(learned)
     }
 }

@@ -31,6 +31,18 @@ pub enum Rule<T = f32> {
     Literal(Tolerance<T>),
 }
 
+impl<T: Scalar> Rule<T> {
+    /// For the adjoint sweeps; and whether the article's rule is meant.
+    #[inline(always)]
+    fn tolerance(self) -> (Tolerance<T>, bool) {
+        match self {
+            Self::Adjoint(tolerance) => (tolerance, false),
+            Self::Truncated(sweeps) => (Tolerance::exactly(sweeps), false),
+            Self::Literal(tolerance) => (tolerance, true),
+        }
+    }
+}
+
 /// What is to be learnt, and how well the two fixed points are to be met.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective<C, T = f32> {
@@ -330,16 +342,11 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-        let (tolerance, literal) = match rule {
-            Rule::Adjoint(tolerance) => (tolerance, false),
-            Rule::Truncated(sweeps) => (Tolerance::exactly(sweeps), false),
-            Rule::Literal(tolerance) => (tolerance, true),
-        };
         let activations = PhantomData::<(H, O)>;
         let result = if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
             let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
             let (network, deltas) = (self.network, &mut *deltas);
-            T::run(self.backend, AdjointOne { network, state, output, deltas, tolerance, literal, walk })
+            T::run(self.backend, AdjointOne { network, state, output, deltas, rule, walk })
         } else {
             let flat = output.flat();
             let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
@@ -350,6 +357,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             ) else {
                 return Err(SolveError::NotFinite);
             };
+            let (tolerance, literal) = rule.tolerance();
             let adjoint =
                 Adjoint::<_, H, O> { params, states, output, deltas, tolerance, literal, activations };
             let (backend, threads) = (self.backend, self.threads);
@@ -479,10 +487,10 @@ where
     O: Activation,
     X: Samples<T, INPUT, B>,
 {
-    let sent = Sent::new(input, state, deltas)?;
     if threads == Threads::One {
-        return add::<INPUT, B, _, _, _, _, _>(backend, sent, T::ONE, gradient);
+        return add(backend, input, state, deltas, T::ONE, gradient);
     }
+    let sent = Sent::new(input, state, deltas)?;
     let gradient = gradient.parameters_mut()?;
     if !T::run(backend, sent) {
         return Err(LearnError::NotFinite);
@@ -549,8 +557,7 @@ struct AdjointOne<'a, N, K, G, T, W> {
     state: &'a K,
     output: &'a G,
     deltas: &'a mut K,
-    tolerance: Tolerance<T>,
-    literal: bool,
+    rule: Rule<T>,
     walk: W,
 }
 
@@ -578,7 +585,7 @@ where
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let (tolerance, literal, activations) = (self.tolerance, self.literal, PhantomData::<(H, O)>);
+        let ((tolerance, literal), activations) = (self.rule.tolerance(), PhantomData::<(H, O)>);
         let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, activations };
         if const { matches!(F::REACH, Reach::All) } {
             adjoint_all::<1, true, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
@@ -621,9 +628,11 @@ fn adjoint_all<
 
 /// Adds `factor` times the gradient of `B` samples to what is there, if no sum can leave the finite numbers.
 #[inline(always)]
-pub(super) fn add<const INPUT: usize, const B: usize, S, T, F, H, O>(
+pub(super) fn add<const INPUT: usize, const B: usize, S, T, F, H, O, X>(
     backend: Backend,
-    sent: Sent<'_, T>,
+    input: &X,
+    state: &State<Network<INPUT, S, T, F, H, O>, B>,
+    deltas: &State<Network<INPUT, S, T, F, H, O>, B>,
     factor: T,
     to: &mut Network<INPUT, S, T, F, H, O>,
 ) -> Result<(), LearnError<T>>
@@ -633,16 +642,53 @@ where
     F: Form,
     H: Activation,
     O: Activation,
+    X: Samples<T, INPUT, B>,
 {
     if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
         let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
-        return T::run(backend, Accumulate::<_, _, _, 1> { sent, factor, to, walk });
+        let from = Kept { input, state, deltas };
+        return T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk });
     }
-    let (to, walk) = (to.parameters_mut()?, Looped);
+    let (from, to, walk) = (Sent::new(input, state, deltas)?, to.parameters_mut()?, Looped);
     if const { B == 1 } {
-        T::run(backend, Accumulate::<_, _, _, 1> { sent, factor, to, walk })
+        T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk })
     } else {
-        T::run(backend, Accumulate::<_, _, _, CHUNK> { sent, factor, to, walk })
+        T::run(backend, Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk })
+    }
+}
+
+/// What a gradient is summed from, with all shapes in its type.
+struct Kept<'a, X, K> {
+    input: &'a X,
+    state: &'a K,
+    deltas: &'a K,
+}
+
+/// What a gradient is summed from: views, or what they are views of, from which they are only had where its type is known.
+trait Origin<T> {
+    fn sent(&self) -> Result<Sent<'_, T>, crate::kernel::ShapeError>;
+}
+
+impl<T: Scalar> Origin<T> for Sent<'_, T> {
+    #[inline(always)]
+    fn sent(&self) -> Result<Sent<'_, T>, crate::kernel::ShapeError> {
+        Ok(*self)
+    }
+}
+
+impl<const INPUT: usize, const B: usize, S, T, F, H, O, X> Origin<T>
+    for Kept<'_, X, State<Network<INPUT, S, T, F, H, O>, B>>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    X: Samples<T, INPUT, B>,
+{
+    #[inline(always)]
+    fn sent(&self) -> Result<Sent<'_, T>, crate::kernel::ShapeError> {
+        Sent::new(self.input, self.state, self.deltas)
     }
 }
 
@@ -668,20 +714,22 @@ impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Act
     }
 }
 
-struct Accumulate<'a, T, P, W, const C: usize> {
-    sent: Sent<'a, T>,
+struct Accumulate<Q, T, P, W, const C: usize> {
+    from: Q,
     factor: T,
     to: P,
     walk: W,
 }
 
-impl<'a, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Operation<T> for Accumulate<'_, T, P, W, C> {
+impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Operation<T>
+    for Accumulate<Q, T, P, W, C>
+{
     type Output = Result<(), LearnError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { sent, factor, to, walk } = self;
-        let mut to = to.parameters()?;
+        let Self { from, factor, to, walk } = self;
+        let (sent, mut to) = (from.sent()?, to.parameters()?);
         if !sent.fits(lanes, factor) {
             return Err(LearnError::NotFinite);
         }

@@ -202,6 +202,12 @@ impl<'a, T: Element> Parameters<'a, T> {
     pub(crate) fn layout(&self) -> &'static Layout {
         self.layout
     }
+    /// The same, with the address of the parameters worked out anew: addresses of all layers, kept from one sweep to the
+    /// next, take stack.
+    #[inline(always)]
+    pub(crate) fn afresh(self) -> Self {
+        Self { start: core::hint::black_box(self.start), ..self }
+    }
     /// W of a layer, `width x inputs`.
     #[inline(always)]
     pub(crate) fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {

@@ -58,6 +58,8 @@ pub trait Element:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// 1, in memory.
+    const ONE_PLACE: &'static [Self; 1];
     /// Not a number.
     const NAN: Self;
     /// The largest finite number.
@@ -89,6 +91,7 @@ macro_rules! element {
         impl Element for $scalar {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const ONE_PLACE: &'static [Self; 1] = &[1.0];
             const NAN: Self = <$scalar>::NAN;
             const MAX: Self = <$scalar>::MAX;
             const HEADROOM: Self = $headroom;
@@ -137,7 +140,8 @@ element!(f32, u32, 23, 127, f32::from_bits((103 + 127) << 23), f32::from_bits((6
 element!(f64, u64, 52, 1023, f64::from_bits((970 + 1023) << 52), f64::from_bits((510 + 1023) << 52));
 
 /// The backend that runs everywhere. It never fuses a multiplication with an addition and never splits a sum,
-/// so that its results have the same bits on every processor.
+/// so that its results have the same bits on every processor. The feature `helium` is the one exception: for one sample of
+/// `f32`, on the processors it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portable;
 
@@ -401,7 +405,7 @@ const _: () = assert!(
 );
 
 impl Backend {
-    /// The backend without any requirement; the same bits on every processor.
+    /// The backend without any requirement; the same bits on every processor, but for the feature `helium`.
     #[must_use]
     pub const fn portable() -> Self {
         Self(Kind::Portable)

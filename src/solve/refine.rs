@@ -1,7 +1,7 @@
 //! The loop around sweeps, of a network or of its adjoint: sweep until every sample meets the tolerance.
 
 use super::{SolveError, Solved, Tolerance};
-use crate::kernel::{Change, Changes, Matrix, Scalar, scales};
+use crate::kernel::{Change, Changes, Matrix, Scalar, largest, scales};
 use crate::simd::Lanes;
 
 /// What came of the chunks of a batch so far.
@@ -69,11 +69,12 @@ pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
             change.reset(lanes);
         }
         by.sweep::<C, L>(lanes, changes);
-        if tolerance.relative != T::ZERO {
-            scales::<C, T, L>(lanes, by.refined(), changes);
-        }
         progress.solved.sweeps += 1;
-        let (residual, all) = judge::<C, T, L>(lanes, changes, tolerance);
+        let (residual, all) = if C == 1 {
+            judge_one(lanes, changes, tolerance, by.refined())
+        } else {
+            judge_batch(lanes, changes, tolerance, by.refined())
+        };
         progress.solved.residual = residual;
         if !residual.is_finite() {
             break;
@@ -86,20 +87,37 @@ pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
     progress
 }
 
-/// The residual of a sweep and whether all samples meet the tolerance; samples that do are not active any more.
+/// The residual of a sweep of one sample and whether it meets the tolerance.
 #[inline(always)]
-fn judge<const C: usize, T: Scalar, L: Lanes<T>>(
+fn judge_one<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    changes: &[Change<L::Vector>],
+    tolerance: Tolerance<T>,
+    refined: Matrix<'_, T>,
+) -> (T, bool) {
+    let residual = changes.first().map_or(T::NAN, |change| change.largest(lanes));
+    let scale = if tolerance.relative == T::ZERO { T::ZERO } else { largest(lanes, refined) };
+    (residual, residual <= tolerance.absolute + tolerance.relative * scale)
+}
+
+/// The residual of a sweep of a batch and whether all samples meet the tolerance; samples that do are not active any more.
+#[inline(always)]
+fn judge_batch<T: Scalar, L: Lanes<T>>(
     lanes: L,
     changes: &mut [Change<L::Vector>],
     tolerance: Tolerance<T>,
+    refined: Matrix<'_, T>,
 ) -> (T, bool) {
+    if tolerance.relative != T::ZERO {
+        scales(lanes, refined, changes);
+    }
     let mut worst = lanes.splat(T::ZERO);
     let mut poison = worst;
     let mut open = worst;
     for change in changes.iter_mut() {
         poison = lanes.add(poison, change.poison);
         worst = lanes.max(change.residual, worst);
-        if C > 1 && !tolerance.exact {
+        if !tolerance.exact {
             let bound =
                 lanes.mul_add(lanes.splat(tolerance.relative), change.scale, lanes.splat(tolerance.absolute));
             // A bound that is NaN is never met.
@@ -110,14 +128,5 @@ fn judge<const C: usize, T: Scalar, L: Lanes<T>>(
     }
     // 0, or NaN after anything infinite or NaN.
     let residual = lanes.reduce_max(worst) + lanes.reduce_add(poison);
-    let all = if C > 1 {
-        !(lanes.reduce_max(open) > T::ZERO)
-    } else {
-        let mut scale = lanes.splat(T::ZERO);
-        for change in changes.iter() {
-            scale = lanes.max(change.scale, scale);
-        }
-        residual <= tolerance.absolute + tolerance.relative * lanes.reduce_max(scale)
-    };
-    (residual, all)
+    (residual, !(lanes.reduce_max(open) > T::ZERO))
 }

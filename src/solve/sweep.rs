@@ -35,7 +35,14 @@ impl<T: Scalar, H: Activation, O: Activation, W: Walk> Sweep<T> for Forward<'_, 
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
-        walk.up(layout, &mut AtLayer::<_, _, T, C> { forward: self, lanes, changes, layout });
+        if const { L::BLOCKING.shared } {
+            self.params = self.params.afresh();
+        }
+        let states = self.states.reborrow();
+        let states = if const { L::BLOCKING.shared } { states.afresh() } else { states };
+        let mut forward =
+            Forward { params: self.params, base: self.base, states, activations: self.activations, walk };
+        walk.up(layout, &mut AtLayer::<_, _, T, C> { forward: &mut forward, lanes, changes, layout });
     }
     #[inline(always)]
     fn refined(&self) -> Matrix<'_, T> {
@@ -90,6 +97,9 @@ pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, base.rows());
     walk.first(&mut AtFirst::<_, _, W, C> { lanes, params, input, base, changes, layout, walk: PhantomData });
+    if C == 1 {
+        return changes.first().is_some_and(|change| change.largest(lanes).is_finite());
+    }
     let mut poison = lanes.splat(T::ZERO);
     for change in changes.iter() {
         poison = lanes.add(change.poison, poison);
