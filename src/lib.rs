@@ -6,6 +6,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod certificate;
 #[allow(unsafe_code, reason = "kernels read and write through pointers whose shapes they have compared")]
 pub mod kernel;
 pub mod learn;
@@ -16,6 +17,10 @@ pub mod simd;
 mod solve;
 mod threads;
 
+pub use certificate::{
+    AdjointCertificate, Answer, Certificate, CertificateError, Certified, ErrorBound, Label, NotFinite,
+    Refinement,
+};
 pub use nalgebra;
 #[cfg(feature = "alloc")]
 pub use network::Boxed;

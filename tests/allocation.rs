@@ -196,6 +196,31 @@ fn networks_of_f64_do_not_allocate() {
 }
 
 #[test]
+fn certificates_do_not_allocate() {
+    type Net = fnn![9, 17, 5, 3];
+    let mut net = Net::ZERO;
+    net.initialize(&mut SmallRng::seed_from_u64(7));
+    let certificate = fine("limit_feedback", || net.limit_feedback(0.3));
+    assert_eq!(fine("certify", || net.certify()).as_slice().len(), Net::UNITS + 6);
+    let adjoint = fine("certify_adjoint", || net.certify_adjoint());
+    fine("verify the adjoint", || adjoint.verify(&net));
+    let certified = fine("verify", || certificate.verify(&net));
+    let (mut state, input) = (Net::state(), [0.5; 9]);
+    for backend in Backend::available() {
+        let certified = certified.on(backend);
+        let answer = fine("certified solve", || certified.solve(&input, &mut state, 1e-3));
+        assert!(answer.bound.largest() <= 1e-3);
+        fine("label", || certified.label(&input, &mut state));
+        let mut stream = fine("refine", || certified.refine(&input, &mut state));
+        fine("follow", || stream.follow(&[0.25; 9]));
+        assert!(fine("certified sweep", || stream.sweep()).weighted() > 0.0);
+        assert!(without("drift", || certified.drift(&[0.1; 9])) > 0.0);
+    }
+    net.layer_mut::<1>().u.fill(9.0);
+    without("refuse", || certificate.verify(&net).is_err().then_some(())).unwrap();
+}
+
+#[test]
 fn flat_parts_do_not_allocate() {
     let mut weights = [0.5_f32; 40];
     let mut gradient = [3.0_f32; 40];

@@ -507,3 +507,71 @@ fn what_is_not_finite_shows() {
         }
     }
 }
+
+/// |M| v, |M|^T v and weighted maximum norms, for every tail, aligned or not.
+#[test]
+fn magnitudes_and_weighted_norms() {
+    fn check<T: Precise>() {
+        let random = &mut SmallRng::seed_from_u64(99);
+        for backend in subject::backends() {
+            for rows in WIDTHS {
+                for cols in [1, 2, 5, 16, 33] {
+                    let matrix = Data::<T>::random(random, rows, cols, rows % 3);
+                    let positive = |random: &mut SmallRng, n: usize| -> Vec<T> {
+                        (0..n).map(|_| T::from_f64(random.random_range(0.1..3.0))).collect()
+                    };
+                    let (right, left) = (positive(random, cols), positive(random, rows));
+                    let (mut straight, mut transposed) = (positive(random, rows), positive(random, cols));
+                    let (before, before_transposed) = (straight.clone(), transposed.clone());
+                    kernel::add_magnitudes(backend, matrix.view(), &right, &mut straight).unwrap();
+                    kernel::add_magnitudes_transposed(backend, matrix.view(), &left, &mut transposed)
+                        .unwrap();
+                    let close = |found: T, exact: f64, terms: usize| {
+                        let error = (found.to_f64() - exact).abs();
+                        assert!(
+                            error <= (terms + 1) as f64 * <T as Precise>::EPSILON * exact,
+                            "{found:?} {exact}"
+                        );
+                    };
+                    for i in 0..rows {
+                        let sum: f64 = (0..cols).map(|j| matrix.at(i, j).abs() * right[j].to_f64()).sum();
+                        close(straight[i], sum + before[i].to_f64(), cols);
+                    }
+                    for j in 0..cols {
+                        let sum: f64 = (0..rows).map(|i| matrix.at(i, j).abs() * left[i].to_f64()).sum();
+                        close(transposed[j], sum + before_transposed[j].to_f64(), rows);
+                    }
+
+                    let (a, b) =
+                        (Data::<T>::random(random, rows, 1, 1), Data::<T>::random(random, rows, 1, 2));
+                    let weighted = |with: f64| {
+                        (0..rows)
+                            .map(|i| (a.at(i, 0) - with * b.at(i, 0)).abs() / left[i].to_f64())
+                            .fold(0.0, f64::max)
+                    };
+                    let norm = kernel::weighted_norm(backend, a.slice(), &left).unwrap();
+                    let distance = kernel::weighted_distance(backend, a.slice(), b.slice(), &left).unwrap();
+                    close(norm, weighted(0.0), 1);
+                    close(distance, weighted(1.0), 1);
+                    let mut spoilt = a.copy();
+                    for bad in [f64::NAN, f64::INFINITY] {
+                        spoilt.storage[1 + rows / 2] = T::from_f64(bad);
+                        assert!(!kernel::weighted_norm(backend, spoilt.slice(), &left).unwrap().is_finite());
+                    }
+                    assert!(
+                        kernel::add_magnitudes(backend, matrix.view(), &right[1..], &mut straight).is_err()
+                    );
+                    assert!(
+                        kernel::add_magnitudes(backend, matrix.view(), &right, &mut straight[1..]).is_err()
+                    );
+                    assert!(kernel::weighted_norm(backend, a.slice(), &left[1..]).is_err());
+                    let short = &mut transposed[1..];
+                    assert!(kernel::add_magnitudes_transposed(backend, matrix.view(), &left, short).is_err());
+                    assert!(kernel::weighted_distance(backend, a.slice(), &b.slice()[1..], &left).is_err());
+                }
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}

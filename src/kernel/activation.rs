@@ -8,6 +8,8 @@ use core::fmt::Debug;
 pub trait Scalar: Element + nalgebra::Scalar {
     /// Hyperbolic tangent of every lane.
     fn tanh<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector;
+    /// A bound on the error of [`tanh`](Self::tanh) on any backend.
+    const TANH_ERROR: f64;
     /// Exponential of every lane, for arguments of at most zero; in `f32` it is 0 below -87.
     fn exp<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector;
     /// Natural logarithm of one positive number.
@@ -133,6 +135,7 @@ pub trait Scalar: Element + nalgebra::Scalar {
 }
 
 impl Scalar for f32 {
+    const TANH_ERROR: f64 = 5e-7;
     /// A division-free hyperbolic tangent: a polynomial of degree seven on each of seven segments, chosen by
     /// exponent and first fraction bit of |x| + 1. The last operation adds the value at the segment's anchor
     /// to a correction that is never larger than half the slope there, so the rounding errors of the
@@ -275,6 +278,7 @@ impl Scalar for f32 {
 }
 
 impl Scalar for f64 {
+    const TANH_ERROR: f64 = 4.0 * f64::EPSILON;
     /// The crate `libm`, lane by lane: `f64` networks are for exactness, not for speed.
     #[inline(always)]
     fn tanh<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector {
@@ -305,10 +309,14 @@ mod sealed {
 pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 'static {
     /// The name in reports.
     const NAME: &'static str;
-    /// A bound on |s'|.
+    /// A bound on |s'|, exact or computed: a power of two.
     const STEEPEST: f64;
     /// Whether s(z) = z.
     const IDENTITY: bool;
+    /// A bound on |s|, exact or computed; where there is none, |s(z)| <= |z|.
+    const BOUND: Option<f64>;
+    /// A bound on the error of [`value`](Self::value) on any backend, apart from numbers too small to have all digits.
+    fn error<T: Scalar>() -> f64;
     /// h = s(z).
     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector;
     /// s'(z) from h = s(z).
@@ -341,7 +349,7 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
 }
 
 macro_rules! activation {
-    ($(#[$doc:meta])* $name:ident, $text:literal, $steepest:literal, $identity:literal,
+    ($(#[$doc:meta])* $name:ident, $text:literal, $steepest:literal, $identity:literal, $bound:expr, $error:expr,
      |$lanes:ident, $z:ident| $value:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -351,6 +359,11 @@ macro_rules! activation {
             const NAME: &'static str = $text;
             const STEEPEST: f64 = $steepest;
             const IDENTITY: bool = $identity;
+            const BOUND: Option<f64> = $bound;
+            #[inline(always)]
+            fn error<T: Scalar>() -> f64 {
+                $error
+            }
             #[inline(always)]
             fn value<T: Scalar, L: Lanes<T>>($lanes: L, $z: L::Vector) -> L::Vector {
                 $value
@@ -384,14 +397,14 @@ activation!(
     /// tanh(z), between -1 and 1. In `f32` within 2e-7 of the exact value on AVX2 and AVX-512 and within 5e-7
     /// on the portable backend, monotone, odd, exact at infinity; over all 2^32 arguments the largest error is
     /// 7.5e-8 and 8.6e-8 (`cargo run --release --example all_floats`). The default of hidden layers.
-    Tanh, "tanh", 1.0, false,
+    Tanh, "tanh", 1.0, false, Some(1.0), T::TANH_ERROR,
     |lanes, z| T::tanh(lanes, z),
     |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
 );
 activation!(
     /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds; over all 2^32
     /// arguments the largest error is 6.7e-8.
-    Sigmoid, "sigmoid", 0.25, false,
+    Sigmoid, "sigmoid", 0.25, false, Some(1.0), 0.5 * T::TANH_ERROR + T::PRECISION.to_f64(),
     |lanes, z| {
         let half = lanes.splat(T::from_f64(0.5));
         lanes.mul_add(half, T::tanh(lanes, lanes.mul(half, z)), half)
@@ -400,7 +413,7 @@ activation!(
 );
 activation!(
     /// max(z, 0). The derivative at 0 is taken as 0.
-    Relu, "relu", 1.0, false,
+    Relu, "relu", 1.0, false, None, 0.0,
     |lanes, z| lanes.max(lanes.splat(T::ZERO), z),
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
@@ -409,7 +422,7 @@ activation!(
 );
 activation!(
     /// z cut to -1..1. The derivative at the cuts is taken as 0.
-    HardTanh, "hard tanh", 1.0, false,
+    HardTanh, "hard tanh", 1.0, false, Some(1.0), 0.0,
     |lanes, z| lanes.max(lanes.splat(-T::ONE), lanes.min(lanes.splat(T::ONE), z)),
     |lanes, h| {
         let inside = lanes.less(lanes.abs(h), lanes.splat(T::ONE));
@@ -418,7 +431,7 @@ activation!(
 );
 activation!(
     /// z itself. The default of the output layer.
-    Identity, "identity", 1.0, true,
+    Identity, "identity", 1.0, true, None, 0.0,
     |_lanes, z| z,
     |lanes, _h| lanes.splat(T::ONE)
 );

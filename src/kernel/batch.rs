@@ -139,7 +139,9 @@ where
                     let old = load(lanes, at, count);
                     let active = lanes.less(lanes.splat(T::ZERO), change.active);
                     let new = lanes.select(active, values[c], old);
-                    change.record(lanes, if F::SHOWS { new } else { sums[c] }, old, new);
+                    let difference = lanes.abs(lanes.sub(new, old));
+                    let difference = self.finish.weigh(lanes, difference, offset + c * L::WIDTH, count);
+                    change.record(lanes, if F::SHOWS { new } else { sums[c] }, difference);
                     store(lanes, at, new, count);
                 }
             }

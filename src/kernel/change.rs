@@ -59,9 +59,10 @@ impl<V: Copy> Change<V> {
         self.residual = lanes.first(narrow.reduce_add(residual));
     }
 
+    /// Takes in a sum z and a |new - old|, as its [`Finish`](super::Finish) weighs it. A NaN leaves the residual as it is.
     #[inline(always)]
-    pub(super) fn record<T: Scalar, L: Lanes<T, Vector = V>>(&mut self, lanes: L, z: V, old: V, new: V) {
-        self.residual = lanes.max(lanes.abs(lanes.sub(new, old)), self.residual);
+    pub(super) fn record<T: Scalar, L: Lanes<T, Vector = V>>(&mut self, lanes: L, z: V, difference: V) {
+        self.residual = lanes.max(difference, self.residual);
         self.poison = lanes.mul_add(z, lanes.splat(T::ZERO), self.poison);
     }
 }

@@ -33,6 +33,14 @@ pub(crate) trait Finish<T: Scalar>: Copy {
         let _ = (sums, out, offset, count);
         None
     }
+    /// What a change of the unit at `offset` counts in the residual: itself, unless units are weighed.
+    ///
+    /// # Safety
+    /// As [`finish`](Self::finish).
+    #[inline(always)]
+    unsafe fn weigh<L: Lanes<T>>(self, _: L, difference: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
+        difference
+    }
 }
 
 /// h = s(z).
@@ -49,6 +57,45 @@ impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
     unsafe fn finish_all(self, sums: *const T, out: *mut T, _: usize, count: usize) -> Option<(T, T)> {
         // SAFETY: handed on.
         unsafe { A::finish(sums, out, count) }
+    }
+}
+
+/// What `finish` does, a change of a unit divided by the unit's weight. For one sample.
+#[derive(Clone, Copy)]
+pub(crate) struct Weighted<'a, T, F> {
+    pub(crate) finish: F,
+    /// One a unit of the output.
+    pub(crate) weights: &'a [T],
+}
+
+impl<T: Scalar, F: Finish<T>> Finish<T> for Weighted<'_, T, F> {
+    const SHOWS: bool = F::SHOWS;
+    #[inline(always)]
+    unsafe fn finish<L: Lanes<T>>(
+        self,
+        lanes: L,
+        z: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector {
+        // SAFETY: handed on.
+        unsafe { self.finish.finish(lanes, z, offset, count) }
+    }
+    #[inline(always)]
+    unsafe fn weigh<L: Lanes<T>>(
+        self,
+        lanes: L,
+        difference: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector {
+        if offset + count.unwrap_or(L::WIDTH) > self.weights.len() {
+            // Never; and then nothing is claimed.
+            return lanes.splat(T::INFINITE);
+        }
+        // SAFETY: so many weights exist. Lanes beyond `count` divide 0 by 0, which is not recorded.
+        let weights = unsafe { load(lanes, self.weights.as_ptr().add(offset), count) };
+        lanes.div(difference, weights)
     }
 }
 

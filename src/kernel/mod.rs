@@ -29,6 +29,7 @@ mod assembly;
 mod assembly;
 mod batch;
 mod change;
+mod comparison;
 mod finish;
 mod fused;
 mod outer;
@@ -41,8 +42,9 @@ mod view;
 
 pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
+pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 use finish::Keep;
-pub(crate) use finish::{Activate, Backpropagate, Finish};
+pub(crate) use finish::{Activate, Backpropagate, Finish, Weighted};
 use fused::one;
 pub(crate) use fused::{fused, fused_shared};
 pub(crate) use outer::{Outer, SideBySide, column_sums};

@@ -201,7 +201,8 @@ impl<T: Scalar, F: Finish<T>> Ending<T, F> {
                 let ones = lanes.load_partial([T::ONE; MAX_WIDTH].as_ptr(), count);
                 new = lanes.select(lanes.less(zero, ones), new, old);
             }
-            change.record(lanes, if F::SHOWS { new } else { z }, old, new);
+            let difference = self.finish.weigh(lanes, lanes.abs(lanes.sub(new, old)), unit, count);
+            change.record(lanes, if F::SHOWS { new } else { z }, difference);
         }
     }
 }

@@ -6,8 +6,7 @@ use crate::kernel::{
     largest, outer,
 };
 use crate::network::{
-    Architecture, EachLayer, Form, LayerLayout, Layout, Network, Parameters, ParametersMut, Samples, Stack,
-    State, Walk,
+    Architecture, EachLayer, LayerLayout, Layout, Parameters, ParametersMut, Samples, State, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{Sweep, fits};
@@ -349,20 +348,6 @@ fn outer_side_by_side<T: Scalar>(
         || outer_side_by_side(backend, threads, deltas, inputs.columns(0, half), first),
         || outer_side_by_side(backend, threads, deltas, inputs.columns(half, columns), second),
     );
-}
-
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Network<INPUT, S, T, F, H, O>
-{
-    /// Multiplies every U by `factor`. The rate at which sweeps shrink an error is linear in U where weights are
-    /// bounded by magnitudes, so a factor below 1 strengthens convergence and 0 leaves the feed-forward network.
-    pub fn scale_feedback(&mut self, factor: T) {
-        let Ok(mut params) = self.parameters_mut() else { return };
-        for layer in params.layout().layers() {
-            let (_, mut u, _) = params.layer(layer);
-            u.fill_with(|weight| weight * factor);
-        }
-    }
 }
 
 /// Whether sums of products of these magnitudes, over `samples`, can be added to any finite gradient without

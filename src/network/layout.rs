@@ -83,6 +83,10 @@ impl Layout {
     pub(crate) const fn units(&self) -> usize {
         self.units
     }
+    /// The products in a sum of layer `index`.
+    pub(crate) const fn terms(&self, index: usize) -> usize {
+        self.layers[index].inputs + self.layers[index].feedback
+    }
     /// The layers below `layer` whose U reaches it.
     #[inline(always)]
     pub(crate) const fn hearers(&self, layer: usize) -> core::ops::Range<usize> {

@@ -21,6 +21,7 @@ pub use memory::Memory;
 pub use room::Boxed;
 pub use room::Room;
 pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top};
+pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub use walk::EachLayer;
 pub(crate) use walk::{Looped, Unrolled, Walk};
@@ -160,6 +161,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     pub const PARAMS: usize = Self::LAYOUT.params();
     /// Number of units in all layers.
     pub const UNITS: usize = Self::LAYOUT.units();
+    /// Number of units in the last layer.
+    pub const OUTPUTS: usize = S::WIDTHS[S::DEPTH - 1];
     /// Number of layers above the input.
     pub const DEPTH: usize = S::DEPTH;
     /// Bytes of the parameters.
@@ -170,7 +173,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         params: Self::PARAMS,
         units: Self::UNITS,
         first: S::FIRST,
-        outputs: S::WIDTHS[S::DEPTH - 1],
+        outputs: Self::OUTPUTS,
     };
 
     /// Whether one sample is worth code of its own, every width a constant: not where flash is small, not where

@@ -156,6 +156,27 @@ impl<N: Architecture, const B: usize> fmt::Debug for Workspace<N, B> {
     }
 }
 
+/// Something flat, and `N` numbers that go with it.
+#[derive(Clone)]
+#[repr(C)]
+pub(crate) struct Numbered<F: Flat, const N: usize> {
+    pub(crate) flat: F,
+    pub(crate) numbers: [F::Scalar; N],
+}
+
+// SAFETY: repr(C) over such a type and scalars, aligned alike.
+unsafe impl<F: Flat, const N: usize> Flat for Numbered<F, N> {
+    type Scalar = F::Scalar;
+}
+
+impl<F: Flat, const N: usize> Numbered<F, N> {
+    /// All of it, from little-endian scalars. Another length does not compile.
+    pub(crate) const fn from_le_bytes<const LEN: usize>(bytes: &[u8; LEN]) -> Self {
+        // SAFETY: scalars in a row, and any bytes are scalars.
+        unsafe { super::flat::from_le_bytes(bytes, size_of::<F::Scalar>()) }
+    }
+}
+
 /// `B` samples of `N` values: an `SMatrix<T, B, N>`, a row a sample; or, for one sample, an array `[T; N]`.
 ///
 /// An `SVector` is a column; hand over the array it holds, `vector.as_ref()`.

@@ -64,6 +64,12 @@ pub trait Element:
     const NAN: Self;
     /// The largest finite number.
     const MAX: Self;
+    /// More than any finite number.
+    const INFINITE: Self;
+    /// The distance from 1 to the next larger number, twice the largest relative error of a rounding.
+    const PRECISION: Self;
+    /// The smallest positive number with all its digits.
+    const MIN_POSITIVE: Self;
     /// Half a unit in the last place of [`Element::MAX`]: anything below it can be added to any finite number
     /// without overflow.
     const HEADROOM: Self;
@@ -94,6 +100,9 @@ macro_rules! element {
             const ONE_PLACE: &'static [Self; 1] = &[1.0];
             const NAN: Self = <$scalar>::NAN;
             const MAX: Self = <$scalar>::MAX;
+            const INFINITE: Self = <$scalar>::INFINITY;
+            const PRECISION: Self = <$scalar>::EPSILON;
+            const MIN_POSITIVE: Self = <$scalar>::MIN_POSITIVE;
             const HEADROOM: Self = $headroom;
             const GRADIENT_LIMIT: Self = $limit;
 

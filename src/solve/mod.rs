@@ -9,7 +9,7 @@ mod sweep;
 mod tolerance;
 
 pub(crate) use refine::{Progress, Sweep, refine};
-use sweep::{Forward, set_drive};
+use sweep::{Forward, Weights, set_drive};
 pub(crate) use sweep::{chunks, fits};
 pub use tolerance::{SolveError, Solved, Tolerance};
 
@@ -263,10 +263,43 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         };
         let activations = PhantomData::<(H, O)>;
         let result = if const { B == 1 } {
-            T::run(self.backend, OneSweep::<_, _, _, 1> { params, drive, states, activations })
+            T::run(
+                self.backend,
+                OneSweep::<_, _, _, _, 1> { params, drive, states, activations, weights: () },
+            )
         } else {
-            T::run(self.backend, OneSweep::<_, _, _, CHUNK> { params, drive, states, activations })
+            T::run(
+                self.backend,
+                OneSweep::<_, _, _, _, CHUNK> { params, drive, states, activations, weights: () },
+            )
         };
+        if result.is_err() {
+            state.reset();
+        }
+        result
+    }
+
+    /// [`sweep`](Self::sweep) of one sample, a unit's change divided by its weight; `weights` has one a unit.
+    ///
+    /// # Errors
+    /// As [`sweep`](Self::sweep).
+    pub(crate) fn weighted_sweep(
+        self,
+        drive: &Drive<Network<INPUT, S, T, F, H, O>>,
+        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        weights: &[T],
+    ) -> Result<T, SolveError<T>> {
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let (Ok(params), Ok(drive), Ok(states)) = (
+            self.network.parameters(),
+            Matrix::new(Flat::flat(&drive.first), 1, S::FIRST),
+            MatrixMut::new(state.as_mut_slice(), 1, units),
+        ) else {
+            return Err(SolveError::NotFinite);
+        };
+        let activations = PhantomData::<(H, O)>;
+        let result =
+            T::run(self.backend, OneSweep::<_, _, _, _, 1> { params, drive, states, activations, weights });
         if result.is_err() {
             state.reset();
         }
@@ -407,7 +440,8 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
             return Err(Failure::Solve(SolveError::NotFinite));
         }
         let states = states.reborrow().row_range(first, samples);
-        let forward = Forward::<T, H, O, W> { params, base: base.as_ref(), states, activations, walk };
+        let base = base.as_ref();
+        let forward = Forward::<T, H, O, W, _> { params, base, states, activations, walk, weights: () };
         let chunk = refine::<C, T, L>(lanes, samples, tolerance, forward);
         progress.merge(chunk).map_err(Failure::Solve)?;
     }
@@ -436,24 +470,28 @@ impl<T: Scalar, const C: usize> Operation<T> for SetDrive<'_, T, C> {
     }
 }
 
-struct OneSweep<'a, T, H, O, const C: usize> {
+struct OneSweep<'a, T, H, O, K, const C: usize> {
     params: Parameters<'a, T>,
     drive: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     activations: PhantomData<(H, O)>,
+    weights: K,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for OneSweep<'_, T, H, O, C> {
+impl<T: Scalar, H: Activation, O: Activation, K: Weights<T>, const C: usize> Operation<T>
+    for OneSweep<'_, T, H, O, K, C>
+{
     type Output = Result<T, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, drive, mut states, activations } = self;
+        let Self { params, drive, mut states, activations, weights } = self;
         let mut progress = Progress::default();
         for (first, samples) in chunks(states.rows()) {
             let base = drive.row_range(first, samples);
             let states = states.reborrow().row_range(first, samples);
-            let forward = Forward::<T, H, O, Looped> { params, base, states, activations, walk: Looped };
+            let walk = Looped;
+            let forward = Forward::<T, H, O, Looped, K> { params, base, states, activations, walk, weights };
             progress.merge(refine::<C, T, L>(lanes, samples, Tolerance::exactly(1), forward))?;
         }
         Ok(progress.finish()?.residual)

@@ -3,9 +3,9 @@
 use super::refine::Sweep;
 use crate::kernel::{
     Activate, Activation, Base, CHUNK, Change, Changes, Finish, Identity, Matrix, MatrixMut, Product,
-    Products, Scalar, ShapeError, fused, fused_shared,
+    Products, Scalar, ShapeError, Weighted, fused, fused_shared,
 };
-use crate::network::{EachLayer, Layout, Parameters, Walk};
+use crate::network::{EachLayer, LayerLayout, Layout, Parameters, Walk};
 use crate::simd::Lanes;
 use core::marker::PhantomData;
 
@@ -21,16 +21,46 @@ pub(crate) fn chunks(samples: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..samples.div_ceil(CHUNK)).map(move |chunk| (chunk * CHUNK, CHUNK.min(samples - chunk * CHUNK)))
 }
 
+/// What a unit's change is measured by.
+pub(crate) trait Weights<T: Scalar>: Copy {
+    /// A finish that measures so.
+    type Weighed<F: Finish<T>>: Finish<T>;
+    /// `finish` in a layer.
+    fn weigh<F: Finish<T>>(self, finish: F, layer: &LayerLayout) -> Self::Weighed<F>;
+}
+
+/// Nothing: the plain maximum norm.
+impl<T: Scalar> Weights<T> for () {
+    type Weighed<F: Finish<T>> = F;
+    #[inline(always)]
+    fn weigh<F: Finish<T>>(self, finish: F, _: &LayerLayout) -> F {
+        finish
+    }
+}
+
+/// One weight for each unit of all layers, for one sample.
+impl<'a, T: Scalar> Weights<T> for &'a [T] {
+    type Weighed<F: Finish<T>> = Weighted<'a, T, F>;
+    #[inline(always)]
+    fn weigh<F: Finish<T>>(self, finish: F, layer: &LayerLayout) -> Weighted<'a, T, F> {
+        let weights = self.get(layer.units..layer.units + layer.width).unwrap_or_default();
+        Weighted { finish, weights }
+    }
+}
+
 /// One sweep of a network: every layer from the freshest values, the first from `base` = W^1 x + b^1.
-pub(crate) struct Forward<'a, T, H, O, W> {
+pub(crate) struct Forward<'a, T, H, O, W, K> {
     pub(crate) params: Parameters<'a, T>,
     pub(crate) base: Matrix<'a, T>,
     pub(crate) states: MatrixMut<'a, T>,
     pub(crate) activations: PhantomData<(H, O)>,
     pub(crate) walk: W,
+    pub(crate) weights: K,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, W: Walk> Sweep<T> for Forward<'_, T, H, O, W> {
+impl<T: Scalar, H: Activation, O: Activation, W: Walk, K: Weights<T>> Sweep<T>
+    for Forward<'_, T, H, O, W, K>
+{
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
@@ -40,8 +70,14 @@ impl<T: Scalar, H: Activation, O: Activation, W: Walk> Sweep<T> for Forward<'_, 
         }
         let states = self.states.reborrow();
         let states = if const { L::BLOCKING.shared } { states.afresh() } else { states };
-        let mut forward =
-            Forward { params: self.params, base: self.base, states, activations: self.activations, walk };
+        let mut forward = Forward {
+            params: self.params,
+            base: self.base,
+            states,
+            weights: self.weights,
+            activations: self.activations,
+            walk,
+        };
         walk.up(layout, &mut AtLayer::<_, _, T, C> { forward: &mut forward, lanes, changes, layout });
     }
     #[inline(always)]
@@ -57,13 +93,13 @@ struct AtLayer<'a, F, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize> EachLayer
-    for AtLayer<'_, Forward<'_, T, H, O, W>, L, T, C>
+impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, K: Weights<T>, const C: usize> EachLayer
+    for AtLayer<'_, Forward<'_, T, H, O, W, K>, L, T, C>
 {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { forward, lanes, changes, layout } = self;
-        let Forward { params, base, states, .. } = &mut **forward;
+        let Forward { params, base, states, weights, .. } = &mut **forward;
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
         let (base, up) = if index == 0 {
@@ -77,9 +113,11 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
         // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
         let products = (down, up);
         if LAST {
-            apply::<C, UNITS, W, _, _, _>(*lanes, base, products, Activate::<O>(PhantomData), own, changes);
+            let finish = weights.weigh(Activate::<O>(PhantomData), layer);
+            apply::<C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
         } else {
-            apply::<C, UNITS, W, _, _, _>(*lanes, base, products, Activate::<H>(PhantomData), own, changes);
+            let finish = weights.weigh(Activate::<H>(PhantomData), layer);
+            apply::<C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
         }
     }
 }
@@ -98,7 +136,8 @@ pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
     let changes = changes.of(lanes, base.rows());
     walk.first(&mut AtFirst::<_, _, W, C> { lanes, params, input, base, changes, layout, walk: PhantomData });
     if C == 1 {
-        return changes.first().is_some_and(|change| change.largest(lanes).is_finite());
+        // NaN if something was not finite; what was there before may be anything, and so may the change.
+        return changes.first().is_some_and(|change| change.largest(lanes) >= T::ZERO);
     }
     let mut poison = lanes.splat(T::ZERO);
     for change in changes.iter() {

@@ -64,5 +64,15 @@ fn learns() -> Option<bool> {
         Sgd::plain().update(net.params_mut(), gradient.params(), 0.5).ok()?;
     }
     let learnt = losses.is_sorted_by(|before, after| before > after);
-    Some(learnt && solved.sweeps > 1 && again.sweeps == 1)
+
+    let certificate = net.limit_feedback(0.2).ok()?;
+    let certified = certificate.verify(&net).ok()?;
+    let answer = certified.solve(&input, &mut state, 1e-4).ok()?;
+    let label = certified.label(&input, &mut state).ok()?;
+    let mut stream = certified.refine(&input, &mut state).ok()?;
+    stream.follow(&[1.0, -0.5, 0.5]).ok()?;
+    let streamed = stream.solve(1e-4).ok()?;
+    net.certify_adjoint().ok()?.verify(&net).ok()?;
+    let certain = answer.bound.largest() <= 1e-4 && streamed.bound.largest() <= 1e-4 && label.certified;
+    Some(learnt && certain && solved.sweeps > 1 && again.sweeps == 1)
 }

@@ -1,0 +1,138 @@
+//! The certificate of the adjoint's sweeps.
+
+use super::CertificateError;
+use super::comparison::Comparison;
+use super::outward::sweeps_until;
+use super::search::search;
+use crate::kernel::{Activation, Scalar};
+use crate::network::{Architecture, Flat, Form, LengthError, Network, Numbered, Stack, State};
+use core::fmt;
+
+/// A proof that the sweeps of the adjoint converge, whatever the state and the gradient of the outputs: a vector v of `UNITS`
+/// entries, at least 1 each, and a rate gamma < 1 such that every adjoint sweep shrinks max |d_i - d*_i| / v_i by gamma, in exact
+/// arithmetic.
+///
+/// An adjoint sweep goes from the last layer to the first, with fresh deltas from above through W^T and old ones from below
+/// through U^T. Its rate is the network's own in the long run, but its vector is another.
+///
+/// ```
+/// use attractor::fnn;
+/// type Net = fnn![3, 8, 2];
+/// let mut net = Net::ZERO;
+/// net.layer_mut::<1>().u.fill(-0.02);
+/// net.layer_mut::<2>().w.fill(0.5);
+/// let certificate = net.certify_adjoint()?;
+/// assert!(certificate.gamma() < 0.17);
+/// assert_eq!(certificate.sweeps(1e-4), 6); // that many leave a ten-thousandth of an error
+/// certificate.verify(&net)?;
+/// # Ok::<(), attractor::CertificateError>(())
+/// ```
+#[derive(Clone)]
+pub struct AdjointCertificate<N: Architecture> {
+    memory: Numbered<State<N>, 1>,
+}
+
+impl<N: Architecture> AdjointCertificate<N> {
+    /// Number of scalars: one a unit, and gamma.
+    pub const LEN: usize = N::LAYOUT.units() + 1;
+    /// Bytes of it.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// The certificate made of these scalars, as [`as_slice`](Self::as_slice) gives them.
+    ///
+    /// # Errors
+    /// [`LengthError`] unless there are exactly [`LEN`](Self::LEN).
+    pub fn from_slice(scalars: &[N::Scalar]) -> Result<Self, LengthError> {
+        Numbered::view(scalars).map(|memory| Self { memory: memory.clone() })
+    }
+    /// The certificate made of these scalars, little-endian; in a `static` it is read-only data. Another length than
+    /// [`BYTES`](Self::BYTES) does not compile.
+    #[must_use]
+    pub const fn from_le_bytes<const LEN: usize>(bytes: &[u8; LEN]) -> Self {
+        Self { memory: Numbered::from_le_bytes(bytes) }
+    }
+    /// All scalars: the vector, then gamma.
+    #[must_use]
+    pub fn as_slice(&self) -> &[N::Scalar] {
+        self.memory.flat()
+    }
+    /// v, one entry a unit.
+    #[must_use]
+    pub fn vector(&self) -> &State<N> {
+        &self.memory.flat
+    }
+    /// The rate: what is left of the weighted error of the deltas after an adjoint sweep, at most.
+    #[must_use]
+    pub fn gamma(&self) -> N::Scalar {
+        let [gamma] = self.memory.numbers;
+        gamma
+    }
+    /// The adjoint sweeps that leave no more than `part` of a weighted error.
+    #[must_use]
+    pub fn sweeps(&self, part: N::Scalar) -> usize {
+        sweeps_until(self.gamma(), <N::Scalar as crate::simd::Element>::ONE, part)
+    }
+}
+
+impl<N: Architecture> fmt::Debug for AdjointCertificate<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdjointCertificate").field("gamma", &self.gamma()).finish()
+    }
+}
+
+impl<N: Architecture> PartialEq for AdjointCertificate<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    AdjointCertificate<Network<I, S, T, F, H, O>>
+{
+    /// Compares the certificate with the weights of `network`, as [`Certificate::verify`](super::Certificate::verify) does.
+    ///
+    /// # Errors
+    /// [`CertificateError`], of all kinds but `Setting` and `Rounding`.
+    pub fn verify(&self, network: &Network<I, S, T, F, H, O>) -> Result<(), CertificateError<T>> {
+        let (v, stated) = (self.memory.flat.as_slice(), self.gamma());
+        if !(stated >= T::ZERO) || !v.iter().all(|v| v.is_finite()) {
+            return Err(CertificateError::NotFinite);
+        }
+        if !v.iter().all(|v| *v >= T::ONE) {
+            return Err(CertificateError::Vector);
+        }
+        if !(stated < T::ONE) {
+            return Err(CertificateError::NotContracting { gamma: stated });
+        }
+        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let found = network.parameters().ok().and_then(|params| {
+            let comparison = Comparison::new::<H, O>(params);
+            comparison.sweep::<true>(T::ZERO, T::ZERO, v, room.as_mut_slice())
+        });
+        match found {
+            None => Err(CertificateError::NotFinite),
+            Some(found) if found <= stated => Ok(()),
+            Some(found) => Err(CertificateError::Refuted { what: "gamma", stated, found }),
+        }
+    }
+}
+
+impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
+    /// [`certify`](Self::certify) for the sweeps of the adjoint: training time is bounded too.
+    ///
+    /// # Errors
+    /// As [`certify`](Self::certify).
+    pub fn certify_adjoint(&self) -> Result<AdjointCertificate<Self>, CertificateError<T>> {
+        let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
+        let comparison = Comparison::new::<H, O>(params);
+        let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO] };
+        let mut room = State::<Self>::ZERO;
+        let gamma = search::<true, T>(&comparison, memory.flat.as_mut_slice(), room.as_mut_slice())
+            .ok_or(CertificateError::NotFinite)?;
+        if !(gamma < T::ONE) {
+            return Err(CertificateError::NotContracting { gamma });
+        }
+        memory.numbers = [gamma];
+        Ok(AdjointCertificate { memory })
+    }
+}

@@ -1,0 +1,152 @@
+//! Solving with a certificate that has been verified.
+
+use super::comparison::{Comparison, norm};
+use super::outward::{minus, over, up};
+use super::{Answer, Certificate, Label, NotFinite, Refinement};
+use crate::kernel::{Activation, Scalar};
+use crate::network::{Architecture, Flat, Form, Network, Samples, Stack, State};
+use crate::simd::Backend;
+use core::fmt;
+
+/// A network and a certificate that holds for it: every solve succeeds and knows how far it is from the solution.
+///
+/// Made by [`Certificate::verify`], and borrows both, so that neither can change. One sample at a time.
+pub struct Certified<'a, N: Architecture> {
+    pub(super) network: &'a N,
+    pub(super) certificate: &'a Certificate<N>,
+    pub(super) backend: Backend,
+}
+
+impl<N: Architecture> Clone for Certified<'_, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<N: Architecture> Copy for Certified<'_, N> {}
+
+impl<N: Architecture> fmt::Debug for Certified<'_, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certified({:?}, {})", self.certificate, self.backend.name())
+    }
+}
+
+impl<'a, N: Architecture> Certified<'a, N> {
+    /// The same on another backend; the bounds hold on every one.
+    #[must_use]
+    pub fn on(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &'a N {
+        self.network
+    }
+    /// The certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &'a Certificate<N> {
+        self.certificate
+    }
+}
+
+impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Certified<'a, Network<I, S, T, F, H, O>>
+{
+    /// Starts to refine `state` for an input: sweep by sweep, with a bound on the error at any time. Computes W^1 x + b^1 and
+    /// makes no sweep yet.
+    ///
+    /// ```
+    /// use attractor::fnn;
+    /// type Net = fnn![3, 8, 2];
+    /// # let mut net = Net::ZERO;
+    /// # net.layer_mut::<1>().w.fill(0.25);
+    /// # net.layer_mut::<1>().u.fill(-0.02);
+    /// # net.layer_mut::<2>().w.fill(0.5);
+    /// let certificate = net.certify()?;
+    /// let mut state = Net::state();
+    /// let mut refinement = certificate.verify(&net)?.refine(&[1.0, 0.5, -0.5], &mut state)?;
+    /// let mut time_left = 3;
+    /// while time_left > 0 {
+    ///     let bound = refinement.sweep()?;
+    ///     println!("no unit is off by more than {}", bound.largest());
+    ///     time_left -= 1;
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotFinite`] if the input or the state has a NaN or infinity, or W^1 x + b^1 overflows; the state is then unchanged.
+    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
+    pub fn refine<X: Samples<T, I, 1>>(
+        self,
+        input: &X,
+        state: &'a mut State<Network<I, S, T, F, H, O>>,
+    ) -> Result<Refinement<'a, I, Network<I, S, T, F, H, O>>, NotFinite> {
+        Refinement::new(self, input, state)
+    }
+
+    /// Sweeps from whatever `state` holds until no unit is further than `error` from the solution; at most as often as the
+    /// certificate says ([`Certificate::sweeps`]), and at least once. It always succeeds: if `error` is less than rounding errors
+    /// allow, it stops as soon as the bound is what it can be, and says so by the bound.
+    ///
+    /// # Errors
+    /// [`NotFinite`] as [`refine`](Self::refine), and if the arithmetic overflows, where the state is reset to zero.
+    pub fn solve<X: Samples<T, I, 1>>(
+        &self,
+        input: &X,
+        state: &mut State<Network<I, S, T, F, H, O>>,
+        error: T,
+    ) -> Result<Answer<T>, NotFinite> {
+        // A shorter borrow of all.
+        let certified =
+            Certified { network: self.network, certificate: self.certificate, backend: self.backend };
+        Refinement::new(certified, input, state)?.solve(error)
+    }
+
+    /// The class with the largest output at the solution: sweeps only until no other can be it any more, because the outputs
+    /// are further apart than their errors. Mostly that takes two or three sweeps.
+    ///
+    /// # Errors
+    /// As [`solve`](Self::solve). An output that ties with another within rounding errors is no error: the label then says
+    /// that it is not certified.
+    pub fn label<X: Samples<T, I, 1>>(
+        &self,
+        input: &X,
+        state: &mut State<Network<I, S, T, F, H, O>>,
+    ) -> Result<Label, NotFinite> {
+        let certified =
+            Certified { network: self.network, certificate: self.certificate, backend: self.backend };
+        Refinement::new(certified, input, state)?.label()
+    }
+
+    /// How far the solution moves at most, as a weighted error, if every input moves by no more than `change`, in magnitude:
+    /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v / (1 - gamma). Takes a pass over W, and a [`State`] of stack. NaN or infinity for
+    /// changes that are not finite.
+    #[must_use]
+    pub fn drift(&self, change: &[T; I]) -> T {
+        self.drift_by(|index| change.get(index).map_or(T::NAN, |change| change.magnitude()))
+    }
+
+    pub(super) fn drift_by(&self, change: impl Fn(usize) -> T) -> T {
+        self.moved(change).map_or(T::NAN, |moved| over(moved, minus(T::ONE, self.certificate.gamma())))
+    }
+
+    /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v.
+    fn moved(&self, change: impl Fn(usize) -> T) -> Option<T> {
+        let comparison = Comparison::new::<H, O>(self.network.parameters().ok()?);
+        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let w = room.flat_mut();
+        for (index, layer) in comparison.layers().iter().enumerate() {
+            if index == 0 {
+                let own = w.get_mut(..layer.width)?;
+                let each = |index| {
+                    let change = change(index);
+                    if change == T::ZERO { change } else { up(change) }
+                };
+                Comparison::rows(comparison.params.w(layer), each, comparison.slope(0), own)?;
+            } else {
+                comparison.layer::<false>(index, None, w)?;
+            }
+        }
+        Some(norm(w, self.certificate.v()))
+    }
+}

@@ -1,0 +1,153 @@
+//! Sweeps with the magnitudes of the weights: how an error spreads at most. Rounded outwards.
+
+use super::outward::{count, larger, over};
+use crate::kernel::{Activation, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
+use crate::network::{LayerLayout, Parameters};
+use crate::simd::Backend;
+
+/// The network with every weight its magnitude and every activation its steepest slope.
+///
+/// All of it is computed by [`Backend::portable`], which gives the same bits on every processor: a certificate that holds on
+/// one holds on all.
+pub(super) struct Comparison<'a, T> {
+    pub(super) params: Parameters<'a, T>,
+    hidden: T,
+    output: T,
+}
+
+impl<'a, T: Scalar> Comparison<'a, T> {
+    pub(super) fn new<H: Activation, O: Activation>(params: Parameters<'a, T>) -> Self {
+        Self { params, hidden: T::from_f64(H::STEEPEST), output: T::from_f64(O::STEEPEST) }
+    }
+
+    pub(super) fn layers(&self) -> &'static [LayerLayout] {
+        self.params.layout().layers()
+    }
+
+    /// S of a layer.
+    pub(super) fn slope(&self, index: usize) -> T {
+        if index + 1 == self.layers().len() { self.output } else { self.hidden }
+    }
+
+    /// One layer of a sweep, w_l := S_l (what w sends within the sweep + what `across` sent before), rounded outwards. Going
+    /// up, W sends within the sweep and U across; for an adjoint, W^T going down and U^T.
+    ///
+    /// `across` is at least 1 everywhere. A sum is 0 only if it is so exactly.
+    pub(super) fn layer<const ADJOINT: bool>(
+        &self,
+        index: usize,
+        across: Option<&[T]>,
+        w: &mut [T],
+    ) -> Option<()> {
+        let (params, layout, layers) = (&self.params, self.params.layout(), self.layers());
+        let layer = layers.get(index)?;
+        let (before, rest) = w.split_at_mut_checked(layer.units)?;
+        let (own, after) = rest.split_at_mut_checked(layer.width)?;
+        own.fill(T::ZERO);
+        let fresh: &[T] = if ADJOINT {
+            layers.get(index + 1).map_or(Some(&[][..]), |next| after.get(..next.width))?
+        } else if index > 0 {
+            before.get(layer.units - layer.inputs..)?
+        } else {
+            &[]
+        };
+        let mut terms = fresh.len();
+        if terms > 0 {
+            if ADJOINT {
+                let next = layers.get(index + 1)?;
+                add_magnitudes_transposed(Backend::portable(), params.w(next), fresh, own).ok()?;
+            } else {
+                add_magnitudes(Backend::portable(), params.w(layer), fresh, own).ok()?;
+            }
+        }
+        let silent = fresh.iter().all(|w| *w == T::ZERO);
+        if let Some(v) = across {
+            if ADJOINT {
+                for hearer in layers.get(layout.hearers(index))? {
+                    let first = layer.units - hearer.units - hearer.width;
+                    let matrix = params.u(hearer).columns(first, layer.width);
+                    let sent = v.get(hearer.units..hearer.units + hearer.width)?;
+                    add_magnitudes_transposed(Backend::portable(), matrix, sent, own).ok()?;
+                    terms += hearer.width;
+                }
+            } else if layer.feedback > 0 {
+                let first = layer.units + layer.width;
+                let sent = v.get(first..first + layer.feedback)?;
+                add_magnitudes(Backend::portable(), params.u(layer), sent, own).ok()?;
+                terms += layer.feedback;
+            }
+        }
+        finish(own, terms, silent, self.slope(index));
+        Some(())
+    }
+
+    /// w := sweep of v, and the largest w_i / v_i. With a `floor`, no w is less than this part of the largest in its layer,
+    /// nor than `least`: the same for the vector after v as G v is.
+    pub(super) fn sweep<const ADJOINT: bool>(&self, floor: T, least: T, v: &[T], w: &mut [T]) -> Option<T> {
+        let layers = self.layers();
+        let mut rate = T::ZERO;
+        for step in 0..layers.len() {
+            let index = if ADJOINT { layers.len() - 1 - step } else { step };
+            let layer = layers.get(index)?;
+            self.layer::<ADJOINT>(index, Some(v), w)?;
+            let own = w.get_mut(layer.units..layer.units + layer.width)?;
+            if floor > T::ZERO {
+                let lowest = own.iter().fold(T::ZERO, |largest, w| larger(largest, *w)) * floor;
+                let lowest = larger(lowest, least);
+                for w in own.iter_mut() {
+                    *w = larger(*w, lowest);
+                }
+            }
+            rate = larger(rate, norm(own, v.get(layer.units..layer.units + layer.width)?));
+        }
+        rate.is_finite().then_some(rate)
+    }
+
+    /// The rows of |matrix| times `vector`, of the first layer's inputs or of the last layer's; rounded outwards.
+    pub(super) fn rows(
+        matrix: Matrix<'_, T>,
+        vector: impl Fn(usize) -> T,
+        slope: T,
+        sums: &mut [T],
+    ) -> Option<()> {
+        const PART: usize = 16;
+        sums.fill(T::ZERO);
+        let mut silent = true;
+        for first in (0..matrix.cols()).step_by(PART) {
+            let mut part = [T::ZERO; PART];
+            let part = part.get_mut(..PART.min(matrix.cols() - first))?;
+            for (j, factor) in part.iter_mut().enumerate() {
+                *factor = vector(first + j);
+                silent &= *factor == T::ZERO;
+            }
+            add_magnitudes(Backend::portable(), matrix.columns(first, part.len()), part, sums).ok()?;
+        }
+        finish(sums, matrix.cols(), silent, slope);
+        Some(())
+    }
+}
+
+/// Rounds sums of `terms` products outwards and multiplies them by a slope, which is a power of two.
+///
+/// Whatever the order of summation, each product is rounded once and goes through at most `terms` additions, none of which
+/// subtracts: the sum is at least (1 - u)^(terms + 1) times the exact one, less what products too small for all their digits
+/// lose, each less than the smallest number that has them all. Two roundings follow here. With m = terms + 3 and m u <= 1/2,
+/// (1 - u)^-m <= 1 / (1 - m u) <= 1 + 2 m u, which is less than `growth`, an exact number.
+///
+/// `silent` says that the sum is exact if it is 0: what came in within the sweep is 0 everywhere, and what came across is at
+/// least 1, so that only a weight of 0 makes a product of 0.
+fn finish<T: Scalar>(sums: &mut [T], terms: usize, silent: bool, slope: T) {
+    let excess = count::<T>(terms + 4) * T::PRECISION;
+    let growth = if excess <= T::from_f64(0.5) { T::ONE + excess } else { T::INFINITE };
+    let tiny = count::<T>(terms + 1) * T::MIN_POSITIVE;
+    for sum in sums {
+        if !(silent && *sum == T::ZERO) {
+            *sum = *sum * growth * slope + tiny;
+        }
+    }
+}
+
+/// The largest w_i / v_i, rounded outwards.
+pub(super) fn norm<T: Scalar>(w: &[T], v: &[T]) -> T {
+    w.iter().zip(v).fold(T::ZERO, |largest, (w, v)| larger(largest, over(*w, *v)))
+}

@@ -1,0 +1,483 @@
+//! Certainty: a proof, checked in one pass over the weights, that sweeps converge, how fast, and how far a state is from the
+//! solution.
+//!
+//! # Convergence
+//! Let A hold the weights inside the loop, W^2.. and all U, and S the steepest slope of each unit's activation; M = S |A|
+//! entrywise, Lo its part from W, Up its part from U. An error e of the state before a sweep makes the error e' after it, and
+//! |e'| <= Lo |e'| + Up |e|, because a sweep works with fresh values from below and old ones from above. So if
+//!
+//! w = Lo w + Up v  with some v > 0  and  w <= gamma v,
+//!
+//! then |e| <= E v implies |e'| <= E w <= gamma E v: in the norm |e|_v = max |e_i| / v_i every sweep shrinks the error by
+//! gamma. With gamma < 1 there is exactly one solution for every input, and sweeps converge to it from every start (Chazan
+//! and Miranker 1969; Jafarpour et al. 2021 for such norms). Any v will do, whoever found it and however; only the last check
+//! must round outwards. gamma is linear in U.
+//!
+//! # Rounding
+//! A computed sweep does not give s(z) but something within delta of it. With u half of the distance from 1 to the next number,
+//! n the most products of any sum, kappa a bound on (n + 2) u / (1 - (n + 2) u), eta the error of an activation and a such that
+//! |h| <= a v for every state,
+//!
+//! delta <= kappa S (|A| |h| + |W^1| |x| + |b|) + eta.
+//!
+//! (n + 2: W^1 x + b^1 is summed first, then the products with U; each product is rounded once and goes through as many
+//! additions as there are other terms. What numbers too small for all their digits lose is in eta.) Errors of one sweep are
+//! carried on within it by (I - Lo)^-1, so that with c = |(I - Lo)^-1 v|_v they make at most
+//!
+//! rho = c |delta|_v <= c (kappa (a + beta + xi max|x|) + eta),  beta = |S b|_v,  xi = |S |W^1| 1|_v,
+//!
+//! because (I - Lo)^-1 (Lo + Up) v = (I - Lo)^-1 v - v + w <= (c - 1 + gamma) v <= c v, and v >= 1. After any sweep that changed the state by d,
+//! then,
+//!
+//! |h - h*|_v <= gamma |old - h*|_v + rho <= gamma |h - h*|_v + gamma |d|_v + rho,  so
+//! |h - h*|_v <= (gamma |d|_v + rho) / (1 - gamma),
+//!
+//! and both are bounds: what was known before, shrunk, plus rho; and what the change says. The smaller is kept. No bound is
+//! smaller than rho / (1 - gamma).
+//!
+//! # Sweeps
+//! So after K sweeps the error is at most gamma^K E + rho / (1 - gamma). With activations that are bounded, |h*|_v is at most the
+//! certificate's *range* R (1 / v_i in hidden layers; row sums of |W| plus |b| in a linear output layer), E is at most
+//! 2 R from any state the network has been in, and K is a constant of the weights. Otherwise E is known after the
+//! first sweep.
+//!
+//! All of this is rounded outwards and computed by [`Backend::portable`](crate::simd::Backend::portable), so that
+//! every processor agrees. It asks for arithmetic as IEEE 754 has it, rounding to nearest.
+
+mod adjoint;
+mod certified;
+mod comparison;
+mod limit;
+mod outward;
+mod refinement;
+mod search;
+
+pub use adjoint::AdjointCertificate;
+pub use certified::Certified;
+pub use refinement::{Answer, ErrorBound, Label, Refinement};
+
+use crate::kernel::{Activation, Scalar};
+use crate::network::{Architecture, Flat, Form, LengthError, Network, Numbered, Stack, State};
+use crate::simd::{Backend, Element};
+use comparison::{Comparison, norm};
+use core::fmt;
+use outward::{count, larger, minus, over, plus, sweeps_until, times};
+
+/// Why there is no certificate, or why one was refused.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum CertificateError<T = f32> {
+    /// No vector was found under which sweeps shrink every error. They may converge all the same.
+    NotContracting {
+        /// The rate that was found, at least 1.
+        gamma: T,
+    },
+    /// Sweeps shrink errors, but so little that the scalar's rounding errors could outweigh it.
+    Rounding {
+        /// The rate.
+        gamma: T,
+    },
+    /// A NaN or an infinity in the weights or the certificate, or by overflow.
+    NotFinite,
+    /// An entry of the certificate's vector is less than 1.
+    Vector,
+    /// The certificate does not hold for these weights: a number it states is less than what they give.
+    Refuted {
+        /// Which number.
+        what: &'static str,
+        /// What the certificate states.
+        stated: T,
+        /// What the weights give, rounded outwards.
+        found: T,
+    },
+    /// A rate to be kept to that is not at least 0 and less than 1.
+    Setting,
+}
+
+impl<T: fmt::Debug> fmt::Display for CertificateError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotContracting { gamma } => write!(f, "no proof of convergence, gamma is {gamma:?}"),
+            Self::Rounding { gamma } => write!(f, "too close to 1 for rounding errors, gamma is {gamma:?}"),
+            Self::NotFinite => f.write_str("a NaN or an infinity in weights or certificate, or an overflow"),
+            Self::Vector => f.write_str("an entry of the vector is less than 1"),
+            Self::Refuted { what, stated, found } => {
+                write!(f, "the certificate states a {what} of {stated:?}, the weights give {found:?}")
+            }
+            Self::Setting => f.write_str("a rate must be at least 0 and less than 1"),
+        }
+    }
+}
+
+impl<T: fmt::Debug> core::error::Error for CertificateError<T> {}
+
+/// A NaN or an infinity in the input or the state, or by overflow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NotFinite;
+
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a NaN or an infinity in input or state, or an overflow")
+    }
+}
+
+impl core::error::Error for NotFinite {}
+
+/// What a certificate states beside its vector, in this order.
+const GAMMA: usize = 0;
+const PROPAGATION: usize = 1;
+const BIAS: usize = 2;
+const INPUT: usize = 3;
+const RANGE: usize = 4;
+const LARGEST: usize = 5;
+const NUMBERS: usize = 6;
+const NAMES: [&str; NUMBERS] = ["gamma", "propagation", "bias", "input gain", "range", "largest entry"];
+
+/// A proof that the sweeps of a network `N` converge from every start to the one solution there is, for every input:
+/// a vector v of `UNITS` entries, at least 1 each, and a rate gamma < 1 such that every sweep shrinks the error
+/// max |h_i - h*_i| / v_i by gamma; and what else a solve needs to bound its error.
+///
+/// Made by [`Network::certify`]. It is plain scalars in a row, [`LEN`](Self::LEN) of them, and may lie in flash beside the
+/// weights. It proves nothing until [`verify`](Self::verify) has compared it with the weights at hand, which takes one pass
+/// over them and gives a [`Certified`] network to solve with.
+///
+/// ```
+/// use attractor::{Certificate, fnn};
+/// type Net = fnn![3, 8, 2];
+/// let mut net = Net::ZERO;
+/// net.layer_mut::<1>().w.fill(0.25);
+/// net.layer_mut::<1>().u.fill(-0.02);
+/// net.layer_mut::<2>().w.fill(0.5);
+/// let certificate = net.certify()?;
+/// assert!(certificate.gamma() < 0.17);                  // 2 outputs x 0.02 x 8 units x 0.5 = 0.16
+/// assert_eq!(certificate.sweeps(1e-5, 1.0), Some(9));   // never more, whatever the input
+///
+/// let certified = certificate.verify(&net)?;            // at boot, over the weights that are there
+/// let mut state = Net::state();
+/// let answer = certified.solve(&[1.0, 0.5, -0.5], &mut state, 1e-5)?;
+/// assert!(answer.sweeps <= 9 && answer.bound.largest() <= 1e-5);
+///
+/// net.layer_mut::<1>().u.fill(-0.2);                    // other weights: the proof does not hold
+/// assert!(certificate.verify(&net).is_err());
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Certificate<N: Architecture> {
+    memory: Numbered<State<N>, NUMBERS>,
+}
+
+impl<N: Architecture> Certificate<N> {
+    /// Number of scalars: one a unit, and six.
+    pub const LEN: usize = N::LAYOUT.units() + NUMBERS;
+    /// Bytes of it.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// The certificate made of these scalars, as [`as_slice`](Self::as_slice) gives them.
+    ///
+    /// # Errors
+    /// [`LengthError`] unless there are exactly [`LEN`](Self::LEN).
+    pub fn from_slice(scalars: &[N::Scalar]) -> Result<Self, LengthError> {
+        Numbered::view(scalars).map(|memory| Self { memory: memory.clone() })
+    }
+    /// The certificate made of these scalars, little-endian; in a `static` it is read-only data. Another length than
+    /// [`BYTES`](Self::BYTES) does not compile.
+    #[must_use]
+    pub const fn from_le_bytes<const LEN: usize>(bytes: &[u8; LEN]) -> Self {
+        Self { memory: Numbered::from_le_bytes(bytes) }
+    }
+    /// All scalars: the vector, then gamma and five more.
+    #[must_use]
+    pub fn as_slice(&self) -> &[N::Scalar] {
+        self.memory.flat()
+    }
+
+    /// v, one entry a unit: a unit may be off by v_i times the weighted error.
+    #[must_use]
+    pub fn vector(&self) -> &State<N> {
+        &self.memory.flat
+    }
+    /// The largest entry of v: a bound on any unit's error is this times the weighted error.
+    #[must_use]
+    pub fn largest(&self) -> N::Scalar {
+        self.number(LARGEST)
+    }
+    /// The rate: what is left of the weighted error after a sweep, at most.
+    #[must_use]
+    pub fn gamma(&self) -> N::Scalar {
+        self.number(GAMMA)
+    }
+    /// A bound on max |h_i| / v_i of every state and solution, if there is one that holds for all inputs: if the activations
+    /// of the hidden layers are bounded.
+    #[must_use]
+    pub fn range(&self) -> Option<N::Scalar> {
+        Some(self.number(RANGE)).filter(|range| range.is_finite())
+    }
+
+    fn number(&self, index: usize) -> N::Scalar {
+        self.memory.numbers.get(index).copied().unwrap_or(N::Scalar::NAN)
+    }
+    fn v(&self) -> &[N::Scalar] {
+        self.memory.flat.as_slice()
+    }
+
+    /// kappa, and eta with what small numbers lose.
+    fn rounding<H: Activation, O: Activation>() -> (N::Scalar, N::Scalar) {
+        let terms = const {
+            let (layout, mut terms, mut index) = (&N::LAYOUT, 0, 0);
+            while index < layout.depth() {
+                let found = layout.terms(index);
+                terms = if found > terms { found } else { terms };
+                index += 1;
+            }
+            terms
+        };
+        // m u / (1 - m u) <= m u 16/15 <= m u 9/8 for m u <= 1/16, where u is half of PRECISION.
+        let kappa = count::<N::Scalar>(terms + 2) * N::Scalar::from_f64(0.5625) * N::Scalar::PRECISION;
+        let kappa = if kappa <= N::Scalar::from_f64(0.0625) { kappa } else { N::Scalar::INFINITE };
+        let error = f64::max(H::error::<N::Scalar>(), O::error::<N::Scalar>());
+        let eta =
+            plus(N::Scalar::from_f64(error), count::<N::Scalar>(64 * (terms + 2)) * N::Scalar::MIN_POSITIVE);
+        (kappa, eta)
+    }
+
+    /// gamma with what the steps of [`Refinement`] round up.
+    fn pessimistic(&self) -> N::Scalar {
+        self.gamma() * (N::Scalar::ONE + count::<N::Scalar>(16) * N::Scalar::PRECISION)
+    }
+
+    /// c kappa: what a state of weighted norm 1 adds to a rounding error.
+    fn relative<H: Activation, O: Activation>(&self) -> N::Scalar {
+        times(self.number(PROPAGATION), Self::rounding::<H, O>().0)
+    }
+
+    /// rho, for states of this weighted norm at most and inputs of this magnitude at most.
+    fn rho<H: Activation, O: Activation>(&self, held: N::Scalar, input: N::Scalar) -> N::Scalar {
+        let (kappa, eta) = Self::rounding::<H, O>();
+        let magnitudes = plus(plus(held, self.number(BIAS)), times(self.number(INPUT), input));
+        times(self.number(PROPAGATION), plus(times(kappa, magnitudes), eta))
+    }
+
+    /// rho / (1 - gamma), which no bound can be below.
+    fn floor(&self, rho: N::Scalar) -> N::Scalar {
+        over(up_by_steps(rho), minus(N::Scalar::ONE, self.pessimistic()))
+    }
+
+    /// The weighted error to sweep for, if `error` is asked of every unit: as much, or as little as can be promised.
+    fn target(&self, error: N::Scalar, floor: N::Scalar) -> N::Scalar {
+        let one = N::Scalar::ONE;
+        let asked = error / self.largest() * (one - N::Scalar::PRECISION - N::Scalar::PRECISION);
+        // At the floor itself nobody arrives.
+        let least = floor * N::Scalar::from_f64(1.0625);
+        if asked > least { asked } else { least }
+    }
+
+    /// The sweeps after which the weighted error `from` is at most `target`.
+    fn sweeps_to(&self, from: N::Scalar, target: N::Scalar, floor: N::Scalar) -> usize {
+        if from <= target {
+            return 0;
+        }
+        if self.gamma() == N::Scalar::ZERO {
+            return 1;
+        }
+        sweeps_until(self.pessimistic(), from, minus(target, floor))
+    }
+}
+
+/// rho as the steps of a refinement round it up.
+fn up_by_steps<T: Scalar>(rho: T) -> T {
+    rho * (T::ONE + count::<T>(8) * T::PRECISION)
+}
+
+impl<N: Architecture> fmt::Debug for Certificate<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("gamma", &self.gamma()).field("range", &self.range()).finish()
+    }
+}
+
+impl<N: Architecture> PartialEq for Certificate<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Certificate<Network<I, S, T, F, H, O>>
+{
+    /// The most sweeps a solve makes until every unit is within `error` of the solution, for any input of no larger magnitude than
+    /// `input`, from zero or from any state this network has been in; it is a constant of the weights, a worst-case
+    /// execution time. Nothing where the hidden layers are not bounded: there a [`Refinement`] knows after its first sweep.
+    ///
+    /// If `error` is less than rounding errors allow, these are the sweeps until the bound is what it can be.
+    #[must_use]
+    pub fn sweeps(&self, error: T, input: T) -> Option<usize> {
+        if self.gamma() == T::ZERO {
+            return Some(1);
+        }
+        let range = self.range()?;
+        let floor = self.floor(self.rho::<H, O>(range, input));
+        Some(self.sweeps_to(plus(range, range), self.target(error, floor), floor).max(1))
+    }
+
+    /// Compares the certificate with the weights of `network`: computes gamma and the rest from its vector and the weights, in
+    /// one pass over them, rounding outwards, and refuses what is larger than stated. It cannot be deceived: a wrong vector, rate
+    /// or weight is refused, or the certificate holds all the same. Takes a [`State`] of stack.
+    ///
+    /// The certified network borrows the weights, so that they cannot change.
+    ///
+    /// # Errors
+    /// [`CertificateError`], of all kinds but `Setting`.
+    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
+    pub fn verify<'a>(
+        &'a self,
+        network: &'a Network<I, S, T, F, H, O>,
+    ) -> Result<Certified<'a, Network<I, S, T, F, H, O>>, CertificateError<T>> {
+        if !self.as_slice().iter().all(|number| *number >= T::ZERO) || !self.v().iter().all(|v| v.is_finite())
+        {
+            return Err(CertificateError::NotFinite);
+        }
+        if !self.v().iter().all(|v| *v >= T::ONE) {
+            return Err(CertificateError::Vector);
+        }
+        let gamma = self.gamma();
+        if !(gamma < T::ONE) {
+            return Err(CertificateError::NotContracting { gamma });
+        }
+        let found = self.measure(network).ok_or(CertificateError::NotFinite)?;
+        for ((stated, found), what) in self.memory.numbers.into_iter().zip(found).zip(NAMES) {
+            if !(found <= stated) {
+                return Err(CertificateError::Refuted { what, stated, found });
+            }
+        }
+        self.outweighs_rounding()?;
+        Ok(Certified { network, certificate: self, backend: Backend::best() })
+    }
+
+    /// Whether all that follows from rounding errors stays below what sweeps take away.
+    fn outweighs_rounding(&self) -> Result<(), CertificateError<T>> {
+        let relative = self.relative::<H, O>();
+        let lost = plus(self.pessimistic(), plus(relative, relative));
+        let floor = self.floor(self.rho::<H, O>(T::ONE, T::ONE));
+        if lost < T::ONE && floor.is_finite() {
+            Ok(())
+        } else {
+            Err(CertificateError::Rounding { gamma: self.gamma() })
+        }
+    }
+
+    /// The numbers a certificate with this vector states of these weights, rounded outwards.
+    fn measure(&self, network: &Network<I, S, T, F, H, O>) -> Option<[T; NUMBERS]> {
+        let comparison = Comparison::new::<H, O>(network.parameters().ok()?);
+        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let (v, w) = (self.v(), room.as_mut_slice());
+        // Exactly 0 where nothing is fed back, which the sweep says too.
+        let gamma = comparison.sweep::<false>(T::ZERO, T::ZERO, v, w)?;
+        let (mut propagation, mut bias) = (T::ZERO, T::ZERO);
+        for (index, layer) in comparison.layers().iter().enumerate() {
+            comparison.layer::<false>(index, None, w)?;
+            let units = layer.units..layer.units + layer.width;
+            let (own, v) = (w.get_mut(units.clone())?, v.get(units)?);
+            for (own, v) in own.iter_mut().zip(v) {
+                *own = plus(*own, *v);
+            }
+            propagation = larger(propagation, norm(own, v));
+            for (b, v) in comparison.params.b(layer).iter().zip(v) {
+                bias = larger(bias, over(b.magnitude() * comparison.slope(index), *v));
+            }
+        }
+        let first = comparison.layers().first()?;
+        let (own, first_v) = (w.get_mut(..first.width)?, v.get(..first.width)?);
+        Comparison::rows(comparison.params.w(first), |_| T::ONE, comparison.slope(0), own)?;
+        let input = norm(own, first_v);
+        let range = range::<T, H, O>(&comparison, v, w)?;
+        let largest = v.iter().fold(T::ZERO, |largest, v| larger(largest, *v));
+        let numbers = [gamma, propagation, bias, input, range, largest];
+        [gamma, propagation, bias, input].iter().all(|number| number.is_finite()).then_some(numbers)
+    }
+}
+
+/// A bound on max |h_i| / v_i of every state, computed or exact, or infinity.
+fn range<T: Scalar, H: Activation, O: Activation>(
+    comparison: &Comparison<'_, T>,
+    v: &[T],
+    w: &mut [T],
+) -> Option<T> {
+    let (last, below) = comparison.layers().split_last()?;
+    let (hidden, hidden_v) = (H::BOUND.map(T::from_f64), v.get(..last.units)?);
+    let own_v = v.get(last.units..)?;
+    let mut range = T::ZERO;
+    match (hidden, O::BOUND) {
+        (_, Some(bound)) => {
+            range = own_v.iter().fold(range, |range, v| larger(range, over(T::from_f64(bound), *v)));
+        }
+        (Some(hidden), None) if !below.is_empty() => {
+            // |s(z)| <= |z| for what is not bounded.
+            let own = w.get_mut(last.units..)?;
+            Comparison::rows(comparison.params.w(last), |_| hidden, T::ONE, own)?;
+            for ((z, b), v) in own.iter().zip(comparison.params.b(last)).zip(own_v) {
+                range = larger(range, over(plus(*z, b.magnitude()), *v));
+            }
+        }
+        _ => return Some(T::INFINITE),
+    }
+    match hidden {
+        _ if below.is_empty() => {}
+        Some(hidden) => {
+            range = hidden_v.iter().fold(range, |range, v| larger(range, over(hidden, *v)));
+        }
+        None => return Some(T::INFINITE),
+    }
+    // A computed sum is larger than the exact one by a rounding error for each term; and sums of bounds round up.
+    let excess = count::<T>(last.inputs + last.feedback + 32) * T::PRECISION;
+    Some(times(range, T::ONE + excess))
+}
+
+impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
+    /// Looks for a proof that sweeps converge. Takes some 50 to 200 passes over the weights: it belongs to training, or to
+    /// the workstation; a device only verifies. The result does not depend on the processor.
+    ///
+    /// # Errors
+    /// [`CertificateError::NotContracting`] if the magnitudes of the weights do not show convergence, where
+    /// [`limit_feedback`](Self::limit_feedback) helps; `NotFinite` for weights that are not finite or far too large.
+    ///
+    /// ```
+    /// use attractor::{CertificateError, fnn};
+    /// let mut net = <fnn![1, 1, 1]>::ZERO;
+    /// net.layer_mut::<2>().w.fill(2.0);
+    /// net.layer_mut::<1>().u.fill(0.75);
+    /// assert!(matches!(net.certify(), Err(CertificateError::NotContracting { gamma }) if gamma > 1.49 && gamma < 1.51));
+    /// ```
+    pub fn certify(&self) -> Result<Certificate<Self>, CertificateError<T>> {
+        let (certificate, gamma) = self.propose()?;
+        if !(gamma < T::ONE) {
+            return Err(CertificateError::NotContracting { gamma });
+        }
+        certificate.complete(self)
+    }
+
+    /// A certificate with a vector and nothing else, and the gamma of this vector, below 1 or not.
+    fn propose(&self) -> Result<(Certificate<Self>, T), CertificateError<T>> {
+        let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
+        let comparison = Comparison::new::<H, O>(params);
+        let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
+        let mut room = State::<Self>::ZERO;
+        let gamma = search::search::<false, T>(&comparison, memory.flat.as_mut_slice(), room.as_mut_slice())
+            .ok_or(CertificateError::NotFinite)?;
+        Ok((Certificate { memory }, gamma))
+    }
+}
+
+impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Certificate<Network<I, S, T, F, H, O>>
+{
+    /// The certificate with the numbers that go with its vector.
+    fn complete(mut self, network: &Network<I, S, T, F, H, O>) -> Result<Self, CertificateError<T>> {
+        self.memory.numbers = self.measure(network).ok_or(CertificateError::NotFinite)?;
+        if !(self.gamma() < T::ONE) {
+            return Err(CertificateError::NotContracting { gamma: self.gamma() });
+        }
+        self.outweighs_rounding()?;
+        Ok(self)
+    }
+}

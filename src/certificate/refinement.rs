@@ -1,0 +1,356 @@
+//! Sweeps of a certified network, each with a bound on the error.
+
+use super::outward::{larger, minus, over, plus, smaller, times, up};
+use super::{Certified, NotFinite};
+use crate::kernel::{Activation, Matrix, Scalar, weighted_norm};
+use crate::network::{Architecture, Flat, Form, Network, Samples, Stack, State};
+use crate::solve::Drive;
+use core::fmt;
+
+/// How far a state is from the solution at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ErrorBound<T = f32> {
+    weighted: T,
+    largest: T,
+}
+
+impl<T: Scalar> ErrorBound<T> {
+    /// A bound on max |h_i - h*_i| / v_i.
+    #[must_use]
+    pub fn weighted(&self) -> T {
+        self.weighted
+    }
+    /// A bound on |h_i - h*_i| of every unit.
+    #[must_use]
+    pub fn largest(&self) -> T {
+        self.largest
+    }
+    /// A bound on the error of the unit whose entry of the certificate's vector is `v`.
+    #[must_use]
+    pub fn unit(&self, v: T) -> T {
+        times(self.weighted, v)
+    }
+}
+
+/// What came of a certified solve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Answer<T = f32> {
+    /// Sweeps made.
+    pub sweeps: usize,
+    /// How far the state is from the solution at most; more than what was asked for only if that is less than rounding
+    /// errors allow.
+    pub bound: ErrorBound<T>,
+}
+
+/// The class with the largest output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Label {
+    /// The class; of outputs that tie, the first.
+    pub class: usize,
+    /// Sweeps made.
+    pub sweeps: usize,
+    /// Whether it is proved to be the one with the largest output at the solution. Else there is another that ties with it
+    /// within rounding errors.
+    pub certified: bool,
+}
+
+/// A state being refined for an input, sweep by sweep, with a bound on its error after each. Made by
+/// [`Certified::refine`]; holds the state, so that nobody else changes it.
+///
+/// For a stream of inputs, [`follow`](Self::follow) goes on to another: the bound then grows by how far the solution can have
+/// moved, so that the sweeps it will take are known before any is made.
+///
+/// ```
+/// use attractor::fnn;
+/// type Net = fnn![3, 8, 2];
+/// # let mut net = Net::ZERO;
+/// # net.layer_mut::<1>().w.fill(0.25);
+/// # net.layer_mut::<1>().u.fill(-0.02);
+/// # net.layer_mut::<2>().w.fill(0.5);
+/// let certificate = net.certify()?;
+/// let mut state = Net::state();
+/// let mut stream = certificate.verify(&net)?.refine(&[1.0, 0.5, -0.5], &mut state)?;
+/// let cold = stream.solve(1e-4)?;
+/// stream.follow(&[1.0, 0.51, -0.5])?;
+/// let needed = stream.sweeps_left(1e-4).unwrap(); // before computing
+/// let warm = stream.solve(1e-4)?;
+/// assert!(warm.sweeps <= needed && warm.sweeps < cold.sweeps);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub struct Refinement<'a, const I: usize, N: Architecture> {
+    certified: Certified<'a, N>,
+    state: &'a mut State<N>,
+    drive: Drive<N>,
+    input: [N::Scalar; I],
+    /// max|x|.
+    magnitude: N::Scalar,
+    /// |h|_v of the state is at most this.
+    norm: N::Scalar,
+    /// |h|_v of all states from now on is at most this; infinite as long as it is not known.
+    held: N::Scalar,
+    /// |h - h*|_v is at most this; infinite as long as it is not known.
+    error: N::Scalar,
+    sweeps: usize,
+}
+
+impl<const I: usize, N: Architecture> fmt::Debug for Refinement<'_, I, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Refinement");
+        out.field("sweeps", &self.sweeps).field("error", &self.error).finish()
+    }
+}
+
+impl<const I: usize, N: Architecture> Refinement<'_, I, N> {
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> &State<N> {
+        self.state
+    }
+    /// Sweeps made for this input.
+    #[must_use]
+    pub fn sweeps(&self) -> usize {
+        self.sweeps
+    }
+    /// How far the state is from the solution at most: infinitely before the first sweep, unless the hidden layers are
+    /// bounded.
+    #[must_use]
+    pub fn bound(&self) -> ErrorBound<N::Scalar> {
+        let largest = times(self.certified.certificate.largest(), self.error);
+        ErrorBound { weighted: self.error, largest }
+    }
+}
+
+/// The largest magnitude, if all are finite.
+fn magnitude<T: Scalar>(values: &[T]) -> Result<T, NotFinite> {
+    let largest = values.iter().fold(T::ZERO, |largest, x| larger(largest, x.magnitude()));
+    if largest.is_finite() { Ok(largest) } else { Err(NotFinite) }
+}
+
+fn copied<T: Scalar, const I: usize>(input: Matrix<'_, T>) -> [T; I] {
+    core::array::from_fn(|index| input.at(0, index).unwrap_or(T::NAN))
+}
+
+impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Refinement<'a, I, Network<I, S, T, F, H, O>>
+{
+    pub(super) fn new<X: Samples<T, I, 1>>(
+        certified: Certified<'a, Network<I, S, T, F, H, O>>,
+        input: &X,
+        state: &'a mut State<Network<I, S, T, F, H, O>>,
+    ) -> Result<Self, NotFinite> {
+        let input = copied(input.samples());
+        let magnitude = magnitude(&input)?;
+        let v = certified.certificate.v();
+        let norm = weighted_norm(certified.backend, state.as_slice(), v).map_err(|_| NotFinite)?;
+        if !norm.is_finite() {
+            return Err(NotFinite);
+        }
+        let norm = if norm == T::ZERO { norm } else { up(norm) };
+        let mut refinement = Self {
+            certified,
+            state,
+            drive: Drive { first: Flat::ZERO },
+            input,
+            magnitude,
+            norm,
+            held: T::INFINITE,
+            error: T::INFINITE,
+            sweeps: 0,
+        };
+        refinement.drive()?;
+        refinement.begin();
+        Ok(refinement)
+    }
+
+    /// W^1 x + b^1.
+    fn drive(&mut self) -> Result<(), NotFinite> {
+        let on = self.certified.network.on(self.certified.backend);
+        on.drive(&self.input, &mut self.drive).map_err(|_| NotFinite)
+    }
+
+    /// What is known before the first sweep for an input.
+    fn begin(&mut self) {
+        self.sweeps = 0;
+        self.held = T::INFINITE;
+        if let Some(range) = self.certified.certificate.range() {
+            self.held = larger(self.norm, range);
+            self.error = smaller(self.error, plus(self.norm, range));
+        } else if self.error.is_finite() {
+            self.hold(self.norm, self.error);
+        }
+    }
+
+    /// Bounds all states from one on whose weighted norm is `norm` and whose error is `error`.
+    ///
+    /// Let E be as large as `error` and as rho / (1 - gamma) for states of norm `norm` + 2 E. Then, sweep by sweep, the error
+    /// stays at most E and the norm at most |h| + |h - h*| + E, as long as it was so. rho grows with the norm by c kappa,
+    /// so E = (rho(norm)) / (1 - gamma - 2 c kappa) will do.
+    fn hold(&mut self, norm: T, error: T) {
+        let certificate = self.certified.certificate;
+        let relative = certificate.relative::<H, O>();
+        let lost = plus(certificate.pessimistic(), plus(relative, relative));
+        let rho = super::up_by_steps(certificate.rho::<H, O>(norm, self.magnitude));
+        let error = larger(error, over(rho, minus(T::ONE, lost)));
+        self.held = smaller(self.held, plus(norm, plus(error, error)));
+    }
+
+    /// Goes on to another input. The solution moves by no more than [`Certified::drift`] says, so that the bound grows by this.
+    ///
+    /// # Errors
+    /// [`NotFinite`] if the input has a NaN or infinity or W^1 x + b^1 overflows; all is then as it was.
+    pub fn follow<X: Samples<T, I, 1>>(&mut self, input: &X) -> Result<(), NotFinite> {
+        let input: [T; I] = copied(input.samples());
+        let magnitude = magnitude(&input)?;
+        let before = core::mem::replace(&mut self.input, input);
+        if let Err(error) = self.drive() {
+            self.input = before;
+            // What it was it is again.
+            self.drive()?;
+            return Err(error);
+        }
+        let change = |index: usize| match (before.get(index), self.input.get(index)) {
+            (Some(old), Some(new)) => (*new - *old).magnitude(),
+            _ => T::NAN,
+        };
+        let drift = self.certified.drift_by(change);
+        self.magnitude = magnitude;
+        self.error = plus(self.error, drift);
+        if !(self.error <= T::INFINITE) {
+            self.error = T::INFINITE;
+        }
+        // The first bound is of this state, the second of those from now on.
+        self.norm = smaller(self.held, self.norm);
+        self.begin();
+        Ok(())
+    }
+
+    /// One sweep, and how far the state is from the solution at most.
+    ///
+    /// # Errors
+    /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
+    pub fn sweep(&mut self) -> Result<ErrorBound<T>, NotFinite> {
+        let Certified { network, certificate, backend } = self.certified;
+        let changed = network.on(backend).weighted_sweep(&self.drive, self.state, certificate.v());
+        let Ok(change) = changed else {
+            self.forget();
+            return Err(NotFinite);
+        };
+        // A difference and a quotient were rounded.
+        let change = if change == T::ZERO { change } else { up(up(change)) };
+        self.sweeps += 1;
+        // Of the state before and of that after the sweep.
+        let norm = smaller(plus(self.norm, change), self.held);
+        let rho = certificate.rho::<H, O>(norm, self.magnitude);
+        let gamma = certificate.gamma();
+        let by_change = over(plus(times(gamma, change), rho), minus(T::ONE, gamma));
+        let by_rate = if gamma == T::ZERO { rho } else { plus(times(gamma, self.error), rho) };
+        self.error = smaller(by_rate, by_change);
+        self.norm = norm;
+        if let Some(range) = certificate.range() {
+            // A state that comes of a sweep is in range, like the solution.
+            self.norm = smaller(norm, range);
+            self.held = range;
+            self.error = smaller(self.error, plus(range, range));
+        } else if let Ok(measured) = weighted_norm(backend, self.state.as_slice(), certificate.v()) {
+            self.norm = smaller(norm, up(measured));
+            self.hold(self.norm, self.error);
+        }
+        if self.error.is_finite() {
+            return Ok(self.bound());
+        }
+        self.state.reset();
+        self.forget();
+        Err(NotFinite)
+    }
+
+    /// Nothing is known of the state but that it is zero.
+    fn forget(&mut self) {
+        self.norm = T::ZERO;
+        self.error = T::INFINITE;
+        self.begin();
+    }
+
+    /// The error no bound can be below.
+    fn floor(&self) -> T {
+        let certificate = self.certified.certificate;
+        certificate.floor(certificate.rho::<H, O>(self.held, self.magnitude))
+    }
+
+    /// The most sweeps until no unit is further than `error` from the solution; if that is less than rounding errors allow, until
+    /// the bound is what it can be. Nothing before the first sweep if the hidden layers are not bounded and nothing is
+    /// known of the state.
+    #[must_use]
+    pub fn sweeps_left(&self, error: T) -> Option<usize> {
+        if self.sweeps == 0 && self.certified.certificate.gamma() == T::ZERO {
+            return Some(1);
+        }
+        if !(self.error.is_finite() && self.held.is_finite()) {
+            return None;
+        }
+        let floor = self.floor();
+        let certificate = self.certified.certificate;
+        Some(certificate.sweeps_to(self.error, certificate.target(error, floor), floor))
+    }
+
+    /// Sweeps until no unit is further than `error` from the solution: [`Certified::solve`].
+    ///
+    /// # Errors
+    /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
+    pub fn solve(&mut self, error: T) -> Result<Answer<T>, NotFinite> {
+        let first = self.sweeps;
+        let mut left = self.sweeps_left(error).unwrap_or(usize::MAX);
+        // A state that no sweep has seen is no answer, however near it may be.
+        while left > 0 || self.sweeps == 0 {
+            self.sweep()?;
+            left = left.saturating_sub(1).min(self.sweeps_left(error).unwrap_or(usize::MAX));
+        }
+        Ok(Answer { sweeps: self.sweeps - first, bound: self.bound() })
+    }
+
+    /// Sweeps until the class with the largest output is certain: [`Certified::label`].
+    ///
+    /// # Errors
+    /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
+    pub fn label(&mut self) -> Result<Label, NotFinite> {
+        let first = self.sweeps;
+        let (mut left, mut floor) = (usize::from(self.sweeps == 0), T::INFINITE);
+        loop {
+            if self.sweeps > 0 {
+                let (class, certified) = self.top();
+                left = left.min(self.sweeps_left(T::ZERO).unwrap_or(usize::MAX));
+                // Without bounds, rounding errors are known to be smaller as the state is known to be.
+                let now = self.floor();
+                if left == 0 && now + now <= floor {
+                    floor = now;
+                    left = self.sweeps_left(T::ZERO).unwrap_or(0);
+                }
+                if certified || left == 0 {
+                    return Ok(Label { class, sweeps: self.sweeps - first, certified });
+                }
+            }
+            self.sweep()?;
+            left = left.saturating_sub(1);
+        }
+    }
+
+    /// The class with the largest output, and whether it is so at the solution: h_top - h_j > (v_top + v_j) E for all others.
+    fn top(&self) -> (usize, bool) {
+        let outputs = const { Network::<I, S, T, F, H, O>::UNITS - Network::<I, S, T, F, H, O>::OUTPUTS };
+        let h = self.state.as_slice().get(outputs..).unwrap_or_default();
+        let v = self.certified.certificate.v().get(outputs..).unwrap_or_default();
+        let mut top = (0, -T::INFINITE, T::INFINITE);
+        for (class, (h, v)) in h.iter().zip(v).enumerate() {
+            if *h > top.1 {
+                top = (class, *h, *v);
+            }
+        }
+        let (class, largest, weight) = top;
+        let certain = h.iter().zip(v).enumerate().all(|(other, (h, v))| {
+            other == class || minus(largest, *h) > times(plus(weight, *v), self.error)
+        });
+        (class, certain)
+    }
+}
