@@ -91,7 +91,8 @@ fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Vec
     let one = |index: usize| {
         let feedback = index.is_multiple_of(2);
         let seed = options.seed + index as u64 / 2;
-        let task = Task { seed, epochs: options.epochs, training, test, watched: watched && feedback };
+        let Options { epochs, .. } = options;
+        let task = Task { seed, epochs, training, test, watched: watched && feedback, rate: None };
         let run = match (options.large, feedback) {
             (false, true) => train(Small::boxed(), task, report),
             (false, false) => train(SmallWithout::boxed(), task, report),

@@ -29,6 +29,8 @@ const MOST_SWEEPS: usize = 8;
 const WEAKER: f32 = 0.9;
 /// A batch that did not converge at all weakens it by more.
 const MUCH_WEAKER: f32 = 0.5;
+/// How often a network is held to its rate.
+const STEPS_BETWEEN_LIMITS: u32 = 8;
 /// For the digits of the test.
 const EXACT: Tolerance = Tolerance::residual(1e-5).at_most(64);
 
@@ -73,6 +75,8 @@ pub(crate) struct Task<'a> {
     pub(crate) test: &'a [Digit],
     /// Whether epochs are reported with their figures, which takes a solve of all digits.
     pub(crate) watched: bool,
+    /// The rate the feedback is held to, by its certificate; without one it is weakened when sweeps become many.
+    pub(crate) rate: Option<f32>,
 }
 
 /// Trains `network` and tests it with its last weights; `report` is called after every epoch.
@@ -87,7 +91,7 @@ pub(crate) fn train<S: Stack, F: Form>(
 where
     CrossEntropy: Loss<S::Output<f32, BATCH>, [usize; BATCH], Scalar = f32>,
 {
-    let Task { seed, epochs, training, test, watched } = task;
+    let Task { seed, epochs, training, test, watched, rate } = task;
     let mut random = SmallRng::seed_from_u64(seed);
     let mut start = Network::<PIXELS, S>::boxed();
     start.initialize(&mut random);
@@ -141,6 +145,11 @@ where
                 }
                 Err(error) => return Err(error),
             }
+            if let Some(rate) = rate
+                && step.is_multiple_of(STEPS_BETWEEN_LIMITS)
+            {
+                limit(&mut trainer.network, rate)?;
+            }
         }
         let network = &trainer.network;
         let epoch = || {
@@ -155,6 +164,9 @@ where
         report(watched.then(epoch).transpose()?);
     }
 
+    if let Some(rate) = rate {
+        limit(&mut trainer.network, rate)?;
+    }
     let network = &trainer.network;
     let (answers, digits_not_converged) = answers(network, test)?;
     let histories = test.iter().zip(&answers).map(|(digit, &answer)| history(network, digit, answer));
@@ -165,6 +177,15 @@ where
         histories: histories.collect::<Result<_, _>>()?,
         right: right(&answers, test),
     })
+}
+
+/// Holds the feedback to a rate.
+fn limit<S: Stack, F: Form>(network: &mut Network<PIXELS, S, f32, F>, rate: f32) -> Result<(), LearnError> {
+    match network.limit_feedback(rate) {
+        Ok(_) => Ok(()),
+        // Rates are sound, so it is the weights.
+        Err(_) => Err(LearnError::NotFinite),
+    }
 }
 
 /// Copies W and b of a network with adjacent feedback, and U if the other has it too.

@@ -69,9 +69,14 @@ pub(super) fn sweeps_until<T: Scalar>(rate: T, error: T, target: T) -> usize {
     if !(rate < T::ONE && target > T::ZERO && error.is_finite()) {
         return usize::MAX;
     }
-    // The largest power of two that does not overshoot, by squaring; then the smaller ones.
+    // The first power of two that overshoots, by squaring; then the smaller ones.
+    let (mut bits, mut power) = (0, rate);
+    while bits < usize::BITS - 1 && times(error, power) > target {
+        power = times(power, power);
+        bits += 1;
+    }
     let (mut sweeps, mut left) = (0_usize, error);
-    for bit in (0..usize::BITS - 1).rev() {
+    for bit in (0..bits).rev() {
         let mut power = rate;
         for _ in 0..bit {
             power = times(power, power);

@@ -320,6 +320,9 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         loop {
             if self.sweeps > 0 {
                 let (class, certified) = self.top();
+                if certified {
+                    return Ok(Label { class, sweeps: self.sweeps - first, certified });
+                }
                 left = left.min(self.sweeps_left(T::ZERO).unwrap_or(usize::MAX));
                 // Without bounds, rounding errors are known to be smaller as the state is known to be.
                 let now = self.floor();
@@ -327,7 +330,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                     floor = now;
                     left = self.sweeps_left(T::ZERO).unwrap_or(0);
                 }
-                if certified || left == 0 {
+                if left == 0 {
                     return Ok(Label { class, sweeps: self.sweeps - first, certified });
                 }
             }
