@@ -3,9 +3,17 @@
 //!
 //! `cargo run --release --example certificate` takes about a minute; `-- --help` lists the options.
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
+#[path = "../shared/classes.rs"]
+#[allow(dead_code, reason = "others look at more")]
+mod classes;
 #[path = "../shared/command_line.rs"]
 mod command_line;
+#[path = "../shared/cores.rs"]
+mod cores;
 #[path = "../digits/data.rs"]
+#[allow(dead_code, reason = "the example digits draws them")]
 mod data;
 #[path = "../shared/legend.rs"]
 mod legend;
@@ -17,15 +25,17 @@ mod training;
 
 use attractor::simd::Backend;
 use attractor::{Boxed, Certificate, Certified, State, Tolerance, fnn};
-use data::{CLASSES, Digit};
+use classes::{CLASSES, largest};
+use cores::on_all_cores;
+use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
+use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use std::{fs, thread};
-use training::{Task, largest, train};
+use training::{Task, train};
 
 type Net = fnn![64, 48, 32, 10];
 
@@ -126,35 +136,20 @@ fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Tra
         let run = train(Net::boxed(), task, |_| bar.inc(1)).map_err(|error| format!("training: {error}"))?;
         let mut network = Net::boxed();
         network.params_mut().copy_from_slice(&run.params);
-        Ok((network, run.right))
+        Ok::<_, String>((network, run.right))
     };
-    let seeds = options.seed..options.seed + options.seeds;
-    let tasks: Vec<(usize, u64)> =
-        (0..rates.len()).flat_map(|rate| seeds.clone().map(move |seed| (rate, seed))).collect();
-    let workers = thread::available_parallelism().map_or(1, usize::from);
+    // One network after the other of every rate, so that both cores have as much to do.
+    let results = on_all_cores(rates.len() * options.seeds as usize, |index| {
+        let rate = index % rates.len();
+        one(options.seed + (index / rates.len()) as u64, rates[rate]).map(|run| (rate, run))
+    });
     let mut trained: Trained = rates.iter().map(|rate| (*rate, Vec::new())).collect();
-    for some in tasks.chunks(workers) {
-        let results: Vec<Result<_, String>> = thread::scope(|scope| {
-            let handles: Vec<_> = some
-                .iter()
-                .map(|&(rate, seed)| (rate, scope.spawn(move || one(seed, rates_of(rate)))))
-                .collect();
-            let join = |(rate, handle): (usize, thread::ScopedJoinHandle<'_, Result<_, String>>)| {
-                handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|run| (rate, run))
-            };
-            handles.into_iter().map(join).collect()
-        });
-        for result in results {
-            let (rate, run) = result?;
-            trained[rate].1.push(run);
-        }
+    for result in results {
+        let (rate, run) = result?;
+        trained[rate].1.push(run);
     }
     bar.finish();
     Ok(trained)
-}
-
-fn rates_of(index: usize) -> Option<f32> {
-    RATES.get(index).copied()
 }
 
 /// Proves the labels of all test digits, and compares them with the converged network's.
@@ -198,8 +193,8 @@ fn class(state: &State<Net>) -> usize {
 
 /// Seconds a digit, medians over rounds taken in turn: proved labels, and a fixed number of sweeps.
 fn time(certified: Certified<'_, Net>, test: &[Digit]) -> [f64; 2] {
-    let mut seconds = [[0.0; ROUNDS]; 2];
-    for round in 0..ROUNDS {
+    let mut seconds = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
         let start = Instant::now();
         for digit in test {
             let mut state = Net::state();
@@ -212,8 +207,8 @@ fn time(certified: Certified<'_, Net>, test: &[Digit]) -> [f64; 2] {
                 certified.network().solve(black_box(&digit.pixels), &mut state, Tolerance::exactly(FIXED));
             black_box((solved.is_ok(), class(&state)));
         }
-        seconds[0][round] = (between - start).as_secs_f64();
-        seconds[1][round] = between.elapsed().as_secs_f64();
+        seconds[0].push((between - start).as_secs_f64());
+        seconds[1].push(between.elapsed().as_secs_f64());
     }
     seconds.map(|mut rounds| {
         rounds.sort_by(f64::total_cmp);

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::arguments::Arguments;
 use std::ffi::OsString;
 
 pub(crate) const HELP: &str = "\
@@ -23,26 +24,19 @@ pub(crate) struct Options {
 }
 
 /// What the command line asks for; `None` is the help.
-pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, String> {
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, String> {
     let mut options = Options { seed: 1, seeds: 1, epochs: 120 };
-    while let Some(argument) = arguments.next() {
-        let argument = argument.to_string_lossy().into_owned();
-        let mut number = |least: u64, most: u64| {
-            let value = arguments
-                .next()
-                .ok_or_else(|| format!("{argument} needs a number, such as `{argument} 5`"))?;
-            let value = value.to_string_lossy();
-            match value.parse() {
-                Ok(number) if (least..=most).contains(&number) => Ok(number),
-                _ => Err(format!("{argument} takes a whole number from {least} to {most}, not `{value}`")),
+    let mut arguments = Arguments::new(arguments);
+    while let Some(name) = arguments.next()? {
+        match name.as_str() {
+            "--seed" => options.seed = arguments.number(0, u64::from(u32::MAX))?,
+            "--seeds" => options.seeds = arguments.number(1, 100)?,
+            "--epochs" => options.epochs = arguments.number(1, 10_000)? as u32,
+            "--help" | "-h" => {
+                arguments.flag()?;
+                return Ok(None);
             }
-        };
-        match argument.as_str() {
-            "--seed" => options.seed = number(0, u64::from(u32::MAX))?,
-            "--seeds" => options.seeds = number(1, 100)?,
-            "--epochs" => options.epochs = number(1, 10_000)? as u32,
-            "--help" | "-h" => return Ok(None),
-            _ => return Err(format!("unknown option `{argument}`")),
+            _ => return arguments.unknown(),
         }
     }
     Ok(Some(options))

@@ -1,6 +1,5 @@
 //! The digits: data/optdigits.tra and .tes, see data/README.md.
 
-use nalgebra::SMatrix;
 use rand::{Rng, RngExt};
 
 /// Pixels in a row and in a column.
@@ -9,8 +8,6 @@ pub(crate) const PIXELS: usize = SIDE * SIDE;
 pub(crate) const CLASSES: usize = 10;
 /// Digits in a batch.
 pub(crate) const BATCH: usize = 64;
-
-pub(crate) type Batch = SMatrix<f32, BATCH, PIXELS>;
 
 /// An image, its rows from top to bottom, 0 for white to 1 for black; and which digit it shows.
 pub(crate) struct Digit {
@@ -44,17 +41,6 @@ fn parse(name: &str, text: &str) -> Result<Vec<Digit>, String> {
             })
         })
         .collect()
-}
-
-/// The digits in batches; the last is filled up with the first digits, and comes with the number of its own.
-pub(crate) fn batches(digits: &[Digit]) -> impl Iterator<Item = (&[Digit], Batch)> {
-    digits.chunks(BATCH).map(move |own| {
-        let filled = Batch::from_fn(|row, pixel| {
-            let digit = own.get(row).unwrap_or(&digits[row % digits.len()]);
-            digit.pixels[pixel]
-        });
-        (own, filled)
-    })
 }
 
 /// How a training digit is varied, so that no two epochs show the same image.

@@ -2,9 +2,17 @@
 //!
 //! `cargo run --release --example digits` takes some seconds; `-- --help` lists the options.
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
+#[path = "../shared/classes.rs"]
+mod classes;
 #[path = "../shared/command_line.rs"]
 mod command_line;
+#[path = "../shared/cores.rs"]
+mod cores;
 mod data;
+#[path = "../shared/drawing.rs"]
+mod drawing;
 #[path = "../shared/legend.rs"]
 mod legend;
 mod options;
@@ -14,14 +22,15 @@ mod training;
 use attractor::learn::LearnError;
 use attractor::simd::Backend;
 use attractor::{Feedforward, fnn};
-use core::sync::atomic::{AtomicUsize, Ordering};
-use data::{CLASSES, Digit};
+use classes::{Spread, print_confusion, seeds};
+use cores::on_all_cores;
+use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
-use std::{fs, thread};
 use training::{Epoch, Run, SWEEPS, Task, train};
 
 type Small = fnn![64, 48, 32, 10];
@@ -50,7 +59,8 @@ fn run(options: Options) -> Result<(), String> {
         println!("seed {seed}: {with:.2} % with feedback, {without:.2} % without");
     }
     println!("\ntest digits of seed {}, written down the side, read across the top", options.seed);
-    print_confusion(&with[0], &test);
+    let answers = with[0].histories.iter().map(|history| history.answer);
+    print_confusion(test.iter().map(|digit| digit.label).zip(answers));
     let accuracies: Vec<String> =
         plot::accuracies(&with, &test).iter().map(|a| format!("{:.1}", a.mean)).collect();
     println!("\ntest accuracy after 1 to {SWEEPS} sweeps: {} %", accuracies.join(" "));
@@ -105,24 +115,9 @@ fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Vec
         }
         run
     };
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let indices =
-            core::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < runs));
-        indices.map(|index| (index, one(index))).collect::<Vec<_>>()
-    };
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(runs);
-    let mut results = thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
-        let results = workers.into_iter().flat_map(|worker| match worker.join() {
-            Ok(results) => results,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        results.collect::<Vec<_>>()
-    });
+    let results = on_all_cores(runs, one);
     bar.finish_and_clear();
-    results.sort_by_key(|(index, _)| *index);
-    let mut results = results.into_iter().map(|(_, result)| result);
+    let mut results = results.into_iter();
     let mut pairs = Vec::new();
     while let (Some(with), Some(without)) = (results.next(), results.next()) {
         pairs.push((with?, without?));
@@ -139,37 +134,19 @@ fn print_epoch(epoch: &Epoch, epochs: u32) {
     );
 }
 
-fn print_confusion(run: &Run, test: &[Digit]) {
-    let mut counts = [[0; CLASSES]; CLASSES];
-    for (digit, history) in test.iter().zip(&run.histories) {
-        counts[digit.label][history.answer] += 1;
-    }
-    let header: String = (0..CLASSES).map(|class| format!("{class:>5}")).collect();
-    println!("   {header}");
-    for (label, row) in counts.iter().enumerate() {
-        let row: String = row
-            .iter()
-            .map(|&count| if count == 0 { format!("{:>5}", "·") } else { format!("{count:>5}") })
-            .collect();
-        println!("{label:>3}{row}");
-    }
-}
-
 /// The share of digits recognised in each run.
-fn shares(runs: &[Run], digits: usize) -> impl Iterator<Item = f64> {
+fn shares(runs: &[Run], digits: usize) -> impl Iterator<Item = f64> + Clone {
     runs.iter().map(move |run| 100.0 * run.right as f64 / digits as f64)
 }
 
 fn mean(runs: &[Run], digits: usize) -> String {
-    format!("mean {:.1} %", shares(runs, digits).sum::<f64>() / runs.len() as f64)
+    format!("mean {:.1} %", Spread::of(shares(runs, digits)).mean)
 }
 
 /// The accuracies of all runs.
 fn summary(runs: &[Run], digits: usize) -> String {
-    let (min, max) =
-        shares(runs, digits).fold((f64::MAX, f64::MIN), |(min, max), share| (min.min(share), max.max(share)));
-    let seeds = if runs.len() == 1 { "seed" } else { "seeds" };
-    format!("{} min {min:.1} % max {max:.1} % ({} {seeds}, {digits} digits)", mean(runs, digits), runs.len())
+    let Spread { mean, min, max } = Spread::of(shares(runs, digits));
+    format!("mean {mean:.1} % min {min:.1} % max {max:.1} % ({}, {digits} digits)", seeds(runs.len()))
 }
 
 fn directory(large: bool) -> PathBuf {

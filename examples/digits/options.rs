@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::arguments::Arguments;
 use std::ffi::OsString;
 
 pub(crate) const HELP: &str = "\
@@ -30,32 +31,21 @@ pub(crate) struct Options {
 /// What the command line asks for; `None` is the help.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, String> {
     let mut options = Options { seed: 1, seeds: 1, epochs: 120, large: false };
-    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
-    while let Some(argument) = arguments.next() {
-        let (name, attached) = match argument.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (argument.as_str(), None),
-        };
-        let mut number = |least: u64, most: u64| {
-            let value = attached
-                .clone()
-                .or_else(|| arguments.next())
-                .ok_or_else(|| format!("{name} needs a number, such as `{name} 5`"))?;
-            match value.parse() {
-                Ok(number) if (least..=most).contains(&number) => Ok(number),
-                _ => Err(format!("{name} takes a whole number from {least} to {most}, not `{value}`")),
+    let mut arguments = Arguments::new(arguments);
+    while let Some(name) = arguments.next()? {
+        match name.as_str() {
+            "--seed" => options.seed = arguments.number(0, u64::from(u32::MAX))?,
+            "--seeds" => options.seeds = arguments.number(1, MOST_SEEDS)?,
+            "--epochs" => options.epochs = arguments.number(1, MOST_EPOCHS)? as u32,
+            "--large" => {
+                arguments.flag()?;
+                options.large = true;
             }
-        };
-        match name {
-            "--seed" => options.seed = number(0, u64::from(u32::MAX))?,
-            "--seeds" => options.seeds = number(1, MOST_SEEDS)?,
-            "--epochs" => options.epochs = number(1, MOST_EPOCHS)? as u32,
-            "--large" | "--help" | "-h" if attached.is_some() => {
-                return Err(format!("{name} takes no value"));
+            "--help" | "-h" => {
+                arguments.flag()?;
+                return Ok(None);
             }
-            "--large" => options.large = true,
-            "--help" | "-h" => return Ok(None),
-            _ => return Err(format!("unknown option `{argument}`")),
+            _ => return arguments.unknown(),
         }
     }
     Ok(Some(options))

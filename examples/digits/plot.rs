@@ -1,28 +1,16 @@
 //! The plots, as SVG.
 
-use crate::data::{CLASSES, Digit, SIDE};
+use crate::classes::{CLASSES, Spread, largest, seeds};
+use crate::data::{Digit, SIDE};
+use crate::drawing::{CONTROL, FEEDBACK, Outcome, QUIET, WRONG, anchored, draw_image, titled};
 use crate::legend::{FAINT, legend};
-use crate::training::{History, Run, SWEEPS, largest};
-use core::error::Error;
+use crate::training::{History, Run, SWEEPS};
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::HPos;
 use std::path::Path;
 
-const FEEDBACK: RGBColor = RGBColor(0, 94, 162);
-const CONTROL: RGBColor = RGBColor(200, 90, 20);
 const RIGHT: RGBColor = RGBColor(20, 130, 70);
-const WRONG: RGBColor = RGBColor(190, 40, 40);
-const QUIET: RGBColor = RGBColor(160, 160, 160);
-
-type Outcome = Result<(), Box<dyn Error>>;
-
-/// Of several seeds.
-pub(crate) struct Spread {
-    pub(crate) mean: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-}
 
 /// The test accuracy in per cent after 1, 2, 3... sweeps.
 pub(crate) fn accuracies(runs: &[Run], test: &[Digit]) -> Vec<Spread> {
@@ -30,33 +18,7 @@ pub(crate) fn accuracies(runs: &[Run], test: &[Digit]) -> Vec<Spread> {
         let right = |(history, digit): &(&History, &Digit)| largest(&history.scores[sweep]) == digit.label;
         100.0 * run.histories.iter().zip(test).filter(right).count() as f64 / test.len() as f64
     };
-    let spread = |sweep| {
-        let shares = || runs.iter().map(|run| share(run, sweep));
-        let mean = shares().sum::<f64>() / runs.len() as f64;
-        Spread { mean, min: shares().fold(f64::MAX, f64::min), max: shares().fold(f64::MIN, f64::max) }
-    };
-    (0..SWEEPS).map(spread).collect()
-}
-
-/// A title and a line below it; returns what is left.
-fn titled<'a>(
-    root: &DrawingArea<SVGBackend<'a>, Shift>,
-    title: &str,
-    subtitle: &str,
-) -> Result<DrawingArea<SVGBackend<'a>, Shift>, Box<dyn Error>> {
-    root.fill(&WHITE)?;
-    root.draw(&Text::new(title.to_owned(), (24, 16), ("sans-serif", 22).into_font().color(&BLACK)))?;
-    root.draw(&Text::new(
-        subtitle.to_owned(),
-        (24, 46),
-        ("sans-serif", 14).into_font().color(&BLACK.mix(0.6)),
-    ))?;
-    Ok(root.margin(70, 12, 12, 24))
-}
-
-/// So many seeds, in words.
-pub(crate) fn seeds(count: usize) -> String {
-    format!("{count} {}", if count == 1 { "seed" } else { "seeds" })
+    (0..SWEEPS).map(|sweep| Spread::of(runs.iter().map(|run| share(run, sweep)))).collect()
 }
 
 fn sweeps() -> impl Iterator<Item = f64> + Clone {
@@ -200,7 +162,7 @@ pub(crate) fn digits(path: &Path, shape: &str, run: &Run, test: &[Digit]) -> Out
     for (row, (index, what)) in chosen.into_iter().enumerate() {
         let (digit, history) = (&test[index], &run.histories[index]);
         let top = TOP + ROW * row as i32;
-        draw_digit(&root, (24, top), digit)?;
+        draw_image(&root, (24, top), SIDE, 10, digit.pixels)?;
         for (line, (text, color)) in [
             (format!("a {}", digit.label), BLACK),
             (what.to_owned(), QUIET),
@@ -240,23 +202,6 @@ fn choose(run: &Run, test: &[Digit]) -> Vec<(usize, &'static str)> {
         (0..test.len()).filter(move |index| kind(index) == name).take(count).map(move |index| (index, name))
     };
     KINDS.into_iter().flat_map(of_kind).collect()
-}
-
-fn anchored<'a>(size: u32, color: &'a RGBColor, horizontal: HPos) -> TextStyle<'a> {
-    ("sans-serif", size).into_font().color(color).pos(Pos::new(horizontal, VPos::Center))
-}
-
-fn draw_digit(root: &DrawingArea<SVGBackend<'_>, Shift>, (left, top): (i32, i32), digit: &Digit) -> Outcome {
-    const PIXEL: i32 = 10;
-    for (i, &ink) in digit.pixels.iter().enumerate() {
-        let (x, y) = (left + PIXEL * (i % SIDE) as i32, top + PIXEL * (i / SIDE) as i32);
-        let grey = (255.0 * (1.0 - ink)) as u8;
-        let color = RGBColor(grey, grey, grey);
-        root.draw(&Rectangle::new([(x, y), (x + PIXEL, y + PIXEL)], color.filled()))?;
-    }
-    let edge = PIXEL * SIDE as i32;
-    root.draw(&Rectangle::new([(left, top), (left + edge, top + edge)], QUIET))?;
-    Ok(())
 }
 
 fn draw_scores(

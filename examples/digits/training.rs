@@ -1,8 +1,9 @@
 //! One network, from its initial weights to what it makes of the test digits.
 
-use crate::data::{BATCH, CLASSES, Digit, PIXELS, Variation, batches};
+use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, outputs, scores, step};
+use crate::data::{BATCH, Digit, PIXELS, Variation};
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::{Boxed, Drive, Form, Network, Reach, SolveError, Stack, State, Tolerance};
+use attractor::{Boxed, Drive, Form, Network, Reach, Stack, State};
 use core::array;
 use core::ops::Range;
 use nalgebra::SMatrix;
@@ -20,19 +21,8 @@ const SMOOTHING: f32 = 0.05;
 const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
 /// A third of the variance that `initialize` gives: a smaller start generalised a little better.
 const INITIAL_SCALE: f32 = 0.577;
-const TOLERANCE: Tolerance = Tolerance::residual(1e-4).at_most(64);
-/// Deltas are as small as the loss's gradient, so their tolerance goes by their size.
-const ADJOINT: Tolerance = Tolerance::relative(1e-3).at_most(64);
-/// A batch that takes more sweeps weakens the feedback. The rate at which sweeps shrink an error goes with U,
-/// and without a bound training drives it to the edge of convergence and beyond.
-const MOST_SWEEPS: usize = 8;
-const WEAKER: f32 = 0.9;
-/// A batch that did not converge at all weakens it by more.
-const MUCH_WEAKER: f32 = 0.5;
 /// How often a network is held to its rate.
 const STEPS_BETWEEN_LIMITS: u32 = 8;
-/// For the digits of the test.
-const EXACT: Tolerance = Tolerance::residual(1e-5).at_most(64);
 
 /// What is reported after an epoch.
 pub(crate) struct Epoch {
@@ -110,7 +100,7 @@ where
     let schedule = Cosine { start: RATE / 25.0, peak: RATE, end: 0.0, warm_up, steps };
     let mut order: Vec<usize> = (0..training.len()).collect();
     let mut random = SmallRng::seed_from_u64(!seed);
-    let mut step = 0;
+    let mut steps_made = 0;
     let mut batches_not_converged = 0;
     for number in 1..=epochs {
         order.shuffle(&mut random);
@@ -124,29 +114,19 @@ where
                 }
             }
             let labels: [usize; BATCH] = array::from_fn(|row| training[batch[row]].label);
-            trainer.rate = schedule.rate(step);
-            step += 1;
-            match trainer.step(&input, &labels) {
-                Ok(step) => {
-                    loss += step.learned.loss;
-                    sweeps += step.learned.solve.sweeps;
+            trainer.rate = schedule.rate(steps_made);
+            steps_made += 1;
+            match step(&mut trainer, &input, &labels)? {
+                Some(learned) => {
+                    loss += learned.loss;
+                    sweeps += learned.solve.sweeps;
                     learnt += 1;
-                    if step.learned.solve.sweeps > MOST_SWEEPS {
-                        trainer.network.scale_feedback(WEAKER);
-                    }
                 }
-                // The batch is left out, the next has other digits and noise.
-                Err(
-                    LearnError::Solve(SolveError::NotConverged { .. })
-                    | LearnError::Adjoint(SolveError::NotConverged { .. }),
-                ) => {
-                    batches_not_converged += 1;
-                    trainer.network.scale_feedback(MUCH_WEAKER);
-                }
-                Err(error) => return Err(error),
+                // The next batch has other digits and noise.
+                None => batches_not_converged += 1,
             }
             if let Some(rate) = rate
-                && step.is_multiple_of(STEPS_BETWEEN_LIMITS)
+                && steps_made.is_multiple_of(STEPS_BETWEEN_LIMITS)
             {
                 limit(&mut trainer.network, rate)?;
             }
@@ -218,21 +198,9 @@ fn answers<S: Stack, F: Form>(
     network: &Network<PIXELS, S, f32, F>,
     digits: &[Digit],
 ) -> Result<(Vec<usize>, usize), LearnError> {
-    let mut answers = Vec::with_capacity(digits.len());
-    let mut not_converged = 0;
-    let mut state = State::<Network<PIXELS, S, f32, F>, BATCH>::boxed();
-    for (own, input) in batches(digits) {
-        state.reset();
-        match network.solve(&input, &mut state, EXACT) {
-            Ok(_) => {}
-            // The state is an answer all the same; the report says of how many digits.
-            Err(SolveError::NotConverged { .. }) => not_converged += own.len(),
-            Err(error) => return Err(LearnError::Solve(error)),
-        }
-        let scores = outputs::<BATCH>(state.as_slice());
-        answers.extend(scores.iter().take(own.len()).map(largest));
-    }
-    Ok((answers, not_converged))
+    let pixel = |digit: usize, pixel: usize| digits[digit].pixels[pixel];
+    let (scores, not_converged) = scores::<PIXELS, BATCH, _, _, _>(network, digits.len(), pixel)?;
+    Ok((scores.iter().map(largest).collect(), not_converged))
 }
 
 fn accuracy<S: Stack, F: Form>(
@@ -262,16 +230,4 @@ fn history<S: Stack, F: Form>(
         [*scores] = outputs(state.as_slice());
     }
     Ok(history)
-}
-
-/// The output layer of a state, digit after digit. The units of a state stand in order, those of the output
-/// last, and the `B` digits of a unit side by side.
-fn outputs<const B: usize>(state: &[f32]) -> [[f32; CLASSES]; B] {
-    let output = &state[state.len() - CLASSES * B..];
-    array::from_fn(|digit| array::from_fn(|class| output[class * B + digit]))
-}
-
-/// The class with the largest score.
-pub(crate) fn largest(scores: &[f32; CLASSES]) -> usize {
-    (1..CLASSES).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
 }

@@ -1,0 +1,135 @@
+//! Networks that tell ten classes apart: a step that keeps the feedback within bounds, and what the outputs say.
+
+use attractor::kernel::Activation;
+use attractor::learn::{CrossEntropy, LearnError, Learned, Loss, Optimizer, Trainer};
+use attractor::{Boxed, Form, Network, Room, SolveError, Stack, State, Tolerance};
+use core::array;
+use nalgebra::SMatrix;
+
+pub(crate) const CLASSES: usize = 10;
+
+/// For the solve of a step.
+pub(crate) const TOLERANCE: Tolerance = Tolerance::residual(1e-4).at_most(64);
+/// Deltas are as small as the loss's gradient, so their tolerance goes by their size.
+pub(crate) const ADJOINT: Tolerance = Tolerance::relative(1e-3).at_most(64);
+/// A batch that takes more sweeps weakens the feedback. The rate at which sweeps shrink an error goes with U,
+/// and without a bound training drives it to the edge of convergence and beyond.
+const MOST_SWEEPS: usize = 8;
+const WEAKER: f32 = 0.9;
+/// A batch that did not converge at all weakens it by more.
+const MUCH_WEAKER: f32 = 0.5;
+/// For the answers of a test.
+const EXACT: Tolerance = Tolerance::residual(1e-5).at_most(64);
+
+/// A trainer of such a network on batches of `B`.
+pub(crate) type ClassTrainer<N, P, const B: usize> = Trainer<Boxed<N>, P, CrossEntropy, B>;
+
+/// Learns from a batch, and weakens the feedback if the batch took many sweeps. `None` if it did not converge: then it
+/// is left out.
+pub(crate) fn step<const PIXELS: usize, const B: usize, S: Stack, F: Form, H: Activation, P: Optimizer<f32>>(
+    trainer: &mut ClassTrainer<Network<PIXELS, S, f32, F, H>, P, B>,
+    input: &SMatrix<f32, B, PIXELS>,
+    labels: &[usize; B],
+) -> Result<Option<Learned>, LearnError>
+where
+    CrossEntropy: Loss<S::Output<f32, B>, [usize; B], Scalar = f32>,
+{
+    match trainer.step(input, labels) {
+        Ok(step) => {
+            if step.learned.solve.sweeps > MOST_SWEEPS {
+                trainer.network.scale_feedback(WEAKER);
+            }
+            Ok(Some(step.learned))
+        }
+        Err(
+            LearnError::Solve(SolveError::NotConverged { .. })
+            | LearnError::Adjoint(SolveError::NotConverged { .. }),
+        ) => {
+            trainer.network.scale_feedback(MUCH_WEAKER);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The outputs for `count` images, solved in batches of `B`, and how many solves did not converge. `pixel(i, j)` is
+/// pixel j of image i.
+pub(crate) fn scores<const PIXELS: usize, const B: usize, S: Stack, F: Form, H: Activation>(
+    network: &Network<PIXELS, S, f32, F, H>,
+    count: usize,
+    pixel: impl Fn(usize, usize) -> f32,
+) -> Result<(Vec<[f32; CLASSES]>, usize), LearnError> {
+    let mut scores = Vec::with_capacity(count);
+    let mut not_converged = 0;
+    let mut input = Boxed::<SMatrix<f32, B, PIXELS>>::zeroed();
+    let mut state = State::<Network<PIXELS, S, f32, F, H>, B>::boxed();
+    for start in (0..count).step_by(B) {
+        // The last batch is filled up with the first images.
+        for column in 0..PIXELS {
+            for row in 0..B {
+                input.0[(row, column)] = pixel((start + row) % count, column);
+            }
+        }
+        let own = B.min(count - start);
+        state.reset();
+        match network.solve(&input.0, &mut state, EXACT) {
+            Ok(_) => {}
+            // The state is an answer all the same; the report says of how many images.
+            Err(SolveError::NotConverged { .. }) => not_converged += own,
+            Err(error) => return Err(LearnError::Solve(error)),
+        }
+        scores.extend(outputs::<B>(state.as_slice()).into_iter().take(own));
+    }
+    Ok((scores, not_converged))
+}
+
+/// The output layer of a state, sample after sample. The units of a state stand in order, those of the output
+/// last, and the `B` samples of a unit side by side.
+pub(crate) fn outputs<const B: usize>(state: &[f32]) -> [[f32; CLASSES]; B] {
+    let output = &state[state.len() - CLASSES * B..];
+    array::from_fn(|sample| array::from_fn(|class| output[class * B + sample]))
+}
+
+/// The class with the largest score.
+pub(crate) fn largest(scores: &[f32; CLASSES]) -> usize {
+    (1..CLASSES).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
+}
+
+/// A table of labels, down the side, and answers, across the top.
+pub(crate) fn print_confusion(labels_and_answers: impl Iterator<Item = (usize, usize)>) {
+    let mut counts = [[0; CLASSES]; CLASSES];
+    for (label, answer) in labels_and_answers {
+        counts[label][answer] += 1;
+    }
+    let header: String = (0..CLASSES).map(|class| format!("{class:>5}")).collect();
+    println!("   {header}");
+    for (label, row) in counts.iter().enumerate() {
+        let row: String = row
+            .iter()
+            .map(|&count| if count == 0 { format!("{:>5}", "·") } else { format!("{count:>5}") })
+            .collect();
+        println!("{label:>3}{row}");
+    }
+}
+
+/// Of several seeds.
+pub(crate) struct Spread {
+    pub(crate) mean: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+        Self {
+            mean: values.clone().sum::<f64>() / values.clone().count() as f64,
+            min: values.clone().fold(f64::MAX, f64::min),
+            max: values.fold(f64::MIN, f64::max),
+        }
+    }
+}
+
+/// So many seeds, in words.
+pub(crate) fn seeds(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "seed" } else { "seeds" })
+}
