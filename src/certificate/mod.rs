@@ -152,12 +152,13 @@ const NAMES: [&str; NUMBERS] = ["gamma", "propagation", "bias", "input gain", "r
 /// net.layer_mut::<2>().w.fill(0.5);
 /// let certificate = net.certify()?;
 /// assert!(certificate.gamma() < 0.17);                  // 2 outputs x 0.02 x 8 units x 0.5 = 0.16
-/// assert_eq!(certificate.sweeps(1e-5, 1.0), Some(9));   // never more, whatever the input
+/// let most = certificate.sweeps(1e-4, 1.0).unwrap();    // never more, whatever the input
+/// assert!(most < 9);
 ///
 /// let certified = certificate.verify(&net)?;            // at boot, over the weights that are there
 /// let mut state = Net::state();
-/// let answer = certified.solve(&[1.0, 0.5, -0.5], &mut state, 1e-5)?;
-/// assert!(answer.sweeps <= 9 && answer.bound.largest() <= 1e-5);
+/// let answer = certified.solve(&[1.0, 0.5, -0.5], &mut state, 1e-4)?;
+/// assert!(answer.sweeps <= most && answer.bound.largest() <= 1e-4);
 ///
 /// net.layer_mut::<1>().u.fill(-0.2);                    // other weights: the proof does not hold
 /// assert!(certificate.verify(&net).is_err());
