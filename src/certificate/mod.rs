@@ -42,7 +42,8 @@
 //! first sweep.
 //!
 //! All of this is rounded outwards and computed by [`Backend::portable`](crate::simd::Backend::portable), so that
-//! every processor agrees. It asks for arithmetic as IEEE 754 has it, rounding to nearest.
+//! every processor agrees. It asks for arithmetic as IEEE 754 has it, rounding to nearest, with gradual underflow: the vectors
+//! of the feature `helium` have none, so a certificate does not speak for them.
 
 mod adjoint;
 mod certified;
