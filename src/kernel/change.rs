@@ -30,15 +30,21 @@ impl<V: Copy> Change<V> {
         *self = Self { active: self.active, ..Self::none(lanes) };
     }
 
-    /// The largest change of all lanes, those of one sample; NaN if something was not finite.
+    /// The largest change of all lanes; NaN if something was not finite.
     #[inline(always)]
-    pub(crate) fn largest<T: Scalar, L: Lanes<T, Vector = V>>(&self, lanes: L) -> T {
+    pub(super) fn largest<T: Scalar, L: Lanes<T, Vector = V>>(&self, lanes: L) -> T {
+        lanes.reduce_max(self.residual) + lanes.reduce_add(self.poison)
+    }
+
+    /// The largest change of the one sample there is; NaN if something was not finite.
+    #[inline(always)]
+    pub(crate) fn of_one<T: Scalar, L: Lanes<T, Vector = V>>(&self, lanes: L) -> T {
         if const { L::BLOCKING.shared } {
             // All of it is in the first lane.
             let narrow = lanes.narrow();
             return narrow.reduce_add(self.narrow(narrow));
         }
-        lanes.reduce_max(self.residual) + lanes.reduce_add(self.poison)
+        self.largest(lanes)
     }
 
     /// The residual for narrow lanes, which record on: that of the first lanes, in which [`set`](Self::set) leaves it.

@@ -231,7 +231,7 @@ impl<T: Scalar, F: Finish<T>, const TRANSPOSED: bool, const C: usize> Operation<
                     &mut change,
                 )
             };
-            return Ok(Changed { residual: change.largest(lanes) });
+            return Ok(Changed { residual: change.of_one(lanes) });
         }
         let samples = self.out.rows();
         let mut residual = T::ZERO;

@@ -95,7 +95,7 @@ fn judge_one<T: Scalar, L: Lanes<T>>(
     tolerance: Tolerance<T>,
     refined: Matrix<'_, T>,
 ) -> (T, bool) {
-    let residual = changes.first().map_or(T::NAN, |change| change.largest(lanes));
+    let residual = changes.first().map_or(T::NAN, |change| change.of_one(lanes));
     let scale = if tolerance.relative == T::ZERO { T::ZERO } else { largest(lanes, refined) };
     (residual, residual <= tolerance.absolute + tolerance.relative * scale)
 }

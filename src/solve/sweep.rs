@@ -137,7 +137,7 @@ pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
     walk.first(&mut AtFirst::<_, _, W, C> { lanes, params, input, base, changes, layout, walk: PhantomData });
     if C == 1 {
         // NaN if something was not finite; what was there before may be anything, and so may the change.
-        return changes.first().is_some_and(|change| change.largest(lanes) >= T::ZERO);
+        return changes.first().is_some_and(|change| change.of_one(lanes) >= T::ZERO);
     }
     let mut poison = lanes.splat(T::ZERO);
     for change in changes.iter() {
