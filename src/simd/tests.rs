@@ -91,7 +91,10 @@ fn pairs<T: Reference>() -> Vec<([T; MAX_WIDTH], [T; MAX_WIDTH])> {
     ];
     let mut pairs = Vec::new();
     for turn in 0..special.len() {
-        pairs.push((special, core::array::from_fn(|i| special[(i + turn) % special.len()])));
+        for first in (0..special.len()).step_by(MAX_WIDTH) {
+            let from = |start: usize| core::array::from_fn(|i| special[(start + i) % special.len()]);
+            pairs.push((from(first), from(first + turn)));
+        }
     }
     let mut draw = Draw(5);
     pairs.extend((0..50).map(|_| (draw.array(), draw.array())));

@@ -42,8 +42,8 @@ fn announce(names: &[&str]) {
 }
 
 /// Asks the operating system and the standard library, not the crate.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn processor_has(feature: &str) -> bool {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     let detected = match feature {
         "avx2" => std::is_x86_feature_detected!("avx2"),
         "fma" => std::is_x86_feature_detected!("fma"),
@@ -53,13 +53,17 @@ fn processor_has(feature: &str) -> bool {
         "avx512vl" => std::is_x86_feature_detected!("avx512vl"),
         _ => panic!("unknown feature {feature}"),
     };
-    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-    let detected = false;
     let listed = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| {
         let flags = text.lines().find(|line| line.starts_with("flags"));
         flags.is_some_and(|line| line.split_whitespace().any(|flag| flag == feature))
     });
     detected || listed
+}
+
+/// None of those features; and what the operating system lists under an emulator is what the machine below has.
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+fn processor_has(_: &str) -> bool {
+    false
 }
 
 fn activation<A: Act>() -> Activation {
