@@ -2,9 +2,10 @@
 
 use super::outward::{larger, minus, over, plus, smaller, times, up};
 use super::{Certified, NotFinite};
-use crate::kernel::{Activation, Matrix, Scalar, weighted_norm};
+use crate::kernel::{Activation, Scalar, weighted_norm};
 use crate::network::{Architecture, Flat, Form, Network, Samples, Stack, State};
-use crate::solve::Drive;
+use crate::simd::Backend;
+use crate::solve::{Drive, Largest};
 use core::fmt;
 
 /// How far a state is from the solution at most.
@@ -93,6 +94,8 @@ pub struct Refinement<'a, const I: usize, N: Architecture> {
     held: N::Scalar,
     /// |h - h*|_v is at most this; infinite as long as it is not known.
     error: N::Scalar,
+    /// rho where the range is known, and rho / (1 - gamma): worked out once an input.
+    rounding: [N::Scalar; 2],
     sweeps: usize,
 }
 
@@ -123,14 +126,15 @@ impl<const I: usize, N: Architecture> Refinement<'_, I, N> {
     }
 }
 
-/// The largest magnitude, if all are finite.
-fn magnitude<T: Scalar>(values: &[T]) -> Result<T, NotFinite> {
-    let largest = values.iter().fold(T::ZERO, |largest, x| larger(largest, x.magnitude()));
-    if largest.is_finite() { Ok(largest) } else { Err(NotFinite) }
-}
-
-fn copied<T: Scalar, const I: usize>(input: Matrix<'_, T>) -> [T; I] {
-    core::array::from_fn(|index| input.at(0, index).unwrap_or(T::NAN))
+/// An input and its largest magnitude, if it is finite.
+fn look_at<T: Scalar, X: Samples<T, I, 1>, const I: usize>(
+    backend: Backend,
+    input: &X,
+) -> Result<([T; I], T), NotFinite> {
+    let samples = input.samples();
+    let magnitude = T::run(backend, Largest(samples));
+    let input = samples.only_row().ok_or(NotFinite)?;
+    if magnitude.is_finite() { Ok((input, magnitude)) } else { Err(NotFinite) }
 }
 
 impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
@@ -141,8 +145,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         input: &X,
         state: &'a mut State<Network<I, S, T, F, H, O>>,
     ) -> Result<Self, NotFinite> {
-        let input = copied(input.samples());
-        let magnitude = magnitude(&input)?;
+        let (input, magnitude) = look_at(certified.backend, input)?;
         let v = certified.certificate.v();
         let norm = weighted_norm(certified.backend, state.as_slice(), v).map_err(|_| NotFinite)?;
         if !norm.is_finite() {
@@ -158,6 +161,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             norm,
             held: T::INFINITE,
             error: T::INFINITE,
+            rounding: [T::INFINITE; 2],
             sweeps: 0,
         };
         refinement.drive()?;
@@ -171,12 +175,20 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         on.drive(&self.input, &mut self.drive).map_err(|_| NotFinite)
     }
 
+    /// rho for states of this weighted norm, and rho / (1 - gamma).
+    fn rounding(&self, norm: T) -> [T; 2] {
+        let certificate = self.certified.certificate;
+        let rho = certificate.rho::<H, O>(norm, self.magnitude);
+        [rho, over(rho, minus(T::ONE, certificate.gamma()))]
+    }
+
     /// What is known before the first sweep for an input.
     fn begin(&mut self) {
         self.sweeps = 0;
         self.held = T::INFINITE;
         if let Some(range) = self.certified.certificate.range() {
             self.held = larger(self.norm, range);
+            self.rounding = self.rounding(self.held);
             self.error = smaller(self.error, plus(self.norm, range));
         } else if self.error.is_finite() {
             self.hold(self.norm, self.error);
@@ -202,8 +214,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Errors
     /// [`NotFinite`] if the input has a NaN or infinity or W^1 x + b^1 overflows; all is then as it was.
     pub fn follow<X: Samples<T, I, 1>>(&mut self, input: &X) -> Result<(), NotFinite> {
-        let input: [T; I] = copied(input.samples());
-        let magnitude = magnitude(&input)?;
+        let (input, magnitude) = look_at(self.certified.backend, input)?;
         let before = core::mem::replace(&mut self.input, input);
         if let Err(error) = self.drive() {
             self.input = before;
@@ -243,16 +254,19 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         self.sweeps += 1;
         // Of the state before and of that after the sweep.
         let norm = smaller(plus(self.norm, change), self.held);
-        let rho = certificate.rho::<H, O>(norm, self.magnitude);
+        let [rho, least] = if certificate.range().is_some() { self.rounding } else { self.rounding(norm) };
         let gamma = certificate.gamma();
-        let by_change = over(plus(times(gamma, change), rho), minus(T::ONE, gamma));
+        let by_change = plus(times(over(gamma, minus(T::ONE, gamma)), change), least);
         let by_rate = if gamma == T::ZERO { rho } else { plus(times(gamma, self.error), rho) };
         self.error = smaller(by_rate, by_change);
         self.norm = norm;
         if let Some(range) = certificate.range() {
             // A state that comes of a sweep is in range, like the solution.
             self.norm = smaller(norm, range);
-            self.held = range;
+            if self.held > range {
+                self.held = range;
+                self.rounding = self.rounding(range);
+            }
             self.error = smaller(self.error, plus(range, range));
         } else if let Ok(measured) = weighted_norm(backend, self.state.as_slice(), certificate.v()) {
             self.norm = smaller(norm, up(measured));
@@ -316,26 +330,14 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
     pub fn label(&mut self) -> Result<Label, NotFinite> {
         let first = self.sweeps;
-        let (mut left, mut floor) = (usize::from(self.sweeps == 0), T::INFINITE);
         loop {
             if self.sweeps > 0 {
                 let (class, certified) = self.top();
-                if certified {
-                    return Ok(Label { class, sweeps: self.sweeps - first, certified });
-                }
-                left = left.min(self.sweeps_left(T::ZERO).unwrap_or(usize::MAX));
-                // Without bounds, rounding errors are known to be smaller as the state is known to be.
-                let now = self.floor();
-                if left == 0 && now + now <= floor {
-                    floor = now;
-                    left = self.sweeps_left(T::ZERO).unwrap_or(0);
-                }
-                if left == 0 {
+                if certified || self.error <= self.floor() * T::from_f64(1.0625) {
                     return Ok(Label { class, sweeps: self.sweeps - first, certified });
                 }
             }
             self.sweep()?;
-            left = left.saturating_sub(1);
         }
     }
 
@@ -344,16 +346,16 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let outputs = const { Network::<I, S, T, F, H, O>::UNITS - Network::<I, S, T, F, H, O>::OUTPUTS };
         let h = self.state.as_slice().get(outputs..).unwrap_or_default();
         let v = self.certified.certificate.v().get(outputs..).unwrap_or_default();
-        let mut top = (0, -T::INFINITE, T::INFINITE);
-        for (class, (h, v)) in h.iter().zip(v).enumerate() {
-            if *h > top.1 {
-                top = (class, *h, *v);
-            }
+        // The largest first, so that no step waits for a comparison that cannot be foreseen.
+        let largest = h.iter().fold(-T::INFINITE, |largest, h| if *h > largest { *h } else { largest });
+        let class = h.iter().position(|h| *h == largest).unwrap_or(0);
+        let weight = v.get(class).copied().unwrap_or(T::INFINITE);
+        let mut near = 0;
+        for (h, v) in h.iter().zip(v) {
+            near += usize::from(!(minus(largest, *h) > times(plus(weight, *v), self.error)));
         }
-        let (class, largest, weight) = top;
-        let certain = h.iter().zip(v).enumerate().all(|(other, (h, v))| {
-            other == class || minus(largest, *h) > times(plus(weight, *v), self.error)
-        });
+        // The class itself is always near.
+        let certain = near == 1;
         (class, certain)
     }
 }

@@ -103,6 +103,23 @@ impl<'a, T> Matrix<'a, T> {
         (row < self.rows && col < self.cols).then(|| unsafe { *self.start.add(col * self.stride + row) })
     }
 
+    /// All of it, if it is one row of `N` values.
+    #[inline(always)]
+    pub(crate) fn only_row<const N: usize>(self) -> Option<[T; N]>
+    where
+        T: Copy,
+    {
+        if self.rows != 1 || self.cols != N {
+            return None;
+        }
+        if self.stride == 1 {
+            // SAFETY: one row of N columns, each the next scalar.
+            return Some(unsafe { *self.start.cast::<[T; N]>() });
+        }
+        // SAFETY: the columns exist.
+        Some(core::array::from_fn(|col| unsafe { *self.start.add(col * self.stride) }))
+    }
+
     /// The columns from `first`, `count` of them, cut at the end of the matrix.
     #[must_use]
     #[inline(always)]

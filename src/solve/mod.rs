@@ -236,9 +236,9 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             return Err(SolveError::NotFinite);
         };
         let finite = if const { B == 1 } {
-            T::run(self.backend, SetDrive::<T, 1> { params, input, out })
+            T::run(self.backend, SetDrive::<T, _, 1> { params, input, out, walk: Looped })
         } else {
-            T::run(self.backend, SetDrive::<T, CHUNK> { params, input, out })
+            T::run(self.backend, SetDrive::<T, _, CHUNK> { params, input, out, walk: Looped })
         };
         if finite { Ok(()) } else { Err(SolveError::NotFinite) }
     }
@@ -265,12 +265,26 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let result = if const { B == 1 } {
             T::run(
                 self.backend,
-                OneSweep::<_, _, _, _, 1> { params, drive, states, activations, weights: () },
+                OneSweep::<_, _, _, _, _, 1> {
+                    params,
+                    drive,
+                    states,
+                    activations,
+                    weights: (),
+                    walk: Looped,
+                },
             )
         } else {
             T::run(
                 self.backend,
-                OneSweep::<_, _, _, _, CHUNK> { params, drive, states, activations, weights: () },
+                OneSweep::<_, _, _, _, _, CHUNK> {
+                    params,
+                    drive,
+                    states,
+                    activations,
+                    weights: (),
+                    walk: Looped,
+                },
             )
         };
         if result.is_err() {
@@ -298,8 +312,20 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             return Err(SolveError::NotFinite);
         };
         let activations = PhantomData::<(H, O)>;
-        let result =
-            T::run(self.backend, OneSweep::<_, _, _, _, 1> { params, drive, states, activations, weights });
+        let backend = self.backend;
+        let result = if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
+            let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+            T::run(
+                backend,
+                OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights, walk },
+            )
+        } else {
+            let walk = Looped;
+            T::run(
+                backend,
+                OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights, walk },
+            )
+        };
         if result.is_err() {
             state.reset();
         }
@@ -333,7 +359,7 @@ fn solve_in<S: Stack, T: Scalar, H: Activation, O: Activation, const C: usize>(
 }
 
 /// The largest magnitude, NaN if any value is not finite.
-struct Largest<'a, T>(Matrix<'a, T>);
+pub(crate) struct Largest<'a, T>(pub(crate) Matrix<'a, T>);
 
 impl<T: Scalar> Operation<T> for Largest<'_, T> {
     type Output = T;
@@ -448,50 +474,51 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
     Ok(progress)
 }
 
-struct SetDrive<'a, T, const C: usize> {
+struct SetDrive<'a, T, W, const C: usize> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     out: MatrixMut<'a, T>,
+    walk: W,
 }
 
-impl<T: Scalar, const C: usize> Operation<T> for SetDrive<'_, T, C> {
+impl<T: Scalar, W: Walk, const C: usize> Operation<T> for SetDrive<'_, T, W, C> {
     type Output = bool;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        let Self { params, input, mut out } = self;
+        let Self { params, input, mut out, walk } = self;
         let mut finite = largest(lanes, input).is_finite();
         for (first, samples) in chunks(out.rows()) {
             let out = out.reborrow().row_range(first, samples);
             let input = input.row_range(first, samples);
-            finite = finite && set_drive::<C, _, T, L>(lanes, Looped, params, input, out);
+            finite = finite && set_drive::<C, W, T, L>(lanes, walk, params, input, out);
         }
         finite
     }
 }
 
-struct OneSweep<'a, T, H, O, K, const C: usize> {
+struct OneSweep<'a, T, H, O, K, W, const C: usize> {
     params: Parameters<'a, T>,
     drive: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     activations: PhantomData<(H, O)>,
     weights: K,
+    walk: W,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, K: Weights<T>, const C: usize> Operation<T>
-    for OneSweep<'_, T, H, O, K, C>
+impl<T: Scalar, H: Activation, O: Activation, K: Weights<T>, W: Walk, const C: usize> Operation<T>
+    for OneSweep<'_, T, H, O, K, W, C>
 {
     type Output = Result<T, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, drive, mut states, activations, weights } = self;
+        let Self { params, drive, mut states, activations, weights, walk } = self;
         let mut progress = Progress::default();
         for (first, samples) in chunks(states.rows()) {
             let base = drive.row_range(first, samples);
             let states = states.reborrow().row_range(first, samples);
-            let walk = Looped;
-            let forward = Forward::<T, H, O, Looped, K> { params, base, states, activations, walk, weights };
+            let forward = Forward::<T, H, O, W, K> { params, base, states, activations, walk, weights };
             progress.merge(refine::<C, T, L>(lanes, samples, Tolerance::exactly(1), forward))?;
         }
         Ok(progress.finish()?.residual)
