@@ -136,7 +136,7 @@ impl<'a, T: Scalar> Comparison<'a, T> {
 ///
 /// `silent` says that the sum is exact if it is 0: what came in within the sweep is 0 everywhere, and what came across is at
 /// least 1, so that only a weight of 0 makes a product of 0.
-fn finish<T: Scalar>(sums: &mut [T], terms: usize, silent: bool, slope: T) {
+pub(super) fn finish<T: Scalar>(sums: &mut [T], terms: usize, silent: bool, slope: T) {
     let excess = count::<T>(terms + 4) * T::PRECISION;
     let growth = if excess <= T::from_f64(0.5) { T::ONE + excess } else { T::INFINITE };
     let tiny = count::<T>(terms + 1) * T::MIN_POSITIVE;

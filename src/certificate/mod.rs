@@ -48,6 +48,7 @@
 mod adjoint;
 mod certified;
 mod comparison;
+mod componentwise;
 mod limit;
 mod outward;
 mod refinement;
@@ -235,13 +236,7 @@ impl<N: Architecture> Certificate<N> {
             }
             terms
         };
-        // m u / (1 - m u) <= m u 16/15 <= m u 9/8 for m u <= 1/16, where u is half of PRECISION.
-        let kappa = count::<N::Scalar>(terms + 2) * N::Scalar::from_f64(0.5625) * N::Scalar::PRECISION;
-        let kappa = if kappa <= N::Scalar::from_f64(0.0625) { kappa } else { N::Scalar::INFINITE };
-        let error = f64::max(H::error::<N::Scalar>(), O::error::<N::Scalar>());
-        let eta =
-            plus(N::Scalar::from_f64(error), count::<N::Scalar>(64 * (terms + 2)) * N::Scalar::MIN_POSITIVE);
-        (kappa, eta)
+        (kappa(terms), eta::<_, H, O>(terms))
     }
 
     /// gamma with what the steps of [`Refinement`] round up.
@@ -287,6 +282,19 @@ impl<N: Architecture> Certificate<N> {
     }
 }
 
+/// kappa of sums of so many products.
+fn kappa<T: Scalar>(terms: usize) -> T {
+    // m u / (1 - m u) <= m u 16/15 <= m u 9/8 for m u <= 1/16, where u is half of PRECISION.
+    let kappa = count::<T>(terms + 2) * T::from_f64(0.5625) * T::PRECISION;
+    if kappa <= T::from_f64(0.0625) { kappa } else { T::INFINITE }
+}
+
+/// The error of an activation, and what small numbers lose in a sum of so many products.
+fn eta<T: Scalar, H: Activation, O: Activation>(terms: usize) -> T {
+    let error = f64::max(H::error::<T>(), O::error::<T>());
+    plus(T::from_f64(error), count::<T>(64 * (terms + 2)) * T::MIN_POSITIVE)
+}
+
 /// rho as the steps of a refinement round it up.
 fn up_by_steps<T: Scalar>(rho: T) -> T {
     rho * (T::ONE + count::<T>(8) * T::PRECISION)
@@ -318,8 +326,18 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
             return Some(1);
         }
         let range = self.range()?;
-        let floor = self.floor(self.rho::<H, O>(range, input));
-        Some(self.sweeps_to(plus(range, range), self.target(error, floor), floor).max(1))
+        let from = plus(range, range);
+        let floor = |input| self.floor(self.rho::<H, O>(range, input));
+        let target = self.target(error, floor(input));
+        let mut most = self.sweeps_to(from, target, floor(input));
+        if target > self.target(error, T::ZERO) {
+            // It cannot be had for inputs as large, and smaller ones allow for more: what is left to sweep away is at least this
+            // part of what they are swept to.
+            let part = T::from_f64(0.058);
+            most =
+                most.max(sweeps_until(self.pessimistic(), from, self.target(error, floor(T::ZERO)) * part));
+        }
+        Some(most.max(1))
     }
 
     /// Compares the certificate with the weights of `network`: computes gamma and the rest from its vector and the weights, in

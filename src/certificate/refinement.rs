@@ -1,8 +1,10 @@
 //! Sweeps of a certified network, each with a bound on the error.
 
+use super::comparison::Comparison;
+use super::componentwise::{self, Swept};
 use super::outward::{larger, minus, over, plus, smaller, times, up};
 use super::{Certified, NotFinite};
-use crate::kernel::{Activation, Scalar, weighted_norm};
+use crate::kernel::{Activation, Matrix, Scalar, weighted_norm};
 use crate::network::{Architecture, Flat, Form, Network, Samples, Stack, State};
 use crate::simd::Backend;
 use crate::solve::{Drive, Largest};
@@ -96,6 +98,8 @@ pub struct Refinement<'a, const I: usize, N: Architecture> {
     error: N::Scalar,
     /// rho where the range is known, and rho / (1 - gamma): worked out once an input.
     rounding: [N::Scalar; 2],
+    /// |change|_v of the last sweep at most.
+    change: N::Scalar,
     sweeps: usize,
 }
 
@@ -147,11 +151,15 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ) -> Result<Self, NotFinite> {
         let (input, magnitude) = look_at(certified.backend, input)?;
         let v = certified.certificate.v();
-        let norm = weighted_norm(certified.backend, state.as_slice(), v).map_err(|_| NotFinite)?;
+        let units = Matrix::new(state.as_slice(), 1, v.len()).map_err(|_| NotFinite)?;
+        // Mostly zero, where nothing needs to be divided.
+        let mut norm = T::run(certified.backend, Largest(units));
+        if norm != T::ZERO {
+            norm = up(weighted_norm(certified.backend, state.as_slice(), v).map_err(|_| NotFinite)?);
+        }
         if !norm.is_finite() {
             return Err(NotFinite);
         }
-        let norm = if norm == T::ZERO { norm } else { up(norm) };
         let mut refinement = Self {
             certified,
             state,
@@ -162,6 +170,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             held: T::INFINITE,
             error: T::INFINITE,
             rounding: [T::INFINITE; 2],
+            change: T::INFINITE,
             sweeps: 0,
         };
         refinement.drive()?;
@@ -251,6 +260,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         };
         // A difference and a quotient were rounded.
         let change = if change == T::ZERO { change } else { up(up(change)) };
+        self.change = change;
         self.sweeps += 1;
         // Of the state before and of that after the sweep.
         let norm = smaller(plus(self.norm, change), self.held);
@@ -332,30 +342,67 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let first = self.sweeps;
         loop {
             if self.sweeps > 0 {
-                let (class, certified) = self.top();
-                if certified || self.error <= self.floor() * T::from_f64(1.0625) {
+                let (class, certified) = self.top(self.certified.certificate.v(), self.error);
+                if certified {
                     return Ok(Label { class, sweeps: self.sweeps - first, certified });
+                }
+                if self.error <= self.floor() * T::from_f64(1.0625) {
+                    return self.label_closely(first);
                 }
             }
             self.sweep()?;
         }
     }
 
-    /// The class with the largest output, and whether it is so at the solution: h_top - h_j > (v_top + v_j) E for all others.
-    fn top(&self) -> (usize, bool) {
+    /// [`label`](Self::label) where the bound for all units is as small as it can be: one for each unit is smaller. Few
+    /// inputs come here, those whose two largest outputs are close.
+    #[inline(never)]
+    fn label_closely(&mut self, first: usize) -> Result<Label, NotFinite> {
+        let Certified { network, certificate, .. } = self.certified;
+        let v = certificate.v();
+        let most = certificate.sweeps(T::ZERO, self.magnitude).unwrap_or(2 * self.sweeps);
+        let comparison = Comparison::new::<H, O>(network.parameters().map_err(|_| NotFinite)?);
+        let mut errors = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let errors = errors.as_mut_slice();
+        errors.fill(T::INFINITE);
+        let mut before = T::INFINITE;
+        loop {
+            for (error, v) in errors.iter_mut().zip(v) {
+                // What was known of the state before, or what is known of all units.
+                *error = smaller(plus(*error, times(self.change, *v)), times(self.error, *v));
+            }
+            let swept = Swept { input: &self.input, h: self.state.as_slice(), v, change: self.change };
+            componentwise::better::<_, H, O>(&comparison, &swept, errors, room.as_mut_slice())
+                .ok_or(NotFinite)?;
+            let (class, certified) = self.top(errors, T::ONE);
+            let all = errors.iter().fold(T::ZERO, |sum, error| sum + *error);
+            // Where bounds do not become much better, rounding errors are all that is left.
+            if certified || !(all < before * T::from_f64(0.875)) {
+                return Ok(Label { class, sweeps: self.sweeps - first, certified });
+            }
+            before = all;
+            if self.sweeps < most {
+                self.sweep()?;
+            }
+        }
+    }
+
+    /// The class with the largest output, and whether it is so at the solution: h_top - h_j > (e_top + e_j) `factor` for all others,
+    /// e being one `bound` a unit.
+    fn top(&self, bounds: &[T], factor: T) -> (usize, bool) {
         let outputs = const { Network::<I, S, T, F, H, O>::UNITS - Network::<I, S, T, F, H, O>::OUTPUTS };
         let h = self.state.as_slice().get(outputs..).unwrap_or_default();
-        let v = self.certified.certificate.v().get(outputs..).unwrap_or_default();
+        let e = bounds.get(outputs..).unwrap_or_default();
         // The largest first, so that no step waits for a comparison that cannot be foreseen.
         let largest = h.iter().fold(-T::INFINITE, |largest, h| if *h > largest { *h } else { largest });
         let class = h.iter().position(|h| *h == largest).unwrap_or(0);
-        let weight = v.get(class).copied().unwrap_or(T::INFINITE);
+        let own = e.get(class).copied().unwrap_or(T::INFINITE);
         let mut near = 0;
-        for (h, v) in h.iter().zip(v) {
-            near += usize::from(!(minus(largest, *h) > times(plus(weight, *v), self.error)));
+        for (h, e) in h.iter().zip(e) {
+            near += usize::from(!(minus(largest, *h) > times(plus(own, *e), factor)));
         }
         // The class itself is always near.
-        let certain = near == 1;
-        (class, certain)
+        (class, near == 1)
     }
 }

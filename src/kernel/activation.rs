@@ -315,6 +315,8 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
     const IDENTITY: bool;
     /// A bound on |s|, exact or computed; where there is none, |s(z)| <= |z|.
     const BOUND: Option<f64>;
+    /// How much the slope can change with h = s(z), at most: |d s' / d h|; infinite where the slope jumps.
+    const BEND: f64;
     /// A bound on the error of [`value`](Self::value) on any backend, apart from numbers too small to have all digits.
     fn error<T: Scalar>() -> f64;
     /// h = s(z).
@@ -349,7 +351,8 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
 }
 
 macro_rules! activation {
-    ($(#[$doc:meta])* $name:ident, $text:literal, $steepest:literal, $identity:literal, $bound:expr, $error:expr,
+    ($(#[$doc:meta])* $name:ident, $text:literal, $steepest:literal, $identity:literal, $bound:expr, $bend:expr,
+     $error:expr,
      |$lanes:ident, $z:ident| $value:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -360,6 +363,7 @@ macro_rules! activation {
             const STEEPEST: f64 = $steepest;
             const IDENTITY: bool = $identity;
             const BOUND: Option<f64> = $bound;
+            const BEND: f64 = $bend;
             #[inline(always)]
             fn error<T: Scalar>() -> f64 {
                 $error
@@ -397,14 +401,14 @@ activation!(
     /// tanh(z), between -1 and 1. In `f32` within 2e-7 of the exact value on AVX2 and AVX-512 and within 5e-7
     /// on the portable backend, monotone, odd, exact at infinity; over all 2^32 arguments the largest error is
     /// 7.5e-8 and 8.6e-8 (`cargo run --release --example all_floats`). The default of hidden layers.
-    Tanh, "tanh", 1.0, false, Some(1.0), T::TANH_ERROR,
+    Tanh, "tanh", 1.0, false, Some(1.0), 2.0, T::TANH_ERROR,
     |lanes, z| T::tanh(lanes, z),
     |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
 );
 activation!(
     /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds; over all 2^32
     /// arguments the largest error is 6.7e-8.
-    Sigmoid, "sigmoid", 0.25, false, Some(1.0), 0.5 * T::TANH_ERROR + T::PRECISION.to_f64(),
+    Sigmoid, "sigmoid", 0.25, false, Some(1.0), 1.0, 0.5 * T::TANH_ERROR + T::PRECISION.to_f64(),
     |lanes, z| {
         let half = lanes.splat(T::from_f64(0.5));
         lanes.mul_add(half, T::tanh(lanes, lanes.mul(half, z)), half)
@@ -413,7 +417,7 @@ activation!(
 );
 activation!(
     /// max(z, 0). The derivative at 0 is taken as 0.
-    Relu, "relu", 1.0, false, None, 0.0,
+    Relu, "relu", 1.0, false, None, f64::INFINITY, 0.0,
     |lanes, z| lanes.max(lanes.splat(T::ZERO), z),
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
@@ -422,7 +426,7 @@ activation!(
 );
 activation!(
     /// z cut to -1..1. The derivative at the cuts is taken as 0.
-    HardTanh, "hard tanh", 1.0, false, Some(1.0), 0.0,
+    HardTanh, "hard tanh", 1.0, false, Some(1.0), f64::INFINITY, 0.0,
     |lanes, z| lanes.max(lanes.splat(-T::ONE), lanes.min(lanes.splat(T::ONE), z)),
     |lanes, h| {
         let inside = lanes.less(lanes.abs(h), lanes.splat(T::ONE));
@@ -431,7 +435,7 @@ activation!(
 );
 activation!(
     /// z itself. The default of the output layer.
-    Identity, "identity", 1.0, true, None, 0.0,
+    Identity, "identity", 1.0, true, None, 0.0, 0.0,
     |_lanes, z| z,
     |lanes, _h| lanes.splat(T::ONE)
 );
