@@ -33,7 +33,7 @@
 //! |h - h*|_v <= (gamma |d|_v + rho) / (1 - gamma),
 //!
 //! and both are bounds: what was known before, shrunk, plus rho; and what the change says. The smaller is kept. No bound is
-//! smaller than rho / (1 - gamma).
+//! smaller than rho / (1 - gamma). Where a label hangs on less than that, units get bounds of their own (`componentwise.rs`).
 //!
 //! # Sweeps
 //! So after K sweeps the error is at most gamma^K E + rho / (1 - gamma). With activations that are bounded, |h*|_v is at most the
