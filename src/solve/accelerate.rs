@@ -12,9 +12,9 @@ use core::fmt;
 /// *Anderson acceleration* (Walker and Ni 2011) looks at the last `WINDOW` + 1 sweeps, finds the combination of where they
 /// started whose change would be smallest if the network were linear, and goes on from there. `WINDOW` is 1, 2 or 3; with
 /// 0 there is none. It knows no maximum norm and promises nothing by itself, so every point is *safeguarded*: it is taken
-/// only if the sweep from it changes less than the last one did, times [`safeguard`](Self::safeguard). If not, that sweep
-/// is lost and the solve goes on from where plain sweeps had led. After the k-th loss in a row the next look is 2^k
-/// sweeps away, so that little is lost where nothing can be won.
+/// only if the sweep from it changes less than any before, by the factor [`safeguard`](Self::safeguard). If not, that
+/// sweep is lost and the solve goes on from where plain sweeps had led. After the k-th loss in a row 2^k plain sweeps
+/// come before the next look, so that little is lost where nothing can be won.
 ///
 /// *Damping* goes only a part of the way, h <- (1 - a) h + a sweep(h). It costs sweeps, but tames changes that alternate.
 ///
@@ -100,8 +100,9 @@ impl<N: Architecture, const WINDOW: usize> Acceleration<N, WINDOW> {
         self
     }
 
-    /// An accelerated point is taken only if its residual is below `factor` times the one before: gamma, where a
-    /// certificate tells it. More than 1, which is the default, is as 1; with NaN none is taken.
+    /// An accelerated point is taken only if its residual is below `factor` times the smallest so far, or meets the
+    /// tolerance: gamma, where a certificate tells it. More than 1, which is the default, is as 1; with NaN or less
+    /// than 0 none is taken that does not meet the tolerance.
     #[must_use]
     pub const fn safeguard(mut self, factor: N::Scalar) -> Self {
         self.history.safeguard = factor;
@@ -231,9 +232,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// [`solve`](Self::solve) of one sample, [accelerated](Acceleration): for networks that contract weakly, or of which
     /// nothing is known.
     ///
-    /// All sweeps count, also those from points that were not taken. The residual is that of the last point taken; none is
-    /// larger than the one before, unless a plain (or damped) sweep made it so. A sweep that meets the tolerance leaves
-    /// its result in `state`.
+    /// All sweeps count, also those from points that were not taken. The residual is that of the last point taken, the
+    /// largest change by the sweep from it. When the limit is reached, `state` is where plain (or damped) sweeps go on.
     ///
     /// # Errors
     /// As [`solve`](Self::solve).
