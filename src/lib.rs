@@ -29,7 +29,7 @@ pub use network::{
     LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing, Reach, Room, Samples,
     Stack, State, Tail, Top, Workspace,
 };
-pub use solve::{Drive, On, SolveError, Solved, Tolerance};
+pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
 pub use threads::Threads;
 
 /// docs/embedded.md, whose example is tested.

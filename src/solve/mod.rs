@@ -4,14 +4,21 @@
 //! changes solves z^l = W^l h^(l-1) + b^l + sum U^(l,k) h^k, h^l = s(z^l). W^1 x + b^1 does not change meanwhile and
 //! is computed once an input. (Bai, Kolter and Koltun 2019 call such a network a deep equilibrium model.)
 
+mod accelerate;
+mod diagnosis;
 mod refine;
+mod steps;
 mod sweep;
 mod tolerance;
+mod trace;
 
+pub use accelerate::Acceleration;
+pub use diagnosis::Diagnosis;
 pub(crate) use refine::{Progress, Sweep, refine};
 use sweep::{Forward, Weights, set_drive};
 pub(crate) use sweep::{chunks, fits};
 pub use tolerance::{SolveError, Solved, Tolerance};
+pub use trace::Trace;
 
 use crate::kernel::{Activation, CHUNK, Matrix, MatrixMut, Scalar, largest};
 use crate::network::{

@@ -1,0 +1,211 @@
+//! What the residuals of a solve say, in words.
+
+use super::Trace;
+use super::trace::Seen;
+use crate::simd::Element;
+use core::fmt;
+
+/// Why a solve ended as it did, from its [`Trace`]; [`Display`](fmt::Display) says what to do about it.
+///
+/// It is a judgement of what was seen, not a proof: a proof is what a [certificate](crate::certificate) is for. `rate` is
+/// [`Trace::rate`], `gamma` is what was handed to [`Trace::diagnosis`], and `alternating` says whether the sweeps go
+/// to and fro: the state is nearer to that of two sweeps before than to that of one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Diagnosis<T = f32> {
+    /// The last sweep met the tolerance.
+    Converged {
+        /// Sweeps made.
+        sweeps: usize,
+        /// The rate seen, after three sweeps.
+        rate: Option<T>,
+    },
+    /// Fewer than three sweeps were made: too few to tell.
+    TooShort {
+        /// Sweeps made.
+        sweeps: usize,
+    },
+    /// The residual shrinks, but was not small enough in time.
+    Converging {
+        /// The rate seen, below 1.
+        rate: T,
+        /// Sweeps still needed at this rate; nothing if the tolerance is below what rounding allows.
+        sweeps: Option<usize>,
+        /// Whether the sweeps go to and fro.
+        alternating: bool,
+        /// The rate of a certificate.
+        gamma: Option<T>,
+    },
+    /// The residual neither shrinks nor grows: the state goes round.
+    Oscillating {
+        /// The rate seen, about 1.
+        rate: T,
+        /// The last residual.
+        residual: T,
+        /// Whether it goes to and fro.
+        alternating: bool,
+        /// The rate of a certificate.
+        gamma: Option<T>,
+    },
+    /// The residual grows.
+    Diverging {
+        /// The rate seen, above 1.
+        rate: T,
+        /// Whether the sweeps go to and fro.
+        alternating: bool,
+        /// The rate of a certificate.
+        gamma: Option<T>,
+    },
+    /// The residual is no more than rounding makes it, and the tolerance asks for less.
+    Stalled {
+        /// The last residual.
+        residual: T,
+        /// The residual asked for.
+        asked: T,
+        /// What rounding may be here: 32 units in the last place of the largest activation.
+        rounding: T,
+    },
+    /// A NaN or an infinity.
+    NotFinite {
+        /// Sweeps that were finite.
+        sweeps: usize,
+        /// The rate until then.
+        rate: Option<T>,
+    },
+}
+
+impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
+    /// What the residuals say. `gamma`: the rate of a certificate of this network, if there is one.
+    ///
+    /// ```
+    /// use attractor::{Diagnosis, Tolerance, Trace, fnn, kernel::Identity};
+    /// type Net = fnn![1, 2, 1; hidden = Identity];
+    /// let mut net = Net::ZERO;
+    /// net.layer_mut::<1>().w.fill(1.0);
+    /// net.layer_mut::<1>().u.fill(0.9);
+    /// net.layer_mut::<2>().w.fill(0.5);
+    /// let certificate = net.certify()?;
+    /// let (mut state, mut trace) = (Net::state(), Trace::<f32, 16>::new());
+    /// let tolerance = Tolerance::residual(1e-4).at_most(50);
+    /// net.solve_traced(&[1.0], &mut state, tolerance, &mut trace).unwrap_err();
+    /// let diagnosis = trace.diagnosis(Some(certificate.gamma()));
+    /// let Diagnosis::Converging { sweeps: Some(more), .. } = diagnosis else { panic!("{diagnosis}") };
+    /// // converging slowly: a sweep leaves 0.900 of the change (gamma 0.900). At this rate 40 more sweeps will do: ...
+    /// assert!(net.solve(&[1.0], &mut state, tolerance.at_most(more + 1)).is_ok());
+    /// # Ok::<(), attractor::CertificateError>(())
+    /// ```
+    #[must_use]
+    pub fn diagnosis(&self, gamma: Option<T>) -> Diagnosis<T> {
+        let (sweeps, rate) = (self.sweeps(), self.rate());
+        let Seen { asked, largest, returned, met, finite } = self.seen;
+        if !finite {
+            return Diagnosis::NotFinite { sweeps, rate };
+        }
+        if met {
+            return Diagnosis::Converged { sweeps, rate };
+        }
+        let (Some(rate), Some(residual)) = (rate, self.residuals().next_back()) else {
+            return Diagnosis::TooShort { sweeps };
+        };
+        let unit = (largest * T::PRECISION).to_f64();
+        let rounding = T::from_f64(32.0 * unit);
+        let alternating = returned < residual;
+        // As long as it shrinks by a tenth a sweep, rounding does not rule yet.
+        if residual <= rounding && !(rate.to_f64() <= 0.9 && residual > T::ZERO) {
+            return Diagnosis::Stalled { residual, asked, rounding };
+        }
+        // What all the ratios together must win or lose to count as a trend. Less than that does if every ratio agrees and the
+        // sweeps go on in one direction.
+        const TREND: f64 = 0.9;
+        let ratios = self.telling().count().saturating_sub(1);
+        let all = libm::pow(rate.to_f64(), ratios as f64);
+        let pairs = || self.telling().zip(self.telling().skip(1));
+        if all <= TREND || !alternating && pairs().all(|(before, after)| after < before) {
+            let need = libm::ceil(libm::log(asked.to_f64() / residual.to_f64()) / libm::log(rate.to_f64()));
+            let sweeps = (asked.to_f64() >= unit && need.is_finite()).then_some(need as usize);
+            Diagnosis::Converging { rate, sweeps, alternating, gamma }
+        } else if all >= 1.0 / TREND || !alternating && pairs().all(|(before, after)| after > before) {
+            Diagnosis::Diverging { rate, alternating, gamma }
+        } else {
+            Diagnosis::Oscillating { rate, residual, alternating, gamma }
+        }
+    }
+}
+
+impl<T: Element> fmt::Display for Diagnosis<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_f64 = if size_of::<T>() == 4 { ", or use f64" } else { "" };
+        match *self {
+            Self::Converged { sweeps, rate } => {
+                write!(f, "converged after {sweeps} sweeps")?;
+                rate.map_or(Ok(()), |rate| write!(f, ", each leaving {:.3} of the change", rate.to_f64()))
+            }
+            Self::TooShort { sweeps } => {
+                write!(f, "{sweeps} sweeps are too few to tell: allow three or more")
+            }
+            Self::Converging { rate, sweeps, alternating, gamma } => {
+                let rate = rate.to_f64();
+                write!(f, "converging slowly: a sweep leaves {rate:.3} of the change{}. ", Beside(gamma))?;
+                match sweeps {
+                    Some(sweeps) => write!(f, "At this rate {sweeps} more sweeps will do: allow them")?,
+                    None => write!(f, "Rounding will end it before the tolerance is met: raise it{or_f64}")?,
+                }
+                f.write_str(". Fewer will do with solve_accelerated")?;
+                f.write_str(if alternating { ", with damping (changes alternate)" } else { "" })?;
+                f.write_str(" or after limit_feedback to a smaller rate")
+            }
+            Self::Oscillating { rate, residual, alternating, gamma } => {
+                let (rate, residual) = (rate.to_f64(), residual.to_f64());
+                let way = if alternating { "to and fro" } else { "round" };
+                write!(f, "oscillating: the state goes {way}, changes stay at {residual:.1e}, ")?;
+                write!(f, "a sweep leaves {rate:.3} of them{}. ", Beside(gamma))?;
+                advise(f, gamma, "damping, solve_accelerated and limit_feedback do")
+            }
+            Self::Diverging { rate, alternating, gamma } => {
+                let rate = rate.to_f64();
+                write!(f, "diverging: a sweep multiplies the change by {rate:.3}{}. ", Beside(gamma))?;
+                let damping = "limit_feedback does, and damping may, since changes alternate";
+                advise(f, gamma, if alternating { damping } else { "limit_feedback does" })
+            }
+            Self::Stalled { residual, asked, rounding } => {
+                let [residual, asked, rounding] = [residual, asked, rounding].map(Element::to_f64);
+                write!(
+                    f,
+                    "stalled at rounding: changes stay at {residual:.1e}, {asked:.1e} was asked for, "
+                )?;
+                write!(f, "rounding may be {rounding:.1e} here: raise the tolerance to that{or_f64}")
+            }
+            Self::NotFinite { sweeps: 0, .. } => f.write_str(
+                "not finite: a NaN or an infinity in input, weights or state, or an overflow at once",
+            ),
+            Self::NotFinite { sweeps, rate } => {
+                write!(f, "not finite: an overflow after {sweeps} sweeps")?;
+                if let Some(rate) = rate {
+                    write!(f, ", each multiplying the change by {:.3}", rate.to_f64())?;
+                }
+                f.write_str(". limit_feedback helps, or hidden layers with bounds (Tanh, HardTanh, Sigmoid)")
+            }
+        }
+    }
+}
+
+/// What helps where more sweeps do not, unless there is a certificate, with which they do.
+fn advise<T: Element>(f: &mut fmt::Formatter<'_>, gamma: Option<T>, helps: &str) -> fmt::Result {
+    if gamma.is_some_and(|gamma| gamma < T::ONE) {
+        f.write_str(
+            "With a certificate that cannot last: allow more sweeps, and verify that it is of these weights",
+        )
+    } else {
+        write!(f, "More sweeps do not help; {helps}")
+    }
+}
+
+/// gamma in brackets, if there is one.
+struct Beside<T>(Option<T>);
+
+impl<T: Element> fmt::Display for Beside<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |gamma| write!(f, " (gamma {:.3})", gamma.to_f64()))
+    }
+}

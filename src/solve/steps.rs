@@ -1,0 +1,88 @@
+//! A solve of one sample in single sweeps, for those who do something in between.
+
+use super::{Drive, Largest, On, SolveError, Solved, Tolerance};
+use crate::kernel::{Activation, Matrix, Scalar};
+use crate::network::{Architecture, Form, Network, Samples, Stack, State};
+
+/// A solve under way. Swept until the tolerance is met, it is [`Network::solve`], bit for bit.
+pub(super) struct Steps<'a, N: Architecture> {
+    on: On<'a, N>,
+    drive: &'a Drive<N>,
+    tolerance: Tolerance<N::Scalar>,
+    /// Sweeps made.
+    pub(super) sweeps: usize,
+}
+
+/// What a sweep did.
+pub(super) struct Step<T> {
+    /// The largest change of a unit.
+    pub(super) residual: T,
+    /// The largest change that would have met the tolerance.
+    pub(super) bound: T,
+}
+
+impl<T: Scalar> Step<T> {
+    /// Whether the tolerance is met. A bound that is NaN is never met.
+    pub(super) fn met(&self) -> bool {
+        self.residual <= self.bound
+    }
+}
+
+impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Steps<'a, Network<I, S, T, F, H, O>>
+{
+    /// Before the first sweep. Errors as [`Network::solve`] gives them: an input that is not finite leaves the state as it is.
+    pub(super) fn new<X: Samples<T, I, 1>>(
+        on: On<'a, Network<I, S, T, F, H, O>>,
+        input: &X,
+        drive: &'a mut Drive<Network<I, S, T, F, H, O>>,
+        state: &mut State<Network<I, S, T, F, H, O>>,
+        tolerance: Tolerance<T>,
+    ) -> Result<Self, SolveError<T>> {
+        if !T::run(on.backend, Largest(input.samples())).is_finite() {
+            return Err(SolveError::NotFinite);
+        }
+        if let Err(error) = on.drive(input, drive) {
+            state.reset();
+            return Err(error);
+        }
+        Ok(Self { on, drive, tolerance, sweeps: 0 })
+    }
+
+    /// Whether the limit allows another sweep.
+    pub(super) fn allowed(&self) -> bool {
+        self.sweeps < self.tolerance.limit
+    }
+
+    /// One sweep. After an error the state is zero.
+    pub(super) fn sweep(
+        &mut self,
+        state: &mut State<Network<I, S, T, F, H, O>>,
+    ) -> Result<Step<T>, SolveError<T>> {
+        self.sweeps += 1;
+        let residual = self.on.sweep(self.drive, state)?;
+        let Tolerance { absolute, relative, .. } = self.tolerance;
+        let scale = if relative == T::ZERO { T::ZERO } else { self.largest(state) };
+        Ok(Step { residual, bound: absolute + relative * scale })
+    }
+
+    /// The largest activation.
+    pub(super) fn largest(&self, state: &State<Network<I, S, T, F, H, O>>) -> T {
+        let column = Matrix::new(state.as_slice(), 1, Network::<I, S, T, F, H, O>::UNITS);
+        column.map_or(T::NAN, |column| T::run(self.on.backend, Largest(column)))
+    }
+
+    /// What came of it after a last sweep of this residual, of none before the first.
+    pub(super) fn finish(&self, residual: Option<T>, met: bool) -> Result<Solved<T>, SolveError<T>> {
+        let sweeps = self.sweeps;
+        if met || self.tolerance.exact {
+            return Ok(Solved { sweeps, residual: residual.unwrap_or(T::ZERO) });
+        }
+        Err(SolveError::NotConverged { sweeps, residual: residual.unwrap_or(T::MAX) })
+    }
+
+    /// Whether a solve ends here: with a sweep that met the tolerance, unless exactly so many were asked for.
+    pub(super) fn ends(&self, step: &Step<T>) -> bool {
+        step.met() && !self.tolerance.exact
+    }
+}

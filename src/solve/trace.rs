@@ -1,0 +1,190 @@
+//! The residuals of a solve, sweep by sweep, and what they say.
+
+use super::steps::Steps;
+use super::{Drive, On, SolveError, Solved, Tolerance};
+use crate::kernel::{Activation, Scalar};
+use crate::network::{Form, Network, Samples, Stack, State};
+use crate::simd::{Backend, Element};
+
+/// The last `CAPACITY` residuals of a solve by [`Network::solve_traced`], at least four.
+///
+/// ```
+/// use attractor::{Diagnosis, Tolerance, Trace, fnn};
+/// type Net = fnn![1, 1, 1];
+/// let mut net = Net::ZERO;
+/// net.layer_mut::<1>().w.fill(0.3);
+/// net.layer_mut::<1>().u.fill(-2.0); // the output pushes the hidden unit down, that the output, and so on
+/// net.layer_mut::<2>().w.fill(2.0);
+/// let mut trace = Trace::<f32, 16>::new();
+/// let solved = net.solve_traced(&[1.0], &mut Net::state(), Tolerance::residual(1e-5), &mut trace);
+/// assert!(solved.is_err());
+/// let diagnosis = trace.diagnosis(None);
+/// assert!(matches!(diagnosis, Diagnosis::Oscillating { alternating: true, .. }));
+/// println!("{diagnosis}"); // oscillating: the state goes to and fro, ...
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Trace<T = f32, const CAPACITY: usize = 16> {
+    /// A ring: that of sweep k, counted from 0, lies at k modulo the capacity.
+    residuals: [T; CAPACITY],
+    sweeps: usize,
+    pub(super) seen: Seen<T>,
+}
+
+/// What is known besides the residuals.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(super) struct Seen<T> {
+    /// The residual that would have met the tolerance.
+    pub(super) asked: T,
+    /// The largest activation.
+    pub(super) largest: T,
+    /// How far the state is from that of two sweeps before.
+    pub(super) returned: T,
+    pub(super) met: bool,
+    pub(super) finite: bool,
+}
+
+impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
+    /// Bytes of it.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// Of no solve yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        const {
+            assert!(CAPACITY >= 4, "a trace needs room for four residuals or more, to tell a rate");
+        }
+        let seen = Seen { asked: T::ZERO, largest: T::ZERO, returned: T::ZERO, met: false, finite: true };
+        Self { residuals: [T::ZERO; CAPACITY], sweeps: 0, seen }
+    }
+
+    /// Sweeps made that gave a residual.
+    #[must_use]
+    pub fn sweeps(&self) -> usize {
+        self.sweeps
+    }
+
+    /// The residuals kept, the oldest first.
+    pub fn residuals(&self) -> impl DoubleEndedIterator<Item = T> + Clone {
+        let (newer, older) = self.residuals.split_at_checked(self.sweeps % CAPACITY).unwrap_or_default();
+        let older = if self.sweeps < CAPACITY { &[] } else { older };
+        older.iter().chain(newer).copied()
+    }
+
+    /// Those of them that tell a rate: all but the first of the solve, which is how far the start was.
+    pub(super) fn telling(&self) -> impl DoubleEndedIterator<Item = T> + Clone {
+        let mut residuals = self.residuals();
+        if self.sweeps <= CAPACITY {
+            residuals.next();
+        }
+        residuals
+    }
+
+    /// The rate seen: the geometric mean of the ratios of the residuals kept, that of the solve's first sweep left out.
+    /// Nothing before the third sweep.
+    #[must_use]
+    pub fn rate(&self) -> Option<T> {
+        let mut telling = self.telling();
+        let (first, last) = (telling.next()?.to_f64(), telling.next_back()?.to_f64());
+        let ratios = self.telling().count().saturating_sub(1);
+        if last == 0.0 {
+            return Some(T::ZERO);
+        }
+        Some(T::from_f64(libm::exp(libm::log(last / first) / ratios as f64)))
+    }
+
+    fn record(&mut self, residual: T) {
+        if let Some(place) = self.residuals.get_mut(self.sweeps % CAPACITY) {
+            *place = residual;
+        }
+        self.sweeps += 1;
+    }
+}
+
+impl<T: Element, const CAPACITY: usize> Default for Trace<T, CAPACITY> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Network<INPUT, S, T, F, H, O>
+{
+    /// [`solve`](Self::solve) of one sample, the same bit for bit, with its residuals written down in `trace`. What was in there
+    /// before is forgotten. It takes longer, and two states on the stack.
+    ///
+    /// ```
+    /// use attractor::{Tolerance, Trace, fnn};
+    /// type Net = fnn![3, 8, 2];
+    /// # let mut net = Net::ZERO;
+    /// # net.layer_mut::<1>().w.fill(0.25);
+    /// # net.layer_mut::<1>().u.fill(-0.1);
+    /// # net.layer_mut::<2>().w.fill(0.5);
+    /// let mut state = Net::state();
+    /// let mut trace = Trace::<f32, 32>::new();
+    /// if net.solve_traced(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5), &mut trace).is_err() {
+    ///     println!("{}", trace.diagnosis(None));
+    /// }
+    /// assert!(trace.rate().unwrap() < 0.9);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`solve`](Self::solve).
+    pub fn solve_traced<X: Samples<T, INPUT, 1>, const CAPACITY: usize>(
+        &self,
+        input: &X,
+        state: &mut State<Self>,
+        tolerance: Tolerance<T>,
+        trace: &mut Trace<T, CAPACITY>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        self.on(Backend::best()).solve_traced(input, state, tolerance, trace)
+    }
+}
+
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    On<'_, Network<INPUT, S, T, F, H, O>>
+{
+    /// [`Network::solve_traced`] on this backend.
+    ///
+    /// # Errors
+    /// As [`Network::solve`].
+    pub fn solve_traced<X: Samples<T, INPUT, 1>, const CAPACITY: usize>(
+        self,
+        input: &X,
+        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        tolerance: Tolerance<T>,
+        trace: &mut Trace<T, CAPACITY>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        *trace = Trace::new();
+        trace.seen.finite = false;
+        let mut drive = Drive::ZERO;
+        let mut steps = Steps::new(self, input, &mut drive, state, tolerance)?;
+        // The states before the last sweep and before the one before.
+        let (mut last, mut older) = (Network::<INPUT, S, T, F, H, O>::state::<1>(), State::ZERO);
+        let (mut last, mut older) = (&mut last, &mut older);
+        let mut residual = None;
+        let mut met = false;
+        while steps.allowed() && !met {
+            core::mem::swap(&mut last, &mut older);
+            last.as_mut_slice().copy_from_slice(state.as_slice());
+            let step = steps.sweep(state)?;
+            residual = Some(step.residual);
+            met = steps.ends(&step);
+            trace.record(step.residual);
+            let moved =
+                state.as_slice().iter().zip(older.as_slice()).map(|(new, old)| (*new - *old).magnitude());
+            let returned =
+                moved.fold(T::ZERO, |largest, moved| if moved > largest { moved } else { largest });
+            trace.seen = Seen {
+                asked: step.bound,
+                largest: steps.largest(state),
+                returned,
+                met: step.met(),
+                finite: false,
+            };
+        }
+        trace.seen.finite = true;
+        steps.finish(residual, met)
+    }
+}
