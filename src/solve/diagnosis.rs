@@ -115,17 +115,22 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
         if residual <= rounding && !(rate.to_f64() <= 0.9 && residual > T::ZERO) {
             return Diagnosis::Stalled { residual, asked, rounding };
         }
-        // What all the ratios together must win or lose to count as a trend. Less than that does if every ratio agrees and the
-        // sweeps go on in one direction.
+        // By how much the later half of the changes must be below or above the earlier to count as a trend: their largest, since
+        // what goes round may end anywhere. Less than that does if every ratio agrees and the sweeps go on in one direction.
         const TREND: f64 = 0.9;
-        let ratios = self.telling().count().saturating_sub(1);
-        let all = libm::pow(rate.to_f64(), ratios as f64);
+        let half = self.telling().count() / 2;
+        let largest = |changes: &mut dyn Iterator<Item = T>| {
+            changes.take(half).fold(0.0, |largest, change| f64::max(largest, change.to_f64()))
+        };
+        let trend = largest(&mut self.telling().rev()) / largest(&mut self.telling());
         let pairs = || self.telling().zip(self.telling().skip(1));
-        if all <= TREND || !alternating && pairs().all(|(before, after)| after < before) {
+        let shrinks = trend <= TREND || !alternating && pairs().all(|(before, after)| after < before);
+        let grows = trend >= 1.0 / TREND || !alternating && pairs().all(|(before, after)| after > before);
+        if shrinks && rate < T::ONE {
             let need = libm::ceil(libm::log(asked.to_f64() / residual.to_f64()) / libm::log(rate.to_f64()));
             let sweeps = (asked.to_f64() >= unit && need.is_finite()).then_some(need as usize);
             Diagnosis::Converging { rate, sweeps, alternating, gamma }
-        } else if all >= 1.0 / TREND || !alternating && pairs().all(|(before, after)| after > before) {
+        } else if grows && rate > T::ONE {
             Diagnosis::Diverging { rate, alternating, gamma }
         } else {
             Diagnosis::Oscillating { rate, residual, alternating, gamma }
