@@ -6,22 +6,22 @@ use crate::kernel::Scalar;
 
 /// Sweeps for each degree of flatness.
 const SWEEPS: usize = 16;
-/// The least an entry may be, as a part of the largest in its layer and of the largest of all.
+/// The least an entry may be, as a part of the largest in its layer and of the largest of all: n for 2^-n.
 #[derive(Clone, Copy)]
 struct Floor {
-    layer: f64,
-    all: f64,
+    layer: u8,
+    all: u8,
 }
 /// Next to none.
-const STEEP: Floor = Floor { layer: power(20), all: power(60) };
+const STEEP: Floor = Floor { layer: 20, all: 60 };
 /// Floors within a layer, the flattest vector first.
-const LAYER: [f64; 4] = [power(4), power(8), power(12), STEEP.layer];
+const LAYER: [u8; 4] = [4, 8, 12, STEEP.layer];
 /// Floors of all: from layer to layer entries grow as the weights make them, but a layer that no feedback reaches has nothing
 /// else to stand on.
-const ALL: [f64; 7] = [power(4), power(8), power(12), power(20), power(30), power(40), STEEP.all];
-/// 2^-n.
-const fn power(n: u64) -> f64 {
-    1.0 / (1_u64 << n) as f64
+const ALL: [u8; 7] = [4, 8, 12, 20, 30, 40, STEEP.all];
+/// 2^-n, of no other type than the scalar: a processor without `f64` needs none here.
+fn power<T: Scalar>(n: u8) -> T {
+    (0..n).fold(T::ONE, |power, _| power * T::from_f64(0.5))
 }
 /// How much larger gamma may be for the sake of a flatter vector.
 const WORSE: f64 = 1.125;
@@ -77,7 +77,7 @@ fn iterate<const ADJOINT: bool, T: Scalar>(
     w: &mut [T],
 ) -> Option<T> {
     let largest = |v: &[T]| v.iter().fold(T::ZERO, |largest, v| larger(largest, *v));
-    let (layer, all) = (T::from_f64(floor.layer), T::from_f64(floor.all));
+    let (layer, all) = (power::<T>(floor.layer), power::<T>(floor.all));
     let mut rate = T::ZERO;
     for step in 0..SWEEPS {
         let least = all * rate * largest(v);
