@@ -428,7 +428,7 @@ fn safeguarded<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: A
 fn no_point_is_taken_that_is_worse() {
     let mut all = [0; 3];
     for size in 1..=3 {
-        for safeguard in [1.0, 0.9, 0.5] {
+        for safeguard in [2.0, 1.0, 0.9, 0.5] {
             let how = How { window: size, damping: 1.0, safeguard };
             for (seed, rate) in [(1, 0.7), (2, 0.95), (3, 0.99), (4, 1.1)] {
                 for counts in [

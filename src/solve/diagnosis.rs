@@ -115,22 +115,31 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
         if residual <= rounding && !(rate.to_f64() <= 0.9 && residual > T::ZERO) {
             return Diagnosis::Stalled { residual, asked, rounding };
         }
-        // What all the ratios together must win or lose to count as a trend. Less than that does if every ratio agrees and the
-        // sweeps go on in one direction.
+        // How much the newer half of the residuals must be below or above the older half, in its largest and its smallest, to
+        // count as a trend and not as the ups and downs of a cycle. Less does if every single one agrees.
         const TREND: f64 = 0.9;
-        let ratios = self.telling().count().saturating_sub(1);
-        let all = libm::pow(rate.to_f64(), ratios as f64);
-        let pairs = || self.telling().zip(self.telling().skip(1));
-        if all <= TREND || !alternating && pairs().all(|(before, after)| after < before) {
+        let count = self.telling().count();
+        let (older, newer) = (range(self.telling().take(count / 2)), range(self.telling().skip(count / 2)));
+        let below = |one: (f64, f64), other: (f64, f64)| one.0 <= TREND * other.0 && one.1 <= TREND * other.1;
+        let mut pairs = self.telling().zip(self.telling().skip(1));
+        let falls =
+            below(newer, older) || !alternating && pairs.clone().all(|(before, after)| after < before);
+        let rises = below(older, newer) || !alternating && pairs.all(|(before, after)| after > before);
+        if falls && rate < T::ONE {
             let need = libm::ceil(libm::log(asked.to_f64() / residual.to_f64()) / libm::log(rate.to_f64()));
             let sweeps = (asked.to_f64() >= unit && need.is_finite()).then_some(need as usize);
             Diagnosis::Converging { rate, sweeps, alternating, gamma }
-        } else if all >= 1.0 / TREND || !alternating && pairs().all(|(before, after)| after > before) {
+        } else if rises && rate > T::ONE {
             Diagnosis::Diverging { rate, alternating, gamma }
         } else {
             Diagnosis::Oscillating { rate, residual, alternating, gamma }
         }
     }
+}
+
+/// The smallest and the largest.
+fn range<T: Element>(residuals: impl Iterator<Item = T>) -> (f64, f64) {
+    residuals.map(Element::to_f64).fold((f64::INFINITY, 0.0), |(low, high), x| (low.min(x), high.max(x)))
 }
 
 impl<T: Element> fmt::Display for Diagnosis<T> {
