@@ -343,7 +343,7 @@ fn not_finite() {
         let (mut plain, mut traced) = (start.clone(), start.clone());
         assert_eq!(net.solve(&[x], &mut plain, tolerance), Err(SolveError::NotFinite));
         assert_eq!(net.solve_traced(&[x], &mut traced, tolerance, &mut trace), Err(SolveError::NotFinite));
-        assert!(plain == traced && (plain == start) == !x.is_finite());
+        assert!(plain == traced && (plain == start) != x.is_finite());
         let diagnosis = trace.diagnosis(Some(0.5));
         assert_eq!(diagnosis, Diagnosis::NotFinite { sweeps: 0, rate: None });
         says(diagnosis, &["not finite", "input, weights or state"]);

@@ -1,5 +1,7 @@
 use attractor::{Acceleration, fnn};
 
+static ACCELERATION: Acceleration<fnn![4, 8, 2], 4> = Acceleration::new();
+
 fn main() {
-    let _ = Acceleration::<fnn![4, 8, 2], 4>::new();
+    println!("{ACCELERATION:?}");
 }
