@@ -6,7 +6,9 @@ use attractor::learn::{
     Trainer, clip,
 };
 use attractor::simd::Backend;
-use attractor::{Align64, Boxed, Dense, Drive, SolveError, State, Tolerance, Workspace, fnn};
+use attractor::{
+    Acceleration, Align64, Boxed, Dense, Drive, SolveError, State, Tolerance, Trace, Workspace, fnn,
+};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -218,6 +220,31 @@ fn certificates_do_not_allocate() {
     }
     net.layer_mut::<1>().u.fill(9.0);
     without("refuse", || certificate.verify(&net).is_err().then_some(())).unwrap();
+}
+
+#[test]
+fn accelerated_and_traced_solves_do_not_allocate() {
+    type Net = fnn![9, 17, 5, 3];
+    let mut net = Net::ZERO;
+    net.initialize(&mut SmallRng::seed_from_u64(7));
+    net.layer_mut::<1>().u.fill(0.3);
+    let (input, tolerance) = ([0.5; 9], Tolerance::residual(1e-5));
+    let mut acceleration = without("new", || Acceleration::<Net, 3>::new().damping(0.9).safeguard(0.8));
+    let mut trace = without("new", Trace::<f32, 16>::new);
+    for backend in Backend::available() {
+        let on = net.on(backend);
+        let mut state = Net::state();
+        fine("accelerated", || on.solve_accelerated(&input, &mut state, tolerance, &mut acceleration));
+        state.reset();
+        let error =
+            without("traced", || on.solve_traced(&input, &mut state, tolerance.at_most(5), &mut trace));
+        assert!(matches!(error, Err(SolveError::NotConverged { sweeps: 5, .. })), "{error:?}");
+        let mut text = String::with_capacity(1000);
+        fine("diagnosis", || {
+            std::fmt::Write::write_fmt(&mut text, format_args!("{}", trace.diagnosis(None)))
+        });
+        assert!(text.len() > 20 && text.len() < 500, "{text}");
+    }
 }
 
 #[test]

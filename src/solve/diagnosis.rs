@@ -115,27 +115,31 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
         if residual <= rounding && !(rate.to_f64() <= 0.9 && residual > T::ZERO) {
             return Diagnosis::Stalled { residual, asked, rounding };
         }
-        // By how much the later half of the changes must be below or above the earlier to count as a trend: their largest, since
-        // what goes round may end anywhere. Less than that does if every ratio agrees and the sweeps go on in one direction.
+        // How much the newer half of the residuals must be below or above the older half, in its largest and its smallest, to
+        // count as a trend and not as the ups and downs of a cycle. Less does if every single one agrees.
         const TREND: f64 = 0.9;
-        let half = self.telling().count() / 2;
-        let largest = |changes: &mut dyn Iterator<Item = T>| {
-            changes.take(half).fold(0.0, |largest, change| f64::max(largest, change.to_f64()))
-        };
-        let trend = largest(&mut self.telling().rev()) / largest(&mut self.telling());
-        let pairs = || self.telling().zip(self.telling().skip(1));
-        let shrinks = trend <= TREND || !alternating && pairs().all(|(before, after)| after < before);
-        let grows = trend >= 1.0 / TREND || !alternating && pairs().all(|(before, after)| after > before);
-        if shrinks && rate < T::ONE {
+        let count = self.telling().count();
+        let (older, newer) = (range(self.telling().take(count / 2)), range(self.telling().skip(count / 2)));
+        let below = |one: (f64, f64), other: (f64, f64)| one.0 <= TREND * other.0 && one.1 <= TREND * other.1;
+        let mut pairs = self.telling().zip(self.telling().skip(1));
+        let falls =
+            below(newer, older) || !alternating && pairs.clone().all(|(before, after)| after < before);
+        let rises = below(older, newer) || !alternating && pairs.all(|(before, after)| after > before);
+        if falls && rate < T::ONE {
             let need = libm::ceil(libm::log(asked.to_f64() / residual.to_f64()) / libm::log(rate.to_f64()));
             let sweeps = (asked.to_f64() >= unit && need.is_finite()).then_some(need as usize);
             Diagnosis::Converging { rate, sweeps, alternating, gamma }
-        } else if grows && rate > T::ONE {
+        } else if rises && rate > T::ONE {
             Diagnosis::Diverging { rate, alternating, gamma }
         } else {
             Diagnosis::Oscillating { rate, residual, alternating, gamma }
         }
     }
+}
+
+/// The smallest and the largest.
+fn range<T: Element>(residuals: impl Iterator<Item = T>) -> (f64, f64) {
+    residuals.map(Element::to_f64).fold((f64::INFINITY, 0.0), |(low, high), x| (low.min(x), high.max(x)))
 }
 
 impl<T: Element> fmt::Display for Diagnosis<T> {

@@ -81,17 +81,24 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
         residuals
     }
 
-    /// The rate seen: the geometric mean of the ratios of the residuals kept, that of the solve's first sweep left out.
+    /// The rate seen: a geometric mean of the ratios of the residuals kept, without that of the solve's first sweep. It is
+    /// the slope of a line through their logarithms (least squares), which ups and downs of a cycle move but little.
     /// Nothing before the third sweep.
     #[must_use]
     pub fn rate(&self) -> Option<T> {
-        let mut telling = self.telling();
-        let (first, last) = (telling.next()?.to_f64(), telling.next_back()?.to_f64());
-        let ratios = self.telling().count().saturating_sub(1);
-        if last == 0.0 {
+        let last = self.telling().count().checked_sub(1).filter(|last| *last > 0)?;
+        // Once nothing changes, nothing ever will.
+        if self.telling().next_back() == Some(T::ZERO) {
             return Some(T::ZERO);
         }
-        Some(T::from_f64(libm::exp(libm::log(last / first) / ratios as f64)))
+        let middle = 0.5 * last as f64;
+        let (mut along, mut square) = (0.0, 0.0);
+        for (sweep, residual) in self.telling().enumerate() {
+            let from_middle = sweep as f64 - middle;
+            along += from_middle * libm::log(residual.to_f64());
+            square += from_middle * from_middle;
+        }
+        Some(T::from_f64(libm::exp(along / square)))
     }
 
     fn record(&mut self, residual: T) {
