@@ -477,6 +477,45 @@ fn limits<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activa
     }
 }
 
+/// A plain network with feedback given to it: W and b bit for bit, its own U, and a first sweep that is the plain network.
+fn retrofits<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
+    zero: &Network<I, S, T, F, H, O>,
+) {
+    let random = &mut SmallRng::seed_from_u64(17);
+    for _ in 0..20 {
+        let mut plain = Network::<I, S, T, Feedforward, H, O>::ZERO;
+        let mut net = zero.clone();
+        plain.params_mut().fill_with(|| T::from_f64(random.random_range(-1.5..1.5)));
+        net.params_mut().fill_with(|| T::from_f64(random.random_range(-1.5..1.5)));
+        let before = net.clone();
+        net.retrofit(&plain);
+        let places = subject::oracle(zero).feedback_places();
+        let mut kept = plain.params().iter();
+        for (place, (new, old)) in net.params().iter().zip(before.params()).enumerate() {
+            let wanted = if places.contains(&place) { old } else { kept.next().unwrap() };
+            assert!(new == wanted, "{place}: {new:?}, {wanted:?}");
+        }
+        assert!(kept.next().is_none());
+        net.limit_feedback(T::from_f64(0.2)).unwrap();
+        let x: [T; I] = random_array(random, 2.0);
+        for backend in subject::backends() {
+            let (mut first, mut state) = (State::default(), State::default());
+            plain.on(backend).solve(&x, &mut first, Tolerance::exactly(1)).unwrap();
+            net.on(backend).solve(&x, &mut state, Tolerance::exactly(1)).unwrap();
+            let bits = |scalars: &[T]| numbers(scalars).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(state.as_slice()), bits(first.as_slice()), "{}", backend.name());
+        }
+    }
+}
+
+#[test]
+fn feedback_can_be_given_afterwards() {
+    retrofits(&<fnn![4, 6, 5, 3]>::ZERO);
+    retrofits(&<fnn![17, 33, 5, 9, 4; feedback = Dense, scalar = f64]>::ZERO);
+    retrofits(&<fnn![3, 20, 2; hidden = Sigmoid]>::ZERO);
+    retrofits(&<fnn![3, 7, 2; hidden = Relu, feedback = Feedforward]>::ZERO);
+}
+
 #[test]
 fn feedback_is_held_to_a_rate() {
     limits(&<fnn![4, 6, 5, 3]>::ZERO);

@@ -3,7 +3,7 @@
 use super::outward::{count, larger};
 use super::{Certificate, CertificateError};
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Form, Network, Stack};
+use crate::network::{Feedforward, Form, Network, Stack};
 
 impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
     /// Multiplies every U by `factor`. The rate at which sweeps shrink an error is linear in U where weights are
@@ -16,10 +16,48 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         }
     }
 
+    /// Gives feedback to a network that was trained without: takes W and b of `plain` and keeps its own U.
+    ///
+    /// The first sweep from zero stays the plain network bit for bit, whatever U is, because nothing comes down yet; what
+    /// further sweeps do is up to U. Held to a rate, it can be trained on from there.
+    ///
+    /// ```
+    /// use attractor::{Feedforward, Tolerance, fnn};
+    /// let mut plain = <fnn![2, 3, 1; feedback = Feedforward]>::ZERO;
+    /// plain.layer_mut::<1>().w.fill(0.5);
+    /// plain.layer_mut::<2>().w.fill(2.0);
+    /// let mut net = <fnn![2, 3, 1]>::ZERO;
+    /// net.layer_mut::<1>().u.fill(0.75);
+    /// net.retrofit(&plain);
+    /// let certificate = net.limit_feedback(0.2)?; // whatever the weights of the plain network
+    /// assert!(certificate.gamma() <= 0.2);
+    ///
+    /// let (mut before, mut after) = (<fnn![2, 3, 1; feedback = Feedforward]>::state(), <fnn![2, 3, 1]>::state());
+    /// plain.solve(&[1.0, 0.5], &mut before, Tolerance::exactly(1)).unwrap();
+    /// net.solve(&[1.0, 0.5], &mut after, Tolerance::exactly(1)).unwrap();
+    /// assert_eq!(after.output(), before.output());
+    /// # Ok::<(), attractor::CertificateError>(())
+    /// ```
+    pub fn retrofit(&mut self, plain: &Network<I, S, T, Feedforward, H, O>) {
+        let (Ok(mut params), Ok(plain)) = (self.parameters_mut(), plain.parameters()) else { return };
+        for (layer, from) in params.layout().layers().iter().zip(plain.layout().layers()) {
+            let (mut w, _, b) = params.layer(layer);
+            let (given, rows) = (plain.w(from), from.width);
+            let mut index = 0;
+            w.fill_with(|own| {
+                let weight = given.at(index % rows, index / rows).unwrap_or(own);
+                index += 1;
+                weight
+            });
+            b.copy_from_slice(plain.b(from));
+        }
+    }
+
     /// Holds the network to a rate: if its gamma is more than `rate`, every U is multiplied by one factor such that it is `rate`,
     /// up to rounding and never more. W and b stay as they are. Returns the certificate.
     ///
-    /// It works for every network with finite weights, also for one trained without feedback that is given some. After each
+    /// It works for every network with finite weights, also for one trained without feedback that is given some
+    /// ([`retrofit`](Self::retrofit)). After each
     /// step of training it keeps the network certified. A rate of 0.2 is a good one: it asks for few sweeps and costs no
     /// accuracy that was seen.
     ///
