@@ -3,10 +3,14 @@
 //!
 //! `cargo run --release --example complete` takes a minute or two; `-- --help` lists the options.
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 #[path = "../shared/clamped.rs"]
 mod clamped;
 #[path = "../shared/command_line.rs"]
 mod command_line;
+#[path = "../shared/cores.rs"]
+mod cores;
 #[path = "../shared/curves.rs"]
 mod curves;
 #[allow(dead_code, reason = "that example also varies digits")]
@@ -21,6 +25,10 @@ mod legend;
 #[path = "../shared/options.rs"]
 mod options;
 mod pictures;
+#[path = "../shared/spread.rs"]
+mod spread;
+#[path = "../shared/title.rs"]
+mod title;
 
 use attractor::kernel::Tanh;
 use attractor::learn::{CrossEntropy, Loss};
@@ -28,12 +36,13 @@ use attractor::{Boxed, Feedforward, Form, Stack, fnn};
 use clamped::{Completed, Completing, First, Missing, Problem, SWEEPS, UNITS, Units, complete, learn};
 use curves::{COLORS, Curve, Frame};
 use data::{CLASSES, Digit};
-use experiment::{Spread, seeds, side_by_side};
+use experiment::side_by_side;
 use indicatif::ProgressBar;
 use learning::{BATCH, Inputs, Recipe, train};
 use options::Options;
 use plotters::prelude::SeriesLabelPosition;
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
+use spread::{Spread, seeds};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;

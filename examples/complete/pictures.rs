@@ -1,7 +1,7 @@
 //! Digits as they were, as they are with pixels lost, and as they are completed, sweep by sweep.
 
 use crate::clamped::{Problem, SWEEPS, Units};
-use crate::curves::titled;
+use crate::title::titled;
 use core::error::Error;
 use plotters::coord::Shift;
 use plotters::prelude::*;

@@ -17,16 +17,21 @@ mod drawing;
 mod legend;
 mod options;
 mod plot;
+#[path = "../shared/spread.rs"]
+mod spread;
+#[path = "../shared/title.rs"]
+mod title;
 mod training;
 
 use attractor::learn::LearnError;
 use attractor::simd::Backend;
 use attractor::{Feedforward, fnn};
-use classes::{Spread, print_confusion, seeds};
+use classes::print_confusion;
 use cores::on_all_cores;
 use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
+use spread::{Spread, seeds};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

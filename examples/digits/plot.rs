@@ -1,9 +1,11 @@
 //! The plots, as SVG.
 
-use crate::classes::{CLASSES, Spread, largest, seeds};
+use crate::classes::{CLASSES, largest};
 use crate::data::{Digit, SIDE};
-use crate::drawing::{CONTROL, FEEDBACK, Outcome, QUIET, WRONG, anchored, draw_image, titled};
+use crate::drawing::{CONTROL, FEEDBACK, Outcome, QUIET, WRONG, anchored, draw_image};
 use crate::legend::{FAINT, legend};
+use crate::spread::{Spread, seeds};
+use crate::title::titled;
 use crate::training::{History, Run, SWEEPS};
 use plotters::coord::Shift;
 use plotters::prelude::*;

@@ -18,17 +18,22 @@ mod idx;
 mod legend;
 mod options;
 mod plot;
+#[path = "../shared/spread.rs"]
+mod spread;
+#[path = "../shared/title.rs"]
+mod title;
 mod training;
 
 use attractor::kernel::Relu;
 use attractor::learn::LearnError;
 use attractor::simd::Backend;
 use attractor::{Feedforward, fnn};
-use classes::{Spread, largest, print_confusion, seeds};
+use classes::{largest, print_confusion};
 use cores::on_all_cores;
 use idx::Images;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
+use spread::{Spread, seeds};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,9 +1,11 @@
 //! The plots, as SVG.
 
-use crate::classes::{CLASSES, Spread, largest, seeds};
-use crate::drawing::{CONTROL, FEEDBACK, Outcome, WRONG, anchored, draw_image, titled};
+use crate::classes::{CLASSES, largest};
+use crate::drawing::{CONTROL, FEEDBACK, Outcome, WRONG, anchored, draw_image};
 use crate::idx::{Images, SIDE};
 use crate::legend::{FAINT, legend};
+use crate::spread::{Spread, seeds};
+use crate::title::titled;
 use crate::training::{Recipe, Run, ink};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;

@@ -2,8 +2,12 @@
 //!
 //! `cargo run --release --example noise` takes a minute or so; `-- --help` lists the options.
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 #[path = "../shared/command_line.rs"]
 mod command_line;
+#[path = "../shared/cores.rs"]
+mod cores;
 mod corruption;
 #[path = "../shared/curves.rs"]
 mod curves;
@@ -18,6 +22,10 @@ mod learning;
 mod legend;
 #[path = "../shared/options.rs"]
 mod options;
+#[path = "../shared/spread.rs"]
+mod spread;
+#[path = "../shared/title.rs"]
+mod title;
 
 use attractor::kernel::{Identity, Tanh};
 use attractor::learn::{CrossEntropy, Loss};
@@ -25,12 +33,13 @@ use attractor::{Boxed, Drive, Feedforward, Form, Network, Stack, State, fnn};
 use corruption::Corruption;
 use curves::{COLORS, Curve, Frame};
 use data::{CLASSES, Digit, PIXELS, Variation};
-use experiment::{Spread, seeds, side_by_side};
+use experiment::side_by_side;
 use indicatif::ProgressBar;
 use learning::{BATCH, Inputs, Recipe, train};
 use options::Options;
 use plotters::prelude::SeriesLabelPosition;
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
+use spread::{Spread, seeds};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;

@@ -111,25 +111,3 @@ pub(crate) fn print_confusion(labels_and_answers: impl Iterator<Item = (usize, u
         println!("{label:>3}{row}");
     }
 }
-
-/// Of several seeds.
-pub(crate) struct Spread {
-    pub(crate) mean: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-}
-
-impl Spread {
-    pub(crate) fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        Self {
-            mean: values.clone().sum::<f64>() / values.clone().count() as f64,
-            min: values.clone().fold(f64::MAX, f64::min),
-            max: values.fold(f64::MIN, f64::max),
-        }
-    }
-}
-
-/// So many seeds, in words.
-pub(crate) fn seeds(count: usize) -> String {
-    format!("{count} {}", if count == 1 { "seed" } else { "seeds" })
-}

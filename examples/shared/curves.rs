@@ -1,9 +1,9 @@
 //! A plot of several curves, each with the band from the worst seed to the best.
 
-use crate::experiment::Spread;
 use crate::legend::{FAINT, legend};
+use crate::spread::Spread;
+use crate::title::titled;
 use core::error::Error;
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::path::Path;
 
@@ -33,22 +33,6 @@ pub(crate) struct Curve {
     pub(crate) name: String,
     pub(crate) color: RGBColor,
     pub(crate) points: Vec<Spread>,
-}
-
-/// A title and a line below it; returns what is left.
-pub(crate) fn titled<'a>(
-    root: &DrawingArea<SVGBackend<'a>, Shift>,
-    title: &str,
-    subtitle: &str,
-) -> Result<DrawingArea<SVGBackend<'a>, Shift>, Box<dyn Error>> {
-    root.fill(&WHITE)?;
-    root.draw(&Text::new(title.to_owned(), (24, 16), ("sans-serif", 22).into_font().color(&BLACK)))?;
-    root.draw(&Text::new(
-        subtitle.to_owned(),
-        (24, 46),
-        ("sans-serif", 14).into_font().color(&BLACK.mix(0.6)),
-    ))?;
-    Ok(root.margin(70, 12, 12, 24))
 }
 
 /// Draws the curves; the directory is made if need be.

@@ -1,5 +1,6 @@
 //! The options that all experiments have.
 
+use crate::arguments::Arguments;
 use std::ffi::OsString;
 
 const MOST_SEEDS: u64 = 1000;
@@ -36,29 +37,17 @@ Plots are written to target/{name}."
 
     /// What the command line asks for, `self` where it says nothing; `None` is the help.
     pub(crate) fn parse(mut self, arguments: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
-        let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
-        while let Some(argument) = arguments.next() {
-            let (name, attached) = match argument.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (argument.as_str(), None),
-            };
-            let mut number = |least: u64, most: u64| {
-                let value = attached
-                    .clone()
-                    .or_else(|| arguments.next())
-                    .ok_or_else(|| format!("{name} needs a number, such as `{name} 5`"))?;
-                match value.parse() {
-                    Ok(number) if (least..=most).contains(&number) => Ok(number),
-                    _ => Err(format!("{name} takes a whole number from {least} to {most}, not `{value}`")),
+        let mut arguments = Arguments::new(arguments);
+        while let Some(name) = arguments.next()? {
+            match name.as_str() {
+                "--seed" => self.seed = arguments.number(0, u64::from(u32::MAX))?,
+                "--seeds" => self.seeds = arguments.number(1, MOST_SEEDS)?,
+                "--steps" => self.steps = arguments.number(1, MOST_STEPS)? as u32,
+                "--help" | "-h" => {
+                    arguments.flag()?;
+                    return Ok(None);
                 }
-            };
-            match name {
-                "--seed" => self.seed = number(0, u64::from(u32::MAX))?,
-                "--seeds" => self.seeds = number(1, MOST_SEEDS)?,
-                "--steps" => self.steps = number(1, MOST_STEPS)? as u32,
-                "--help" | "-h" if attached.is_some() => return Err(format!("{name} takes no value")),
-                "--help" | "-h" => return Ok(None),
-                _ => return Err(format!("unknown option `{argument}`")),
+                _ => return arguments.unknown(),
             }
         }
         Ok(Some(self))

@@ -2,8 +2,12 @@
 //!
 //! `cargo run --release --example stream` takes some seconds; `-- --help` lists the options.
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 #[path = "../shared/command_line.rs"]
 mod command_line;
+#[path = "../shared/cores.rs"]
+mod cores;
 #[path = "../shared/curves.rs"]
 mod curves;
 #[path = "../shared/experiment.rs"]
@@ -16,12 +20,16 @@ mod motions;
 #[path = "../shared/options.rs"]
 mod options;
 mod sense;
+#[path = "../shared/spread.rs"]
+mod spread;
+#[path = "../shared/title.rs"]
+mod title;
 
 use attractor::kernel::{Identity, Tanh};
 use attractor::learn::{CrossEntropy, Loss};
 use attractor::{Boxed, Feedforward, Form, Network, SolveError, Stack, State, Tolerance, fnn};
 use curves::{COLORS, Curve, Frame};
-use experiment::{Spread, seeds, side_by_side};
+use experiment::side_by_side;
 use indicatif::ProgressBar;
 use learning::{BATCH, Inputs, Recipe, train};
 use motions::{CLASSES, Series, TICKS};
@@ -29,6 +37,7 @@ use options::Options;
 use plotters::prelude::SeriesLabelPosition;
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use sense::{Sense, Statistics, WINDOW, Window};
+use spread::{Spread, seeds};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;

@@ -2,10 +2,14 @@
 //!
 //! `cargo run --release --example sudoku` takes a minute or two; `-- --help` lists the options.
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 #[path = "../shared/clamped.rs"]
 mod clamped;
 #[path = "../shared/command_line.rs"]
 mod command_line;
+#[path = "../shared/cores.rs"]
+mod cores;
 #[path = "../shared/curves.rs"]
 mod curves;
 #[path = "../shared/experiment.rs"]
@@ -17,18 +21,23 @@ mod legend;
 #[path = "../shared/options.rs"]
 mod options;
 mod puzzle;
+#[path = "../shared/spread.rs"]
+mod spread;
+#[path = "../shared/title.rs"]
+mod title;
 
 use attractor::kernel::Tanh;
 use attractor::{Boxed, Feedforward, Form, Stack, fnn};
 use clamped::{Completed, Completing, First, Missing, Problem, SWEEPS, complete, learn};
 use curves::{COLORS, Curve, Frame};
-use experiment::{Spread, seeds, side_by_side};
+use experiment::side_by_side;
 use indicatif::ProgressBar;
 use learning::{BATCH, Inputs, Recipe};
 use options::Options;
 use plotters::prelude::SeriesLabelPosition;
 use puzzle::{CELLS, Maker, Puzzle};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use spread::{Spread, seeds};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
