@@ -1,6 +1,7 @@
 //! What the command lines of several examples have in common: the help, the message about nonsense, the exit codes.
 
 use std::env::{self, ArgsOs};
+use std::io::Write;
 use std::iter::Skip;
 use std::process::ExitCode;
 
@@ -14,7 +15,10 @@ pub(crate) fn run<Options>(
     work: impl FnOnce(Options) -> Result<(), String>,
 ) -> ExitCode {
     match parse(env::args_os().skip(1)).map(|options| options.map(work)) {
-        Ok(None) => println!("{help}"),
+        Ok(None) => {
+            // Whoever reads it may close the pipe before its end.
+            let _ = writeln!(std::io::stdout(), "{help}");
+        }
         Ok(Some(Ok(()))) => {}
         Ok(Some(Err(message))) => {
             eprintln!("{name}: {message}");
