@@ -19,7 +19,7 @@ mod oracle;
 use attractor::kernel::{Activation, Sigmoid, Tanh, activate};
 use attractor::learn::{CrossEntropy, Objective, Rule, Sgd, Trainer};
 use attractor::simd::{Backend, Element, Lanes, Operation};
-use attractor::{Align64, Boxed, Layer, Network, State, Threads, Tolerance};
+use attractor::{Align64, Boxed, Dense, Layer, Network, State, Threads, Tolerance};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use limits::{FmaPeak, LoadRoof};
@@ -272,6 +272,38 @@ fn time_solve<const I: usize, const A: usize, const B: usize, const O: usize, co
     time(group, id, State::boxed(), run, |state| check(id, state.output().as_slice()));
 }
 
+/// The same widths with dense feedback: the first hidden layer hears the outputs too.
+fn time_dense<const I: usize, const A: usize, const B: usize, const O: usize>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    x: &SVector<f32, I>,
+) {
+    type DenseNet<const I: usize, const A: usize, const B: usize, const O: usize> =
+        Network<I, Layer<A, Layer<B, Layer<O>>>, f32, Dense>;
+    let mut net = DenseNet::<I, A, B, O>::boxed();
+    net.initialize(&mut SmallRng::seed_from_u64(7));
+    let exact = LazyCell::new(|| {
+        let mut oracle = oracle_of(&**net);
+        for (to, from) in oracle.params.iter_mut().zip(net.params()) {
+            *to = f64::from(*from);
+        }
+        let x: Vec<f64> = x.iter().copied().map(f64::from).collect();
+        oracle.unroll(&x, SWEEPS).pop().and_then(|mut states| states.pop()).unwrap_or_default()
+    });
+    let mut state = Align64(State::<DenseNet<I, A, B, O>>::ZERO);
+    let run = || {
+        state.reset();
+        let solved = net.solve(black_box(&x.data.0[0]), &mut state, Tolerance::exactly(SWEEPS));
+        black_box(solved.expect("finite"));
+        *state.output()
+    };
+    time_value(group, "attractor-dense", run, |output| {
+        assert_eq!(output.len(), exact.len());
+        for (found, exact) in output.iter().zip(exact.iter()) {
+            assert!((f64::from(*found) - exact).abs() < 1e-5, "dense: {found} is not {exact}");
+        }
+    });
+}
+
 fn solve_net<const I: usize, const A: usize, const B: usize, const O: usize>(
     criterion: &mut Criterion,
     name: &str,
@@ -296,6 +328,7 @@ fn solve_net<const I: usize, const A: usize, const B: usize, const O: usize>(
         };
         time_value(&mut group, id, run, |output| check(id, output.as_slice()));
     }
+    time_dense::<I, A, B, O>(&mut group, &x);
     // Each as it stands: through a pointer to a function they take up to a third longer.
     macro_rules! peer {
         ($id:literal, $run:expr) => {
