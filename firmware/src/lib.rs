@@ -1,13 +1,15 @@
-//! What the programs share: an entry, places for what is large, a counter of instructions, a painted stack.
+//! What the programs share: an entry, what may go wrong, places for what is large, a counter of instructions, a painted stack.
 
 #![no_std]
 
 pub mod counter;
 pub mod digits;
+mod failure;
 mod place;
 mod random;
 pub mod stack;
 
+pub use failure::Failure;
 pub use place::Place;
 pub use random::Random;
 

@@ -3,13 +3,12 @@
 #![no_std]
 #![no_main]
 
-use attractor::kernel::{self, Base, Matrix, MatrixMut, Product, ShapeError, Tanh};
-use attractor::learn::{Descent, LearnError, MeanSquared, Objective, Rule};
+use attractor::kernel::{self, Base, Matrix, MatrixMut, Product, Tanh};
+use attractor::learn::{Descent, MeanSquared, Objective, Rule};
 use attractor::simd::Backend;
 use attractor::{Drive, State, Tolerance, fnn};
 use attractor_firmware::counter::instructions;
-use attractor_firmware::{Place, Random};
-use core::fmt;
+use attractor_firmware::{Failure, Place, Random};
 use core::hint::black_box;
 use semihosting::println;
 
@@ -74,14 +73,14 @@ fn network() -> Result<(), Failure> {
     let (mut drive, mut state) = (Drive::<Net>::ZERO, Net::state());
     let net = &learner.network;
     let (count, result) = instructions(|| net.drive(&input, &mut drive));
-    result.map_err(LearnError::Solve)?;
+    result?;
     println!("net.drive_instructions {count} instructions");
     let (sweep, result) = instructions(|| net.sweep(&drive, &mut state));
-    result.map_err(LearnError::Solve)?;
+    result?;
     println!("net.sweep_alone_instructions {sweep} instructions");
     let mut solve = |sweeps| {
         let (count, result) = instructions(|| net.solve(&input, &mut state, Tolerance::exactly(sweeps)));
-        result.map(|_| count).map_err(LearnError::Solve)
+        result.map(|_| count)
     };
     let (eight, sixteen) = (solve(8)?, solve(16)?);
     println!("net.solve_8_sweeps_instructions {eight} instructions");
@@ -93,31 +92,4 @@ fn network() -> Result<(), Failure> {
     println!("net.state {} bytes", State::<Net>::BYTES);
     println!("net.train_memory {} bytes", Descent::<Net, MeanSquared>::BYTES);
     Ok(())
-}
-
-/// What may go wrong.
-enum Failure {
-    Taken,
-    Shape(ShapeError),
-    Learn(LearnError),
-}
-
-impl From<ShapeError> for Failure {
-    fn from(error: ShapeError) -> Self {
-        Self::Shape(error)
-    }
-}
-impl From<LearnError> for Failure {
-    fn from(error: LearnError) -> Self {
-        Self::Learn(error)
-    }
-}
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken => f.write_str("a place was taken twice"),
-            Self::Shape(error) => error.fmt(f),
-            Self::Learn(error) => error.fmt(f),
-        }
-    }
 }

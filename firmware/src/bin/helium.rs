@@ -8,12 +8,11 @@
 #![no_std]
 #![no_main]
 
-use attractor::kernel::{self, Base, Identity, Matrix, MatrixMut, Product, ShapeError, Tanh};
-use attractor::learn::{LearnError, MeanSquared, Objective, Rule};
+use attractor::kernel::{self, Base, Identity, Matrix, MatrixMut, Product, Tanh};
+use attractor::learn::{MeanSquared, Objective, Rule};
 use attractor::simd::Backend;
 use attractor::{Dense, Tolerance, Workspace, fnn};
-use attractor_firmware::{Place, Random};
-use core::fmt;
+use attractor_firmware::{Failure, Place, Random};
 use semihosting::println;
 
 attractor_firmware::program!(main);
@@ -378,32 +377,4 @@ fn guarded(out: &[f32], units: usize) -> Result<(), Failure> {
     let untouched = |value: &f32| value.to_bits() == GUARD.to_bits();
     let mut outside = out.iter().take(1).chain(out.iter().skip(1 + units));
     outside.all(untouched).then_some(()).ok_or(Failure::Wrong("what is beyond the units", units))
-}
-
-enum Failure {
-    Taken,
-    Shape(ShapeError),
-    Learn(LearnError),
-    /// What, and with how many units or which bits.
-    Wrong(&'static str, usize),
-}
-impl From<ShapeError> for Failure {
-    fn from(error: ShapeError) -> Self {
-        Self::Shape(error)
-    }
-}
-impl From<LearnError> for Failure {
-    fn from(error: LearnError) -> Self {
-        Self::Learn(error)
-    }
-}
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken => f.write_str("a place was taken twice"),
-            Self::Shape(error) => error.fmt(f),
-            Self::Learn(error) => error.fmt(f),
-            Self::Wrong(what, with) => write!(f, "{what}, with {with}"),
-        }
-    }
 }

@@ -3,9 +3,9 @@
 #![no_std]
 #![no_main]
 
-use attractor::{Align64, SolveError, Tolerance};
+use attractor::{Align64, Tolerance};
+use attractor_firmware::Failure;
 use attractor_firmware::digits::{DIGITS, Digits, answer, shown};
-use core::fmt;
 use semihosting::println;
 
 attractor_firmware::program!(main);
@@ -28,23 +28,9 @@ fn main() -> Result<(), Failure> {
     println!("right: {right}");
     println!("mean sweeps: {}.{}", sweeps / digits, sweeps * 10 / digits % 10);
     println!("ram: {} bytes", Digits::MEMORY.inference(1));
-    if digits < 200 || same != digits { Err(Failure::Differs) } else { Ok(()) }
-}
-
-enum Failure {
-    Solve(SolveError),
-    Differs,
-}
-impl From<SolveError> for Failure {
-    fn from(error: SolveError) -> Self {
-        Self::Solve(error)
-    }
-}
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Solve(error) => error.fmt(f),
-            Self::Differs => f.write_str("the host gave other labels"),
-        }
+    if digits < 200 || same != digits {
+        Err(Failure::Wrong("the host gave other labels", digits - same))
+    } else {
+        Ok(())
     }
 }

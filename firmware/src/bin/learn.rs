@@ -6,9 +6,8 @@
 
 use attractor::learn::{CrossEntropy, Descent, LearnError, Objective, Rule};
 use attractor::{SolveError, Tolerance};
-use attractor_firmware::Place;
 use attractor_firmware::digits::{SMALL, Small, answer, others, own};
-use core::fmt;
+use attractor_firmware::{Failure, Place};
 use semihosting::println;
 
 attractor_firmware::program!(main);
@@ -46,7 +45,7 @@ fn main() -> Result<(), Failure> {
                     learner.network.scale_feedback(0.8);
                     weakened += 1;
                 }
-                Err(error) => return Err(Failure::Learn(error)),
+                Err(error) => return Err(error.into()),
             }
         }
         last = loss / steps;
@@ -60,7 +59,7 @@ fn main() -> Result<(), Failure> {
     if after > before + 60 && first.is_some_and(|first| last < first) {
         Ok(())
     } else {
-        Err(Failure::NotBetter)
+        Err(Failure::Wrong("it did not get better", after))
     }
 }
 
@@ -74,23 +73,8 @@ fn right(net: &Small) -> Result<usize, Failure> {
         match net.solve(&digit.turned(), &mut state, Tolerance::residual(1e-3).at_most(32)) {
             Ok(_) => right += usize::from(answer(state.output().as_slice()) == digit.label),
             Err(SolveError::NotConverged { .. }) => {}
-            Err(error) => return Err(Failure::Learn(LearnError::Solve(error))),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(right)
-}
-
-enum Failure {
-    Taken,
-    Learn(LearnError),
-    NotBetter,
-}
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken => f.write_str("a place was taken twice"),
-            Self::Learn(error) => error.fmt(f),
-            Self::NotBetter => f.write_str("it did not get better"),
-        }
-    }
 }
