@@ -7,8 +7,7 @@
 use attractor::{Certificate, CertificateError, NotFinite, Tolerance, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::digits::{SMALL, Small, answer, shown};
-use attractor_firmware::{Place, Random};
-use core::fmt;
+use attractor_firmware::{Failure, Place, Random};
 use semihosting::println;
 
 attractor_firmware::program!(main);
@@ -39,7 +38,7 @@ fn network() -> Result<(), Failure> {
     let mut certificate = made?;
     println!("net.certify_instructions {count} instructions");
     let (count, verified) = instructions(|| verify(&certificate, net));
-    verified.then_some(()).ok_or(Failure::Wrong("a right certificate is refused"))?;
+    verified.then_some(()).ok_or(Failure::Wrong("a right certificate is refused", 0))?;
     println!("net.verify_instructions {count} instructions");
 
     let mut input = [0.0; 16];
@@ -48,12 +47,12 @@ fn network() -> Result<(), Failure> {
     let mut state = Net::state();
     let (count, answered) = instructions(|| certified.solve(&input, &mut state, ERROR));
     let answered = answered?;
-    let most = certificate.sweeps(ERROR, 1.0).ok_or(Failure::Wrong("no worst case"))?;
+    let most = certificate.sweeps(ERROR, 1.0).ok_or(Failure::Wrong("no worst case", 0))?;
     println!("net.certified_solve_instructions {count} instructions");
     println!("net.certified_solve_sweeps {} sweeps", answered.sweeps);
     println!("net.certified_most_sweeps {most} sweeps");
     if answered.sweeps > most || !(answered.bound.largest() <= ERROR) {
-        return Err(Failure::Wrong("a certified solve"));
+        return Err(Failure::Wrong("a certified solve", answered.sweeps));
     }
     state.reset();
     let (count, label) = instructions(|| certified.label(&input, &mut state));
@@ -84,7 +83,7 @@ fn verify(certificate: &Certificate<Net>, net: &Net) -> bool {
 }
 
 fn refused(certificate: &Certificate<Net>, net: &Net, what: &'static str) -> Result<(), Failure> {
-    if verify(certificate, net) { Err(Failure::Wrong(what)) } else { Ok(()) }
+    if verify(certificate, net) { Err(Failure::Wrong(what, 0)) } else { Ok(()) }
 }
 
 /// The network of digits that learns, its feedback held to a rate: how many labels are proved, and none that is not the converged one.
@@ -117,32 +116,9 @@ fn digits() -> Result<(), Failure> {
     println!("disagreements: {differ}");
     println!("mean sweeps: {}.{:02}", sweeps / all, sweeps * 100 / all % 100);
     println!("maximum sweeps: {most}");
-    if differ > 0 || certain * 100 < all * 99 { Err(Failure::Wrong("certified labels")) } else { Ok(()) }
-}
-
-enum Failure {
-    Taken,
-    Certificate(CertificateError),
-    NotFinite(NotFinite),
-    Wrong(&'static str),
-}
-impl From<CertificateError> for Failure {
-    fn from(error: CertificateError) -> Self {
-        Self::Certificate(error)
-    }
-}
-impl From<NotFinite> for Failure {
-    fn from(error: NotFinite) -> Self {
-        Self::NotFinite(error)
-    }
-}
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken => f.write_str("a place was taken twice, or has another length"),
-            Self::Certificate(error) => error.fmt(f),
-            Self::NotFinite(error) => error.fmt(f),
-            Self::Wrong(what) => f.write_str(what),
-        }
+    if differ > 0 || certain * 100 < all * 99 {
+        Err(Failure::Wrong("certified labels", certain))
+    } else {
+        Ok(())
     }
 }
