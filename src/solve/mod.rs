@@ -319,19 +319,12 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             return Err(SolveError::NotFinite);
         };
         let activations = PhantomData::<(H, O)>;
-        let backend = self.backend;
+        let sweep =
+            OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights, walk: Looped };
         let result = if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
-            let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
-            T::run(
-                backend,
-                OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights, walk },
-            )
+            T::run(self.backend, sweep.along(Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW))
         } else {
-            let walk = Looped;
-            T::run(
-                backend,
-                OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights, walk },
-            )
+            T::run(self.backend, sweep)
         };
         if result.is_err() {
             state.reset();
@@ -511,6 +504,14 @@ struct OneSweep<'a, T, H, O, K, W, const C: usize> {
     activations: PhantomData<(H, O)>,
     weights: K,
     walk: W,
+}
+
+impl<'a, T, H, O, K, W, const C: usize> OneSweep<'a, T, H, O, K, W, C> {
+    /// The same by another walk.
+    fn along<V: Walk>(self, walk: V) -> OneSweep<'a, T, H, O, K, V, C> {
+        let Self { params, drive, states, activations, weights, .. } = self;
+        OneSweep { params, drive, states, activations, weights, walk }
+    }
 }
 
 impl<T: Scalar, H: Activation, O: Activation, K: Weights<T>, W: Walk, const C: usize> Operation<T>
