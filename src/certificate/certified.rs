@@ -105,6 +105,10 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// The class with the largest output at the solution: sweeps only until no other can be it any more, because the outputs
     /// are further apart than their errors. Mostly that takes two or three sweeps.
     ///
+    /// Where the bound for all units is as small as it can be and still does not decide, every unit gets a bound of its own: that
+    /// takes two states of stack and, for every further sweep, a pass over the weights as long as some sweeps. It never
+    /// makes more sweeps than [`Certificate::sweeps`] says for an error of 0, where that says something.
+    ///
     /// # Errors
     /// As [`solve`](Self::solve). An output that ties with another within rounding errors is no error: the label then says
     /// that it is not certified.
