@@ -268,31 +268,12 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let activations = PhantomData::<(H, O)>;
+        let (activations, walk) = (PhantomData::<(H, O)>, Looped);
+        let sweep = OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights: (), walk };
         let result = if const { B == 1 } {
-            T::run(
-                self.backend,
-                OneSweep::<_, _, _, _, _, 1> {
-                    params,
-                    drive,
-                    states,
-                    activations,
-                    weights: (),
-                    walk: Looped,
-                },
-            )
+            T::run(self.backend, sweep)
         } else {
-            T::run(
-                self.backend,
-                OneSweep::<_, _, _, _, _, CHUNK> {
-                    params,
-                    drive,
-                    states,
-                    activations,
-                    weights: (),
-                    walk: Looped,
-                },
-            )
+            T::run(self.backend, sweep.along::<_, CHUNK>(walk))
         };
         if result.is_err() {
             state.reset();
@@ -322,7 +303,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let sweep =
             OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights, walk: Looped };
         let result = if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
-            T::run(self.backend, sweep.along(Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW))
+            T::run(self.backend, sweep.along::<_, 1>(Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW))
         } else {
             T::run(self.backend, sweep)
         };
@@ -507,8 +488,8 @@ struct OneSweep<'a, T, H, O, K, W, const C: usize> {
 }
 
 impl<'a, T, H, O, K, W, const C: usize> OneSweep<'a, T, H, O, K, W, C> {
-    /// The same by another walk.
-    fn along<V: Walk>(self, walk: V) -> OneSweep<'a, T, H, O, K, V, C> {
+    /// The same by another walk, `D` samples at a time.
+    fn along<V: Walk, const D: usize>(self, walk: V) -> OneSweep<'a, T, H, O, K, V, D> {
         let Self { params, drive, states, activations, weights, .. } = self;
         OneSweep { params, drive, states, activations, weights, walk }
     }
