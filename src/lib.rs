@@ -27,7 +27,7 @@ pub use network::Boxed;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
     LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing, Reach, Room, Samples,
-    Stack, State, Tail, Top, Workspace,
+    Stack, State, Tail, Tied, Top, Widest, Workspace,
 };
 pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
 pub use threads::Threads;

@@ -7,7 +7,7 @@ use attractor::learn::{MeanSquared, Objective, Rule};
 use attractor::simd::{Backend, Element};
 use attractor::{
     Adjacent, AdjointCertificate, Certificate, CertificateError, Dense, Feedforward, Flat, Form, Network,
-    NotFinite, Stack, State, Tolerance, Workspace, fnn,
+    NotFinite, Stack, State, Tied, Tolerance, Workspace, fnn,
 };
 use oracle::{States, subject};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -39,7 +39,7 @@ fn measured(network: &oracle::Network, v: &[f64]) -> [f64; 4] {
             }
             for k in network.hears(l) {
                 for (j, v) in v[k].iter().enumerate() {
-                    fresh += network.params[network.u(l, k, i, j)].abs() * v;
+                    fresh += network.hearing(l, k, i, j).abs() * v;
                 }
             }
             w[l][i] = steepest * fresh;
@@ -68,7 +68,7 @@ fn measured_adjoint(network: &oracle::Network, v: &[f64]) -> f64 {
             }
             for k in (1..l).filter(|k| network.hears(*k).contains(&l)) {
                 for (i, v) in v[k].iter().enumerate() {
-                    sum += network.params[network.u(k, l, i, j)].abs() * v;
+                    sum += network.hearing(k, l, i, j).abs() * v;
                 }
             }
             w[l][j] = network.activation(l).steepest() * sum;
@@ -113,7 +113,7 @@ fn comparison(network: &oracle::Network, v: &[f64]) -> Vec<f64> {
             }
             for k in network.hears(l) {
                 for (j, v) in v[k].iter().enumerate() {
-                    sum += network.params[network.u(l, k, i, j)].abs() * v;
+                    sum += network.hearing(l, k, i, j).abs() * v;
                 }
             }
             w[l][i] = network.activation(l).steepest() * sum;
@@ -199,7 +199,7 @@ fn prove<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let v = numbers(certificate.vector().as_slice());
         assert!(holds(&network, &certificate), "{what}");
         let gamma = certificate.gamma().to_f64();
-        if network.feedback_places().is_empty() {
+        if !network.feeds_back() {
             assert_eq!(gamma, 0.0, "{what}");
         }
         assert!(gamma >= least_gamma(&network) * (1.0 - 1e-12), "{what}");
@@ -283,6 +283,8 @@ prove! {
     one_layer: [5, 3], Adjacent, Tanh, Identity;
     one_layer_bounded: [5, 3], Dense, Tanh, HardTanh;
     one_unit: [1, 1, 1], Adjacent, Tanh, Identity;
+    tied: [5, 8, 6, 3], Tied<30>, Tanh, Identity;
+    tied_bounded_output: [4, 9, 5], Tied, Sigmoid, Tanh;
 }
 
 /// How many networks a test draws: `ATTRACTOR_NETWORKS`, or so many.
@@ -325,10 +327,11 @@ fn labels<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activa
 
 #[test]
 fn certified_labels_are_those_of_the_solution() {
-    let count = networks(10_000) / 5;
+    let count = networks(10_000) / 6;
     labels(&<fnn![4, 6, 5, 3]>::ZERO, count);
     labels(&<fnn![4, 5, 4, 3; feedback = Dense, hidden = HardTanh]>::ZERO, count);
     labels(&<fnn![3, 6, 4; hidden = Sigmoid]>::ZERO, count);
+    labels(&<fnn![4, 6, 5, 3; feedback = Tied<60>]>::ZERO, count);
     labels(&<fnn![3, 5, 2; hidden = Relu]>::ZERO, count);
     labels(&<fnn![4, 5, 4, 3; output = Tanh, scalar = f64]>::ZERO, count);
 }
@@ -386,6 +389,7 @@ fn labels_that_nearly_tie_are_those_of_the_solution() {
             near_ties(&<fnn![4, 6, 5, 3]>::ZERO, margin, count),
             near_ties(&<fnn![4, 5, 4, 3; feedback = Dense, hidden = HardTanh]>::ZERO, margin, count),
             near_ties(&<fnn![3, 6, 4; hidden = Sigmoid]>::ZERO, margin, count),
+            near_ties(&<fnn![4, 6, 5, 3; feedback = Tied<60>]>::ZERO, margin, count),
             near_ties(&<fnn![3, 5, 2; hidden = Relu]>::ZERO, margin, count),
         ];
         println!("{margin:e} apart: {certain:?} of {count} certified");
@@ -791,7 +795,7 @@ fn adjoint<const I: usize, const OUT: usize, S, T: Scalar, F: Form, H: Activatio
                     }
                     for k in (1..l).filter(|k| network.hears(*k).contains(&l)) {
                         sum += (0..network.widths[k])
-                            .map(|i| network.params[network.u(k, l, i, j)] * d[k][i])
+                            .map(|i| network.hearing(k, l, i, j) * d[k][i])
                             .sum::<f64>();
                     }
                     let z = h[l][j];
@@ -839,6 +843,7 @@ fn adjoint_sweeps_shrink_as_certified() {
     adjoint(&<fnn![4, 5, 6, 4, 2; feedback = Dense, scalar = f64]>::ZERO);
     adjoint(&<fnn![4, 9, 5; hidden = Sigmoid, output = Tanh, scalar = f64]>::ZERO);
     adjoint(&<fnn![3, 7, 4, 2; feedback = Dense, hidden = HardTanh, scalar = f64]>::ZERO);
+    adjoint(&<fnn![4, 6, 5, 3; feedback = Tied<60>, scalar = f64]>::ZERO);
 }
 
 /// A stream: the solution moves no more than the drift says, the sweeps are known before they are made, the bounds hold.

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Every file of tests/compile_fail, and what a helpful text must contain.
-const CASES: [(&str, &[&str]); 12] = [
+const CASES: [(&str, &[&str]); 13] = [
     ("array_length", &["wrong size", "64 bytes", "60"]),
     ("batch_of_no_samples", &["a batch needs at least one sample"]),
     ("empty_stack", &["a network needs at least one layer above its input", "fnn![64, 48, 32, 10]"]),
@@ -20,6 +20,7 @@ const CASES: [(&str, &[&str]); 12] = [
     ("layer_number", &["this network has no layer of this number", "layer::<3>()"]),
     ("layer_of_no_units", &["a layer needs at least one unit"]),
     ("target_width", &["expected samples of 10 values", "9"]),
+    ("tied_too_strongly", &["tied feedback has a strength of 1 to 100 percent"]),
     ("too_small_a_workspace", &["16", "8"]),
     ("too_wide_a_window", &["the window of an acceleration is 1, 2 or 3", "Acceleration::<Net, 2>::new()"]),
     ("unknown_option", &["unknown option `dropout`", "feedback, hidden, output and scalar"]),

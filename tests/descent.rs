@@ -7,7 +7,7 @@ use attractor::learn::{
     CrossEntropy, Descent, LearnError, Learned, Loss, LossError, MeanSquared, Objective, Rule, UpdateError,
 };
 use attractor::simd::{Backend, Element};
-use attractor::{Adjacent, Dense, SolveError, Tolerance, Workspace, fnn};
+use attractor::{Adjacent, Dense, SolveError, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -115,6 +115,8 @@ descents! {
     adjacent_five_double: [5, 9, 7, 4], Adjacent, f64, 5;
     dense_single_double: [6, 17, 8, 5, 3], Dense, f64, 1;
     dense_five_double: [6, 17, 8, 5, 3], Dense, f64, 5;
+    tied_single: [6, 17, 8, 3], Tied<50>, f32, 1;
+    tied_five: [6, 17, 8, 3], Tied<50>, f32, 5;
     wide_single: [33, 65, 48, 10], Adjacent, f32, 1;
 }
 

@@ -5,7 +5,7 @@ mod oracle;
 use attractor::kernel::{HardTanh, Identity, Relu, Sigmoid, Tanh};
 use attractor::learn::{LearnError, Loss, LossError, MeanSquared, Objective, Rule, Tape};
 use attractor::simd::Backend;
-use attractor::{Adjacent, Dense, Feedforward, SolveError, Tolerance, Workspace, fnn};
+use attractor::{Adjacent, Dense, Feedforward, SolveError, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::{Method, Network, Target, subject};
 use proptest::prelude::*;
@@ -184,6 +184,10 @@ gradients! {
     wider: [2, 33, 2], Adjacent, Tanh, Identity, 3, 3;
     across_chunks: [2, 3, 2], Dense, Tanh, Identity, 35, 3;
     no_feedback: [4, 6, 3], Feedforward, Tanh, Identity, 3, 8;
+    tied: [3, 5, 6, 2], Tied<50>, Tanh, Identity, 3, 10;
+    tied_single_sample: [2, 4, 5, 3, 2], Tied, Sigmoid, Tanh, 1, 8;
+    tied_kinks: [4, 6, 5, 3], Tied<70>, Relu, HardTanh, 35, 3;
+    tied_one_layer: [3, 2], Tied, Tanh, Tanh, 2, 6;
 }
 
 /// Network sizes that meets every tail of every backend, too large for differences, against the oracle alone.
@@ -225,6 +229,8 @@ large! {
     tails_of_one_sample: [31, 65, 48, 10], Adjacent, Tanh, Identity, 1;
     tails_of_three_samples: [17, 33, 63, 7], Dense, Tanh, Identity, 3;
     tails_of_many_samples: [13, 32, 15, 11], Dense, Tanh, Identity, 33;
+    tails_tied: [17, 33, 63, 7], Tied<80>, Tanh, Identity, 33;
+    tails_tied_one_sample: [31, 65, 48, 10], Tied<30>, Tanh, Identity, 1;
 }
 
 type Small = fnn![3, 6, 5, 2; feedback = Dense, scalar = f64];

@@ -5,7 +5,7 @@ mod oracle;
 use attractor::kernel::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 use attractor::simd::{Backend, Element};
 use attractor::{
-    Adjacent, Dense, Drive, Feedforward, Form, Network, SolveError, Stack, State, Tolerance, fnn,
+    Adjacent, Dense, Drive, Feedforward, Form, Network, SolveError, Stack, State, Tied, Tolerance, fnn,
 };
 use nalgebra::SMatrix;
 use oracle::subject;
@@ -83,7 +83,7 @@ fn agree<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         for (found, exact) in subject::states(&state).iter().zip(&solutions) {
             close(found, exact, bound::<T>(), &format!("solve of {what}"));
         }
-        if network.feedback_places().is_empty() {
+        if !network.feeds_back() {
             // The first sweep is the solution; the second finds that nothing changes.
             assert_eq!((solved.sweeps, solved.residual), (2, T::ZERO), "{what}");
         }
@@ -137,6 +137,8 @@ networks! {
     widths_64_65_70: [16, 64, 65, 70], Adjacent, Tanh, Identity, [1 3 8 16 17 33 40], [3 17];
     width_1_at_the_top: [6, 9, 1], Dense, Tanh, Identity, [1 3 8 16 17 33 40], [3 17 33];
     no_feedback: [10, 33, 17, 5], Feedforward, Tanh, Identity, [1 3 40], [3 33];
+    tied: [5, 8, 17, 3], Tied<40>, Tanh, Identity, [1 3 17 33], [1 3 33];
+    tied_wide_below: [3, 65, 31, 12, 4], Tied, Relu, HardTanh, [1 40], [3];
     nine_layers: [3, 2, 3, 4, 5, 2, 3, 4, 5, 2], Dense, Tanh, Identity, [1 3 33], [1 3];
 }
 

@@ -5,7 +5,7 @@ mod oracle;
 
 use attractor::kernel::Activation;
 use attractor::simd::Backend;
-use attractor::{Dense, Drive, Form, Network, Stack, Tolerance, fnn};
+use attractor::{Dense, Drive, Form, Network, Stack, Tied, Tolerance, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -48,10 +48,12 @@ fn one_sample() {
     subject::backends();
     agree::<_, _, _, _, _, 1>(&<fnn![3, 8, 2]>::ZERO);
     agree::<_, _, _, _, _, 1>(&<fnn![5, 70, 33, 17; feedback = Dense]>::ZERO);
+    agree::<_, _, _, _, _, 1>(&<fnn![5, 20, 33, 17; feedback = Tied<40>]>::ZERO);
 }
 
 #[test]
 fn batches_of_the_tiny() {
     agree::<_, _, _, _, _, 5>(&<fnn![3, 8, 2]>::ZERO);
+    agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Tied]>::ZERO);
     agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Dense]>::ZERO);
 }

@@ -1,6 +1,6 @@
 //! Sweeps with the magnitudes of the weights: how an error spreads at most. Rounded outwards.
 
-use super::outward::{count, larger, over};
+use super::outward::{count, larger, over, times};
 use crate::kernel::{Activation, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
 use crate::network::{LayerLayout, Parameters};
 use crate::simd::Backend;
@@ -44,6 +44,24 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         let (before, rest) = w.split_at_mut_checked(layer.units)?;
         let (own, after) = rest.split_at_mut_checked(layer.width)?;
         own.fill(T::ZERO);
+        let mut rounded = 0;
+        if let (Some(v), Some(k)) = (across, layout.tied::<T>()) {
+            // The part the layer above plays in a sweep is played by the one below in an adjoint's.
+            let other = if ADJOINT { index.checked_sub(1) } else { Some(index + 1) };
+            if let Some(other) = other.and_then(|other| layers.get(other)) {
+                let sent = v.get(other.units..other.units + other.width)?;
+                if ADJOINT {
+                    add_magnitudes(Backend::portable(), params.w(layer), sent, own).ok()?;
+                } else {
+                    add_magnitudes_transposed(Backend::portable(), params.w(other), sent, own).ok()?;
+                }
+                for sum in own.iter_mut() {
+                    *sum = times(k, *sum);
+                }
+                // And one for the factor.
+                rounded = other.width + 1;
+            }
+        }
         let fresh: &[T] = if ADJOINT {
             layers.get(index + 1).map_or(Some(&[][..]), |next| after.get(..next.width))?
         } else if index > 0 {
@@ -51,8 +69,8 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         } else {
             &[]
         };
-        let mut terms = fresh.len();
-        if terms > 0 {
+        let mut terms = fresh.len() + rounded;
+        if !fresh.is_empty() {
             if ADJOINT {
                 let next = layers.get(index + 1)?;
                 add_magnitudes_transposed(Backend::portable(), params.w(next), fresh, own).ok()?;

@@ -13,7 +13,7 @@
 use super::comparison::{Comparison, finish};
 use super::outward::{count, plus, smaller, times, up};
 use super::{eta, kappa};
-use crate::kernel::{Activation, Matrix, Scalar, add_magnitudes};
+use crate::kernel::{Activation, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
 use crate::network::LayerLayout;
 use crate::simd::{Backend, Lanes, Operation};
 use core::marker::PhantomData;
@@ -36,7 +36,7 @@ pub(super) fn better<T: Scalar, H: Activation, O: Activation>(
 ) -> Option<()> {
     let layers = comparison.layers();
     for (index, layer) in layers.iter().enumerate() {
-        let terms = layer.inputs + layer.feedback;
+        let terms = comparison.params.layout().terms(index);
         let (kappa, eta) = (kappa::<T>(terms), eta::<T, H, O>(terms));
         sums(comparison, index, swept, kappa, errors, room)?;
         let units = layer.units..layer.units + layer.width;
@@ -85,17 +85,30 @@ fn sums<T: Scalar>(
         }
         add(params.w(layer), below, own)?;
     }
-    if layer.feedback > 0 {
-        let above = above.get_mut(..layer.feedback)?;
+    let layout = params.layout();
+    // How many units above this layer hears, and through what.
+    let heard = match (layout.tied::<T>(), comparison.layers().get(index + 1)) {
+        (Some(_), Some(next)) => next.width,
+        _ => layer.feedback,
+    };
+    if heard > 0 {
+        let above = above.get_mut(..heard)?;
         let from = layer.units + layer.width;
         let known = errors.get(from..)?.iter().zip(h.get(from..)?).zip(v.get(from..)?);
         for (p, ((e, h), v)) in above.iter_mut().zip(known) {
             let moved = times(change, *v);
             *p = plus(plus(*e, moved), times(kappa, plus(h.magnitude(), moved)));
         }
-        add(params.u(layer), above, own)?;
+        if let (Some(k), Some(next)) = (layout.tied(), comparison.layers().get(index + 1)) {
+            for p in above.iter_mut() {
+                *p = times(k, *p);
+            }
+            add_magnitudes_transposed(Backend::portable(), params.w(next), above, own).ok()?;
+        } else {
+            add(params.u(layer), above, own)?;
+        }
     }
-    finish(own, layer.inputs + layer.feedback, false, T::ONE);
+    finish(own, layout.terms(index), false, T::ONE);
     Some(())
 }
 

@@ -8,18 +8,33 @@ use crate::network::{Feedforward, Form, Network, Stack};
 impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
     /// Multiplies every U by `factor`. The rate at which sweeps shrink an error is linear in U where weights are
     /// bounded by magnitudes, so a factor below 1 strengthens convergence and 0 leaves the feed-forward network.
+    ///
+    /// [`Tied`](crate::Tied) feedback has its strength in its type:
+    ///
+    /// ```compile_fail
+    /// use attractor::{Tied, fnn};
+    /// <fnn![2, 3, 1; feedback = Tied<50>]>::ZERO.scale_feedback(0.5);
+    /// ```
     pub fn scale_feedback(&mut self, factor: T) {
+        const { own_feedback::<F>() };
+        self.multiply_feedback(factor);
+    }
+
+    /// Multiplies every matrix that feeds back: U, or, where feedback is tied, every W from the second layer on.
+    fn multiply_feedback(&mut self, factor: T) {
         let Ok(mut params) = self.parameters_mut() else { return };
-        for layer in params.layout().layers() {
-            let (_, mut u, _) = params.layer(layer);
-            u.fill_with(|weight| weight * factor);
+        let tied = const { F::TIED > 0 };
+        for layer in params.layout().layers().iter().skip(usize::from(tied)) {
+            let (mut w, mut u, _) = params.layer(layer);
+            (if tied { &mut w } else { &mut u }).fill_with(|weight| weight * factor);
         }
     }
 
     /// Gives feedback to a network that was trained without: takes W and b of `plain` and keeps its own U.
     ///
     /// The first sweep from zero stays the plain network bit for bit, whatever U is, because nothing comes down yet; what
-    /// further sweeps do is up to U. Held to a rate, it can be trained on from there.
+    /// further sweeps do is up to U. Held to a rate, it can be trained on from there. Does not compile for [`Tied`](crate::Tied) feedback,
+    /// which has no U to keep.
     ///
     /// ```
     /// use attractor::{Feedforward, Tolerance, fnn};
@@ -39,6 +54,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// # Ok::<(), attractor::CertificateError>(())
     /// ```
     pub fn retrofit(&mut self, plain: &Network<I, S, T, Feedforward, H, O>) {
+        const { own_feedback::<F>() };
         let (Ok(mut params), Ok(plain)) = (self.parameters_mut(), plain.parameters()) else { return };
         for (layer, from) in params.layout().layers().iter().zip(plain.layout().layers()) {
             let (mut w, _, b) = params.layer(layer);
@@ -55,6 +71,9 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
 
     /// Holds the network to a rate: if its gamma is more than `rate`, every U is multiplied by one factor such that it is `rate`,
     /// up to rounding and never more. W and b stay as they are. Returns the certificate.
+    ///
+    /// With [`Tied`](crate::Tied) feedback it is W, from the second layer on, that is multiplied: there is no other way, and what the
+    /// network says to the same input changes. Held so after every step of training, it learns within the rate.
     ///
     /// It works for every network with finite weights, also for one trained without feedback that is given some
     /// ([`retrofit`](Self::retrofit)). After each
@@ -79,7 +98,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         if !(rate >= T::ZERO && rate < T::ONE) {
             return Err(CertificateError::Setting);
         }
-        let (certificate, _) = self.propose()?;
+        let (mut certificate, _) = self.propose()?;
         let mut less = T::PRECISION;
         loop {
             let [gamma, ..] = certificate.measure(self).ok_or(CertificateError::NotFinite)?;
@@ -87,10 +106,24 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
                 break;
             }
             // Once is enough but for what is rounded, and then the factor is next to 1; ever less, so that there is an end.
-            let factor = rate / gamma * (T::ONE - less);
-            self.scale_feedback(larger(factor, T::ZERO));
+            let factor = larger(rate / gamma * (T::ONE - less), T::ZERO);
+            if const { F::TIED > 0 } {
+                // Every loop goes through a W twice, up and down; and the vector changes with it.
+                self.multiply_feedback(factor.sqrt());
+                (certificate, _) = self.propose()?;
+            } else {
+                self.multiply_feedback(factor);
+            }
             less = less * count(4);
         }
         certificate.complete(self)
     }
+}
+
+/// Feedback that is tied to W has no weights of its own to be scaled or kept: its strength is in the type.
+const fn own_feedback<F: Form>() {
+    assert!(
+        F::TIED == 0,
+        "tied feedback has no weights of its own: its strength is the number in `Tied<PERCENT>`"
+    );
 }

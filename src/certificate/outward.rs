@@ -52,7 +52,7 @@ pub(super) fn smaller<T: Scalar>(a: T, b: T) -> T {
 
 /// Whole numbers as scalars.
 pub(super) fn count<T: Element>(n: usize) -> T {
-    T::from_f64(n as f64)
+    T::from_usize(n)
 }
 
 /// The number of sweeps after which `error`, shrunk by `rate` in each, is at most `target`: as many as a `usize` holds if

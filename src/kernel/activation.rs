@@ -317,6 +317,9 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
     const BOUND: Option<f64>;
     /// How much the slope can change with h = s(z), at most: |d s' / d h|; infinite where the slope jumps.
     const BEND: f64;
+    /// G(h), the integral of s^-1 up to h from where it is 0; infinite where s never comes to. See
+    /// [`Network::energy`](crate::Network::energy).
+    fn potential(h: f64) -> f64;
     /// A bound on the error of [`value`](Self::value) on any backend, apart from numbers too small to have all digits.
     fn error<T: Scalar>() -> f64;
     /// h = s(z).
@@ -350,9 +353,20 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
     }
 }
 
+/// x ln x, and what it tends to at 0; infinite below.
+fn x_ln_x(x: f64) -> f64 {
+    if x > 0.0 {
+        x * libm::log(x)
+    } else if x == 0.0 {
+        0.0
+    } else {
+        f64::INFINITY
+    }
+}
+
 macro_rules! activation {
     ($(#[$doc:meta])* $name:ident, $text:literal, $steepest:literal, $identity:literal, $bound:expr, $bend:expr,
-     $error:expr,
+     $error:expr, |$h64:ident| $potential:expr,
      |$lanes:ident, $z:ident| $value:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -364,6 +378,9 @@ macro_rules! activation {
             const IDENTITY: bool = $identity;
             const BOUND: Option<f64> = $bound;
             const BEND: f64 = $bend;
+            fn potential($h64: f64) -> f64 {
+                $potential
+            }
             #[inline(always)]
             fn error<T: Scalar>() -> f64 {
                 $error
@@ -402,6 +419,7 @@ activation!(
     /// on the portable backend, monotone, odd, exact at infinity; over all 2^32 arguments the largest error is
     /// 7.5e-8 and 8.6e-8 (`cargo run --release --example all_floats`). The default of hidden layers.
     Tanh, "tanh", 1.0, false, Some(1.0), 2.0, T::TANH_ERROR,
+    |h| (x_ln_x(1.0 + h) + x_ln_x(1.0 - h)) / 2.0,
     |lanes, z| T::tanh(lanes, z),
     |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
 );
@@ -409,6 +427,7 @@ activation!(
     /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds; over all 2^32
     /// arguments the largest error is 6.7e-8.
     Sigmoid, "sigmoid", 0.25, false, Some(1.0), 1.0, 0.5 * T::TANH_ERROR + T::PRECISION.to_f64(),
+    |h| x_ln_x(h) + x_ln_x(1.0 - h) + core::f64::consts::LN_2,
     |lanes, z| {
         let half = lanes.splat(T::from_f64(0.5));
         lanes.mul_add(half, T::tanh(lanes, lanes.mul(half, z)), half)
@@ -418,6 +437,7 @@ activation!(
 activation!(
     /// max(z, 0). The derivative at 0 is taken as 0.
     Relu, "relu", 1.0, false, None, f64::INFINITY, 0.0,
+    |h| if h >= 0.0 { h * h / 2.0 } else { f64::INFINITY },
     |lanes, z| lanes.max(lanes.splat(T::ZERO), z),
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
@@ -427,6 +447,7 @@ activation!(
 activation!(
     /// z cut to -1..1. The derivative at the cuts is taken as 0.
     HardTanh, "hard tanh", 1.0, false, Some(1.0), f64::INFINITY, 0.0,
+    |h| if h.abs() <= 1.0 { h * h / 2.0 } else { f64::INFINITY },
     |lanes, z| lanes.max(lanes.splat(-T::ONE), lanes.min(lanes.splat(T::ONE), z)),
     |lanes, h| {
         let inside = lanes.less(lanes.abs(h), lanes.splat(T::ONE));
@@ -436,6 +457,7 @@ activation!(
 activation!(
     /// z itself. The default of the output layer.
     Identity, "identity", 1.0, true, None, 0.0, 0.0,
+    |h| h * h / 2.0,
     |_lanes, z| z,
     |lanes, _h| lanes.splat(T::ONE)
 );

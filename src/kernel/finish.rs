@@ -99,6 +99,39 @@ impl<T: Scalar, F: Finish<T>> Finish<T> for Weighted<'_, T, F> {
     }
 }
 
+/// What `finish` makes of `factor` times the sum.
+#[derive(Clone, Copy)]
+pub(crate) struct Scaled<T, F> {
+    pub(crate) factor: T,
+    pub(crate) finish: F,
+}
+
+impl<T: Scalar, F: Finish<T>> Finish<T> for Scaled<T, F> {
+    const SHOWS: bool = F::SHOWS;
+    #[inline(always)]
+    unsafe fn finish<L: Lanes<T>>(
+        self,
+        lanes: L,
+        z: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector {
+        // SAFETY: handed on.
+        unsafe { self.finish.finish(lanes, lanes.mul(lanes.splat(self.factor), z), offset, count) }
+    }
+    #[inline(always)]
+    unsafe fn weigh<L: Lanes<T>>(
+        self,
+        lanes: L,
+        difference: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector {
+        // SAFETY: handed on.
+        unsafe { self.finish.weigh(lanes, difference, offset, count) }
+    }
+}
+
 /// z itself, and nobody asks what changed.
 #[derive(Clone, Copy)]
 pub(crate) struct Keep;

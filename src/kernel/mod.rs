@@ -44,7 +44,7 @@ pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 use finish::Keep;
-pub(crate) use finish::{Activate, Backpropagate, Finish, Weighted};
+pub(crate) use finish::{Activate, Backpropagate, Finish, Scaled, Weighted};
 use fused::one;
 pub(crate) use fused::{fused, fused_shared};
 pub(crate) use outer::{Outer, SideBySide, column_sums};

@@ -2,20 +2,19 @@
 
 use crate::kernel::{
     Activate, Activation, Backpropagate, Base, Change, EachProduct, Finish, Matrix, MatrixMut, Outer,
-    Product, Products, Scalar, ShapeError, SideBySide, Term, Terms, column_sums, fused, fused_shared,
-    largest, outer,
+    Product, Products, Scalar, ShapeError, SideBySide, Term, Terms, column_sums, largest,
 };
 use crate::network::{
-    Architecture, EachLayer, LayerLayout, Layout, Parameters, ParametersMut, Samples, State, Walk,
+    Architecture, EachLayer, Flat, LayerLayout, Layout, Parameters, ParametersMut, Samples, State, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
-use crate::solve::{Sweep, fits};
+use crate::solve::{Halves, Sweep, apply, fits};
 use crate::threads::Threads;
 use core::marker::PhantomData;
 
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas. `FAR` says whether layers may
 /// hear others than the next.
-pub(super) struct Backward<'a, T, H, O, W, const FAR: bool> {
+pub(super) struct Backward<'a, T, H, O, R, W, const FAR: bool> {
     pub(super) params: Parameters<'a, T>,
     /// g, the gradient of the outputs, or nothing.
     pub(super) injected: Option<Matrix<'a, T>>,
@@ -25,10 +24,17 @@ pub(super) struct Backward<'a, T, H, O, W, const FAR: bool> {
     pub(super) deltas: MatrixMut<'a, T>,
     pub(super) activations: PhantomData<(H, O)>,
     pub(super) walk: W,
+    /// Room for half the sums of a layer, where feedback is tied, or none.
+    pub(super) room: R,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, W: Walk, const FAR: bool> Sweep<T>
-    for Backward<'_, T, H, O, W, FAR>
+impl<T, H, O, R, W, const FAR: bool> Sweep<T> for Backward<'_, T, H, O, &mut R, W, FAR>
+where
+    T: Scalar,
+    H: Activation,
+    O: Activation,
+    R: Flat<Scalar = T>,
+    W: Walk,
 {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
@@ -52,13 +58,20 @@ struct AtLayer<'a, K, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize, const FAR: bool> EachLayer
-    for AtLayer<'_, Backward<'_, T, H, O, W, FAR>, L, T, C>
+impl<T, L, H, O, R, W, const C: usize, const FAR: bool> EachLayer
+    for AtLayer<'_, Backward<'_, T, H, O, &mut R, W, FAR>, L, T, C>
+where
+    T: Scalar,
+    L: Lanes<T>,
+    H: Activation,
+    O: Activation,
+    R: Flat<Scalar = T>,
+    W: Walk,
 {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { backward, lanes, changes, layout } = self;
-        let Backward { params, injected, literal, states, deltas, .. } = &mut **backward;
+        let Backward { params, injected, literal, states, deltas, room, .. } = &mut **backward;
         let (params, layers) = (*params, layout.layers());
         let Some(layer) = layers.get(index) else { return };
         let (below, own, above) = deltas.reborrow().split(layer.units, layer.width);
@@ -69,6 +82,27 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
         let from_above = layers
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
+        let h = states.columns(layer.units, layer.width);
+        if R::LEN > 0
+            && let Some(k) = layout.tied::<T>()
+        {
+            // W^l is the U^T of the layer below too.
+            let from_below = (index > 0 && !(LAST && *literal)).then(|| {
+                let operand = below.columns(layer.units - layer.inputs, layer.inputs);
+                Product { matrix: params.w(layer), operand }
+            });
+            let room = room.flat_mut();
+            if LAST {
+                let halves = Halves { base, first: (None, T::ONE / k), then: (from_below, k), room };
+                let step = InHalves::<_, false, false>(halves);
+                slope::<C, UNITS, LAST, W, T, L, H, O>(*lanes, step, h, own, changes);
+            } else {
+                let halves = Halves { base, first: (from_below, k), then: (from_above, T::ONE), room };
+                let step = InHalves::<_, false, true>(halves);
+                slope::<C, UNITS, LAST, W, T, L, H, O>(*lanes, step, h, own, changes);
+            }
+            return;
+        }
         let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
         let (nearest, farther) = match layers.get(hearers).unwrap_or_default().split_last() {
             Some((nearest, farther)) => (Some(nearest), farther),
@@ -76,13 +110,12 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usi
         };
         // What the layers below sent is known since the last sweep: its product runs while the layer above finishes.
         let neighbours = (nearest.map(|from| sent(params, from, layer, below)), from_above);
-        let h = states.columns(layer.units, layer.width);
         if FAR {
             let products = FromFar { params, layers: farther, to: layer, deltas: below, neighbours };
-            apply::<C, UNITS, LAST, W, T, L, H, O>(*lanes, base, products, h, own, changes);
+            slope::<C, UNITS, LAST, W, T, L, H, O>(*lanes, InOne(base, products), h, own, changes);
         } else {
             // A program without the farther ones does not keep the layout.
-            apply::<C, UNITS, LAST, W, T, L, H, O>(*lanes, base, neighbours, h, own, changes);
+            slope::<C, UNITS, LAST, W, T, L, H, O>(*lanes, InOne(base, neighbours), h, own, changes);
         }
     }
 }
@@ -137,65 +170,83 @@ impl<T: Scalar> Terms<T> for FromFar<'_, T> {
     }
 }
 
+/// How the sums of a layer are taken. A trait and not a closure, as everywhere below the backends.
+trait Step<T: Scalar> {
+    fn take<const C: usize, const UNITS: usize, W: Walk, L: Lanes<T>, F: Finish<T>>(
+        self,
+        lanes: L,
+        finish: F,
+        own: MatrixMut<'_, T>,
+        changes: &mut [Change<L::Vector>],
+    );
+}
+
+/// At once, with the transposes of the matrices.
+struct InOne<'a, T, P>(Base<'a, T>, P);
+
+impl<'a, T: Scalar, P: Products<'a, T>> Step<T> for InOne<'a, T, P> {
+    #[inline(always)]
+    fn take<const C: usize, const UNITS: usize, W: Walk, L: Lanes<T>, F: Finish<T>>(
+        self,
+        lanes: L,
+        finish: F,
+        own: MatrixMut<'_, T>,
+        changes: &mut [Change<L::Vector>],
+    ) {
+        apply::<true, C, UNITS, W, T, L, F>(lanes, self.0, self.1, finish, own, changes);
+    }
+}
+
+/// In two steps, each with a matrix or with its transpose.
+struct InHalves<'a, 'b, T, const FIRST: bool, const THEN: bool>(Halves<'a, 'b, T>);
+
+impl<T: Scalar, const FIRST: bool, const THEN: bool> Step<T> for InHalves<'_, '_, T, FIRST, THEN> {
+    #[inline(always)]
+    fn take<const C: usize, const UNITS: usize, W: Walk, L: Lanes<T>, F: Finish<T>>(
+        self,
+        lanes: L,
+        finish: F,
+        own: MatrixMut<'_, T>,
+        changes: &mut [Change<L::Vector>],
+    ) {
+        self.0.apply::<FIRST, THEN, C, UNITS, W, L, F>(lanes, finish, own, changes);
+    }
+}
+
+/// A layer's deltas: its sums times the slope of its activation.
 #[inline(always)]
-fn apply<
-    'a,
-    const C: usize,
-    const UNITS: usize,
-    const LAST: bool,
-    W: Walk,
-    T: Scalar,
-    L: Lanes<T>,
-    H: Activation,
-    O: Activation,
->(
+fn slope<const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T: Scalar, L: Lanes<T>, H, O>(
     lanes: L,
-    base: Base<'a, T>,
-    products: impl Products<'a, T>,
-    states: Matrix<'a, T>,
+    step: impl Step<T>,
+    states: Matrix<'_, T>,
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
-) {
+) where
+    H: Activation,
+    O: Activation,
+{
     if LAST {
-        apply_slope::<C, UNITS, W, T, L, O>(lanes, base, products, states, own, changes);
+        slope_of::<C, UNITS, W, T, L, O>(lanes, step, states, own, changes);
     } else {
-        apply_slope::<C, UNITS, W, T, L, H>(lanes, base, products, states, own, changes);
+        slope_of::<C, UNITS, W, T, L, H>(lanes, step, states, own, changes);
     }
 }
 
 #[inline(always)]
-fn apply_slope<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
+fn slope_of<const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
     lanes: L,
-    base: Base<'a, T>,
-    products: impl Products<'a, T>,
-    states: Matrix<'a, T>,
+    step: impl Step<T>,
+    states: Matrix<'_, T>,
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) {
     if const { A::IDENTITY } {
         // Its slope is 1, and there is code that stores sums as they are.
-        let finish = Activate::<A>(PhantomData);
-        return finish_with::<C, UNITS, W, T, L, _>(lanes, base, products, finish, own, changes);
+        return step.take::<C, UNITS, W, L, _>(lanes, Activate::<A>(PhantomData), own, changes);
     }
     match Backpropagate::<T, A>::new(states, &own) {
-        Ok(finish) => finish_with::<C, UNITS, W, T, L, _>(lanes, base, products, finish, own, changes),
+        Ok(finish) => step.take::<C, UNITS, W, L, _>(lanes, finish, own, changes),
         Err(error) => fits(Err(error)),
-    }
-}
-
-#[inline(always)]
-fn finish_with<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
-    lanes: L,
-    base: Base<'a, T>,
-    products: impl Products<'a, T>,
-    finish: F,
-    own: MatrixMut<'_, T>,
-    changes: &mut [Change<L::Vector>],
-) {
-    if W::SHARED {
-        fits(fused_shared::<true, C, T, L, F>(lanes, base, &products, finish, own, changes));
-    } else {
-        fits(fused::<true, C, UNITS, T, L, F>(lanes, base, &products, finish, own, changes));
     }
 }
 
@@ -223,22 +274,26 @@ impl<'a, T: Scalar> Sent<'a, T> {
             deltas: Matrix::new(deltas.as_slice(), B, units)?,
         })
     }
-    /// Whether no sum of `factor` times the gradient can leave the finite numbers.
+    /// Whether no sum of `factor` times the gradient of a network of this layout can leave the finite numbers.
     #[inline(always)]
-    pub(super) fn fits<L: Lanes<T>>(&self, lanes: L, factor: T) -> bool {
+    pub(super) fn fits<L: Lanes<T>>(&self, lanes: L, factor: T, layout: &Layout) -> bool {
         let delta = factor.magnitude() * largest(lanes, self.deltas);
-        let samples = self.deltas.rows();
+        // A W that feeds back too has two shares, neither larger than this.
+        let samples = self.deltas.rows() * if layout.tied::<T>().is_some() { 2 } else { 1 };
         fits_gradient(delta, largest(lanes, self.input), samples)
             && fits_gradient(delta, largest(lanes, self.states), samples)
     }
 }
 
-impl<T: Scalar> Operation<T> for Sent<'_, T> {
+/// [`Sent::fits`].
+pub(super) struct Fits<'a, T>(pub(super) Sent<'a, T>, pub(super) &'static Layout);
+
+impl<T: Scalar> Operation<T> for Fits<'_, T> {
     type Output = bool;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        self.fits(lanes, T::ONE)
+        self.0.fits(lanes, T::ONE, self.1)
     }
 }
 
@@ -285,6 +340,15 @@ impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, 
         let sender =
             if index == 0 { input } else { Some(below.columns(layer.units - layer.inputs, layer.inputs)) };
         let heard = above.columns(layer.units + layer.width, layer.feedback);
+        if let Some(k) = layout.tied::<T>()
+            && index > 0
+        {
+            // What the layer below heard through this W.
+            let deltas = deltas.columns(layer.units - layer.inputs, layer.inputs);
+            let (factor, sent) = (factor * k, above.columns(layer.units, layer.width));
+            let (gradient, ..) = to.layer(layer);
+            fits(lanes.vectorize(Outer { factor, deltas: sent, inputs: deltas, gradient }));
+        }
         if C == 1
             && let Some(sender) = sender
         {
@@ -308,10 +372,11 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     backend: Backend,
     threads: Threads,
     sent: Sent<'a, T>,
+    layout: &'static Layout,
     mut layers: impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])>
     + Send,
 ) {
-    let Some((layer, w, u, b)) = layers.next() else { return };
+    let Some((layer, mut w, u, b)) = layers.next() else { return };
     let Sent { input, states, deltas } = sent;
     let own = deltas.columns(layer.units, layer.width);
     // The first layer hears the input.
@@ -321,18 +386,25 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     threads.join(
         || {
             fits(column_sums(T::ONE, own, b));
-            outer_side_by_side(backend, threads, own, below, w);
-            outer_side_by_side(backend, threads, own, above, u);
+            if let Some(k) = layout.tied()
+                && layer.units > 0
+            {
+                let heard = deltas.columns(layer.units - layer.inputs, layer.inputs);
+                let sent = states.columns(layer.units, layer.width);
+                outer_side_by_side(backend, threads, (k, sent), heard, w.reborrow());
+            }
+            outer_side_by_side(backend, threads, (T::ONE, own), below, w);
+            outer_side_by_side(backend, threads, (T::ONE, own), above, u);
         },
-        || accumulate_side_by_side(backend, threads, sent, layers),
+        || accumulate_side_by_side(backend, threads, sent, layout, layers),
     );
 }
 
-/// An outer product, its columns shared out.
+/// A factor times an outer product, its columns shared out.
 fn outer_side_by_side<T: Scalar>(
     backend: Backend,
     threads: Threads,
-    deltas: Matrix<'_, T>,
+    (factor, deltas): (T, Matrix<'_, T>),
     inputs: Matrix<'_, T>,
     gradient: MatrixMut<'_, T>,
 ) {
@@ -340,13 +412,13 @@ fn outer_side_by_side<T: Scalar>(
     const COLUMNS: usize = 64;
     let columns = gradient.cols();
     if columns <= COLUMNS {
-        return fits(outer(backend, deltas, inputs, gradient));
+        return fits(T::run(backend, Outer { factor, deltas, inputs, gradient }));
     }
     let half = columns.div_ceil(2);
     let (first, second) = gradient.split_columns(half);
     threads.join(
-        || outer_side_by_side(backend, threads, deltas, inputs.columns(0, half), first),
-        || outer_side_by_side(backend, threads, deltas, inputs.columns(half, columns), second),
+        || outer_side_by_side(backend, threads, (factor, deltas), inputs.columns(0, half), first),
+        || outer_side_by_side(backend, threads, (factor, deltas), inputs.columns(half, columns), second),
     );
 }
 

@@ -1,6 +1,6 @@
 //! From a batch and its targets to a gradient.
 
-use super::adjoint::{Backward, Sent, Share, accumulate_side_by_side, fits_gradient};
+use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::loss::{Loss, LossError};
 use crate::kernel::{
     Activation, Base, CHUNK, Matrix, MatrixMut, Outer, Product, Scalar, column_sums, largest,
@@ -362,10 +362,10 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 Adjoint::<_, H, O> { params, states, output, deltas, tolerance, literal, activations };
             let (backend, threads) = (self.backend, self.threads);
             let progress = match const { (B == 1, matches!(F::REACH, Reach::All)) } {
-                (true, false) => adjoint.sweep::<1, false>(backend, threads),
-                (true, true) => adjoint.sweep::<1, true>(backend, threads),
-                (false, false) => adjoint.sweep::<CHUNK, false>(backend, threads),
-                (false, true) => adjoint.sweep::<CHUNK, true>(backend, threads),
+                (true, false) => adjoint.sweep::<F::Scratch<T, S, 1>, 1, false>(backend, threads),
+                (true, true) => adjoint.sweep::<F::Scratch<T, S, 1>, 1, true>(backend, threads),
+                (false, false) => adjoint.sweep::<F::Scratch<T, S, CHUNK>, CHUNK, false>(backend, threads),
+                (false, true) => adjoint.sweep::<F::Scratch<T, S, CHUNK>, CHUNK, true>(backend, threads),
             };
             progress.and_then(Progress::finish)
         };
@@ -412,7 +412,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 let before = if t == 0 { Some(&*start) } else { states.get(t - 1) };
                 let (Some(after), Some(before)) = (states.get(t), before) else { continue };
                 let output = if t + 1 == SWEEPS { Some(workspace.output.flat()) } else { None };
-                let back = BackSweep::<T, H, O> {
+                let back = BackSweep::<T, H, O, F::Scratch<T, S, CHUNK>> {
                     params: self.network.parameters()?,
                     output: output.map(|output| Matrix::new(output, B, output.len() / B)).transpose()?,
                     after: Matrix::new(after.as_slice(), B, units)?,
@@ -420,7 +420,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                     deltas: MatrixMut::new(workspace.adjoint.as_mut_slice(), B, units)?,
                     drive: drive_gradient.flat_mut(),
                     gradient: if accumulating { Some(gradient.parameters_mut()?) } else { None },
-                    activations: PhantomData,
+                    parts: PhantomData,
                 };
                 adjoint = T::run(self.backend, back)?;
             }
@@ -492,10 +492,11 @@ where
     }
     let sent = Sent::new(input, state, deltas)?;
     let gradient = gradient.parameters_mut()?;
-    if !T::run(backend, sent) {
+    let layout = gradient.layout();
+    if !T::run(backend, Fits(sent, layout)) {
         return Err(LearnError::NotFinite);
     }
-    accumulate_side_by_side(backend, threads, sent, gradient.into_layers());
+    accumulate_side_by_side(backend, threads, sent, layout, gradient.into_layers());
     Ok(())
 }
 
@@ -512,14 +513,14 @@ struct Adjoint<'a, T, H, O> {
 
 impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
     /// Sweeps all samples, parts of them side by side if `threads` says so.
-    fn sweep<const C: usize, const FAR: bool>(
+    fn sweep<R: Flat<Scalar = T>, const C: usize, const FAR: bool>(
         self,
         backend: Backend,
         threads: Threads,
     ) -> Result<Progress<T>, SolveError<T>> {
         let samples = self.deltas.rows();
         let Some(half) = threads.split(samples) else {
-            return T::run(backend, InChunks::<_, _, _, C, FAR>(self));
+            return T::run(backend, InChunks::<_, _, _, R, C, FAR>(self, PhantomData));
         };
         let (first, second) = self.deltas.split_rows(half);
         let part = |from, count, deltas| Adjoint {
@@ -529,8 +530,10 @@ impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
             ..self
         };
         let (first, second) = (part(0, half, first), part(half, samples, second));
-        let (first, second) = threads
-            .join(|| first.sweep::<C, FAR>(backend, threads), || second.sweep::<C, FAR>(backend, threads));
+        let (first, second) = threads.join(
+            || first.sweep::<R, C, FAR>(backend, threads),
+            || second.sweep::<R, C, FAR>(backend, threads),
+        );
         let mut progress = first?;
         progress.merge(second?)?;
         Ok(progress)
@@ -538,16 +541,20 @@ impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
 }
 
 /// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct InChunks<'a, T, H, O, const C: usize, const FAR: bool>(Adjoint<'a, T, H, O>);
+struct InChunks<'a, T, H, O, R, const C: usize, const FAR: bool>(Adjoint<'a, T, H, O>, PhantomData<R>);
 
-impl<T: Scalar, H: Activation, O: Activation, const C: usize, const FAR: bool> Operation<T>
-    for InChunks<'_, T, H, O, C, FAR>
+impl<T, H, O, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'_, T, H, O, R, C, FAR>
+where
+    T: Scalar,
+    H: Activation,
+    O: Activation,
+    R: Flat<Scalar = T>,
 {
     type Output = Result<Progress<T>, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, FAR, _, _, _, _, _>(lanes, self.0, Looped)
+        adjoint_all::<C, FAR, R, _, _, _, _, _>(lanes, self.0, Looped)
     }
 }
 
@@ -588,9 +595,9 @@ where
         let ((tolerance, literal), activations) = (self.rule.tolerance(), PhantomData::<(H, O)>);
         let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, activations };
         if const { matches!(F::REACH, Reach::All) } {
-            adjoint_all::<1, true, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+            adjoint_all::<1, true, F::Scratch<T, S, 1>, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
         } else {
-            adjoint_all::<1, false, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+            adjoint_all::<1, false, F::Scratch<T, S, 1>, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
         }
     }
 }
@@ -599,6 +606,7 @@ where
 fn adjoint_all<
     const C: usize,
     const FAR: bool,
+    R: Flat<Scalar = T>,
     T: Scalar,
     L: Lanes<T>,
     H: Activation,
@@ -610,9 +618,9 @@ fn adjoint_all<
     walk: W,
 ) -> Result<Progress<T>, SolveError<T>> {
     let Adjoint { params, states, output, mut deltas, tolerance, literal, activations } = adjoint;
-    let mut progress = Progress::default();
+    let (mut progress, mut room) = (Progress::default(), R::ZERO);
     for (first, samples) in chunks(deltas.rows()) {
-        let backward = Backward::<T, H, O, W, FAR> {
+        let backward = Backward::<T, H, O, _, W, FAR> {
             params,
             injected: Some(output.row_range(first, samples)),
             literal,
@@ -620,6 +628,7 @@ fn adjoint_all<
             deltas: deltas.reborrow().row_range(first, samples),
             activations,
             walk,
+            room: &mut room,
         };
         progress.merge(refine::<C, T, L>(lanes, samples, tolerance, backward))?;
     }
@@ -730,7 +739,7 @@ impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Ope
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { from, factor, to, walk } = self;
         let (sent, mut to) = (from.sent()?, to.parameters()?);
-        if !sent.fits(lanes, factor) {
+        if !sent.fits(lanes, factor, walk.layout(to.layout())) {
             return Err(LearnError::NotFinite);
         }
         let Sent { input, states, deltas } = sent;
@@ -741,7 +750,7 @@ impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Ope
 }
 
 /// One sweep back: the deltas of the sweep that led from `before` to `after`.
-struct BackSweep<'a, T, H, O> {
+struct BackSweep<'a, T, H, O, R> {
     params: Parameters<'a, T>,
     output: Option<Matrix<'a, T>>,
     after: Matrix<'a, T>,
@@ -750,19 +759,23 @@ struct BackSweep<'a, T, H, O> {
     /// Sum of the first layer's deltas, as long as its states.
     drive: &'a mut [T],
     gradient: Option<ParametersMut<'a, T>>,
-    activations: PhantomData<(H, O)>,
+    /// Activations, and what room a sweep needs.
+    parts: PhantomData<(H, O, R)>,
 }
 
-impl<T: Scalar, H: Activation, O: Activation> Operation<T> for BackSweep<'_, T, H, O> {
+impl<T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>> Operation<T>
+    for BackSweep<'_, T, H, O, R>
+{
     type Output = Result<T, LearnError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, output, after, before, mut deltas, drive, gradient, activations } = self;
+        let Self { params, output, after, before, mut deltas, drive, gradient, .. } = self;
+        let (activations, mut room) = (PhantomData::<(H, O)>, R::ZERO);
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
-            let backward = Backward::<T, H, O, Looped, true> {
+            let backward = Backward::<T, H, O, _, Looped, true> {
                 params,
                 injected: output.map(|output| output.row_range(first, samples)),
                 literal: false,
@@ -770,6 +783,7 @@ impl<T: Scalar, H: Activation, O: Activation> Operation<T> for BackSweep<'_, T, 
                 deltas: deltas.reborrow().row_range(first, samples),
                 activations,
                 walk: Looped,
+                room: &mut room,
             };
             let solved = refine::<CHUNK, T, L>(lanes, samples, Tolerance::exactly(1), backward);
             progress.merge(solved).map_err(LearnError::Adjoint)?;
@@ -777,7 +791,9 @@ impl<T: Scalar, H: Activation, O: Activation> Operation<T> for BackSweep<'_, T, 
         let deltas = deltas.as_ref();
         let delta = largest(lanes, deltas);
         for factor in [largest(lanes, after), largest(lanes, before)] {
-            if !fits_gradient(delta, factor, samples) {
+            // Two shares for a W that feeds back too.
+            let shares = if R::LEN > 0 { 2 * samples } else { samples };
+            if !fits_gradient(delta, factor, shares) {
                 return Err(LearnError::NotFinite);
             }
         }

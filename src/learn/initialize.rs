@@ -16,7 +16,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// random n x m matrix of standard deviation s has norm s (sqrt n + sqrt m) or a little less. A feedback block
     /// U^(l,k) closes a loop through W^(l+1) .. W^k; its deviation is chosen so that all loops through a layer
     /// together have a gain of at most 1/16, which makes the sweeps shrink an error to a quarter or less, whatever
-    /// the widths.
+    /// the widths. With [`Tied`](crate::Tied) feedback W itself closes the loops, and from the second layer on is drawn no larger than
+    /// k |W|^2 = 1/4.
     ///
     /// ```
     /// use attractor::{fnn, Tolerance};
@@ -36,7 +37,13 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         for (l, layer) in layers.iter().enumerate() {
             let (mut w, mut u, b) = params.layer(layer);
             b.fill(T::ZERO);
-            let deviation = libm::sqrt(gain / layer.inputs as f64);
+            let mut deviation = libm::sqrt(gain / layer.inputs as f64);
+            if F::TIED > 0 && l > 0 {
+                // A loop goes up through this W and down through k W^T.
+                let most =
+                    libm::sqrt(RATE / gain * 100.0 / F::TIED as f64) / norm(layer.width, layer.inputs, 1.0);
+                deviation = f64::min(deviation, most);
+            }
             w.fill_with(|_| uniform(random, deviation));
             // The blocks of U stand side by side, the nearest layer first.
             let mut column = 0;

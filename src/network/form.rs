@@ -1,7 +1,8 @@
 //! Forms of feedback: which layers above a layer hears.
 
+use super::flat::{Flat, Nothing};
 use super::layout::Reach;
-use super::stack::{Tail, sealed};
+use super::stack::{Stack, Tail, sealed};
 use crate::kernel::Scalar;
 use core::fmt::Debug;
 
@@ -11,8 +12,13 @@ pub trait Form: sealed::Sealed + Copy + Debug + Default + Send + Sync + 'static 
     const NAME: &'static str;
     /// Which layers above a layer hears.
     const REACH: Reach;
+    /// How strongly a layer hears the next one through its W, in percent; 0 where feedback has weights of its own.
+    const TIED: usize = 0;
     /// The feedback weights of a layer of `ROWS` units below the layers `Above`.
     type Block<T: Scalar, Above: Tail, const ROWS: usize>: Debug + Clone + Send + Sync + 'static;
+    /// Room for half a sum, where a sweep takes a layer in two steps.
+    #[doc(hidden)]
+    type Scratch<T: Scalar, S: Stack, const B: usize>: Flat<Scalar = T>;
 }
 
 /// Every layer hears the next one. The default.
@@ -28,24 +34,66 @@ pub struct Dense;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Feedforward;
 
+/// Every layer hears the next one through that layer's own weights: U^(l,l+1) = k (W^(l+1))^T with k = `PERCENT` / 100, from 1
+/// to 100. No parameters of its own.
+///
+/// Such a network has an energy ([`Network::energy`](crate::Network::energy)), and no update of a layer raises it (Hopfield 1984): sweeps
+/// settle whatever the weights are, though not always in the one and only solution, and how fast is up to k |W|^2.
+///
+/// ```
+/// use attractor::{Tied, Tolerance, fnn};
+/// type Net = fnn![2, 16, 16, 4; feedback = Tied<50>, output = attractor::kernel::Tanh];
+/// assert_eq!(Net::PARAMS, <fnn![2, 16, 16, 4; feedback = attractor::Feedforward]>::PARAMS);
+/// let mut net = Net::ZERO;
+/// for (i, w) in net.params_mut().iter_mut().enumerate() {
+///     *w = 3.0 * (i as f32).sin(); // far beyond what a certificate allows
+/// }
+/// let mut state = Net::state();
+/// let mut energy = f64::INFINITY;
+/// for _ in 0..20 {
+///     net.solve(&[1.0, -0.5], &mut state, Tolerance::exactly(1))?;
+///     let now = net.energy(&[1.0, -0.5], &state).unwrap();
+///     assert!(now <= energy + 1e-5);
+///     energy = now;
+/// }
+/// # Ok::<(), attractor::SolveError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tied<const PERCENT: usize = 100>;
+
 impl sealed::Sealed for Adjacent {}
 impl sealed::Sealed for Dense {}
 impl sealed::Sealed for Feedforward {}
+impl<const PERCENT: usize> sealed::Sealed for Tied<PERCENT> {}
 
 impl Form for Adjacent {
     const NAME: &'static str = "adjacent";
     const REACH: Reach = Reach::Next;
     type Block<T: Scalar, Above: Tail, const ROWS: usize> = Above::Nearest<T, ROWS>;
+    type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
 }
 
 impl Form for Dense {
     const NAME: &'static str = "dense";
     const REACH: Reach = Reach::All;
     type Block<T: Scalar, Above: Tail, const ROWS: usize> = Above::Every<T, ROWS>;
+    type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
 }
 
 impl Form for Feedforward {
     const NAME: &'static str = "feedforward";
     const REACH: Reach = Reach::None;
     type Block<T: Scalar, Above: Tail, const ROWS: usize> = ();
+    type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
+}
+
+impl<const PERCENT: usize> Form for Tied<PERCENT> {
+    const NAME: &'static str = "tied";
+    const REACH: Reach = Reach::None;
+    const TIED: usize = {
+        assert!(PERCENT >= 1 && PERCENT <= 100, "tied feedback has a strength of 1 to 100 percent");
+        PERCENT
+    };
+    type Block<T: Scalar, Above: Tail, const ROWS: usize> = ();
+    type Scratch<T: Scalar, S: Stack, const B: usize> = S::Widest<T, B>;
 }

@@ -1,5 +1,7 @@
 //! Where everything lies in the flat memory of a network and of its states, worked out at compile time.
 
+use crate::simd::Element;
+
 /// The deepest network.
 pub const MAX_DEPTH: usize = 32;
 
@@ -27,11 +29,20 @@ pub struct Layout {
     params: usize,
     units: usize,
     reach: Reach,
+    /// How strongly W^T feeds back, in percent.
+    tied: usize,
 }
 
 impl Layout {
-    /// The layout of `depth` layers of these widths; each hears the next layer, all above, or none.
-    pub(crate) const fn new(inputs: usize, widths: &[usize; MAX_DEPTH], depth: usize, reach: Reach) -> Self {
+    /// The layout of `depth` layers of these widths; each hears the next layer, all above, or none through a U of its own, and
+    /// the next one through W^T as strongly as `tied` says, in percent.
+    pub(crate) const fn new(
+        inputs: usize,
+        widths: &[usize; MAX_DEPTH],
+        depth: usize,
+        reach: Reach,
+        tied: usize,
+    ) -> Self {
         let mut units = 0;
         let mut l = 0;
         while l < depth {
@@ -39,7 +50,7 @@ impl Layout {
             l += 1;
         }
         let empty = LayerLayout { inputs: 0, width: 0, feedback: 0, params: 0, units: 0 };
-        let mut layout = Self { layers: [empty; MAX_DEPTH], depth, params: 0, units, reach };
+        let mut layout = Self { layers: [empty; MAX_DEPTH], depth, params: 0, units, reach, tied };
         let mut below = inputs;
         let mut first = 0;
         let mut l = 0;
@@ -83,9 +94,18 @@ impl Layout {
     pub(crate) const fn units(&self) -> usize {
         self.units
     }
-    /// The products in a sum of layer `index`.
+    /// The products in a sum of layer `index`; where it is taken in two steps, a few more for what these round.
     pub(crate) const fn terms(&self, index: usize) -> usize {
-        self.layers[index].inputs + self.layers[index].feedback
+        let terms = self.layers[index].inputs + self.layers[index].feedback;
+        if self.tied == 0 {
+            return terms;
+        }
+        terms + 4 + if index + 1 < self.depth { self.layers[index + 1].width } else { 0 }
+    }
+    /// k, where layers hear the next one through k W^T.
+    #[inline(always)]
+    pub(crate) fn tied<T: Element>(&self) -> Option<T> {
+        (self.tied > 0).then(|| T::from_usize(self.tied) / T::from_usize(100))
     }
     /// The layers below `layer` whose U reaches it.
     #[inline(always)]

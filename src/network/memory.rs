@@ -17,7 +17,8 @@
 /// | learning with `Adam` | 4 P + workspace |
 ///
 /// [`Descent::BYTES`](crate::learn::Descent::BYTES) and [`Trainer::BYTES`](crate::learn::Trainer::BYTES) are the whole,
-/// with their few settings. A solve of one sample also takes a drive of stack.
+/// with their few settings. A solve of one sample also takes a drive of stack; with [`Tied`](crate::Tied) feedback, solve and adjoint also the
+/// widest layer.
 ///
 /// ```
 /// use attractor::{fnn, State, Workspace};

@@ -13,14 +13,14 @@ mod walk;
 pub use align::Align64;
 pub use flat::{Flat, LengthError, Nothing};
 pub(crate) use flat::{Parameters, ParametersMut};
-pub use form::{Adjacent, Dense, Feedforward, Form};
+pub use form::{Adjacent, Dense, Feedforward, Form, Tied};
 pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
 pub use memory::Memory;
 #[cfg(feature = "alloc")]
 pub use room::Boxed;
 pub use room::Room;
-pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top};
+pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top, Widest};
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub use walk::EachLayer;
@@ -32,8 +32,8 @@ use core::marker::PhantomData;
 
 /// The type of a feedback network, from its widths: inputs first, outputs last.
 ///
-/// Options follow a semicolon, in any order: `feedback =` [`Adjacent`] (the default), [`Dense`] or
-/// [`Feedforward`]; `hidden =` and `output =` an [`Activation`] ([`Tanh`] and [`Identity`] by default);
+/// Options follow a semicolon, in any order: `feedback =` [`Adjacent`] (the default), [`Dense`],
+/// [`Tied`] or [`Feedforward`]; `hidden =` and `output =` an [`Activation`] ([`Tanh`] and [`Identity`] by default);
 /// `scalar =` `f32` (the default) or `f64`.
 ///
 /// ```
@@ -125,7 +125,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 {
     type Scalar = T;
     const LAYOUT: Layout = {
-        let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH);
+        let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH, F::TIED);
         assert!(layout.params() * size_of::<T>() == size_of::<Self>(), "the layout is the memory");
         layout
     };

@@ -1,6 +1,6 @@
 //! The list of layers, in types.
 
-use super::flat::Flat;
+use super::flat::{Flat, Nothing};
 use super::form::Form;
 use super::layout::MAX_DEPTH;
 use super::walk::EachLayer;
@@ -50,6 +50,8 @@ pub trait Tail: sealed::Sealed + 'static {
         + Send
         + Sync
         + 'static;
+    /// `B` samples of the widest layer from here on.
+    type Widest<T: Scalar, const B: usize>: Flat<Scalar = T> + Copy;
     /// Visits the layers from here on, the first of which is `index`.
     fn up<E: EachLayer>(each: &mut E, index: usize);
     /// Visits the layers from here on in reverse, the first of which is `index`.
@@ -81,6 +83,7 @@ impl Tail for Top {
     type Nearest<T: Scalar, const ROWS: usize> = ();
     type Every<T: Scalar, const ROWS: usize> = ();
     type Last<T: Scalar, const B: usize, const LAST: usize> = SMatrix<T, B, LAST>;
+    type Widest<T: Scalar, const B: usize> = Nothing<T>;
     #[inline(always)]
     fn up<E: EachLayer>(_: &mut E, _: usize) {}
     #[inline(always)]
@@ -107,6 +110,7 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
     type Nearest<T: Scalar, const ROWS: usize> = SMatrix<T, ROWS, N>;
     type Every<T: Scalar, const ROWS: usize> = Blocks<T, Above, ROWS, N>;
     type Last<T: Scalar, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
+    type Widest<T: Scalar, const B: usize> = Widest<T, Above, N, B>;
     #[inline(always)]
     fn up<E: EachLayer>(each: &mut E, index: usize) {
         Self::visit(each, index);
@@ -169,6 +173,31 @@ pub struct LayerStates<T: Scalar, Above: Tail, const N: usize, const B: usize> {
     pub h: SMatrix<T, B, N>,
     /// The layers above.
     pub above: Above::States<T, B>,
+}
+
+/// As many scalars as `B` samples of one layer or of any above it take.
+#[repr(C)]
+pub union Widest<T: Scalar, Above: Tail, const N: usize, const B: usize> {
+    own: [[T; B]; N],
+    above: Above::Widest<T, B>,
+}
+
+impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Copy for Widest<T, Above, N, B> {}
+impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Clone for Widest<T, Above, N, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Scalar, Above: Tail, const N: usize, const B: usize> fmt::Debug for Widest<T, Above, N, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.flat().fmt(f)
+    }
+}
+
+// SAFETY: a union of arrays of scalars, of the size of the longest; without padding, for that one has none.
+unsafe impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Flat for Widest<T, Above, N, B> {
+    type Scalar = T;
 }
 
 // Derives would ask `Clone` and `Debug` of the marker types too.

@@ -78,6 +78,8 @@ pub trait Element:
 
     /// The nearest number to `x`.
     fn from_f64(x: f64) -> Self;
+    /// The nearest scalar to a whole number, without `f64` on the way.
+    fn from_usize(n: usize) -> Self;
     /// The same number with at least as many digits.
     fn to_f64(self) -> f64;
     /// Whether the number is neither infinite nor NaN.
@@ -106,6 +108,10 @@ macro_rules! element {
             const HEADROOM: Self = $headroom;
             const GRADIENT_LIMIT: Self = $limit;
 
+            #[inline(always)]
+            fn from_usize(n: usize) -> Self {
+                n as Self
+            }
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as $scalar

@@ -6,6 +6,7 @@
 
 mod accelerate;
 mod diagnosis;
+mod energy;
 mod refine;
 mod steps;
 mod sweep;
@@ -16,7 +17,7 @@ pub use accelerate::Acceleration;
 pub use diagnosis::Diagnosis;
 pub(crate) use refine::{Progress, Sweep, refine};
 use sweep::{Forward, Weights, set_drive};
-pub(crate) use sweep::{chunks, fits};
+pub(crate) use sweep::{Halves, apply, chunks, fits};
 pub use tolerance::{SolveError, Solved, Tolerance};
 pub use trace::Trace;
 
@@ -219,9 +220,11 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         }
         let On { backend, threads, .. } = self;
         let progress = if const { B == 1 } {
-            solve_in::<S, T, H, O, 1>(backend, threads, params, input, states, tolerance)
+            solve_in::<S, T, H, O, F::Scratch<T, S, 1>, 1>(backend, threads, params, input, states, tolerance)
         } else {
-            solve_in::<S, T, H, O, CHUNK>(backend, threads, params, input, states, tolerance)
+            solve_in::<S, T, H, O, F::Scratch<T, S, CHUNK>, CHUNK>(
+                backend, threads, params, input, states, tolerance,
+            )
         };
         progress?.finish().map_err(Failure::Solve)
     }
@@ -268,12 +271,12 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let (activations, walk) = (PhantomData::<(H, O)>, Looped);
-        let sweep = OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights: (), walk };
+        let (parts, walk) = (PhantomData::<(H, O, F::Scratch<T, S, 1>)>, Looped);
+        let sweep = OneSweep::<_, _, _, _, _, _, 1> { params, drive, states, parts, weights: (), walk };
         let result = if const { B == 1 } {
             T::run(self.backend, sweep)
         } else {
-            T::run(self.backend, sweep.along::<_, CHUNK>(walk))
+            T::run(self.backend, sweep.along::<F::Scratch<T, S, CHUNK>, _, CHUNK>(walk))
         };
         if result.is_err() {
             state.reset();
@@ -299,11 +302,13 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let activations = PhantomData::<(H, O)>;
-        let sweep =
-            OneSweep::<_, _, _, _, _, 1> { params, drive, states, activations, weights, walk: Looped };
+        let parts = PhantomData::<(H, O, F::Scratch<T, S, 1>)>;
+        let sweep = OneSweep::<_, _, _, _, _, _, 1> { params, drive, states, parts, weights, walk: Looped };
         let result = if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
-            T::run(self.backend, sweep.along::<_, 1>(Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW))
+            T::run(
+                self.backend,
+                sweep.along::<F::Scratch<T, S, 1>, _, 1>(Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW),
+            )
         } else {
             T::run(self.backend, sweep)
         };
@@ -315,7 +320,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 }
 
 /// Solves all samples of `states`, parts of them side by side if `threads` says so.
-fn solve_in<S: Stack, T: Scalar, H: Activation, O: Activation, const C: usize>(
+fn solve_in<S: Stack, T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>, const C: usize>(
     backend: Backend,
     threads: Threads,
     params: Parameters<'_, T>,
@@ -325,14 +330,14 @@ fn solve_in<S: Stack, T: Scalar, H: Activation, O: Activation, const C: usize>(
 ) -> Result<Progress<T>, Failure<T>> {
     let Some(half) = threads.split(states.rows()) else {
         let mut base: S::First<T, C> = Flat::ZERO;
-        let (base, activations) = (base.flat_mut(), PhantomData::<(H, O)>);
-        return T::run(backend, Solve::<_, _, _, C> { params, input, states, base, tolerance, activations });
+        let (base, parts) = (base.flat_mut(), PhantomData::<(H, O, R)>);
+        return T::run(backend, Solve::<_, _, _, _, C> { params, input, states, base, tolerance, parts });
     };
     let (first, second) = states.split_rows(half);
     let (inputs, others) = (input.row_range(0, half), input.row_range(half, input.rows()));
     let (first, second) = threads.join(
-        || solve_in::<S, T, H, O, C>(backend, threads, params, inputs, first, tolerance),
-        || solve_in::<S, T, H, O, C>(backend, threads, params, others, second, tolerance),
+        || solve_in::<S, T, H, O, R, C>(backend, threads, params, inputs, first, tolerance),
+        || solve_in::<S, T, H, O, R, C>(backend, threads, params, others, second, tolerance),
     );
     let mut progress = first?;
     progress.merge(second?).map_err(Failure::Solve)?;
@@ -371,17 +376,24 @@ impl<T> From<crate::LengthError> for Failure<T> {
 }
 
 /// A solve of a batch (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct Solve<'a, T, H, O, const C: usize> {
+struct Solve<'a, T, H, O, R, const C: usize> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     /// Room for W^1 x + b^1 of one chunk of samples.
     base: &'a mut [T],
     tolerance: Tolerance<T>,
-    activations: PhantomData<(H, O)>,
+    /// Activations, and what room a sweep needs.
+    parts: PhantomData<(H, O, R)>,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for Solve<'_, T, H, O, C> {
+impl<T, H, O, R, const C: usize> Operation<T> for Solve<'_, T, H, O, R, C>
+where
+    T: Scalar,
+    H: Activation,
+    O: Activation,
+    R: Flat<Scalar = T>,
+{
     type Output = Result<Progress<T>, Failure<T>>;
 
     #[inline(always)]
@@ -416,25 +428,34 @@ where
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let mut base: S::First<T, C> = Flat::ZERO;
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-        let solve = Solve::<T, H, O, C> {
+        let solve = Solve::<T, H, O, F::Scratch<T, S, C>, C> {
             params: self.network.parameters()?,
             input: self.input.samples(),
             states: MatrixMut::new(self.state.as_mut_slice(), B, units)?,
             base: base.flat_mut(),
             tolerance: self.tolerance,
-            activations: PhantomData,
+            parts: PhantomData,
         };
         solve_all(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
     }
 }
 
 #[inline(always)]
-fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, const C: usize>(
+fn solve_all<T, L, H, O, R, W, const C: usize>(
     lanes: L,
-    solve: Solve<'_, T, H, O, C>,
+    solve: Solve<'_, T, H, O, R, C>,
     walk: W,
-) -> Result<Progress<T>, Failure<T>> {
-    let Solve { params, input, mut states, base, tolerance, activations } = solve;
+) -> Result<Progress<T>, Failure<T>>
+where
+    T: Scalar,
+    L: Lanes<T>,
+    H: Activation,
+    O: Activation,
+    R: Flat<Scalar = T>,
+    W: Walk,
+{
+    let Solve { params, input, mut states, base, tolerance, .. } = solve;
+    let (activations, mut room) = (PhantomData::<(H, O)>, R::ZERO);
     if !largest(lanes, input).is_finite() {
         return Err(Failure::Input);
     }
@@ -448,7 +469,8 @@ fn solve_all<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, cons
         }
         let states = states.reborrow().row_range(first, samples);
         let base = base.as_ref();
-        let forward = Forward::<T, H, O, W, _> { params, base, states, activations, walk, weights: () };
+        let room = &mut room;
+        let forward = Forward { params, base, states, activations, walk, weights: (), room };
         let chunk = refine::<C, T, L>(lanes, samples, tolerance, forward);
         progress.merge(chunk).map_err(Failure::Solve)?;
     }
@@ -478,36 +500,44 @@ impl<T: Scalar, W: Walk, const C: usize> Operation<T> for SetDrive<'_, T, W, C> 
     }
 }
 
-struct OneSweep<'a, T, H, O, K, W, const C: usize> {
+struct OneSweep<'a, T, H, O, R, K, W, const C: usize> {
     params: Parameters<'a, T>,
     drive: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
-    activations: PhantomData<(H, O)>,
+    parts: PhantomData<(H, O, R)>,
     weights: K,
     walk: W,
 }
 
-impl<'a, T, H, O, K, W, const C: usize> OneSweep<'a, T, H, O, K, W, C> {
-    /// The same by another walk, `D` samples at a time.
-    fn along<V: Walk, const D: usize>(self, walk: V) -> OneSweep<'a, T, H, O, K, V, D> {
-        let Self { params, drive, states, activations, weights, .. } = self;
-        OneSweep { params, drive, states, activations, weights, walk }
+impl<'a, T, H, O, R, K, W, const C: usize> OneSweep<'a, T, H, O, R, K, W, C> {
+    /// The same by another walk, `D` samples at a time, with room for as many.
+    fn along<Q, V: Walk, const D: usize>(self, walk: V) -> OneSweep<'a, T, H, O, Q, K, V, D> {
+        let Self { params, drive, states, weights, .. } = self;
+        OneSweep { params, drive, states, parts: PhantomData, weights, walk }
     }
 }
 
-impl<T: Scalar, H: Activation, O: Activation, K: Weights<T>, W: Walk, const C: usize> Operation<T>
-    for OneSweep<'_, T, H, O, K, W, C>
+impl<T, H, O, R, K, W, const C: usize> Operation<T> for OneSweep<'_, T, H, O, R, K, W, C>
+where
+    T: Scalar,
+    H: Activation,
+    O: Activation,
+    R: Flat<Scalar = T>,
+    K: Weights<T>,
+    W: Walk,
 {
     type Output = Result<T, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, drive, mut states, activations, weights, walk } = self;
+        let Self { params, drive, mut states, weights, walk, .. } = self;
+        let (activations, mut room) = (PhantomData::<(H, O)>, R::ZERO);
         let mut progress = Progress::default();
         for (first, samples) in chunks(states.rows()) {
             let base = drive.row_range(first, samples);
             let states = states.reborrow().row_range(first, samples);
-            let forward = Forward::<T, H, O, W, K> { params, base, states, activations, walk, weights };
+            let room = &mut room;
+            let forward = Forward { params, base, states, activations, walk, weights, room };
             progress.merge(refine::<C, T, L>(lanes, samples, Tolerance::exactly(1), forward))?;
         }
         Ok(progress.finish()?.residual)

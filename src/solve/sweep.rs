@@ -3,9 +3,9 @@
 use super::refine::Sweep;
 use crate::kernel::{
     Activate, Activation, Base, CHUNK, Change, Changes, Finish, Identity, Matrix, MatrixMut, Product,
-    Products, Scalar, ShapeError, Weighted, fused, fused_shared,
+    Products, Scalar, Scaled, ShapeError, Weighted, fused, fused_shared,
 };
-use crate::network::{EachLayer, LayerLayout, Layout, Parameters, Walk};
+use crate::network::{EachLayer, Flat, LayerLayout, Layout, Parameters, Walk};
 use crate::simd::Lanes;
 use core::marker::PhantomData;
 
@@ -48,18 +48,20 @@ impl<'a, T: Scalar> Weights<T> for &'a [T] {
     }
 }
 
-/// One sweep of a network: every layer from the freshest values, the first from `base` = W^1 x + b^1.
-pub(crate) struct Forward<'a, T, H, O, W, K> {
+/// One sweep of a network: every layer from the freshest values, the first from `base` = W^1 x + b^1. `R` is room for half
+/// the sums of a layer, where feedback is tied, or none.
+pub(crate) struct Forward<'a, T, H, O, R, W, K> {
     pub(crate) params: Parameters<'a, T>,
     pub(crate) base: Matrix<'a, T>,
     pub(crate) states: MatrixMut<'a, T>,
     pub(crate) activations: PhantomData<(H, O)>,
     pub(crate) walk: W,
     pub(crate) weights: K,
+    pub(crate) room: R,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, W: Walk, K: Weights<T>> Sweep<T>
-    for Forward<'_, T, H, O, W, K>
+impl<T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>, W: Walk, K: Weights<T>> Sweep<T>
+    for Forward<'_, T, H, O, &mut R, W, K>
 {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
@@ -77,6 +79,7 @@ impl<T: Scalar, H: Activation, O: Activation, W: Walk, K: Weights<T>> Sweep<T>
             weights: self.weights,
             activations: self.activations,
             walk,
+            room: &mut *self.room,
         };
         walk.up(layout, &mut AtLayer::<_, _, T, C> { forward: &mut forward, lanes, changes, layout });
     }
@@ -93,13 +96,21 @@ struct AtLayer<'a, F, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, K: Weights<T>, const C: usize> EachLayer
-    for AtLayer<'_, Forward<'_, T, H, O, W, K>, L, T, C>
+impl<T, L, H, O, R, W, K, const C: usize> EachLayer
+    for AtLayer<'_, Forward<'_, T, H, O, &mut R, W, K>, L, T, C>
+where
+    T: Scalar,
+    L: Lanes<T>,
+    H: Activation,
+    O: Activation,
+    R: Flat<Scalar = T>,
+    W: Walk,
+    K: Weights<T>,
 {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { forward, lanes, changes, layout } = self;
-        let Forward { params, base, states, weights, .. } = &mut **forward;
+        let Forward { params, base, states, weights, room, .. } = &mut **forward;
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
         let (base, up) = if index == 0 {
@@ -108,16 +119,23 @@ impl<T: Scalar, L: Lanes<T>, H: Activation, O: Activation, W: Walk, K: Weights<T
             let operand = below.columns(layer.units - layer.inputs, layer.inputs);
             (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
         };
+        if let Some((k, next)) = tied::<R, LAST>(layout, index) {
+            let down = Product { matrix: params.w(next), operand: above.columns(0, next.width) };
+            let halves =
+                Halves { base, first: (up, T::ONE / k), then: (Some(down), k), room: room.flat_mut() };
+            let finish = weights.weigh(Activate::<H>(PhantomData), layer);
+            return halves.apply::<false, true, C, UNITS, W, _, _>(*lanes, finish, own, changes);
+        }
         let down = (layer.feedback > 0)
             .then(|| Product { matrix: params.u(layer), operand: above.columns(0, layer.feedback) });
         // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
         let products = (down, up);
         if LAST {
             let finish = weights.weigh(Activate::<O>(PhantomData), layer);
-            apply::<C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
+            apply::<false, C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
         } else {
             let finish = weights.weigh(Activate::<H>(PhantomData), layer);
-            apply::<C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
+            apply::<false, C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
         }
     }
 }
@@ -165,12 +183,86 @@ impl<L: Lanes<T>, T: Scalar, W: Walk, const C: usize> EachLayer for AtFirst<'_, 
         let product = Product { matrix: params.w(layer), operand: *input };
         let products = (None::<Product<'_, T>>, Some(product));
         let (bias, finish) = (Base::Bias(params.b(layer)), Activate::<Identity>(PhantomData));
-        apply::<C, UNITS, W, _, _, _>(*lanes, bias, products, finish, base.reborrow(), changes);
+        apply::<false, C, UNITS, W, _, _, _>(*lanes, bias, products, finish, base.reborrow(), changes);
     }
 }
 
+/// k, and the next layer, where layers hear it through W^T.
 #[inline(always)]
-fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, F: Finish<T>>(
+fn tied<R: Flat, const LAST: bool>(
+    layout: &'static Layout,
+    index: usize,
+) -> Option<(R::Scalar, &'static LayerLayout)> {
+    if const { R::LEN == 0 || LAST } {
+        return None;
+    }
+    Some((layout.tied()?, layout.layers().get(index + 1)?))
+}
+
+/// A layer in two steps, for a sum of a product with a matrix and of one with the transpose of another: what its `first` factor
+/// makes of base and first product waits in the room, and what the other makes of that and of the other product is the sum.
+pub(crate) struct Halves<'a, 'b, T> {
+    pub(crate) base: Base<'a, T>,
+    pub(crate) first: (Option<Product<'a, T>>, T),
+    pub(crate) then: (Option<Product<'a, T>>, T),
+    pub(crate) room: &'b mut [T],
+}
+
+impl<T: Scalar> Halves<'_, '_, T> {
+    #[inline(always)]
+    pub(crate) fn apply<
+        const FIRST: bool,
+        const THEN: bool,
+        const C: usize,
+        const UNITS: usize,
+        W: Walk,
+        L: Lanes<T>,
+        F: Finish<T>,
+    >(
+        self,
+        lanes: L,
+        finish: F,
+        own: MatrixMut<'_, T>,
+        changes: &mut [Change<L::Vector>],
+    ) {
+        let Self { base, first, then, room } = self;
+        let (samples, units) = (own.rows(), own.cols());
+        let Ok(mut room) =
+            MatrixMut::new(room.get_mut(..samples * units).unwrap_or_default(), samples, units)
+        else {
+            return fits(Err(ShapeError { what: "room", expected: samples * units, found: 0 }));
+        };
+        // Nobody asks what changed there; and what is not finite goes on into the sum.
+        let mut unasked = Changes::<_, C>::none(lanes);
+        let unasked = unasked.of(lanes, samples);
+        let half = Scaled { factor: first.1, finish: Activate::<Identity>(PhantomData) };
+        let products = (None::<Product<'_, T>>, first.0);
+        apply::<FIRST, C, UNITS, W, T, L, _>(lanes, base, products, half, room.reborrow(), unasked);
+        let finish = Scaled { factor: then.1, finish };
+        let products = (None::<Product<'_, T>>, then.0);
+        apply::<THEN, C, UNITS, W, T, L, _>(
+            lanes,
+            Base::Matrix(room.as_ref()),
+            products,
+            finish,
+            own,
+            changes,
+        );
+    }
+}
+
+/// The fused layer as a walk wants it: a function of its own, or a part of the walk.
+#[inline(always)]
+pub(crate) fn apply<
+    'a,
+    const TRANSPOSED: bool,
+    const C: usize,
+    const UNITS: usize,
+    W: Walk,
+    T: Scalar,
+    L: Lanes<T>,
+    F: Finish<T>,
+>(
     lanes: L,
     base: Base<'a, T>,
     products: impl Products<'a, T>,
@@ -179,8 +271,8 @@ fn apply<'a, const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>
     changes: &mut [Change<L::Vector>],
 ) {
     if W::SHARED {
-        fits(fused_shared::<false, C, T, L, F>(lanes, base, &products, finish, own, changes));
+        fits(fused_shared::<TRANSPOSED, C, T, L, F>(lanes, base, &products, finish, own, changes));
     } else {
-        fits(fused::<false, C, UNITS, T, L, F>(lanes, base, &products, finish, own, changes));
+        fits(fused::<TRANSPOSED, C, UNITS, T, L, F>(lanes, base, &products, finish, own, changes));
     }
 }

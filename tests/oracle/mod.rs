@@ -58,6 +58,8 @@ pub(crate) enum Feedback {
     None,
     Adjacent,
     Dense,
+    /// U^(l,l+1) is this times the transpose of W^(l+1).
+    Tied(f64),
 }
 
 /// What a sample should give.
@@ -176,7 +178,7 @@ impl Network {
         let mut length = 0;
         for l in 1..=network.depth() {
             network.starts.push(length);
-            let heard: usize = network.hears(l).map(|k| widths[k]).sum();
+            let heard = network.columns(l);
             length += widths[l] * (widths[l - 1] + heard + 1);
         }
         network.params = vec![0.0; length];
@@ -190,10 +192,14 @@ impl Network {
     pub(crate) fn hears(&self, l: usize) -> std::ops::RangeInclusive<usize> {
         let farthest = match self.feedback {
             Feedback::None => l,
-            Feedback::Adjacent => self.depth().min(l + 1),
+            Feedback::Adjacent | Feedback::Tied(_) => self.depth().min(l + 1),
             Feedback::Dense => self.depth(),
         };
         l + 1..=farthest
+    }
+    /// The columns of U^l.
+    fn columns(&self, l: usize) -> usize {
+        if let Feedback::Tied(_) = self.feedback { 0 } else { self.hears(l).map(|k| self.widths[k]).sum() }
     }
     pub(crate) fn activation(&self, l: usize) -> Activation {
         if l == self.depth() { self.output } else { self.hidden }
@@ -202,19 +208,38 @@ impl Network {
     pub(crate) fn w(&self, l: usize, i: usize, j: usize) -> usize {
         self.starts[l] + j * self.widths[l] + i
     }
+    /// U^(l,k)_ij = a parameter times a factor: the place of the one, and the other.
+    fn feedback(&self, l: usize, k: usize, i: usize, j: usize) -> (usize, f64) {
+        match self.feedback {
+            Feedback::Tied(factor) => (self.w(k, j, i), factor),
+            _ => (self.u(l, k, i, j), 1.0),
+        }
+    }
+    /// U^(l,k)_ij.
+    pub(crate) fn hearing(&self, l: usize, k: usize, i: usize, j: usize) -> f64 {
+        let (place, factor) = self.feedback(l, k, i, j);
+        factor * self.params[place]
+    }
     /// The place of U^(l,k)_ij.
     pub(crate) fn u(&self, l: usize, k: usize, i: usize, j: usize) -> usize {
+        assert!(!matches!(self.feedback, Feedback::Tied(_)), "it has no place of its own");
         let nearer: usize = (l + 1..k).map(|k| self.widths[k]).sum();
         self.starts[l] + (self.widths[l - 1] + nearer + j) * self.widths[l] + i
     }
     /// The place of b^l_i.
     pub(crate) fn b(&self, l: usize, i: usize) -> usize {
-        let heard: usize = self.hears(l).map(|k| self.widths[k]).sum();
-        self.starts[l] + (self.widths[l - 1] + heard) * self.widths[l] + i
+        self.starts[l] + (self.widths[l - 1] + self.columns(l)) * self.widths[l] + i
+    }
+    /// Whether any layer hears another above it.
+    pub(crate) fn feeds_back(&self) -> bool {
+        (1..=self.depth()).any(|l| !self.hears(l).is_empty())
     }
     /// The places of all feedback weights.
     pub(crate) fn feedback_places(&self) -> Vec<usize> {
         let mut places = Vec::new();
+        if let Feedback::Tied(_) = self.feedback {
+            return places;
+        }
         for l in 1..=self.depth() {
             for k in self.hears(l) {
                 for j in 0..self.widths[k] {
@@ -244,6 +269,18 @@ impl Network {
         for &place in &places {
             self.params[place] = random.random_range(-1.0..1.0);
         }
+        if let Feedback::Tied(_) = self.feedback {
+            // Every loop goes through a W twice: up and down.
+            let factor = (rate / self.rate()).sqrt().min(1.0);
+            for l in 2..=self.depth() {
+                for i in 0..self.widths[l] {
+                    for j in 0..self.widths[l - 1] {
+                        let place = self.w(l, i, j);
+                        self.params[place] *= factor;
+                    }
+                }
+            }
+        }
         if !places.is_empty() {
             let factor = rate / self.rate();
             for &place in &places {
@@ -271,7 +308,7 @@ impl Network {
                     }
                     for k in self.hears(l) {
                         sum += (0..self.widths[k])
-                            .map(|j| self.params[self.u(l, k, i, j)].abs() * v[k][j])
+                            .map(|j| self.hearing(l, k, i, j).abs() * v[k][j])
                             .sum::<f64>();
                     }
                     w[l][i] = self.activation(l).steepest() * sum;
@@ -309,7 +346,7 @@ impl Network {
         }
         for k in self.hears(l) {
             for (j, h) in above[k].iter().enumerate() {
-                z += self.params[self.u(l, k, i, j)] * h;
+                z += self.hearing(l, k, i, j) * h;
             }
         }
         z
@@ -468,7 +505,7 @@ impl Network {
         if k == l + 1 {
             self.params[self.w(k, j, i)]
         } else if self.hears(k).contains(&l) {
-            self.params[self.u(k, l, j, i)]
+            self.hearing(k, l, j, i)
         } else {
             0.0
         }
@@ -557,8 +594,9 @@ impl Network {
                     }
                 }
                 for k in self.hears(l) {
-                    for j in 0..self.widths[k] {
-                        gradient[self.u(l, k, i, j)] += d * h[k][j];
+                    for (j, h) in h[k].iter().enumerate() {
+                        let (place, factor) = self.feedback(l, k, i, j);
+                        gradient[place] += factor * d * h;
                     }
                 }
             }
@@ -589,10 +627,10 @@ impl Network {
                         }
                     }
                     for k in self.hears(l) {
-                        for j in 0..self.widths[k] {
-                            let place = self.u(l, k, i, j);
-                            gradient[place] += d * states[t - 1][k][j];
-                            bars[t - 1][k][j] += d * self.params[place];
+                        for (j, (h, bar)) in states[t - 1][k].iter().zip(&mut bars[t - 1][k]).enumerate() {
+                            let (place, factor) = self.feedback(l, k, i, j);
+                            gradient[place] += factor * d * h;
+                            *bar += factor * d * self.params[place];
                         }
                     }
                 }

@@ -85,6 +85,7 @@ pub(crate) fn oracle<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Ac
         "adjacent" => Feedback::Adjacent,
         "dense" => Feedback::Dense,
         "feedforward" => Feedback::None,
+        "tied" => Feedback::Tied(F::TIED as f64 / 100.0),
         name => panic!("the oracle does not know {name}"),
     };
     let mut widths = vec![I];
