@@ -19,7 +19,7 @@ mod threads;
 
 pub use certificate::{
     AdjointCertificate, Answer, Certificate, CertificateError, Certified, ErrorBound, Label, NotFinite,
-    Refinement,
+    Refinement, Skipping, Visited,
 };
 pub use nalgebra;
 #[cfg(feature = "alloc")]

@@ -63,6 +63,10 @@ const TOLERANCES: [(&str, Tolerance); 6] = [
     ("1e-5", Tolerance::residual(1e-5)),
     ("one sweep", Tolerance::exactly(1)),
 ];
+/// How far any unit may be off, where that is certified.
+const ERRORS: [f32; 2] = [1e-1, 1e-2];
+/// What feedback is held to, where that is certified.
+const GAMMA: f32 = 0.2;
 const STARTS: [&str; 2] = ["cold", "warm"];
 const RATE: f32 = 5e-3;
 const DECAY: f32 = 0.05;
@@ -94,6 +98,9 @@ struct Run {
     /// Sweeps of a batch at the end of training.
     batch_sweeps: f64,
     ticks_not_converged: usize,
+    /// Layers computed a tick by certified solves that start warm, all of a sweep and only those that are due; for every error of
+    /// [`ERRORS`].
+    layers: [[f64; 2]; ERRORS.len()],
 }
 
 fn run(options: Options) -> Result<(), String> {
@@ -179,6 +186,11 @@ fn run(options: Options) -> Result<(), String> {
             println!("{name}, {how}, sweeps a tick to 1e-4: {:.2}", sweeps(network, 3, start));
         }
         println!("{name}, ticks recognised: {} %", right(network, 3, 0));
+        for (at, error) in ERRORS.iter().enumerate() {
+            let [all, due] = [0, 1].map(|which| Spread::of(of(network).map(|run| run.layers[at][which])));
+            println!("{name}, certified to {error}, layers a tick: {all:.2}");
+            println!("{name}, certified to {error}, layers a tick that were due: {due:.2}");
+        }
     }
     Ok(())
 }
@@ -232,6 +244,7 @@ where
         not_converged: trained.not_converged,
         batch_sweeps: trained.sweeps,
         ticks_not_converged: 0,
+        layers: [[0.0; 2]; ERRORS.len()],
     };
     for (at, (_, tolerance)) in TOLERANCES.iter().enumerate() {
         for start in 0..STARTS.len() {
@@ -247,7 +260,37 @@ where
             }
         }
     }
+    for (layers, error) in run.layers.iter_mut().zip(ERRORS) {
+        let counted = certified::<_, _, V, INPUT>(trained.network.clone(), test, error)
+            .map_err(|error| format!("certified test, seed {seed}: {error}"))?;
+        *layers = counted.map(|count| count as f64 / (test.len() * TICKS) as f64);
+    }
     Ok(run)
+}
+
+/// Runs the series as one stream with feedback held to [`GAMMA`], every unit certified to be within `error`: layers computed in
+/// sweeps from the last state, and where only those that are due are computed.
+fn certified<S: Stack, F: Form, V: Sense<INPUT>, const INPUT: usize>(
+    mut network: Boxed<Network<INPUT, S, f32, F, Tanh, Identity>>,
+    series: &[Series],
+    error: f32,
+) -> Result<[usize; 2], Box<dyn std::error::Error>> {
+    let certificate = network.limit_feedback(GAMMA)?;
+    let certified = certificate.verify(&network)?;
+    let mut sense = V::default();
+    let (mut whole, mut due) = (State::ZERO, State::ZERO);
+    let first = sense.see(&series[0].ticks[0]);
+    let mut sweeping = certified.refine(&first, &mut whole)?;
+    let mut skipping = certified.skipping(&first, &mut due)?;
+    let mut layers = [S::DEPTH * sweeping.solve(error)?.sweeps, skipping.solve(error)?.layers];
+    for tick in series.iter().flat_map(|series| &series.ticks).skip(1) {
+        let seen = sense.see(tick);
+        sweeping.follow(&seen)?;
+        skipping.follow(&seen)?;
+        layers[0] += S::DEPTH * sweeping.solve(error)?.sweeps;
+        layers[1] += skipping.solve(error)?.layers;
+    }
+    Ok(layers)
 }
 
 /// What a stream took and gave.

@@ -53,10 +53,12 @@ mod limit;
 mod outward;
 mod refinement;
 mod search;
+mod skipping;
 
 pub use adjoint::AdjointCertificate;
 pub use certified::Certified;
 pub use refinement::{Answer, ErrorBound, Label, Refinement};
+pub use skipping::{Skipping, Visited};
 
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Architecture, Flat, Form, LengthError, Network, Numbered, Stack, State};
@@ -220,6 +222,10 @@ impl<N: Architecture> Certificate<N> {
 
     fn number(&self, index: usize) -> N::Scalar {
         self.memory.numbers.get(index).copied().unwrap_or(N::Scalar::NAN)
+    }
+    /// c: what errors of 1 a unit in every layer come to in a sweep.
+    fn propagation(&self) -> N::Scalar {
+        self.number(PROPAGATION)
     }
     fn v(&self) -> &[N::Scalar] {
         self.memory.flat.as_slice()

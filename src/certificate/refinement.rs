@@ -84,18 +84,18 @@ pub struct Label {
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 pub struct Refinement<'a, const I: usize, N: Architecture> {
-    certified: Certified<'a, N>,
+    pub(super) certified: Certified<'a, N>,
     state: &'a mut State<N>,
-    drive: Drive<N>,
+    pub(super) drive: Drive<N>,
     input: [N::Scalar; I],
     /// max|x|.
-    magnitude: N::Scalar,
+    pub(super) magnitude: N::Scalar,
     /// |h|_v of the state is at most this.
     norm: N::Scalar,
     /// |h|_v of all states from now on is at most this; infinite as long as it is not known.
     held: N::Scalar,
     /// |h - h*|_v is at most this; infinite as long as it is not known.
-    error: N::Scalar,
+    pub(super) error: N::Scalar,
     /// rho where the range is known, and rho / (1 - gamma): worked out once an input.
     rounding: [N::Scalar; 2],
     /// |change|_v of the last sweep at most.
@@ -128,6 +128,11 @@ impl<const I: usize, N: Architecture> Refinement<'_, I, N> {
         let largest = times(self.certified.certificate.largest(), self.error);
         ErrorBound { weighted: self.error, largest }
     }
+}
+
+/// A change as it was measured at least: a difference and a quotient were rounded.
+fn measured<T: Scalar>(change: T) -> T {
+    if change == T::ZERO { change } else { up(up(change)) }
 }
 
 /// An input and its largest magnitude, if it is finite.
@@ -258,14 +263,40 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             self.forget();
             return Err(NotFinite);
         };
-        // A difference and a quotient were rounded.
-        let change = if change == T::ZERO { change } else { up(up(change)) };
+        self.account(measured(change), T::ZERO)
+    }
+
+    /// Computes one layer from the freshest values; how far it moved in the weighted norm. Tells no one: [`account`](Self::account).
+    ///
+    /// # Errors
+    /// As [`sweep`](Self::sweep).
+    pub(super) fn visit(&mut self, index: usize) -> Result<T, NotFinite> {
+        let Certified { network, certificate, backend } = self.certified;
+        let changed = network.on(backend).weighted_layer(index, &self.drive, self.state, certificate.v());
+        changed.map(measured).map_err(|_| {
+            self.forget();
+            NotFinite
+        })
+    }
+
+    /// What follows from a sweep that changed the state by `change` in the weighted norm and made an error of `extra` beside those of
+    /// rounding.
+    ///
+    /// # Errors
+    /// As [`sweep`](Self::sweep).
+    pub(super) fn account(&mut self, change: T, extra: T) -> Result<ErrorBound<T>, NotFinite> {
+        let Certified { certificate, backend, .. } = self.certified;
         self.change = change;
         self.sweeps += 1;
         // Of the state before and of that after the sweep.
         let norm = smaller(plus(self.norm, change), self.held);
-        let [rho, least] = if certificate.range().is_some() { self.rounding } else { self.rounding(norm) };
+        let [mut rho, mut least] =
+            if certificate.range().is_some() { self.rounding } else { self.rounding(norm) };
         let gamma = certificate.gamma();
+        if extra > T::ZERO {
+            rho = plus(rho, extra);
+            least = plus(least, over(extra, minus(T::ONE, gamma)));
+        }
         let by_change = plus(times(over(gamma, minus(T::ONE, gamma)), change), least);
         let by_rate = if gamma == T::ZERO { rho } else { plus(times(gamma, self.error), rho) };
         self.error = smaller(by_rate, by_change);
@@ -297,8 +328,14 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         self.begin();
     }
 
+    /// Looks upon all inputs as being of this magnitude.
+    pub(super) fn round_for(&mut self, magnitude: T) {
+        self.magnitude = magnitude;
+        self.rounding = self.rounding(self.held);
+    }
+
     /// The error no bound can be below.
-    fn floor(&self) -> T {
+    pub(super) fn floor(&self) -> T {
         let certificate = self.certified.certificate;
         certificate.floor(certificate.rho::<H, O>(self.held, self.magnitude))
     }

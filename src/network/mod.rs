@@ -24,7 +24,7 @@ pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top, W
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub use walk::EachLayer;
-pub(crate) use walk::{Looped, Unrolled, Walk};
+pub(crate) use walk::{Looped, Only, Unrolled, Walk};
 
 use crate::kernel::{Activation, Identity, Scalar, Tanh};
 use core::fmt;

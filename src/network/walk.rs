@@ -57,6 +57,41 @@ impl Walk for Looped {
     }
 }
 
+/// One layer and no other, counted from 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Only(pub(crate) usize);
+
+impl Only {
+    #[inline(always)]
+    fn visit<E: EachLayer>(self, layout: &Layout, each: &mut E) {
+        if self.0 + 1 == layout.depth() {
+            each.layer::<0, true>(self.0);
+        } else {
+            each.layer::<0, false>(self.0);
+        }
+    }
+}
+
+impl Walk for Only {
+    const SHARED: bool = true;
+    #[inline(always)]
+    fn layout(self, shared: &'static Layout) -> &'static Layout {
+        shared
+    }
+    #[inline(always)]
+    fn first<E: EachLayer>(self, each: &mut E) {
+        Looped.first(each);
+    }
+    #[inline(always)]
+    fn up<E: EachLayer>(self, layout: &Layout, each: &mut E) {
+        self.visit(layout, each);
+    }
+    #[inline(always)]
+    fn down<E: EachLayer>(self, layout: &Layout, each: &mut E) {
+        self.visit(layout, each);
+    }
+}
+
 /// One layer after the other, every width a constant: quick where a layer takes only some ten nanoseconds.
 pub(crate) struct Unrolled<N>(PhantomData<N>);
 

@@ -23,7 +23,7 @@ pub use trace::Trace;
 
 use crate::kernel::{Activation, CHUNK, Matrix, MatrixMut, Scalar, largest};
 use crate::network::{
-    Architecture, Flat, Form, Looped, Network, Parameters, Samples, Stack, State, Unrolled, Walk,
+    Architecture, Flat, Form, Looped, Network, Only, Parameters, Samples, Stack, State, Unrolled, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::threads::Threads;
@@ -294,6 +294,34 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<INPUT, S, T, F, H, O>>,
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
+        if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
+            self.weighted(drive, state, weights, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW)
+        } else {
+            self.weighted(drive, state, weights, Looped)
+        }
+    }
+
+    /// [`weighted_sweep`](Self::weighted_sweep) of one layer, counted from 0.
+    ///
+    /// # Errors
+    /// As [`sweep`](Self::sweep).
+    pub(crate) fn weighted_layer(
+        self,
+        index: usize,
+        drive: &Drive<Network<INPUT, S, T, F, H, O>>,
+        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        weights: &[T],
+    ) -> Result<T, SolveError<T>> {
+        self.weighted(drive, state, weights, Only(index))
+    }
+
+    fn weighted(
+        self,
+        drive: &Drive<Network<INPUT, S, T, F, H, O>>,
+        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        weights: &[T],
+        walk: impl Walk,
+    ) -> Result<T, SolveError<T>> {
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
         let (Ok(params), Ok(drive), Ok(states)) = (
             self.network.parameters(),
@@ -303,15 +331,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             return Err(SolveError::NotFinite);
         };
         let parts = PhantomData::<(H, O, F::Scratch<T, S, 1>)>;
-        let sweep = OneSweep::<_, _, _, _, _, _, 1> { params, drive, states, parts, weights, walk: Looped };
-        let result = if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
-            T::run(
-                self.backend,
-                sweep.along::<F::Scratch<T, S, 1>, _, 1>(Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW),
-            )
-        } else {
-            T::run(self.backend, sweep)
-        };
+        let sweep = OneSweep::<_, _, _, _, _, _, 1> { params, drive, states, parts, weights, walk };
+        let result = T::run(self.backend, sweep);
         if result.is_err() {
             state.reset();
         }

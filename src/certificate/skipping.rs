@@ -1,0 +1,232 @@
+//! Streams on which most layers stay as they are: a layer is computed again only where what it hears has moved.
+//!
+//! Let a sweep leave out layers, each of which would change by at most p in the weighted norm. It is a sweep with one more error,
+//! of p a unit, beside those of rounding, so what follows from rho follows from rho + c p: the error is gamma times what it was, and
+//! (rho + c p) / (1 - gamma) at least. How far a layer would move is known without computing it. Whenever a layer it hears
+//! changes by d, it is due by |S W v|_v d or |S U v|_v d more; and by how far W^1 x + b^1 has moved, for the first.
+
+use super::comparison::{Comparison, norm};
+use super::outward::{larger, plus, times, up};
+use super::{Certified, ErrorBound, NotFinite, Refinement};
+use crate::kernel::{Activation, Scalar, weighted_distance};
+use crate::network::{Architecture, Flat, Form, MAX_DEPTH, Network, Samples, Stack, State};
+use crate::solve::Drive;
+use core::fmt;
+
+/// What came of a solve that leaves out layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Visited<T = f32> {
+    /// Layers computed, in all sweeps together; a sweep of them all is as many as the network has.
+    pub layers: usize,
+    /// How far the state is from the solution at most; more than what was asked for only if that is less than rounding
+    /// errors allow.
+    pub bound: ErrorBound<T>,
+}
+
+/// A state that follows a stream of inputs, certified, and computes only the layers that have to be: those whose inputs have
+/// moved by more than the error asked for allows. Made by [`Certified::skipping`].
+///
+/// Where inputs hardly move, as those of a sensor at rest, no layer is computed at all, and where they move in what the second
+/// layer hardly hears, only the first. W^1 x + b^1 is computed for every input. For networks whose hidden layers are not bounded
+/// ([`Certificate::range`](super::Certificate::range)) a layer is left out only if nothing has moved.
+///
+/// ```
+/// use attractor::fnn;
+/// type Net = fnn![3, 8, 8, 2];
+/// # let mut net = Net::ZERO;
+/// # for (i, w) in net.params_mut().iter_mut().enumerate() {
+/// #     *w = 0.3 * (i as f32).sin();
+/// # }
+/// let certificate = net.limit_feedback(0.2)?;
+/// let mut state = Net::state();
+/// let mut stream = certificate.verify(&net)?.skipping(&[1.0, 0.5, -0.5], &mut state)?;
+/// let first = stream.solve(1e-2)?;
+/// stream.follow(&[1.0, 0.5001, -0.5])?;
+/// let next = stream.solve(1e-2)?;
+/// assert!(first.layers >= 3 && next.layers == 0 && next.bound.largest() <= 1e-2);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub struct Skipping<'a, const I: usize, N: Architecture> {
+    refinement: Refinement<'a, I, N>,
+    /// W^1 x + b^1 as the first layer last heard it, and the largest magnitude of that x.
+    heard: Drive<N>,
+    heard_magnitude: N::Scalar,
+    /// The largest magnitude of the input of now.
+    magnitude: N::Scalar,
+    /// What a change of the layer below is worth in a layer, and what one of those above it hears is.
+    gains: [[N::Scalar; 2]; MAX_DEPTH],
+    /// How far a layer would move at most if it were computed now, but for what the first layer hears of the input.
+    due: [N::Scalar; MAX_DEPTH],
+}
+
+impl<const I: usize, N: Architecture> fmt::Debug for Skipping<'_, I, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Skipping").field("refinement", &self.refinement).finish()
+    }
+}
+
+impl<const I: usize, N: Architecture> Skipping<'_, I, N> {
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> &State<N> {
+        self.refinement.state()
+    }
+    /// How far the state is from the solution at most.
+    #[must_use]
+    pub fn bound(&self) -> ErrorBound<N::Scalar> {
+        self.refinement.bound()
+    }
+}
+
+impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Certified<'a, Network<I, S, T, F, H, O>>
+{
+    /// Starts to follow a stream of inputs with as few layers as the error asked for allows. Takes a pass over the weights.
+    ///
+    /// # Errors
+    /// As [`refine`](Self::refine).
+    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
+    pub fn skipping<X: Samples<T, I, 1>>(
+        self,
+        input: &X,
+        state: &'a mut State<Network<I, S, T, F, H, O>>,
+    ) -> Result<Skipping<'a, I, Network<I, S, T, F, H, O>>, NotFinite> {
+        let gains = self.gains().ok_or(NotFinite)?;
+        let refinement = Refinement::new(self, input, state)?;
+        let magnitude = refinement.magnitude;
+        Ok(Skipping {
+            refinement,
+            heard: Drive::ZERO,
+            heard_magnitude: T::ZERO,
+            magnitude,
+            gains,
+            due: [T::INFINITE; MAX_DEPTH],
+        })
+    }
+
+    /// |S W^l v|_v and |S U^l v|_v of every layer.
+    fn gains(&self) -> Option<[[T; 2]; MAX_DEPTH]> {
+        let comparison = Comparison::new::<H, O>(self.network.parameters().ok()?);
+        let v = self.certificate.v();
+        let mut gains = [[T::ZERO; 2]; MAX_DEPTH];
+        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let room = room.as_mut_slice();
+        room.copy_from_slice(v);
+        for across in [None, Some(v)] {
+            // From the last layer on, for a layer overwrites itself and hears those before it.
+            for (index, layer) in comparison.layers().iter().enumerate().rev() {
+                comparison.layer::<false>(index, across, room)?;
+                let units = layer.units..layer.units + layer.width;
+                let gain = norm(room.get(units.clone())?, v.get(units)?);
+                *gains.get_mut(index)?.get_mut(usize::from(across.is_some()))? = gain;
+            }
+            room.fill(T::ZERO);
+        }
+        Some(gains)
+    }
+}
+
+impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Skipping<'a, I, Network<I, S, T, F, H, O>>
+{
+    /// Goes on to another input: [`Refinement::follow`].
+    ///
+    /// # Errors
+    /// [`NotFinite`] if the input has a NaN or infinity or W^1 x + b^1 overflows; all is then as it was.
+    pub fn follow<X: Samples<T, I, 1>>(&mut self, input: &X) -> Result<(), NotFinite> {
+        self.refinement.follow(input)?;
+        self.magnitude = self.refinement.magnitude;
+        // What the first layer holds was rounded as what it then heard was.
+        self.refinement.round_for(larger(self.magnitude, self.heard_magnitude));
+        Ok(())
+    }
+
+    /// Computes layers until no unit is further than `error` from the solution, in the order of sweeps and only those that are due.
+    ///
+    /// # Errors
+    /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
+    pub fn solve(&mut self, error: T) -> Result<Visited<T>, NotFinite> {
+        let certificate = self.refinement.certified.certificate;
+        let (mut layers, mut whole) = (0, false);
+        loop {
+            let floor = self.refinement.floor();
+            let target = certificate.target(error, floor);
+            if whole && self.refinement.error <= target {
+                return Ok(Visited { layers, bound: self.bound() });
+            }
+            // Half of what may be is for the layers left out; what they really make is added to the bound in any case.
+            let half = (target - floor) * (T::ONE - certificate.gamma()) * T::from_f64(0.5);
+            let allowed = if certificate.range().is_some() && half > T::ZERO {
+                half / certificate.propagation()
+            } else {
+                T::ZERO
+            };
+            layers += self.sweep(allowed)?;
+            whole = true;
+        }
+    }
+
+    /// A sweep over the layers that are due by more than `allowed`; how many they were.
+    fn sweep(&mut self, allowed: T) -> Result<usize, NotFinite> {
+        let (mut visited, mut change, mut left) = (0, T::ZERO, T::ZERO);
+        for index in 0..S::DEPTH {
+            let due = self.due(index);
+            if due <= allowed {
+                left = larger(left, due);
+                continue;
+            }
+            let Ok(moved) = self.refinement.visit(index) else {
+                self.due.fill(T::INFINITE);
+                return Err(NotFinite);
+            };
+            if index == 0 {
+                self.heard.first.flat_mut().copy_from_slice(self.refinement.drive.first.flat());
+                self.heard_magnitude = self.magnitude;
+            }
+            if let Some(due) = self.due.get_mut(index) {
+                *due = T::ZERO;
+            }
+            self.spread(index, moved);
+            change = larger(change, moved);
+            visited += 1;
+        }
+        let extra = times(self.refinement.certified.certificate.propagation(), left);
+        if self.refinement.account(change, extra).is_err() {
+            self.due.fill(T::INFINITE);
+            return Err(NotFinite);
+        }
+        Ok(visited)
+    }
+
+    /// How far a layer would move at most.
+    fn due(&self, index: usize) -> T {
+        let due = self.due.get(index).copied().unwrap_or(T::INFINITE);
+        if index > 0 || !(due < T::INFINITE) {
+            return due;
+        }
+        let (now, then) = (self.refinement.drive.first.flat(), self.heard.first.flat());
+        let Certified { certificate, backend, .. } = self.refinement.certified;
+        let v = certificate.v().get(..now.len()).unwrap_or_default();
+        match weighted_distance(backend, now, then, v) {
+            Ok(moved) if moved == T::ZERO => due,
+            Ok(moved) => {
+                let steepest = if const { S::DEPTH == 1 } { O::STEEPEST } else { H::STEEPEST };
+                plus(due, times(up(up(moved)), T::from_f64(steepest)))
+            }
+            Err(_) => T::INFINITE,
+        }
+    }
+
+    /// What a change of a layer makes due in those that hear it.
+    fn spread(&mut self, from: usize, change: T) {
+        let layout = const { &Network::<I, S, T, F, H, O>::LAYOUT };
+        let below = if const { F::TIED > 0 } { from.saturating_sub(1)..from } else { layout.hearers(from) };
+        for (hearers, which) in [(from + 1..from + 2, 0), (below, 1)] {
+            let (due, gains) = (self.due.get_mut(hearers.clone()), self.gains.get(hearers));
+            for (due, gains) in due.into_iter().flatten().zip(gains.into_iter().flatten()) {
+                *due = plus(*due, times(gains.get(which).copied().unwrap_or(T::INFINITE), change));
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Streams that leave out layers: the bound holds against the oracle at every tick, and layers are left out.
+
+mod oracle;
+
+use attractor::kernel::{Activation, HardTanh, Relu, Scalar, Sigmoid, Tanh};
+use attractor::simd::Backend;
+use attractor::{Dense, Form, Network, NotFinite, Stack, State, Tied, fnn};
+use oracle::subject;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+/// What a stream took.
+#[derive(Debug, Default)]
+struct Cost {
+    layers: usize,
+    /// With no layer left out.
+    all: usize,
+    ticks: usize,
+    /// Ticks at which nothing was computed.
+    idle: usize,
+    /// The largest part of its bound that an error was.
+    tightest: f64,
+}
+
+/// Follows a stream whose inputs are what `next` makes of them.
+fn follow<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
+    network: &oracle::Network,
+    backend: Backend,
+    error: f64,
+    ticks: usize,
+    mut next: impl FnMut(usize, &mut [f64]),
+) -> Cost {
+    let net: Network<I, S, T, F, H, O> = subject::network(network);
+    let certificate = net.certify().unwrap();
+    let certified = certificate.verify(&net).unwrap().on(backend);
+    let v: Vec<f64> = certificate.vector().as_slice().iter().map(|v| v.to_f64()).collect();
+    let mut x = vec![0.0; I];
+    let mut cost = Cost::default();
+    next(0, &mut x);
+    let given = |x: &[f64]| -> [T; I] { std::array::from_fn(|i| T::from_f64(x[i])) };
+    let (mut state, mut other) = (State::ZERO, State::ZERO);
+    let mut stream = certified.skipping(&given(&x), &mut state).unwrap();
+    let mut whole = certified.refine(&given(&x), &mut other).unwrap();
+    for tick in 0..ticks {
+        if tick > 0 {
+            next(tick, &mut x);
+            stream.follow(&given(&x)).unwrap();
+            whole.follow(&given(&x)).unwrap();
+        }
+        let asked = T::from_f64(error);
+        let visited = stream.solve(asked).unwrap();
+        cost.all += S::DEPTH * whole.solve(asked).unwrap().sweeps;
+        cost.layers += visited.layers;
+        cost.idle += usize::from(visited.layers == 0);
+        cost.ticks += 1;
+        assert!(visited.bound == stream.bound() && visited.bound.largest() <= asked, "{tick}: {visited:?}");
+        let exact = network.solve(&x)[1..].concat();
+        for (unit, ((h, exact), v)) in stream.state().as_slice().iter().zip(&exact).zip(&v).enumerate() {
+            let (wrong, bound) = ((h.to_f64() - exact).abs(), visited.bound.unit(T::from_f64(*v)).to_f64());
+            assert!(wrong <= bound, "tick {tick}, unit {unit}: {wrong:e} of {bound:e}");
+            cost.tightest = cost.tightest.max(wrong / bound);
+        }
+    }
+    cost
+}
+
+/// Rests, creeps, steps and jumps.
+fn wander<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
+    zero: &Network<I, S, T, F, H, O>,
+    bounded: bool,
+) {
+    for backend in subject::backends() {
+        let mut total = Cost::default();
+        for (seed, rate) in [0.05, 0.2, 0.5, 0.8].into_iter().enumerate() {
+            let random = &mut SmallRng::seed_from_u64(seed as u64);
+            let mut network = subject::oracle(zero);
+            network.draw(random, 0.8, rate);
+            let error = if size_of::<T>() == 4 { 1e-3 } else { 1e-5 };
+            let cost = follow::<I, S, T, F, H, O>(&network, backend, error, 160, |tick, x| {
+                let by = match tick % 40 {
+                    0 => 1.0,
+                    1..10 => 0.0,
+                    10..20 => 0.02 * error,
+                    20..30 => error,
+                    _ => 30.0 * error,
+                };
+                for x in x.iter_mut() {
+                    // An f32, so that both see the same.
+                    *x = f64::from((*x + by * random.random_range(-1.0..1.0)).clamp(-1.5, 1.5) as f32);
+                }
+            });
+            assert!(!bounded || cost.idle >= 24, "nothing moves in 36 ticks: {cost:?}");
+            total.layers += cost.layers;
+            total.all += cost.all;
+            total.idle += cost.idle;
+            total.ticks += cost.ticks;
+            total.tightest = total.tightest.max(cost.tightest);
+        }
+        println!("{zero:?}, {}: {total:?}", backend.name());
+        if bounded {
+            assert!(total.layers * 10 < total.all * 8 && total.idle > 150, "{zero:?}: {total:?}");
+        }
+    }
+}
+
+#[test]
+fn bounds_hold_where_layers_are_left_out() {
+    wander(&<fnn![4, 8, 6, 3]>::ZERO, true);
+    wander(&<fnn![3, 5, 4, 6, 2; feedback = Dense, output = Sigmoid]>::ZERO, true);
+    wander(&<fnn![4, 7, 5, 3; feedback = Tied<40>, scalar = f64]>::ZERO, true);
+    wander(&<fnn![3, 6, 5, 2; hidden = HardTanh, scalar = f64]>::ZERO, true);
+    wander(&<fnn![3, 6, 5, 2; hidden = Relu]>::ZERO, false);
+    wander(&<fnn![5, 3; output = Tanh]>::ZERO, true);
+}
+
+/// All weights positive, all units where their slope is 1, all inputs creeping upwards: everything that is left out adds up, and
+/// the bound is nearly what it comes to. A bound that forgot something would not hold here.
+fn creep<const I: usize, S: Stack, F: Form>(zero: &Network<I, S, f64, F, HardTanh, HardTanh>, rate: f64) {
+    let random = &mut SmallRng::seed_from_u64(9);
+    let mut network = subject::oracle(zero);
+    network.draw(random, 0.5, rate);
+    for param in &mut network.params {
+        *param = param.abs();
+    }
+    for l in 1..=network.depth() {
+        for i in 0..network.widths[l] {
+            let place = network.b(l, i);
+            network.params[place] = 0.0;
+        }
+    }
+    for step in [1e-6, 1e-5, 1e-4] {
+        let cost =
+            follow::<I, S, f64, F, HardTanh, HardTanh>(&network, Backend::best(), 2e-3, 300, |_, x| {
+                for x in x.iter_mut() {
+                    *x += step;
+                }
+            });
+        println!("{zero:?}, rate {rate}, step {step:e}: {cost:?}");
+        assert!(cost.layers < cost.all && cost.tightest > 0.2, "{cost:?}");
+    }
+}
+
+#[test]
+fn what_is_left_out_adds_up_to_no_more_than_the_bound() {
+    creep(&<fnn![2, 1, 1, 1; hidden = HardTanh, output = HardTanh, scalar = f64]>::ZERO, 0.3);
+    creep(&<fnn![2, 3, 2, 4; hidden = HardTanh, output = HardTanh, scalar = f64]>::ZERO, 0.5);
+    creep(
+        &<fnn![2, 2, 3, 2; feedback = Dense, hidden = HardTanh, output = HardTanh, scalar = f64]>::ZERO,
+        0.5,
+    );
+    creep(
+        &<fnn![2, 2, 3; feedback = Tied<50>, hidden = HardTanh, output = HardTanh, scalar = f64]>::ZERO,
+        0.4,
+    );
+}
+
+#[test]
+fn what_is_not_finite_changes_nothing() {
+    type Net = fnn![2, 4, 3];
+    let mut network = subject::oracle(&Net::ZERO);
+    network.draw(&mut SmallRng::seed_from_u64(2), 0.9, 0.3);
+    let net: Net = subject::network(&network);
+    let certificate = net.certify().unwrap();
+    let certified = certificate.verify(&net).unwrap();
+    let mut state = Net::state();
+    assert!(matches!(certified.skipping(&[f32::NAN, 0.0], &mut state), Err(NotFinite)));
+    let mut stream = certified.skipping(&[0.5, 0.25], &mut state).unwrap();
+    stream.solve(1e-3).unwrap();
+    let (before, bound) = (stream.state().clone(), stream.bound());
+    assert_eq!(stream.follow(&[0.5, f32::INFINITY]), Err(NotFinite));
+    assert!(stream.state().as_slice() == before.as_slice() && stream.bound() == bound);
+    assert_eq!(stream.solve(1e-3).unwrap().layers, 0);
+}
