@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod certificate;
+pub mod file;
 #[allow(unsafe_code, reason = "kernels read and write through pointers whose shapes they have compared")]
 pub mod kernel;
 pub mod learn;
@@ -27,7 +28,7 @@ pub use network::Boxed;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
     LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing, Reach, Room, Samples,
-    Stack, State, Tail, Tied, Top, Widest, Workspace,
+    Shape, Stack, State, Tail, Tied, Top, Widest, Workspace,
 };
 pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
 pub use threads::Threads;

@@ -31,6 +31,10 @@ impl<N: Architecture> fmt::Debug for Certified<'_, N> {
 }
 
 impl<'a, N: Architecture> Certified<'a, N> {
+    /// With a certificate that was verified while compiling.
+    pub(crate) fn proved(network: &'a N, certificate: &'a Certificate<N>) -> Self {
+        Self { network, certificate, backend: Backend::best() }
+    }
     /// The same on another backend; the bounds hold on every one.
     #[must_use]
     pub fn on(self, backend: Backend) -> Self {

@@ -49,6 +49,7 @@ mod adjoint;
 mod certified;
 mod comparison;
 mod componentwise;
+mod constant;
 mod limit;
 mod outward;
 mod refinement;
@@ -57,6 +58,7 @@ mod skipping;
 
 pub use adjoint::AdjointCertificate;
 pub use certified::Certified;
+pub(crate) use constant::{Weights, check};
 pub use refinement::{Answer, ErrorBound, Label, Refinement};
 pub use skipping::{Skipping, Visited};
 
@@ -169,8 +171,15 @@ const NAMES: [&str; NUMBERS] = ["gamma", "propagation", "bias", "input gain", "r
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[repr(transparent)]
 pub struct Certificate<N: Architecture> {
     memory: Numbered<State<N>, NUMBERS>,
+}
+
+// SAFETY: repr(transparent) over scalars in a row.
+#[allow(unsafe_code, reason = "certificates are seen as flat scalars, in model files")]
+unsafe impl<N: Architecture> Flat for Certificate<N> {
+    type Scalar = N::Scalar;
 }
 
 impl<N: Architecture> Certificate<N> {

@@ -309,6 +309,8 @@ mod sealed {
 pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 'static {
     /// The name in reports.
     const NAME: &'static str;
+    /// Its number in model files.
+    const CODE: u8;
     /// A bound on |s'|, exact or computed: a power of two.
     const STEEPEST: f64;
     /// Whether s(z) = z.
@@ -365,7 +367,7 @@ fn x_ln_x(x: f64) -> f64 {
 }
 
 macro_rules! activation {
-    ($(#[$doc:meta])* $name:ident, $text:literal, $steepest:literal, $identity:literal, $bound:expr, $bend:expr,
+    ($(#[$doc:meta])* $name:ident, $code:literal, $text:literal, $steepest:literal, $identity:literal, $bound:expr, $bend:expr,
      $error:expr, |$h64:ident| $potential:expr,
      |$lanes:ident, $z:ident| $value:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
         $(#[$doc])*
@@ -374,6 +376,7 @@ macro_rules! activation {
         impl sealed::Sealed for $name {}
         impl Activation for $name {
             const NAME: &'static str = $text;
+            const CODE: u8 = $code;
             const STEEPEST: f64 = $steepest;
             const IDENTITY: bool = $identity;
             const BOUND: Option<f64> = $bound;
@@ -418,7 +421,7 @@ activation!(
     /// tanh(z), between -1 and 1. In `f32` within 2e-7 of the exact value on AVX2 and AVX-512 and within 5e-7
     /// on the portable backend, monotone, odd, exact at infinity; over all 2^32 arguments the largest error is
     /// 7.5e-8 and 8.6e-8 (`cargo run --release --example all_floats`). The default of hidden layers.
-    Tanh, "tanh", 1.0, false, Some(1.0), 2.0, T::TANH_ERROR,
+    Tanh, 1, "tanh", 1.0, false, Some(1.0), 2.0, T::TANH_ERROR,
     |h| (x_ln_x(1.0 + h) + x_ln_x(1.0 - h)) / 2.0,
     |lanes, z| T::tanh(lanes, z),
     |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
@@ -426,7 +429,7 @@ activation!(
 activation!(
     /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds; over all 2^32
     /// arguments the largest error is 6.7e-8.
-    Sigmoid, "sigmoid", 0.25, false, Some(1.0), 1.0, 0.5 * T::TANH_ERROR + T::PRECISION.to_f64(),
+    Sigmoid, 2, "sigmoid", 0.25, false, Some(1.0), 1.0, 0.5 * T::TANH_ERROR + T::PRECISION.to_f64(),
     |h| x_ln_x(h) + x_ln_x(1.0 - h) + core::f64::consts::LN_2,
     |lanes, z| {
         let half = lanes.splat(T::from_f64(0.5));
@@ -436,7 +439,7 @@ activation!(
 );
 activation!(
     /// max(z, 0). The derivative at 0 is taken as 0.
-    Relu, "relu", 1.0, false, None, f64::INFINITY, 0.0,
+    Relu, 3, "relu", 1.0, false, None, f64::INFINITY, 0.0,
     |h| if h >= 0.0 { h * h / 2.0 } else { f64::INFINITY },
     |lanes, z| lanes.max(lanes.splat(T::ZERO), z),
     |lanes, h| {
@@ -446,7 +449,7 @@ activation!(
 );
 activation!(
     /// z cut to -1..1. The derivative at the cuts is taken as 0.
-    HardTanh, "hard tanh", 1.0, false, Some(1.0), f64::INFINITY, 0.0,
+    HardTanh, 4, "hard tanh", 1.0, false, Some(1.0), f64::INFINITY, 0.0,
     |h| if h.abs() <= 1.0 { h * h / 2.0 } else { f64::INFINITY },
     |lanes, z| lanes.max(lanes.splat(-T::ONE), lanes.min(lanes.splat(T::ONE), z)),
     |lanes, h| {
@@ -456,7 +459,7 @@ activation!(
 );
 activation!(
     /// z itself. The default of the output layer.
-    Identity, "identity", 1.0, true, None, 0.0, 0.0,
+    Identity, 0, "identity", 1.0, true, None, 0.0, 0.0,
     |h| h * h / 2.0,
     |_lanes, z| z,
     |lanes, _h| lanes.splat(T::ONE)

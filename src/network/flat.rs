@@ -1,6 +1,8 @@
 //! Flat views: networks and states are nothing but scalars in a row, and here they are seen as such.
 
+use super::align::Align64;
 use super::layout::{LayerLayout, Layout};
+use super::text::Text;
 use crate::kernel::{Matrix, MatrixMut};
 use crate::simd::Element;
 use core::fmt;
@@ -144,40 +146,29 @@ const unsafe fn in_host_order<const LEN: usize, To>(bytes: &[u8; LEN], swapped: 
 
 /// Stops the compilation with a text that names both sizes.
 const fn panic_with_sizes(expected: usize, found: usize) -> ! {
-    let mut text = [0; 96];
-    let mut at = 0;
-    at = append(&mut text, at, b"wrong size: expected ");
-    at = append_number(&mut text, at, expected);
-    at = append(&mut text, at, b" bytes, found ");
-    at = append_number(&mut text, at, found);
-    let (text, _) = text.split_at(at);
-    match core::str::from_utf8(text) {
-        Ok(text) => panic!("{}", text),
-        Err(_) => panic!("wrong size"),
-    }
+    let text = Text::EMPTY.and("wrong size: expected ").and_number(expected);
+    text.and(" bytes, found ").and_number(found).panic()
 }
 
-const fn append(text: &mut [u8; 96], mut at: usize, what: &[u8]) -> usize {
-    let mut i = 0;
-    while i < what.len() {
-        text[at] = what[i];
-        at += 1;
-        i += 1;
-    }
-    at
+/// Sees bytes as scalars, where they are: if they are as many, little-endian like the processor, and aligned.
+pub(crate) fn seen<F: Flat>(bytes: &[u8]) -> Option<&F> {
+    let fits = bytes.len() == size_of::<F>() && bytes.as_ptr().addr().is_multiple_of(align_of::<F>());
+    // SAFETY: compared here; any bytes are scalars.
+    (fits && cfg!(target_endian = "little")).then(|| unsafe { &*bytes.as_ptr().cast() })
 }
 
-const fn append_number(text: &mut [u8; 96], at: usize, number: usize) -> usize {
-    let mut digits = 1;
-    while digits < 20 && number / 10usize.pow(digits) > 0 {
-        digits += 1;
-    }
-    let mut i = 0;
-    while i < digits {
-        text[at + i as usize] = b'0' + (number / 10usize.pow(digits - 1 - i) % 10) as u8;
-        i += 1;
-    }
-    at + digits as usize
+/// [`seen`], of so many bytes from `start` on, also while compiling; the processor must be little-endian. Stops with a text if they
+/// are not there or not aligned.
+pub(crate) const fn seen_at<F: Flat, const LEN: usize>(bytes: &Align64<[u8; LEN]>, start: usize) -> &F {
+    assert!(start.is_multiple_of(64) && start <= LEN && size_of::<F>() <= LEN - start, "a part of the file");
+    // SAFETY: they are there, at a multiple of 64 from a start that is aligned to 64, and any bytes are scalars.
+    unsafe { &*bytes.0.as_ptr().add(start).cast() }
+}
+
+/// The bytes of scalars, in the order of the processor.
+pub(crate) fn bytes<F: Flat>(flat: &F) -> &[u8] {
+    // SAFETY: scalars in a row have no padding.
+    unsafe { core::slice::from_raw_parts((&raw const *flat).cast(), size_of::<F>()) }
 }
 
 /// The parameters of a network, seen through its layout.
@@ -304,8 +295,8 @@ impl<'a, T: Element> ParametersMut<'a, T> {
 
 /// A zeroed box, aligned to 64 bytes, that never was on the stack.
 #[cfg(feature = "alloc")]
-pub(super) fn boxed<F: Flat>() -> alloc::boxed::Box<super::Align64<F>> {
-    let layout = core::alloc::Layout::new::<super::Align64<F>>();
+pub(super) fn boxed<F: Flat>() -> alloc::boxed::Box<Align64<F>> {
+    let layout = core::alloc::Layout::new::<Align64<F>>();
     // SAFETY: zeroed scalars are a valid F, and the rest of Align64 is padding; what has no size needs no memory,
     // only alignment, which `dangling` has. (A value would pass through the stack in a debug build, even where it
     // is never made.)
@@ -313,7 +304,7 @@ pub(super) fn boxed<F: Flat>() -> alloc::boxed::Box<super::Align64<F>> {
         if layout.size() == 0 {
             return alloc::boxed::Box::from_raw(core::ptr::NonNull::dangling().as_ptr());
         }
-        let place = alloc::alloc::alloc_zeroed(layout).cast::<super::Align64<F>>();
+        let place = alloc::alloc::alloc_zeroed(layout).cast::<Align64<F>>();
         if place.is_null() {
             alloc::alloc::handle_alloc_error(layout);
         }

@@ -10,6 +10,8 @@ use core::fmt::Debug;
 pub trait Form: sealed::Sealed + Copy + Debug + Default + Send + Sync + 'static {
     /// The name in reports.
     const NAME: &'static str;
+    /// Its number in model files.
+    const CODE: u8;
     /// Which layers above a layer hears.
     const REACH: Reach;
     /// How strongly a layer hears the next one through its W, in percent; 0 where feedback has weights of its own.
@@ -68,6 +70,7 @@ impl<const PERCENT: usize> sealed::Sealed for Tied<PERCENT> {}
 
 impl Form for Adjacent {
     const NAME: &'static str = "adjacent";
+    const CODE: u8 = 1;
     const REACH: Reach = Reach::Next;
     type Block<T: Scalar, Above: Tail, const ROWS: usize> = Above::Nearest<T, ROWS>;
     type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
@@ -75,6 +78,7 @@ impl Form for Adjacent {
 
 impl Form for Dense {
     const NAME: &'static str = "dense";
+    const CODE: u8 = 2;
     const REACH: Reach = Reach::All;
     type Block<T: Scalar, Above: Tail, const ROWS: usize> = Above::Every<T, ROWS>;
     type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
@@ -82,6 +86,7 @@ impl Form for Dense {
 
 impl Form for Feedforward {
     const NAME: &'static str = "feedforward";
+    const CODE: u8 = 0;
     const REACH: Reach = Reach::None;
     type Block<T: Scalar, Above: Tail, const ROWS: usize> = ();
     type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
@@ -89,6 +94,7 @@ impl Form for Feedforward {
 
 impl<const PERCENT: usize> Form for Tied<PERCENT> {
     const NAME: &'static str = "tied";
+    const CODE: u8 = 3;
     const REACH: Reach = Reach::None;
     const TIED: usize = {
         assert!(PERCENT >= 1 && PERCENT <= 100, "tied feedback has a strength of 1 to 100 percent");

@@ -82,6 +82,14 @@ impl Layout {
     pub(crate) fn layers(&self) -> &[LayerLayout] {
         self.layers.get(..self.depth).unwrap_or_default()
     }
+    /// The layer at `index`, while compiling.
+    pub(crate) const fn layer(&self, index: usize) -> LayerLayout {
+        self.layers[index]
+    }
+    /// How strongly W^T feeds back, in percent.
+    pub(crate) const fn percent(&self) -> usize {
+        self.tied
+    }
     #[inline(always)]
     pub(crate) const fn depth(&self) -> usize {
         self.depth

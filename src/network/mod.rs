@@ -6,13 +6,15 @@ mod form;
 mod layout;
 mod memory;
 mod room;
+mod shape;
 mod stack;
 mod state;
+mod text;
 mod walk;
 
 pub use align::Align64;
 pub use flat::{Flat, LengthError, Nothing};
-pub(crate) use flat::{Parameters, ParametersMut};
+pub(crate) use flat::{Parameters, ParametersMut, bytes, seen, seen_at};
 pub use form::{Adjacent, Dense, Feedforward, Form, Tied};
 pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
@@ -20,9 +22,11 @@ pub use memory::Memory;
 #[cfg(feature = "alloc")]
 pub use room::Boxed;
 pub use room::Room;
+pub use shape::Shape;
 pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top, Widest};
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
+pub(crate) use text::Text;
 pub use walk::EachLayer;
 pub(crate) use walk::{Looped, Only, Unrolled, Walk};
 
@@ -101,6 +105,8 @@ pub trait Architecture: stack::sealed::Sealed + Sized + 'static {
     type Scalar: Scalar;
     /// The layout of parameters and units.
     const LAYOUT: Layout;
+    /// All of it as a value.
+    const SHAPE: Shape;
     /// The activations of `B` samples.
     type States<const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the first layer.
@@ -128,6 +134,25 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH, F::TIED);
         assert!(layout.params() * size_of::<T>() == size_of::<Self>(), "the layout is the memory");
         layout
+    };
+    const SHAPE: Shape = {
+        let mut shape = Shape {
+            widths: [0; MAX_DEPTH + 1],
+            depth: S::DEPTH as u8,
+            scalar: (size_of::<T>() / 4) as u8,
+            feedback: F::CODE,
+            percent: F::TIED as u8,
+            hidden: H::CODE,
+            output: O::CODE,
+        };
+        assert!(INPUT > 0 && INPUT <= u32::MAX as usize, "a network needs at least one input");
+        shape.widths[0] = INPUT as u32;
+        let mut l = 0;
+        while l < S::DEPTH {
+            shape.widths[l + 1] = S::WIDTHS[l] as u32;
+            l += 1;
+        }
+        shape
     };
     type States<const B: usize> = S::States<T, B>;
     type First<const B: usize> = S::First<T, B>;

@@ -1,0 +1,348 @@
+//! The bytes of a model file, without types.
+
+#![allow(
+    clippy::result_large_err,
+    clippy::large_enum_variant,
+    reason = "an error that names both shapes, without allocation"
+)]
+
+use crate::network::{MAX_DEPTH, Shape, Text};
+use core::fmt;
+use crc::{CRC_32_ISO_HDLC, Crc};
+
+/// What a model file begins with.
+const MAGIC: [u8; 8] = *b"\x89attr\r\n\x1a";
+const VERSION: u16 = 1;
+/// Where the bytes begin that are checked.
+const CHECKED: usize = 12;
+/// Where the widths begin.
+const WIDTHS: usize = 32;
+/// Header, parameters and certificate begin at multiples of it.
+const ALIGN: usize = 64;
+/// Scalars of a certificate beside one a unit.
+const NUMBERS: u64 = 6;
+
+/// Where flash is dear, one byte after the other without a table.
+#[cfg(target_os = "none")]
+const CRC: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
+#[cfg(not(target_os = "none"))]
+const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// Why a model file is refused, or cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum FileError {
+    /// It is not a model file.
+    Magic,
+    /// Its format is of a version this crate does not know.
+    Version(u16),
+    /// It is not what was written: a bit is wrong, or more, or it was cut.
+    Damaged {
+        /// The CRC-32 it states.
+        stated: u32,
+        /// That of its bytes.
+        found: u32,
+    },
+    /// It is whole, but says what cannot be.
+    Malformed,
+    /// It has another length than its header asks for; or the room to write to is too small.
+    Length {
+        /// Bytes there should be.
+        expected: u64,
+        /// Bytes there are.
+        found: u64,
+    },
+    /// It holds another network.
+    Shape {
+        /// The network that was asked for.
+        expected: Shape,
+        /// The one in the file.
+        found: Shape,
+    },
+    /// It does not lie where scalars can be read: not aligned to one (see [`Align64`](crate::Align64)), or the processor is not
+    /// little-endian.
+    Place,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => f.write_str("not a model file"),
+            Self::Version(version) => write!(f, "a model file of version {version}, this is {VERSION}"),
+            Self::Damaged { stated, found } => {
+                write!(f, "a damaged model file: its CRC-32 is {found:08x}, not {stated:08x}")
+            }
+            Self::Malformed => f.write_str("a model file whose header makes no sense"),
+            Self::Length { expected, found } => write!(f, "expected {expected} bytes, found {found}"),
+            Self::Shape { expected, found } => write!(f, "expected {expected}, found {found}"),
+            Self::Place => {
+                f.write_str("the bytes are not aligned to a scalar, or not in the processor's order")
+            }
+        }
+    }
+}
+
+impl core::error::Error for FileError {}
+
+/// Stops the compilation with the error's text.
+pub(super) const fn refuse(error: &FileError) -> ! {
+    let text = Text::EMPTY.and("the model file is refused: ");
+    match error {
+        FileError::Magic => text.and("it is none").panic(),
+        FileError::Version(version) => {
+            let text = text.and("its version is ").and_number(*version as usize);
+            text.and(", this is ").and_number(VERSION as usize).panic()
+        }
+        FileError::Damaged { .. } => text.and("it is damaged").panic(),
+        FileError::Malformed => text.and("its header makes no sense").panic(),
+        FileError::Length { expected, found } => {
+            let text = text.and("expected ").and_number(*expected as usize);
+            text.and(" bytes, found ").and_number(*found as usize).panic()
+        }
+        FileError::Shape { expected, found } => {
+            found.text(expected.text(text.and("expected ")).and(", found ")).panic()
+        }
+        FileError::Place => text.and("its place").panic(),
+    }
+}
+
+/// Stops the compilation because a certificate does not hold.
+pub(super) const fn refuse_certificate(what: &str) -> ! {
+    Text::EMPTY.and("the certificate of the model file is refused: ").and(what).panic()
+}
+
+/// What is in a model file that was found to be whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contents {
+    shape: Shape,
+    certified: bool,
+}
+
+impl Contents {
+    /// The shape of the network.
+    #[must_use]
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+    /// Whether there is a certificate.
+    #[must_use]
+    pub const fn is_certified(&self) -> bool {
+        self.certified
+    }
+    /// The byte at which the parameters begin.
+    #[must_use]
+    pub const fn params_start(&self) -> usize {
+        header(&self.shape)
+    }
+    /// Bytes of the parameters.
+    #[must_use]
+    pub const fn params_bytes(&self) -> usize {
+        self.shape.params() as usize * self.shape.scalar_bytes()
+    }
+    /// The byte at which the certificate begins, or would.
+    #[must_use]
+    pub const fn certificate_start(&self) -> usize {
+        (self.params_start() + self.params_bytes()).next_multiple_of(ALIGN)
+    }
+    /// Bytes of the certificate; 0 without one.
+    #[must_use]
+    pub const fn certificate_bytes(&self) -> usize {
+        if self.certified { certificate(&self.shape) as usize * self.shape.scalar_bytes() } else { 0 }
+    }
+
+    /// Those of a file that should hold this shape.
+    pub(super) const fn of(file: &[u8], expected: &Shape) -> Result<Self, FileError> {
+        match read(file) {
+            Ok(contents) if !contents.shape.is(expected) => {
+                Err(FileError::Shape { expected: *expected, found: contents.shape })
+            }
+            other => other,
+        }
+    }
+}
+
+/// Bytes of the header.
+const fn header(shape: &Shape) -> usize {
+    (WIDTHS + 4 * (shape.depth as usize + 1)).next_multiple_of(ALIGN)
+}
+
+/// Scalars of a certificate.
+const fn certificate(shape: &Shape) -> u64 {
+    shape.units() + NUMBERS
+}
+
+/// Bytes of the file of a network of this shape; `u64::MAX` if they are more.
+pub(super) const fn length(shape: &Shape, certified: bool) -> u64 {
+    let scalar = shape.scalar_bytes() as u64;
+    let params = (header(shape) as u64).saturating_add(shape.params().saturating_mul(scalar));
+    if !certified {
+        return params;
+    }
+    match params.checked_next_multiple_of(ALIGN as u64) {
+        Some(start) => start.saturating_add(certificate(shape) * scalar),
+        None => u64::MAX,
+    }
+}
+
+/// `N` bytes from `start` on, if there are as many.
+const fn part<const N: usize>(bytes: &[u8], start: usize) -> Option<&[u8; N]> {
+    match bytes.split_at_checked(start) {
+        Some((_, rest)) => rest.first_chunk(),
+        None => None,
+    }
+}
+
+/// The number in four bytes.
+const fn number(bytes: &[u8], start: usize) -> Option<u32> {
+    match part::<4>(bytes, start) {
+        Some(bytes) => Some(u32::from_le_bytes(*bytes)),
+        None => None,
+    }
+}
+
+/// Reads the header of a model file and checks all of it. Every change of a single bit is found, and every cut.
+///
+/// # Errors
+/// [`FileError`], other than `Shape` and `Place`.
+pub const fn read(file: &[u8]) -> Result<Contents, FileError> {
+    let (Some(magic), Some(stated), Some(checked)) =
+        (part::<8>(file, 0), number(file, 8), file.split_at_checked(CHECKED))
+    else {
+        return Err(FileError::Magic);
+    };
+    if u64::from_le_bytes(*magic) != u64::from_le_bytes(MAGIC) {
+        return Err(FileError::Magic);
+    }
+    let Some([low, high, scalar, feedback, percent, hidden, output, depth, certified, zeros @ ..]) =
+        part::<12>(file, CHECKED)
+    else {
+        return Err(FileError::Magic);
+    };
+    let version = u16::from_le_bytes([*low, *high]);
+    if version != VERSION {
+        return Err(FileError::Version(version));
+    }
+    let found = CRC.checksum(checked.1);
+    if found != stated {
+        return Err(FileError::Damaged { stated, found });
+    }
+    let mut shape = Shape {
+        widths: [0; MAX_DEPTH + 1],
+        depth: *depth,
+        scalar: *scalar,
+        feedback: *feedback,
+        percent: *percent,
+        hidden: *hidden,
+        output: *output,
+    };
+    let mut l = 0;
+    while l <= *depth as usize && l <= MAX_DEPTH {
+        match number(file, WIDTHS + 4 * l) {
+            Some(width) => shape.widths[l] = width,
+            None => return Err(FileError::Malformed),
+        }
+        l += 1;
+    }
+    let [a, b, c] = zeros;
+    if !shape.is_one() || *certified > 1 || (*a | *b | *c) != 0 {
+        return Err(FileError::Malformed);
+    }
+    let certified = *certified == 1;
+    let (Some(params), Some(scalars)) = (number(file, 24), number(file, 28)) else {
+        return Err(FileError::Malformed);
+    };
+    if params as u64 != shape.params()
+        || scalars as u64 != if certified { certificate(&shape) } else { 0 }
+        || !zero(file, WIDTHS + 4 * l, header(&shape))
+    {
+        return Err(FileError::Malformed);
+    }
+    let expected = length(&shape, certified);
+    if expected != file.len() as u64 {
+        return Err(FileError::Length { expected, found: file.len() as u64 });
+    }
+    let contents = Contents { shape, certified };
+    let after = contents.params_start() + contents.params_bytes();
+    if certified && !zero(file, after, contents.certificate_start()) {
+        return Err(FileError::Malformed);
+    }
+    Ok(contents)
+}
+
+/// Whether all bytes from `start` to `end` are there, and 0.
+const fn zero(file: &[u8], start: usize, end: usize) -> bool {
+    let Some((_, mut rest)) = file.split_at_checked(start) else { return false };
+    let mut at = start;
+    while at < end {
+        match rest.split_first() {
+            Some((0, others)) => rest = others,
+            _ => return false,
+        }
+        at += 1;
+    }
+    true
+}
+
+/// Writes a model file: the shape, parameters as [`Network::params`](crate::Network::params) has them and, if there is one, the certificate as
+/// [`Certificate::as_slice`](crate::Certificate::as_slice) has it, both as bytes, which are turned round in every scalar if `swapped`. Returns the
+/// length of the file.
+///
+/// # Errors
+/// [`FileError::Length`] if parameters or certificate do not go with the shape or the room is too small: nothing is then written.
+pub fn write(
+    shape: &Shape,
+    params: &[u8],
+    certificate_bytes: Option<&[u8]>,
+    file: &mut [u8],
+    swapped: bool,
+) -> Result<usize, FileError> {
+    let certified = certificate_bytes.is_some();
+    let contents = Contents { shape: *shape, certified };
+    let fits = |expected: u64, found: usize| {
+        if expected == found as u64 {
+            Ok(())
+        } else {
+            Err(FileError::Length { expected, found: found as u64 })
+        }
+    };
+    let scalar = shape.scalar_bytes() as u64;
+    fits(shape.params().saturating_mul(scalar), params.len())?;
+    if let Some(bytes) = certificate_bytes {
+        fits(certificate(shape) * scalar, bytes.len())?;
+    }
+    let (expected, found) = (length(shape, certified), file.len() as u64);
+    let Some(file) = usize::try_from(expected).ok().and_then(|length| file.get_mut(..length)) else {
+        return Err(FileError::Length { expected, found });
+    };
+    file.fill(0);
+    let mut put = |start: usize, bytes: &[u8]| {
+        if let Some(to) = file.get_mut(start..start + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+    };
+    let Shape { depth, scalar, feedback, percent, hidden, output, .. } = *shape;
+    put(0, &MAGIC);
+    put(CHECKED, &VERSION.to_le_bytes());
+    put(14, &[scalar, feedback, percent, hidden, output, depth, u8::from(certified)]);
+    put(24, &(shape.params() as u32).to_le_bytes());
+    put(28, &(if certified { certificate(shape) as u32 } else { 0 }).to_le_bytes());
+    for (l, width) in shape.widths().iter().enumerate() {
+        put(WIDTHS + 4 * l, &width.to_le_bytes());
+    }
+    put(contents.params_start(), params);
+    if let Some(bytes) = certificate_bytes {
+        put(contents.certificate_start(), bytes);
+    }
+    if swapped {
+        let scalars = file.get_mut(contents.params_start()..).unwrap_or_default();
+        for scalar in scalars.chunks_exact_mut(shape.scalar_bytes().max(1)) {
+            scalar.reverse();
+        }
+    }
+    let crc = CRC.checksum(file.get(CHECKED..).unwrap_or_default());
+    if let Some(to) = file.get_mut(8..CHECKED) {
+        to.copy_from_slice(&crc.to_le_bytes());
+    }
+    Ok(file.len())
+}

@@ -1,0 +1,260 @@
+//! What a network is like, as a value: what a model file says of itself.
+
+use super::layout::MAX_DEPTH;
+use super::text::Text;
+use core::fmt;
+
+/// Widths, scalar, form of feedback and activations of a network: all its type says, as a value. Its text is that of [`fnn!`](crate::fnn).
+///
+/// ```
+/// use attractor::{Architecture, Shape, fnn};
+/// let shape = <fnn![64, 48, 10]>::SHAPE;
+/// assert_eq!(shape.widths(), [64, 48, 10]);
+/// assert_eq!(
+///     shape.to_string(),
+///     "fnn![64, 48, 10; feedback = adjacent, hidden = tanh, output = identity, scalar = f32]"
+/// );
+/// assert_eq!(Some(shape), Shape::new(&[64, 48, 10], "f32", "adjacent", 0, "tanh", "identity"));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Shape {
+    pub(crate) widths: [u32; MAX_DEPTH + 1],
+    pub(crate) depth: u8,
+    pub(crate) scalar: u8,
+    pub(crate) feedback: u8,
+    pub(crate) percent: u8,
+    pub(crate) hidden: u8,
+    pub(crate) output: u8,
+}
+
+/// Names by their codes in model files.
+pub(crate) const SCALARS: [&str; 3] = ["", "f32", "f64"];
+const FORMS: [&str; 4] = ["feedforward", "adjacent", "dense", "tied"];
+const ACTIVATIONS: [&str; 5] = ["identity", "tanh", "sigmoid", "relu", "hard tanh"];
+const TIED: u8 = 3;
+
+impl Shape {
+    /// The shape of these widths, inputs first, and of these names: `scalar` f32 or f64; `feedback` feedforward, adjacent, dense or tied, and
+    /// then `percent` its strength, else 0; `hidden` and `output` identity, tanh, sigmoid, relu or hard tanh. Nothing for other names
+    /// and for widths that are 0, too few or too many.
+    #[must_use]
+    pub const fn new(
+        widths: &[usize],
+        scalar: &str,
+        feedback: &str,
+        percent: usize,
+        hidden: &str,
+        output: &str,
+    ) -> Option<Self> {
+        let (Some(scalar), Some(feedback)) = (code(&SCALARS, scalar), code(&FORMS, feedback)) else {
+            return None;
+        };
+        let (Some(hidden), Some(output)) = (code(&ACTIVATIONS, hidden), code(&ACTIVATIONS, output)) else {
+            return None;
+        };
+        if widths.len() < 2 || widths.len() > MAX_DEPTH + 1 || percent > 100 {
+            return None;
+        }
+        let depth = (widths.len() - 1) as u8;
+        let mut shape = Self {
+            widths: [0; MAX_DEPTH + 1],
+            depth,
+            scalar,
+            feedback,
+            percent: percent as u8,
+            hidden,
+            output,
+        };
+        let mut i = 0;
+        while i < widths.len() {
+            if widths[i] > u32::MAX as usize {
+                return None;
+            }
+            shape.widths[i] = widths[i] as u32;
+            i += 1;
+        }
+        if shape.is_one() { Some(shape) } else { None }
+    }
+
+    /// Whether there can be such a network.
+    pub(crate) const fn is_one(&self) -> bool {
+        let mut l = 0;
+        while l <= self.depth as usize {
+            // Not out of the array, whatever the depth.
+            if l > MAX_DEPTH || self.widths[l] == 0 {
+                return false;
+            }
+            l += 1;
+        }
+        self.depth > 0
+            && self.scalar > 0
+            && (self.scalar as usize) < SCALARS.len()
+            && (self.feedback as usize) < FORMS.len()
+            && (self.percent > 0 && self.percent <= 100) == (self.feedback == TIED)
+            && (self.percent == 0 || self.feedback == TIED)
+            && (self.hidden as usize) < ACTIVATIONS.len()
+            && (self.output as usize) < ACTIVATIONS.len()
+    }
+
+    /// Units of the input and of every layer.
+    #[must_use]
+    pub fn widths(&self) -> &[u32] {
+        self.widths.get(..=usize::from(self.depth)).unwrap_or_default()
+    }
+    /// The name of the scalar.
+    #[must_use]
+    pub fn scalar(&self) -> &'static str {
+        name(&SCALARS, self.scalar)
+    }
+    /// Bytes of a scalar.
+    #[must_use]
+    pub const fn scalar_bytes(&self) -> usize {
+        self.scalar as usize * 4
+    }
+    /// The name of the form of feedback.
+    #[must_use]
+    pub fn feedback(&self) -> &'static str {
+        name(&FORMS, self.feedback)
+    }
+    /// The strength of tied feedback in per cent, 0 for other forms.
+    #[must_use]
+    pub const fn percent(&self) -> usize {
+        self.percent as usize
+    }
+    /// The name of the activation of the hidden layers.
+    #[must_use]
+    pub fn hidden(&self) -> &'static str {
+        name(&ACTIVATIONS, self.hidden)
+    }
+    /// The name of the activation of the output layer.
+    #[must_use]
+    pub fn output(&self) -> &'static str {
+        name(&ACTIVATIONS, self.output)
+    }
+    /// Units in all layers.
+    #[must_use]
+    pub const fn units(&self) -> u64 {
+        self.units_above(0)
+    }
+    /// Units that layer `layer`, counted from 1, hears through a U of its own.
+    #[must_use]
+    pub const fn heard(&self, layer: usize) -> u64 {
+        if layer == 0 || layer >= self.depth as usize {
+            return 0;
+        }
+        match self.feedback {
+            1 => self.widths[layer + 1] as u64,
+            2 => self.units_above(layer),
+            _ => 0,
+        }
+    }
+    const fn units_above(&self, layer: usize) -> u64 {
+        let (mut units, mut l) = (0, layer + 1);
+        while l <= self.depth as usize && l <= MAX_DEPTH {
+            units += self.widths[l] as u64;
+            l += 1;
+        }
+        units
+    }
+    /// Number of parameters; `u64::MAX` if they are more.
+    #[must_use]
+    pub const fn params(&self) -> u64 {
+        let (mut params, mut l) = (0_u64, 1);
+        while l <= self.depth as usize && l <= MAX_DEPTH {
+            let columns = self.widths[l - 1] as u64 + self.heard(l) + 1;
+            params = params.saturating_add(columns.saturating_mul(self.widths[l] as u64));
+            l += 1;
+        }
+        params
+    }
+
+    /// Whether the other is the same.
+    pub(crate) const fn is(&self, other: &Self) -> bool {
+        let mut l = 0;
+        while l <= MAX_DEPTH {
+            if self.widths[l] != other.widths[l] {
+                return false;
+            }
+            l += 1;
+        }
+        self.depth == other.depth
+            && self.scalar == other.scalar
+            && self.feedback == other.feedback
+            && self.percent == other.percent
+            && self.hidden == other.hidden
+            && self.output == other.output
+    }
+
+    /// Its text, while compiling, behind another.
+    pub(crate) const fn text(&self, mut text: Text) -> Text {
+        text = text.and("fnn![");
+        let mut l = 0;
+        while l <= self.depth as usize && l <= MAX_DEPTH {
+            text = text.and(if l == 0 { "" } else { ", " }).and_number(self.widths[l] as usize);
+            l += 1;
+        }
+        text = text.and("; feedback = ").and(FORMS[self.feedback as usize % FORMS.len()]);
+        if self.percent > 0 {
+            text = text.and("<").and_number(self.percent as usize).and(">");
+        }
+        text.and(", hidden = ")
+            .and(ACTIVATIONS[self.hidden as usize % ACTIVATIONS.len()])
+            .and(", output = ")
+            .and(ACTIVATIONS[self.output as usize % ACTIVATIONS.len()])
+            .and(", scalar = ")
+            .and(SCALARS[self.scalar as usize % SCALARS.len()])
+            .and("]")
+    }
+}
+
+/// The code of a name.
+const fn code(names: &[&str], name: &str) -> Option<u8> {
+    let mut at = 0;
+    while at < names.len() {
+        if same(names[at].as_bytes(), name.as_bytes()) && !name.is_empty() {
+            return Some(at as u8);
+        }
+        at += 1;
+    }
+    None
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// The name of a code.
+fn name(names: &'static [&'static str], code: u8) -> &'static str {
+    names.get(usize::from(code)).copied().unwrap_or_default()
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fnn![")?;
+        for (l, width) in self.widths().iter().enumerate() {
+            write!(f, "{}{width}", if l == 0 { "" } else { ", " })?;
+        }
+        write!(f, "; feedback = {}", self.feedback())?;
+        if self.percent > 0 {
+            write!(f, "<{}>", self.percent)?;
+        }
+        write!(f, ", hidden = {}, output = {}, scalar = {}]", self.hidden(), self.output(), self.scalar())
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
