@@ -2,6 +2,7 @@
 
 use super::layout::MAX_DEPTH;
 use super::text::Text;
+use crate::simd::same;
 use core::fmt;
 
 /// Widths, scalar, form of feedback and activations of a network: all its type says, as a value. Its text is that of [`fnn!`](crate::fnn).
@@ -212,26 +213,12 @@ impl Shape {
 const fn code(names: &[&str], name: &str) -> Option<u8> {
     let mut at = 0;
     while at < names.len() {
-        if same(names[at].as_bytes(), name.as_bytes()) && !name.is_empty() {
+        if same(names[at], name) && !name.is_empty() {
             return Some(at as u8);
         }
         at += 1;
     }
     None
-}
-
-const fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
 }
 
 /// The name of a code.

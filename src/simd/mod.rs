@@ -399,8 +399,15 @@ pub struct Backend(Kind);
 const FORCED: Option<&str> = option_env!("ATTRACTOR_BACKEND");
 
 const fn forced(name: &str) -> bool {
-    let Some(forced) = FORCED else { return false };
-    let (a, b) = (forced.as_bytes(), name.as_bytes());
+    match FORCED {
+        Some(forced) => same(forced, name),
+        None => false,
+    }
+}
+
+/// Whether two texts are the same, while compiling.
+pub(crate) const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {
         return false;
     }
