@@ -76,9 +76,8 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// network says to the same input changes. Held so after every step of training, it learns within the rate.
     ///
     /// It works for every network with finite weights, also for one trained without feedback that is given some
-    /// ([`retrofit`](Self::retrofit)). After each
-    /// step of training it keeps the network certified. A rate of 0.2 is a good one: it asks for few sweeps and costs no
-    /// accuracy that was seen.
+    /// ([`retrofit`](Self::retrofit)). After each step of training it keeps the network certified. A rate of 0.2 is a good one: it
+    /// asks for few sweeps and costs no accuracy that was seen.
     ///
     /// ```
     /// use attractor::fnn;
