@@ -141,7 +141,7 @@ impl Shape {
     /// Units that layer `layer`, counted from 1, hears through a U of its own.
     #[must_use]
     pub const fn heard(&self, layer: usize) -> u64 {
-        if layer == 0 || layer >= self.depth as usize {
+        if layer == 0 || layer >= self.depth as usize || layer >= MAX_DEPTH {
             return 0;
         }
         match self.feedback {

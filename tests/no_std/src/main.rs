@@ -5,7 +5,7 @@
 #![no_main]
 
 use attractor::learn::{CrossEntropy, Objective, Optimizer, Sgd};
-use attractor::{Align64, Tolerance, Workspace, fnn};
+use attractor::{Align64, Tolerance, Workspace, fnn, include_network};
 use core::panic::PanicInfo;
 
 type Net = fnn![3, 8, 2];
@@ -73,6 +73,18 @@ fn learns() -> Option<bool> {
     stream.follow(&[1.0, -0.5, 0.5]).ok()?;
     let streamed = stream.solve(1e-4).ok()?;
     net.certify_adjoint().ok()?.verify(&net).ok()?;
+
+    let mut file = Align64([0; Net::file_bytes(true)]);
+    net.to_bytes(Some(&certificate), &mut file.0).ok()?;
+    let model = Net::from_bytes(&file.0).ok()?;
+    let mut stream = model.certified().ok()?.skipping(&input, &mut state).ok()?;
+    let computed = stream.solve(1e-4).ok()?.layers;
+    stream.follow(&input).ok()?;
+    let filed = computed >= Net::DEPTH && stream.solve(1e-4).ok()?.layers == 0;
+    // One that is of another shape.
+    let filed = filed
+        && <fnn![3, 8, 3]>::from_bytes(&file.0).is_err()
+        && include_network!("../../data/tiny.attr", fnn![2, 3, 1]).certified().is_ok();
     let certain = answer.bound.largest() <= 1e-4 && streamed.bound.largest() <= 1e-4 && label.certified;
-    Some(learnt && certain && solved.sweeps > 1 && again.sweeps == 1)
+    Some(learnt && certain && filed && solved.sweeps > 1 && again.sweeps == 1)
 }
