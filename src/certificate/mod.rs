@@ -138,7 +138,7 @@ const BIAS: usize = 2;
 const INPUT: usize = 3;
 const RANGE: usize = 4;
 const LARGEST: usize = 5;
-const NUMBERS: usize = 6;
+pub(crate) const NUMBERS: usize = 6;
 const NAMES: [&str; NUMBERS] = ["gamma", "propagation", "bias", "input gain", "range", "largest entry"];
 
 /// A proof that the sweeps of a network `N` converge from every start to the one solution there is, for every input:

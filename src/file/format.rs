@@ -6,6 +6,7 @@
     reason = "an error that names both shapes, without allocation"
 )]
 
+use crate::certificate::NUMBERS;
 use crate::network::{MAX_DEPTH, Shape, Text};
 use core::fmt;
 use crc::{CRC_32_ISO_HDLC, Crc};
@@ -19,8 +20,6 @@ const CHECKED: usize = 12;
 const WIDTHS: usize = 32;
 /// Header, parameters and certificate begin at multiples of it.
 const ALIGN: usize = 64;
-/// Scalars of a certificate beside one a unit.
-const NUMBERS: u64 = 6;
 
 /// Where flash is dear, one byte after the other without a table.
 #[cfg(target_os = "none")]
@@ -169,7 +168,7 @@ const fn header(shape: &Shape) -> usize {
 
 /// Scalars of a certificate.
 const fn certificate(shape: &Shape) -> u64 {
-    shape.units() + NUMBERS
+    shape.units() + NUMBERS as u64
 }
 
 /// Bytes of the file of a network of this shape; `u64::MAX` if they are more.
