@@ -1,7 +1,7 @@
 //! Activations over lanes: tanh, sigmoid, ReLU, hard tanh, identity, and the exponential that softmax needs.
 
 use super::Part;
-use crate::simd::{Element, Lanes};
+use crate::simd::{Element, Integers, Lanes, Quantum};
 use core::fmt::Debug;
 
 /// A scalar networks can be made of: `f32` or `f64`. Sealed through [`Element`].
@@ -326,6 +326,12 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
     fn error<T: Scalar>() -> f64;
     /// h = s(z).
     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector;
+    /// The same of integers: the state nearest to s(z), for a sum z with `EXTRA` more digits than a state has; within
+    /// [`quantized_error`](Self::quantized_error). It rises with z, and by no more than z does, but for its last digit.
+    fn quantized<H: Quantum, L: Integers>(lanes: L, z: L::Whole) -> L::Whole;
+    /// A bound on the error of [`quantized`](Self::quantized), in units of a state's last digit, wherever s(z) is one of the states or
+    /// between them.
+    fn quantized_error<H: Quantum>() -> f64;
     /// s'(z) from h = s(z).
     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector;
     /// Makes `count` units of their sums at once, where there is assembly: [`Scalar::finish_tanh`] for tanh.
@@ -366,10 +372,30 @@ fn x_ln_x(x: f64) -> f64 {
     }
 }
 
+/// The nearest state to a value in units of 2^-15 that is between -1 and 1.
+#[inline(always)]
+fn narrow<H: Quantum, L: Integers>(lanes: L, value: L::Whole) -> L::Whole {
+    let digits = const { 15 - H::BITS };
+    if digits == 0 {
+        return lanes.least(value, lanes.splat(H::MOST));
+    }
+    let state = lanes.shift(lanes.plus(value, lanes.splat(1 << (digits - 1))), digits);
+    lanes.least(state, lanes.splat(H::MOST))
+}
+
+/// The nearest state to a sum.
+#[inline(always)]
+fn rounded<H: Quantum, L: Integers>(lanes: L, z: L::Whole) -> L::Whole {
+    let most = lanes.splat(H::MOST << H::EXTRA);
+    // Cut first, so that there is room to round.
+    let z = lanes.most(lanes.least(z, most), lanes.splat(-(H::MOST << H::EXTRA)));
+    if H::EXTRA == 0 { z } else { lanes.shift(lanes.plus(z, lanes.splat(1 << (H::EXTRA - 1))), H::EXTRA) }
+}
+
 macro_rules! activation {
     ($(#[$doc:meta])* $name:ident, $code:literal, $text:literal, $steepest:literal, $identity:literal, $bound:expr, $bend:expr,
      $error:expr, |$h64:ident| $potential:expr,
-     |$lanes:ident, $z:ident| $value:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
+     |$lanes:ident, $z:ident| $value:expr, |$lanes3:ident, $z3:ident| $quantized:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name;
@@ -391,6 +417,16 @@ macro_rules! activation {
             #[inline(always)]
             fn value<T: Scalar, L: Lanes<T>>($lanes: L, $z: L::Vector) -> L::Vector {
                 $value
+            }
+            #[inline(always)]
+            fn quantized<H: Quantum, L: Integers>($lanes3: L, $z3: L::Whole) -> L::Whole {
+                $quantized
+            }
+            fn quantized_error<H: Quantum>() -> f64 {
+                // From a table whose straight lines are off by up to 2^-15 times 12.6 or 0.8, rounded down; then to a state, of which
+                // there is none for 1.
+                let tabled = (if H::BITS < 8 { 13.0 } else { 0.8 } + 1.0) / f64::from(1 << (15 - H::BITS));
+                if $identity || $steepest == 1.0 && $bend == f64::INFINITY { 1.0 } else { tabled + 1.0 }
             }
             #[inline(always)]
             fn slope<T: Scalar, L: Lanes<T>>($lanes2: L, $h: L::Vector) -> L::Vector {
@@ -424,6 +460,11 @@ activation!(
     Tanh, 1, "tanh", 1.0, false, Some(1.0), 2.0, T::TANH_ERROR,
     |h| (x_ln_x(1.0 + h) + x_ln_x(1.0 - h)) / 2.0,
     |lanes, z| T::tanh(lanes, z),
+    |lanes, z| {
+        // Turned round at the end, so that it is odd.
+        let magnitude = lanes.between(H::TABLE, H::SEGMENT, lanes.magnitude(z));
+        lanes.signed(narrow::<H, L>(lanes, magnitude), z)
+    },
     |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
 );
 activation!(
@@ -435,6 +476,11 @@ activation!(
         let half = lanes.splat(T::from_f64(0.5));
         lanes.mul_add(half, T::tanh(lanes, lanes.mul(half, z)), half)
     },
+    |lanes, z| {
+        let half = lanes.shift(z, 1);
+        let tanh = lanes.signed(lanes.between(H::TABLE, H::SEGMENT, lanes.magnitude(half)), half);
+        narrow::<H, L>(lanes, lanes.shift(lanes.plus(tanh, lanes.splat(1 << 15)), 1))
+    },
     |lanes, h| lanes.mul(h, lanes.sub(lanes.splat(T::ONE), h))
 );
 activation!(
@@ -442,6 +488,7 @@ activation!(
     Relu, 3, "relu", 1.0, false, None, f64::INFINITY, 0.0,
     |h| if h >= 0.0 { h * h / 2.0 } else { f64::INFINITY },
     |lanes, z| lanes.max(lanes.splat(T::ZERO), z),
+    |lanes, z| lanes.most(rounded::<H, L>(lanes, z), lanes.splat(0)),
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
         lanes.select(positive, lanes.splat(T::ONE), lanes.splat(T::ZERO))
@@ -452,6 +499,7 @@ activation!(
     HardTanh, 4, "hard tanh", 1.0, false, Some(1.0), f64::INFINITY, 0.0,
     |h| if h.abs() <= 1.0 { h * h / 2.0 } else { f64::INFINITY },
     |lanes, z| lanes.max(lanes.splat(-T::ONE), lanes.min(lanes.splat(T::ONE), z)),
+    |lanes, z| rounded::<H, L>(lanes, z),
     |lanes, h| {
         let inside = lanes.less(lanes.abs(h), lanes.splat(T::ONE));
         lanes.select(inside, lanes.splat(T::ONE), lanes.splat(T::ZERO))
@@ -462,5 +510,6 @@ activation!(
     Identity, 0, "identity", 1.0, true, None, 0.0, 0.0,
     |h| h * h / 2.0,
     |_lanes, z| z,
+    |lanes, z| rounded::<H, L>(lanes, z),
     |lanes, _h| lanes.splat(T::ONE)
 );

@@ -33,6 +33,7 @@ mod comparison;
 mod finish;
 mod fused;
 mod outer;
+mod packed;
 mod products;
 mod shared;
 mod single;
@@ -47,6 +48,7 @@ use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish, Scaled, Weighted};
 use fused::one;
 pub(crate) use fused::{fused, fused_shared};
+pub(crate) use packed::{IntegerRows, PackedMatrix, integer_drive, integer_layer, place};
 pub(crate) use outer::{Outer, SideBySide, column_sums};
 #[doc(hidden)]
 pub use products::Part;

@@ -4,7 +4,7 @@ use super::align::Align64;
 use super::layout::{LayerLayout, Layout};
 use super::text::Text;
 use crate::kernel::{Matrix, MatrixMut};
-use crate::simd::Element;
+use crate::simd::{Element, Entry};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -34,7 +34,7 @@ impl core::error::Error for LengthError {}
 /// The type must be `repr(C)` or `repr(transparent)` over scalars `Scalar`, without padding, aligned as they are.
 pub unsafe trait Flat: Sized {
     /// The scalar.
-    type Scalar: Element;
+    type Scalar: Entry;
     /// All scalars zero.
     // SAFETY: scalars of all-zero bytes are zeros, and the type is nothing else.
     const ZERO: Self = unsafe { MaybeUninit::<Self>::zeroed().assume_init() };
@@ -88,11 +88,11 @@ pub unsafe trait Flat: Sized {
 pub struct Nothing<T>(PhantomData<T>);
 
 // SAFETY: no scalars at all.
-unsafe impl<T: Element> Flat for Nothing<T> {
+unsafe impl<T: Entry> Flat for Nothing<T> {
     type Scalar = T;
 }
 // SAFETY: nalgebra's matrix is repr(C) over an array of arrays and empty markers.
-unsafe impl<T: Element, const R: usize, const C: usize> Flat for nalgebra::SMatrix<T, R, C> {
+unsafe impl<T: Entry, const R: usize, const C: usize> Flat for nalgebra::SMatrix<T, R, C> {
     type Scalar = T;
 }
 

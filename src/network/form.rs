@@ -3,7 +3,7 @@
 use super::flat::{Flat, Nothing};
 use super::layout::Reach;
 use super::stack::{Stack, Tail, sealed};
-use crate::kernel::Scalar;
+use crate::simd::Entry;
 use core::fmt::Debug;
 
 /// A form of feedback. Sealed.
@@ -17,10 +17,10 @@ pub trait Form: sealed::Sealed + Copy + Debug + Default + Send + Sync + 'static 
     /// How strongly a layer hears the next one through its W, in percent; 0 where feedback has weights of its own.
     const TIED: usize = 0;
     /// The feedback weights of a layer of `ROWS` units below the layers `Above`.
-    type Block<T: Scalar, Above: Tail, const ROWS: usize>: Debug + Clone + Send + Sync + 'static;
+    type Block<T: Entry, Above: Tail, const ROWS: usize>: Debug + Clone + Send + Sync + 'static;
     /// Room for half a sum, where a sweep takes a layer in two steps.
     #[doc(hidden)]
-    type Scratch<T: Scalar, S: Stack, const B: usize>: Flat<Scalar = T>;
+    type Scratch<T: Entry, S: Stack, const B: usize>: Flat<Scalar = T>;
 }
 
 /// Every layer hears the next one. The default.
@@ -72,24 +72,24 @@ impl Form for Adjacent {
     const NAME: &'static str = "adjacent";
     const CODE: u8 = 1;
     const REACH: Reach = Reach::Next;
-    type Block<T: Scalar, Above: Tail, const ROWS: usize> = Above::Nearest<T, ROWS>;
-    type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
+    type Block<T: Entry, Above: Tail, const ROWS: usize> = Above::Nearest<T, ROWS>;
+    type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
 }
 
 impl Form for Dense {
     const NAME: &'static str = "dense";
     const CODE: u8 = 2;
     const REACH: Reach = Reach::All;
-    type Block<T: Scalar, Above: Tail, const ROWS: usize> = Above::Every<T, ROWS>;
-    type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
+    type Block<T: Entry, Above: Tail, const ROWS: usize> = Above::Every<T, ROWS>;
+    type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
 }
 
 impl Form for Feedforward {
     const NAME: &'static str = "feedforward";
     const CODE: u8 = 0;
     const REACH: Reach = Reach::None;
-    type Block<T: Scalar, Above: Tail, const ROWS: usize> = ();
-    type Scratch<T: Scalar, S: Stack, const B: usize> = Nothing<T>;
+    type Block<T: Entry, Above: Tail, const ROWS: usize> = ();
+    type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
 }
 
 impl<const PERCENT: usize> Form for Tied<PERCENT> {
@@ -100,6 +100,6 @@ impl<const PERCENT: usize> Form for Tied<PERCENT> {
         assert!(PERCENT >= 1 && PERCENT <= 100, "tied feedback has a strength of 1 to 100 percent");
         PERCENT
     };
-    type Block<T: Scalar, Above: Tail, const ROWS: usize> = ();
-    type Scratch<T: Scalar, S: Stack, const B: usize> = S::Widest<T, B>;
+    type Block<T: Entry, Above: Tail, const ROWS: usize> = ();
+    type Scratch<T: Entry, S: Stack, const B: usize> = S::Widest<T, B>;
 }

@@ -4,6 +4,7 @@ mod align;
 mod flat;
 mod form;
 mod layout;
+mod like;
 mod memory;
 mod room;
 mod shape;
@@ -17,6 +18,7 @@ pub use flat::{Flat, LengthError, Nothing};
 pub(crate) use flat::{Parameters, ParametersMut, bytes, seen, seen_at};
 pub use form::{Adjacent, Dense, Feedforward, Form, Tied};
 pub(crate) use layout::LayerLayout;
+pub(crate) use like::{ParamsOf, UnitsOf};
 pub use layout::{Layout, MAX_DEPTH, Reach};
 pub use memory::Memory;
 #[cfg(feature = "alloc")]
@@ -31,8 +33,10 @@ pub use walk::EachLayer;
 pub(crate) use walk::{Looped, Only, Unrolled, Walk};
 
 use crate::kernel::{Activation, Identity, Scalar, Tanh};
+use crate::simd::Entry;
 use core::fmt;
 use core::marker::PhantomData;
+use nalgebra::SMatrix;
 
 /// The type of a feedback network, from its widths: inputs first, outputs last.
 ///
@@ -113,6 +117,14 @@ pub trait Architecture: stack::sealed::Sealed + Sized + 'static {
     type First<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the output layer.
     type Output<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// As many entries as there are parameters, of another kind.
+    type Params<W: Entry>: fmt::Debug + Clone + Send + Sync + 'static;
+    /// As many entries as there are units, of another kind.
+    type Units<W: Entry>: fmt::Debug + Clone + Send + Sync + 'static;
+    /// One sample of inputs, of any kind.
+    type Inputs<W: Entry>: Flat<Scalar = W> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// As many entries as the first layer has units, of another kind.
+    type FirstUnits<W: Entry>: Flat<Scalar = W> + fmt::Debug + Clone + Send + Sync + 'static;
     /// Visits the first layer.
     fn first<E: EachLayer>(each: &mut E);
     /// Visits the layers from the first to the last, unrolled.
@@ -157,6 +169,10 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     type States<const B: usize> = S::States<T, B>;
     type First<const B: usize> = S::First<T, B>;
     type Output<const B: usize> = S::Output<T, B>;
+    type Params<W: Entry> = S::Params<W, F, INPUT>;
+    type Units<W: Entry> = S::States<W, 1>;
+    type Inputs<W: Entry> = SMatrix<W, 1, INPUT>;
+    type FirstUnits<W: Entry> = S::First<W, 1>;
 
     #[inline(always)]
     fn first<E: EachLayer>(each: &mut E) {

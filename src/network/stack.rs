@@ -4,7 +4,7 @@ use super::flat::{Flat, Nothing};
 use super::form::Form;
 use super::layout::MAX_DEPTH;
 use super::walk::EachLayer;
-use crate::kernel::Scalar;
+use crate::simd::Entry;
 use core::fmt;
 use core::marker::PhantomData;
 use nalgebra::SMatrix;
@@ -36,22 +36,22 @@ pub trait Tail: sealed::Sealed + 'static {
     /// Their widths, then zeros.
     const WIDTHS: [usize; MAX_DEPTH];
     /// The parameters from here on, above a layer of `BELOW` units.
-    type Params<T: Scalar, F: Form, const BELOW: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    type Params<T: Entry, F: Form, const BELOW: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// The activations of `B` samples from here on.
-    type States<T: Scalar, const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    type States<T: Entry, const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// A matrix with `ROWS` rows and a column for each unit of the first layer from here on; nothing at the top.
-    type Nearest<T: Scalar, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    type Nearest<T: Entry, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// Such a matrix for each layer from here on.
-    type Every<T: Scalar, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    type Every<T: Entry, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the last layer, if the layer before has `LAST` units.
-    type Last<T: Scalar, const B: usize, const LAST: usize>: Flat<Scalar = T>
+    type Last<T: Entry, const B: usize, const LAST: usize>: Flat<Scalar = T>
         + fmt::Debug
         + Clone
         + Send
         + Sync
         + 'static;
     /// `B` samples of the widest layer from here on.
-    type Widest<T: Scalar, const B: usize>: Flat<Scalar = T> + Copy;
+    type Widest<T: Entry, const B: usize>: Flat<Scalar = T> + Copy;
     /// Visits the layers from here on, the first of which is `index`.
     fn up<E: EachLayer>(each: &mut E, index: usize);
     /// Visits the layers from here on in reverse, the first of which is `index`.
@@ -70,20 +70,20 @@ pub trait Stack: Tail {
     /// Visits the first layer.
     fn first<E: EachLayer>(each: &mut E);
     /// `B` samples of the first layer.
-    type First<T: Scalar, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
+    type First<T: Entry, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the last layer.
-    type Output<T: Scalar, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
+    type Output<T: Entry, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
 }
 
 impl Tail for Top {
     const DEPTH: usize = 0;
     const WIDTHS: [usize; MAX_DEPTH] = [0; MAX_DEPTH];
-    type Params<T: Scalar, F: Form, const BELOW: usize> = ();
-    type States<T: Scalar, const B: usize> = ();
-    type Nearest<T: Scalar, const ROWS: usize> = ();
-    type Every<T: Scalar, const ROWS: usize> = ();
-    type Last<T: Scalar, const B: usize, const LAST: usize> = SMatrix<T, B, LAST>;
-    type Widest<T: Scalar, const B: usize> = Nothing<T>;
+    type Params<T: Entry, F: Form, const BELOW: usize> = ();
+    type States<T: Entry, const B: usize> = ();
+    type Nearest<T: Entry, const ROWS: usize> = ();
+    type Every<T: Entry, const ROWS: usize> = ();
+    type Last<T: Entry, const B: usize, const LAST: usize> = SMatrix<T, B, LAST>;
+    type Widest<T: Entry, const B: usize> = Nothing<T>;
     #[inline(always)]
     fn up<E: EachLayer>(_: &mut E, _: usize) {}
     #[inline(always)]
@@ -105,12 +105,12 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
         }
         widths
     };
-    type Params<T: Scalar, F: Form, const BELOW: usize> = LayerParams<T, F, Above, N, BELOW>;
-    type States<T: Scalar, const B: usize> = LayerStates<T, Above, N, B>;
-    type Nearest<T: Scalar, const ROWS: usize> = SMatrix<T, ROWS, N>;
-    type Every<T: Scalar, const ROWS: usize> = Blocks<T, Above, ROWS, N>;
-    type Last<T: Scalar, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
-    type Widest<T: Scalar, const B: usize> = Widest<T, Above, N, B>;
+    type Params<T: Entry, F: Form, const BELOW: usize> = LayerParams<T, F, Above, N, BELOW>;
+    type States<T: Entry, const B: usize> = LayerStates<T, Above, N, B>;
+    type Nearest<T: Entry, const ROWS: usize> = SMatrix<T, ROWS, N>;
+    type Every<T: Entry, const ROWS: usize> = Blocks<T, Above, ROWS, N>;
+    type Last<T: Entry, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
+    type Widest<T: Entry, const B: usize> = Widest<T, Above, N, B>;
     #[inline(always)]
     fn up<E: EachLayer>(each: &mut E, index: usize) {
         Self::visit(each, index);
@@ -140,13 +140,13 @@ impl<const N: usize, Above: Tail> Stack for Layer<N, Above> {
     fn first<E: EachLayer>(each: &mut E) {
         Self::visit(each, 0);
     }
-    type First<T: Scalar, const B: usize> = SMatrix<T, B, N>;
-    type Output<T: Scalar, const B: usize> = Above::Last<T, B, N>;
+    type First<T: Entry, const B: usize> = SMatrix<T, B, N>;
+    type Output<T: Entry, const B: usize> = Above::Last<T, B, N>;
 }
 
 /// The parameters of one layer and of those above it; `repr(C)`, scalars only, no padding.
 #[repr(C)]
-pub struct LayerParams<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> {
+pub struct LayerParams<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize> {
     /// W, from the layer below: `N x BELOW`.
     pub w: SMatrix<T, N, BELOW>,
     /// U, from the layers above: `N x` their units, as the [`Form`] has it.
@@ -159,7 +159,7 @@ pub struct LayerParams<T: Scalar, F: Form, Above: Tail, const N: usize, const BE
 
 /// The feedback matrices of one layer in the form [`Dense`](super::Dense), the nearest layer first.
 #[repr(C)]
-pub struct Blocks<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> {
+pub struct Blocks<T: Entry, Above: Tail, const ROWS: usize, const N: usize> {
     /// From this layer: `ROWS x N`.
     pub nearest: SMatrix<T, ROWS, N>,
     /// From the layers above it.
@@ -168,7 +168,7 @@ pub struct Blocks<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> {
 
 /// The activations of one layer and of those above it, for `B` samples; `repr(C)`, scalars only, no padding.
 #[repr(C)]
-pub struct LayerStates<T: Scalar, Above: Tail, const N: usize, const B: usize> {
+pub struct LayerStates<T: Entry, Above: Tail, const N: usize, const B: usize> {
     /// h: `B x N`, a row a sample.
     pub h: SMatrix<T, B, N>,
     /// The layers above.
@@ -177,38 +177,38 @@ pub struct LayerStates<T: Scalar, Above: Tail, const N: usize, const B: usize> {
 
 /// As many scalars as `B` samples of one layer or of any above it take.
 #[repr(C)]
-pub union Widest<T: Scalar, Above: Tail, const N: usize, const B: usize> {
+pub union Widest<T: Entry, Above: Tail, const N: usize, const B: usize> {
     own: [[T; B]; N],
     above: Above::Widest<T, B>,
 }
 
-impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Copy for Widest<T, Above, N, B> {}
-impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Clone for Widest<T, Above, N, B> {
+impl<T: Entry, Above: Tail, const N: usize, const B: usize> Copy for Widest<T, Above, N, B> {}
+impl<T: Entry, Above: Tail, const N: usize, const B: usize> Clone for Widest<T, Above, N, B> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Scalar, Above: Tail, const N: usize, const B: usize> fmt::Debug for Widest<T, Above, N, B> {
+impl<T: Entry, Above: Tail, const N: usize, const B: usize> fmt::Debug for Widest<T, Above, N, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.flat().fmt(f)
     }
 }
 
 // SAFETY: a union of arrays of scalars, of the size of the longest; without padding, for that one has none.
-unsafe impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Flat for Widest<T, Above, N, B> {
+unsafe impl<T: Entry, Above: Tail, const N: usize, const B: usize> Flat for Widest<T, Above, N, B> {
     type Scalar = T;
 }
 
 // Derives would ask `Clone` and `Debug` of the marker types too.
-impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> Clone
+impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize> Clone
     for LayerParams<T, F, Above, N, BELOW>
 {
     fn clone(&self) -> Self {
         Self { w: self.w, u: self.u.clone(), b: self.b, above: self.above.clone() }
     }
 }
-impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> fmt::Debug
+impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize> fmt::Debug
     for LayerParams<T, F, Above, N, BELOW>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,22 +216,22 @@ impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> fmt::D
         out.field("w", &self.w).field("u", &self.u).field("b", &self.b).field("above", &self.above).finish()
     }
 }
-impl<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> Clone for Blocks<T, Above, ROWS, N> {
+impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> Clone for Blocks<T, Above, ROWS, N> {
     fn clone(&self) -> Self {
         Self { nearest: self.nearest, farther: self.farther.clone() }
     }
 }
-impl<T: Scalar, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for Blocks<T, Above, ROWS, N> {
+impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for Blocks<T, Above, ROWS, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Blocks").field("nearest", &self.nearest).field("farther", &self.farther).finish()
     }
 }
-impl<T: Scalar, Above: Tail, const N: usize, const B: usize> Clone for LayerStates<T, Above, N, B> {
+impl<T: Entry, Above: Tail, const N: usize, const B: usize> Clone for LayerStates<T, Above, N, B> {
     fn clone(&self) -> Self {
         Self { h: self.h, above: self.above.clone() }
     }
 }
-impl<T: Scalar, Above: Tail, const N: usize, const B: usize> fmt::Debug for LayerStates<T, Above, N, B> {
+impl<T: Entry, Above: Tail, const N: usize, const B: usize> fmt::Debug for LayerStates<T, Above, N, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("States").field("h", &self.h).field("above", &self.above).finish()
     }
@@ -263,7 +263,7 @@ macro_rules! at {
         }
     };
     ($below:literal $layer:literal) => {
-        impl<T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize> At<$layer>
+        impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize> At<$layer>
             for LayerParams<T, F, Above, N, BELOW>
         where Above::Params<T, F, N>: At<$below>
         {
@@ -273,7 +273,7 @@ macro_rules! at {
             #[inline(always)]
             fn at_mut(&mut self) -> &mut Self::Layer { self.above.at_mut() }
         }
-        impl<T: Scalar, Above: Tail, const N: usize, const B: usize> At<$layer> for LayerStates<T, Above, N, B>
+        impl<T: Entry, Above: Tail, const N: usize, const B: usize> At<$layer> for LayerStates<T, Above, N, B>
         where Above::States<T, B>: At<$below>
         {
             type Layer = <Above::States<T, B> as At<$below>>::Layer;
@@ -285,8 +285,8 @@ macro_rules! at {
     };
 }
 
-at!(first w, [T: Scalar, F: Form, Above: Tail, const N: usize, const BELOW: usize], LayerParams<T, F, Above, N, BELOW>);
-at!(first h, [T: Scalar, Above: Tail, const N: usize, const B: usize], LayerStates<T, Above, N, B>);
+at!(first w, [T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize], LayerParams<T, F, Above, N, BELOW>);
+at!(first h, [T: Entry, Above: Tail, const N: usize, const B: usize], LayerStates<T, Above, N, B>);
 at!(1 2);
 at!(2 3);
 at!(3 4);

@@ -21,9 +21,16 @@ mod portable;
     not(attractor_scalars)
 )))]
 mod scalars;
+mod integers;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod integers_x86;
+mod tables;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
+pub use integers::{Integers, OnIntegers, Packed, Quantum};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub use integers_x86::Vnni;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use x86::{Avx2, Avx512};
 
@@ -35,14 +42,54 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
+    impl Sealed for i8 {}
+    impl Sealed for i16 {}
+    impl Sealed for i32 {}
+    impl Sealed for super::Bf16 {}
+}
+
+/// A number of which networks, states and what is shaped like them may consist. Bytes of zeros are one, as any bytes are. Sealed.
+pub trait Entry: sealed::Sealed + Copy + Debug + Default + PartialEq + Send + Sync + 'static {}
+
+impl Entry for f32 {}
+impl Entry for f64 {}
+impl Entry for i8 {}
+impl Entry for i16 {}
+impl Entry for i32 {}
+impl Entry for Bf16 {}
+
+/// A number in the first half of the bits of an `f32`: its range, and 8 digits of it ("bfloat16"). To store weights, not to compute with.
+///
+/// ```
+/// use attractor::simd::Bf16;
+/// assert_eq!(Bf16::nearest(1.0 + 1.0 / 256.0).value(), 1.0);
+/// assert_eq!(Bf16::nearest(-3.0e38).value(), -2.9976992e38);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(transparent)]
+pub struct Bf16(pub u16);
+
+impl Bf16 {
+    /// The number nearest to `x`, of two equally near ones the even one; infinite beyond the largest, and NaN stays NaN.
+    #[must_use]
+    pub const fn nearest(x: f32) -> Self {
+        let bits = x.to_bits();
+        if x.is_nan() {
+            return Self((bits >> 16) as u16 | 1 << 6);
+        }
+        Self(((bits + (0x7fff + (bits >> 16 & 1))) >> 16) as u16)
+    }
+    /// The same number as `f32`.
+    #[must_use]
+    pub const fn value(self) -> f32 {
+        f32::from_bits((self.0 as u32) << 16)
+    }
 }
 
 /// A floating-point number the backends have vectors of: `f32` or `f64`. Sealed.
 pub trait Element:
-    sealed::Sealed
-    + Copy
-    + Debug
-    + Default
+    Entry
     + PartialOrd
     + Add<Output = Self>
     + AddAssign
@@ -50,9 +97,6 @@ pub trait Element:
     + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
-    + Send
-    + Sync
-    + 'static
 {
     /// 0.
     const ZERO: Self;

@@ -28,6 +28,13 @@ impl Avx2 {
     }
 }
 
+impl From<Avx512> for Avx2 {
+    #[inline(always)]
+    fn from(_: Avx512) -> Self {
+        Self(())
+    }
+}
+
 impl Avx512 {
     /// The token, if the processor has AVX-512 F, BW, DQ and VL.
     #[must_use]

@@ -6,7 +6,7 @@ use crate::kernel::{
     Products, Scalar, Scaled, ShapeError, Weighted, fused, fused_shared,
 };
 use crate::network::{EachLayer, Flat, LayerLayout, Layout, Parameters, Walk};
-use crate::simd::Lanes;
+use crate::simd::{Element, Lanes};
 use core::marker::PhantomData;
 
 /// Shapes inside the crate come from one layout and always fit; a kernel that found otherwise has done nothing.
@@ -189,7 +189,7 @@ impl<L: Lanes<T>, T: Scalar, W: Walk, const C: usize> EachLayer for AtFirst<'_, 
 
 /// k, and the next layer, where layers hear it through W^T.
 #[inline(always)]
-fn tied<R: Flat, const LAST: bool>(
+fn tied<R: Flat<Scalar: Element>, const LAST: bool>(
     layout: &'static Layout,
     index: usize,
 ) -> Option<(R::Scalar, &'static LayerLayout)> {

@@ -1,0 +1,293 @@
+//! Layers of packed weights: sums of products, written once over [`Packed`], and what integers become of their sums.
+
+use super::activation::Activation;
+use super::{ShapeError, expect};
+use crate::simd::{Integers, Packed, Quantum};
+use core::marker::PhantomData;
+
+/// A matrix of packed weights, `rows x columns`: as many weights, in the order [`Packed`] tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedMatrix<'a, W> {
+    weights: &'a [W],
+    rows: usize,
+    columns: usize,
+}
+
+impl<'a, W> PackedMatrix<'a, W> {
+    /// # Errors
+    /// [`ShapeError`] unless there are `rows * columns` weights.
+    #[inline(always)]
+    pub(crate) fn new(weights: &'a [W], rows: usize, columns: usize) -> Result<Self, ShapeError> {
+        expect("weights", rows * columns, weights.len())?;
+        Ok(Self { weights, rows, columns })
+    }
+}
+
+/// Where the weight of a row and a column lies in a packed matrix with so many rows and columns.
+#[inline(always)]
+pub(crate) const fn place(group: usize, rows: usize, columns: usize, row: usize, column: usize) -> usize {
+    let grouped = columns - columns % group;
+    if column < grouped {
+        (column / group * rows + row) * group + column % group
+    } else {
+        column * rows + row
+    }
+}
+
+/// A packed matrix and the states it multiplies, one for each column.
+pub(crate) type PackedProduct<'a, W, H> = (PackedMatrix<'a, W>, &'a [H]);
+
+/// What is made of sums.
+pub(crate) trait EachSums<V> {
+    /// Of those of all rows of a vector from `row` on, or of the first `count`.
+    ///
+    /// # Safety
+    /// These rows must be rows of the layer.
+    unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: V);
+}
+
+/// Sums up the products for each of `rows` rows (`UNITS` of them where that is a constant, else 0) and hands the sums on.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing has been handed on then.
+#[inline(always)]
+pub(crate) fn packed<const UNITS: usize, W, H, L: Packed<W, H>, E: EachSums<L::Vector>>(
+    lanes: L,
+    products: [Option<PackedProduct<'_, W, H>>; 2],
+    rows: usize,
+    each: &mut E,
+) -> Result<(), ShapeError> {
+    for (matrix, states) in products.iter().flatten() {
+        expect("rows", matrix.rows, rows)?;
+        expect("states", matrix.columns, states.len())?;
+    }
+    let rows = if UNITS > 0 {
+        expect("units", UNITS, rows)?;
+        UNITS
+    } else {
+        rows
+    };
+    let mut row = 0;
+    // SAFETY of all four: the shapes were compared, and the rows of a block are less than `rows`.
+    unsafe {
+        if rows >= 8 * L::ROWS {
+            while row + 8 * L::ROWS <= rows {
+                block::<8, 1, W, H, L, E>(lanes, &products, rows, row, None, each);
+                row += 8 * L::ROWS;
+            }
+        }
+        if row + 4 * L::ROWS <= rows {
+            block::<4, 2, W, H, L, E>(lanes, &products, rows, row, None, each);
+            row += 4 * L::ROWS;
+        }
+        while row + L::ROWS <= rows {
+            block::<1, 4, W, H, L, E>(lanes, &products, rows, row, None, each);
+            row += L::ROWS;
+        }
+        if row < rows {
+            block::<1, 4, W, H, L, E>(lanes, &products, rows, row, Some(rows - row), each);
+        }
+    }
+    Ok(())
+}
+
+/// `VECTORS` vectors of rows from `row` on, or the first `count` rows of one; each sum in `SPLIT` parts, so that one addition need not
+/// wait for the other.
+///
+/// # Safety
+/// The rows must be rows of the matrices, which have `rows`, and the shapes must fit.
+#[inline(always)]
+unsafe fn block<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H>, E: EachSums<L::Vector>>(
+    lanes: L,
+    products: &[Option<PackedProduct<'_, W, H>>; 2],
+    rows: usize,
+    row: usize,
+    count: Option<usize>,
+    each: &mut E,
+) {
+    let mut sums = [[lanes.none(); VECTORS]; SPLIT];
+    for (matrix, states) in products.iter().flatten() {
+        let groups = matrix.columns / L::GROUP;
+        // SAFETY: a packed matrix has GROUP weights for each of `rows` rows in each group, then `rows` for each column left over; and
+        // there is a state for each column.
+        unsafe {
+            let (first, states) = (matrix.weights.as_ptr(), states.as_ptr());
+            let mut group = 0;
+            while group + SPLIT <= groups {
+                for (part, sums) in sums.iter_mut().enumerate() {
+                    let weights = first.add(((group + part) * rows + row) * L::GROUP);
+                    let states = lanes.spread(states.add((group + part) * L::GROUP));
+                    for (vector, sum) in sums.iter_mut().enumerate() {
+                        *sum = lanes.add(*sum, weights.add(vector * L::ROWS * L::GROUP), count, states);
+                    }
+                }
+                group += SPLIT;
+            }
+            let Some(sums) = sums.first_mut() else { return };
+            while group < groups {
+                let weights = first.add((group * rows + row) * L::GROUP);
+                let states = lanes.spread(states.add(group * L::GROUP));
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = lanes.add(*sum, weights.add(vector * L::ROWS * L::GROUP), count, states);
+                }
+                group += 1;
+            }
+            let mut column = groups * L::GROUP;
+            while column < matrix.columns {
+                let weights = first.add(column * rows + row);
+                let state = lanes.spread_one(states.add(column));
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = lanes.add_one(*sum, weights.add(vector * L::ROWS), count, state);
+                }
+                column += 1;
+            }
+        }
+    }
+    let [sums, others @ ..] = sums.as_mut_slice() else { return };
+    for (vector, sum) in sums.iter_mut().enumerate() {
+        for other in others.iter() {
+            *sum = lanes.both(*sum, other[vector]);
+        }
+        // SAFETY: the caller vouches for the rows.
+        unsafe { each.sums(row + vector * L::ROWS, count, lanes.total(*sum)) };
+    }
+}
+
+/// The rows of a layer of integers: what a sum is multiplied with, and added to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IntegerRows<'a> {
+    /// Added to a sum.
+    pub(crate) bias: &'a [i32],
+    /// What a sum is multiplied with, times 2^16 ...
+    pub(crate) scale: &'a [i16],
+    /// ... times 2 to this power.
+    pub(crate) exponent: &'a [i8],
+}
+
+impl IntegerRows<'_> {
+    #[inline(always)]
+    fn has(&self, rows: usize) -> Result<(), ShapeError> {
+        expect("bias", rows, self.bias.len())?;
+        expect("scale", rows, self.scale.len())?;
+        expect("exponent", rows, self.exponent.len())
+    }
+
+    /// (sum + bias) scale / 2^(16 + exponent), rounded down.
+    ///
+    /// # Safety
+    /// The rows must be there.
+    #[inline(always)]
+    unsafe fn scaled<L: Integers>(&self, lanes: L, row: usize, count: Option<usize>, sums: L::Whole) -> L::Whole {
+        // SAFETY: the caller vouches for the rows.
+        unsafe {
+            let sums = lanes.plus(sums, lanes.load(self.bias.as_ptr().add(row), count));
+            let product = lanes.high_product(sums, lanes.load_16(self.scale.as_ptr().add(row), count));
+            lanes.shift_each(product, lanes.load_8(self.exponent.as_ptr().add(row), count))
+        }
+    }
+}
+
+/// z = base + (W h + bias) scale: as a drive, which other sums are added to.
+struct Driven<'a, L> {
+    lanes: L,
+    rows: IntegerRows<'a>,
+    drive: &'a mut [i32],
+}
+
+impl<L: Integers> EachSums<L::Whole> for Driven<'_, L> {
+    #[inline(always)]
+    unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Whole) {
+        // SAFETY: handed on.
+        unsafe {
+            let z = self.rows.scaled(self.lanes, row, count, sums);
+            self.lanes.store(self.drive.as_mut_ptr().add(row), z, count);
+        }
+    }
+}
+
+/// The first layer's sums of its inputs.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+#[inline(always)]
+pub(crate) fn integer_drive<const UNITS: usize, H: Quantum, L>(
+    lanes: L,
+    product: PackedProduct<'_, i8, H>,
+    rows: IntegerRows<'_>,
+    drive: &mut [i32],
+) -> Result<(), ShapeError>
+where
+    L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
+{
+    let units = drive.len();
+    rows.has(units)?;
+    packed::<UNITS, _, _, _, _>(lanes, [None, Some(product)], units, &mut Driven { lanes, rows, drive })
+}
+
+/// h = s(base + (sums + bias) scale), and by how much it has changed.
+struct Settled<'a, H, A, L: Integers> {
+    lanes: L,
+    rows: IntegerRows<'a>,
+    base: Option<&'a [i32]>,
+    own: &'a mut [H],
+    change: &'a mut L::Whole,
+    activation: PhantomData<A>,
+}
+
+impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<'_, H, A, L> {
+    #[inline(always)]
+    unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Whole) {
+        let lanes = self.lanes;
+        // SAFETY: handed on; a state is of 8 or of 16 bits, as BITS says.
+        unsafe {
+            let mut z = self.rows.scaled(lanes, row, count, sums);
+            if let Some(base) = self.base {
+                z = lanes.plus(z, lanes.load(base.as_ptr().add(row), count));
+            }
+            let h = A::quantized::<H, L>(lanes, z);
+            let own = self.own.as_mut_ptr().add(row);
+            let before = if H::BITS < 8 {
+                lanes.load_8(own.cast(), count)
+            } else {
+                lanes.load_16(own.cast(), count)
+            };
+            if H::BITS < 8 {
+                lanes.store_8(own.cast(), h, count);
+            } else {
+                lanes.store_16(own.cast(), h, count);
+            }
+            let change = lanes.magnitude(lanes.minus(h, before));
+            // Beyond the last row there was nothing and there is s(0).
+            let change = match count {
+                None => change,
+                Some(count) => lanes.first_of(change, count),
+            };
+            *self.change = lanes.most(*self.change, change);
+        }
+    }
+}
+
+/// A layer of integers: h = s(base + (sum of products + bias) scale). `change` becomes the largest |new - old| where that is larger.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+#[inline(always)]
+pub(crate) fn integer_layer<const UNITS: usize, H: Quantum, A: Activation, L>(
+    lanes: L,
+    products: [Option<PackedProduct<'_, i8, H>>; 2],
+    rows: IntegerRows<'_>,
+    base: Option<&[i32]>,
+    own: &mut [H],
+    change: &mut <L as Integers>::Whole,
+) -> Result<(), ShapeError>
+where
+    L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
+{
+    let units = own.len();
+    rows.has(units)?;
+    if let Some(base) = base {
+        expect("base", units, base.len())?;
+    }
+    let mut settled = Settled { lanes, rows, base, own, change, activation: PhantomData::<A> };
+    packed::<UNITS, _, _, _, _>(lanes, products, units, &mut settled)
+}

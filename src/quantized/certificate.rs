@@ -1,0 +1,336 @@
+//! What is certain of the integers themselves.
+
+use super::{Quantized, part};
+use crate::certificate::CertificateError;
+use crate::kernel::Activation;
+use crate::network::{Architecture, Flat, Form, LayerLayout, Network, Stack, UnitsOf};
+use crate::simd::Quantum;
+use core::fmt;
+
+/// Entries of a vector are integers up to this.
+const LARGEST: i64 = 1 << 16;
+/// Digits after the point of what comes out of a comparison sweep.
+const POINT: u32 = 12;
+/// Digits of gamma after the point.
+const GAMMA: u32 = 24;
+/// 1, as a rate.
+const ONE: i64 = 1 << GAMMA;
+
+/// A proof that the sweeps of a quantised network converge: a vector of integers v > 0 and a rate gamma < 1 such that every sweep, but for
+/// the rounding of its states, shrinks the error max |h_i - h*_i| / v_i by gamma; h* is the solution of [`Quantized::to_network`].
+///
+/// All of it is integers and computed on the integers of the weights, every division rounded up: nothing is assumed of floating-point
+/// numbers.
+///
+/// ```
+/// use attractor::fnn;
+/// use attractor::quantized::{Calibration, Quantized};
+/// type Net = fnn![3, 8, 2];
+/// let mut net = Net::ZERO;
+/// net.layer_mut::<1>().u.fill(-0.02);
+/// net.layer_mut::<2>().w.fill(0.5);
+/// let mut calibration = Calibration::<Net>::ZERO;
+/// calibration.observe(&[1.0, 1.0, 1.0], &Net::state())?;
+/// let small = Quantized::<Net, i16>::new(&net, &calibration)?;
+/// let certificate = small.certify()?;
+/// assert!(certificate.gamma() < 0.17);
+/// certificate.verify(&small)?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub struct QuantizedCertificate<N: Architecture> {
+    v: UnitsOf<N, i32>,
+    gamma: i32,
+    /// c: what errors of one last digit in every unit come to in a sweep, in entries of v, with `POINT` digits.
+    propagation: i32,
+    /// The smallest entry of v.
+    least: i32,
+}
+
+impl<N: Architecture> Clone for QuantizedCertificate<N> {
+    fn clone(&self) -> Self {
+        Self { v: self.v.clone(), ..*self }
+    }
+}
+impl<N: Architecture> fmt::Debug for QuantizedCertificate<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuantizedCertificate").field("gamma", &self.gamma()).finish()
+    }
+}
+impl<N: Architecture> PartialEq for QuantizedCertificate<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.v.flat() == other.v.flat()
+            && (self.gamma, self.propagation, self.least) == (other.gamma, other.propagation, other.least)
+    }
+}
+
+/// What a comparison sweep finds.
+struct Found {
+    gamma: i64,
+    propagation: i64,
+    least: i64,
+}
+
+impl<N: Architecture> QuantizedCertificate<N> {
+    /// The rate.
+    #[must_use]
+    pub fn gamma(&self) -> f64 {
+        f64::from(self.gamma) / ONE as f64
+    }
+    /// v, one entry a unit.
+    #[must_use]
+    pub fn vector(&self) -> &[i32] {
+        self.v.flat()
+    }
+    /// Entry i of v times this is a bound on the error of unit i, in its last digit, after a sweep that changed no unit by more than
+    /// `residual`, if sweeps come within `rounding` digits of the exact ones.
+    fn weighted(&self, residual: f64, rounding: f64) -> f64 {
+        let (gamma, c) = (self.gamma(), f64::from(self.propagation) / f64::from(1 << POINT));
+        (gamma * residual / f64::from(self.least) + c * rounding) / (1.0 - gamma)
+    }
+}
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> QuantizedCertificate<Network<I, S, f32, F, A, O>> {
+    /// How far a sweep's states are from those of an exact one, at most, in the last digit: what the activation's table and the rounding of
+    /// sum and state make.
+    #[must_use]
+    pub fn rounding<H: Quantum>() -> f64 {
+        // A sum is rounded by half of its last digit; the first layer's, which is two, twice.
+        f64::max(A::quantized_error::<H>(), O::quantized_error::<H>()) + libm::ldexp(1.0, -(H::EXTRA as i32))
+    }
+
+    /// A bound on the error of every output after a sweep that changed no unit by more than `residual`, in the outputs' last digit: of the
+    /// distance to the solution of [`Quantized::to_network`], if that has no output beyond the largest there is.
+    #[must_use]
+    pub fn bound<H: Quantum>(&self, residual: i32) -> f64 {
+        self.largest_output() * self.weighted(residual.into(), Self::rounding::<H>())
+    }
+
+    /// The same of every unit, in its own last digit.
+    #[must_use]
+    pub fn bound_of<H: Quantum>(&self, unit: usize, residual: i32) -> f64 {
+        let v = self.v.flat().get(unit).map_or(f64::NAN, |v| f64::from(*v));
+        v * self.weighted(residual.into(), Self::rounding::<H>())
+    }
+
+    fn largest_output(&self) -> f64 {
+        let outputs = Network::<I, S, f32, F, A, O>::OUTPUTS;
+        let v = part(self.v.flat(), Network::<I, S, f32, F, A, O>::UNITS - outputs, outputs);
+        f64::from(v.iter().copied().max().unwrap_or_default())
+    }
+
+    /// Sweeps after which the [`bound`](Self::bound) for a change of 1 holds for every input and every start; a worst-case execution
+    /// time.
+    #[must_use]
+    pub fn sweeps<H: Quantum>(&self) -> usize {
+        let start = 2.0 * f64::from(H::MOST) / f64::from(self.least);
+        let floor = self.weighted(0.0, Self::rounding::<H>());
+        let room = self.weighted(1.0, Self::rounding::<H>()) - floor;
+        if !(room > 0.0) {
+            return 1;
+        }
+        libm::ceil(libm::log(start / room) / -libm::log(self.gamma())).max(1.0) as usize
+    }
+
+    /// Compares the proof with the weights: exact, one pass over them.
+    ///
+    /// # Errors
+    /// [`CertificateError`] if it does not hold.
+    pub fn verify<H: Quantum>(
+        &self,
+        network: &Quantized<Network<I, S, f32, F, A, O>, H>,
+    ) -> Result<(), CertificateError<f64>> {
+        if network.check().is_err() {
+            return Err(CertificateError::NotFinite);
+        }
+        if self.v.flat().iter().any(|v| !(1..=LARGEST).contains(&i64::from(*v))) {
+            return Err(CertificateError::Vector);
+        }
+        let mut room: UnitsOf<Network<I, S, f32, F, A, O>, i32> = Flat::ZERO;
+        let found = network.compare(self.v.flat(), room.flat_mut());
+        let one = ONE as f64;
+        let less = |what, stated: i32, found: i64| {
+            if i64::from(stated) >= found {
+                return Ok(());
+            }
+            Err(CertificateError::Refuted { what, stated: f64::from(stated) / one, found: found as f64 / one })
+        };
+        if self.gamma < 0 || i64::from(self.gamma) >= ONE {
+            return Err(CertificateError::NotContracting { gamma: self.gamma() });
+        }
+        less("gamma", self.gamma, found.gamma)?;
+        less("propagation", self.propagation, found.propagation)?;
+        if self.least < 1 || i64::from(self.least) > found.least {
+            return Err(CertificateError::Vector);
+        }
+        Ok(())
+    }
+
+    /// A bound on how far the outputs are from the solution of the network this one was made of, after a sweep that changed no unit by more
+    /// than `residual`: as numbers, not as last digits. It counts what rounding made of every weight, bias and input; inputs and the
+    /// solution must lie within what the calibration allowed for.
+    pub fn distance<H: Quantum>(
+        &self,
+        quantized: &Quantized<Network<I, S, f32, F, A, O>, H>,
+        net: &Network<I, S, f32, F, A, O>,
+        residual: i32,
+    ) -> f64 {
+        let mut rounded = 0.0_f64;
+        let layout = &Network::<I, S, f32, F, A, O>::LAYOUT;
+        for (index, layer) in layout.layers().iter().enumerate() {
+            for row in 0..layer.width {
+                let last = index + 1 == layout.depth();
+                let steepest = if last { O::STEEPEST } else { A::STEEPEST };
+                rounded = rounded.max(steepest * quantized.misses(net, index, layer, row));
+            }
+        }
+        // Summed in f64 from numbers exact in it.
+        let rounding = Self::rounding::<H>() + rounded * (1.0 + 1e-9);
+        let unit = f64::from(quantized.output_unit());
+        self.largest_output() * self.weighted(residual.into(), rounding) * unit * (1.0 + 1e-9)
+    }
+}
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
+    Quantized<Network<I, S, f32, F, A, O>, H>
+{
+    /// A proof that sweeps converge.
+    ///
+    /// # Errors
+    /// [`CertificateError::NotContracting`] if none was found.
+    pub fn certify(
+        &self,
+    ) -> Result<QuantizedCertificate<Network<I, S, f32, F, A, O>>, CertificateError<f64>> {
+        if self.check().is_err() {
+            return Err(CertificateError::NotFinite);
+        }
+        let mut v: UnitsOf<Network<I, S, f32, F, A, O>, i32> = Flat::ZERO;
+        let mut room: UnitsOf<Network<I, S, f32, F, A, O>, i32> = Flat::ZERO;
+        v.flat_mut().fill(1 << 10);
+        let mut best: Option<QuantizedCertificate<_>> = None;
+        for _ in 0..64 {
+            let found = self.compare(v.flat(), room.flat_mut());
+            if best.as_ref().is_none_or(|best| found.gamma < i64::from(best.gamma)) {
+                let narrow = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
+                best = Some(QuantizedCertificate {
+                    v: v.clone(),
+                    gamma: narrow(found.gamma),
+                    propagation: narrow(found.propagation),
+                    least: narrow(found.least),
+                });
+            }
+            // What came out is the next v, not less than a small part of its largest.
+            let most = room.flat().iter().copied().max().unwrap_or_default().max(1);
+            for (v, w) in v.flat_mut().iter_mut().zip(room.flat()) {
+                let scaled = i64::from(*w) * LARGEST / i64::from(most);
+                *v = scaled.clamp(LARGEST / 256, LARGEST) as i32;
+            }
+        }
+        match best {
+            Some(best) if i64::from(best.gamma) < ONE && best.propagation < i32::MAX => Ok(best),
+            other => Err(CertificateError::NotContracting {
+                gamma: other.map_or(f64::INFINITY, |best| best.gamma()),
+            }),
+        }
+    }
+
+    /// w = Lo w + Up v, which is left in `room`, and what it says of v.
+    fn compare(&self, v: &[i32], room: &mut [i32]) -> Found {
+        let propagation = self.pass(v, None, room);
+        let rate = self.pass(v, Some(v), room);
+        let least = v.iter().copied().min().unwrap_or_default();
+        Found { gamma: rate.saturating_mul(ONE >> POINT), propagation, least: least.into() }
+    }
+
+    /// One comparison sweep, into `room`: of errors that units have from before, or else of one last digit that each unit adds. What that
+    /// comes to in entries of v, rounded up; all with `POINT` digits.
+    fn pass(&self, v: &[i32], before: Option<&[i32]>, room: &mut [i32]) -> i64 {
+        let entry = |slice: &[i32], unit: usize| i64::from(slice.get(unit).copied().unwrap_or(i32::MAX));
+        let mut largest = 0;
+        for (index, layer) in Network::<I, S, f32, F, A, O>::LAYOUT.layers().iter().enumerate() {
+            for unit in layer.units..layer.units + layer.width {
+                let sum = self.magnitudes(index, layer, unit - layer.units, |unit, above| match before {
+                    Some(before) if above => entry(before, unit) << POINT,
+                    None if above => 0,
+                    _ => entry(room, unit),
+                });
+                let sum = if before.is_some() { sum } else { sum.saturating_add(1 << POINT) };
+                largest = largest.max(up(sum, entry(v, unit).max(1)));
+                if let Some(to) = room.get_mut(unit) {
+                    *to = i32::try_from(sum).unwrap_or(i32::MAX);
+                }
+            }
+        }
+        largest
+    }
+
+    /// r S sum |q| e of a row, for errors e of what it hears, rounded up.
+    fn magnitudes(
+        &self,
+        index: usize,
+        layer: &LayerLayout,
+        row: usize,
+        error: impl Fn(usize, bool) -> i64,
+    ) -> i64 {
+        let last = index + 1 == Network::<I, S, f32, F, A, O>::LAYOUT.depth();
+        let steepest = if last { O::STEEPEST } else { A::STEEPEST };
+        // A power of two, by which the slope is less than 1.
+        let slope = if steepest < 0.5 { 2 } else { 0 };
+        let mut sum = 0_i64;
+        let first = if index == 0 { layer.inputs } else { 0 };
+        for column in first..layer.inputs + layer.feedback {
+            let q = i64::from(self.weight(layer, row, column)).abs();
+            let e = match column.checked_sub(layer.inputs) {
+                None => error(layer.units - layer.inputs + column, false),
+                Some(column) => error(layer.units + layer.width + column, true),
+            };
+            sum = sum.saturating_add(q.saturating_mul(e));
+        }
+        let found = self.row(layer, row, false);
+        let shift = 16 + found.exponent as u32 + H::EXTRA + slope;
+        // Eight digits first, so that the product has room.
+        let product = up(sum, 1 << 8).saturating_mul(i64::from(found.scale));
+        up(product, 1 << (shift - 8))
+    }
+}
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
+    Quantized<Network<I, S, f32, F, A, O>, H>
+{
+    /// By how much a unit's sum is off, at most, because weights, bias and inputs were rounded; in its state's last digit.
+    fn misses(
+        &self,
+        net: &Network<I, S, f32, F, A, O>,
+        index: usize,
+        layer: &LayerLayout,
+        row: usize,
+    ) -> f64 {
+        let layout = &Network::<I, S, f32, F, A, O>::LAYOUT;
+        let last = index + 1 == layout.depth();
+        let z = libm::ldexp(1.0, H::EXTRA as i32) / f64::from(self.units[if last { 2 } else { 1 }]);
+        let param = |at: usize| f64::from(net.params().get(at).copied().unwrap_or(f32::NAN));
+        let columns = layer.inputs + layer.feedback;
+        let (mut sum, mut bias) = (0.0, param(layer.params + columns * layer.width + row) * z);
+        for (first, end, of_inputs) in self.parts(index, layer) {
+            let found = self.row(layer, row, of_inputs);
+            let ratio = f64::from(found.scale) * libm::ldexp(1.0, -16 - i32::from(found.exponent));
+            let mut integers = f64::from(found.bias);
+            for column in first..end {
+                let q = f64::from(self.weight(layer, row, column));
+                integers += f64::from(H::OFFSET) * q;
+                let unit = f64::from(self.column_unit(index, layer, column));
+                let weight = param(layer.params + column * layer.width + row) * z * unit;
+                sum += (weight - q * ratio).abs() * f64::from(H::MOST + 1);
+                if of_inputs {
+                    sum += 0.5 * weight.abs();
+                }
+            }
+            bias -= integers * ratio - 0.5;
+        }
+        (sum + bias.abs()) * libm::ldexp(1.0, -(H::EXTRA as i32))
+    }
+}
+
+/// a / b, rounded up.
+fn up(a: i64, b: i64) -> i64 {
+    a.saturating_add(b - 1) / b
+}

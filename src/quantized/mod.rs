@@ -1,0 +1,346 @@
+//! Networks of integers: weights of 8 bits with a scale for each row, states of 8 or 16 bits, no floating point while solving.
+//!
+//! # Numbers
+//! A state is an integer h that stands for h u, where u is 2^-7 or 2^-15 in layers whose activation is bounded and a unit found by
+//! [`Calibration`] in others. A row of weights is integers q of -127 to 127 and a scale r = m 2^-(16 + e), so that
+//!
+//! z_i = floor(r_i (sum over j of q_ij (h_j + o) + b_i)),
+//!
+//! where o is 128 for states of 8 bits (a product then is of unsigned with signed numbers, as processors have it) and 0 for 16; b holds
+//! the bias, what o adds, and a half to round by. The sums are exact, in 32 bits, which [`Quantized::check`] proves from the weights. tanh is a table of
+//! straight lines that rises and never by more than its argument; all its entries are checked while compiling. So every backend and
+//! every target gives the same integers.
+//!
+//! # Sweeps
+//! Rounded sweeps come within rho / (1 - gamma) of the solution and there may go round in circles of one last digit; so a solve ends at a
+//! change of at most one. What a [`QuantizedCertificate`] proves, it proves of the integers themselves.
+//! (Jacob et al. 2018 for integers in feed-forward networks.)
+//!
+//! ```
+//! use attractor::quantized::{Calibration, Quantized};
+//! use attractor::{Tolerance, fnn};
+//! type Net = fnn![3, 8, 2];
+//! let mut net = Net::ZERO;
+//! net.layer_mut::<1>().w.fill(0.25);
+//! net.layer_mut::<1>().u.fill(-0.02);
+//! net.layer_mut::<2>().w.fill(0.5);
+//!
+//! let (mut calibration, mut state) = (Calibration::<Net>::ZERO, Net::state());
+//! for input in [[1.0, 0.5, -0.5], [0.0, 1.0, 1.0]] {
+//!     net.solve(&input, &mut state, Tolerance::residual(1e-5))?;
+//!     calibration.observe(&input, &state)?;
+//! }
+//! let small = Quantized::<Net, i16>::new(&net, &calibration)?; // 145 bytes of weights instead of 232
+//!
+//! let input = small.input(&[1.0, 0.5, -0.5])?;
+//! let mut integers = Quantized::<Net, i16>::state();
+//! small.solve(&input, &mut integers, 64)?;
+//! net.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
+//! let output = f32::from(integers.output()[0]) * small.output_unit();
+//! assert!((output - state.output()[0]).abs() < 0.01);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+
+mod calibration;
+mod certificate;
+mod rows;
+mod sweep;
+
+pub use calibration::{Calibration, QuantizeError};
+pub use certificate::QuantizedCertificate;
+
+use crate::certificate::NotFinite;
+use crate::kernel::{Activation, IntegerRows, PackedMatrix, ShapeError, place};
+use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Stack, UnitsOf};
+use crate::simd::{Backend, Quantum};
+use crate::solve::{On, SolveError, Solved};
+use core::fmt;
+use core::marker::PhantomData;
+use nalgebra::SMatrix;
+use sweep::Solve;
+
+/// Columns of weights that lie side by side.
+const GROUP: usize = 4;
+
+/// A network `N` whose weights are integers of 8 bits and whose states are integers `H`: `i8` or `i16`.
+#[repr(C)]
+pub struct Quantized<N: Architecture, H: Quantum = i16> {
+    /// W and U, packed; in the place of b, the exponents of the scales.
+    weights: ParamsOf<N, i8>,
+    bias: UnitsOf<N, i32>,
+    scale: UnitsOf<N, i16>,
+    /// The first layer hears its inputs through rows of their own.
+    first_bias: N::FirstUnits<i32>,
+    first_scale: N::FirstUnits<i16>,
+    first_exponent: N::FirstUnits<i8>,
+    /// What one is worth: of the inputs, of the hidden layers, of the outputs.
+    units: [f32; 3],
+    states: PhantomData<H>,
+}
+
+/// The activations of a quantised network.
+#[repr(transparent)]
+pub struct QuantizedState<N: Architecture, H: Quantum> {
+    units: UnitsOf<N, H>,
+}
+
+impl<N: Architecture, H: Quantum> QuantizedState<N, H> {
+    /// All activations zero.
+    pub const ZERO: Self = Self { units: Flat::ZERO };
+
+    /// All activations, layer after layer.
+    #[must_use]
+    pub fn as_slice(&self) -> &[H] {
+        self.units.flat()
+    }
+    /// All activations, to change.
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [H] {
+        self.units.flat_mut()
+    }
+    /// The output layer.
+    #[must_use]
+    pub fn output(&self) -> &[H] {
+        let first = const { N::LAYOUT.layer(N::LAYOUT.depth() - 1).units };
+        self.as_slice().get(first..).unwrap_or_default()
+    }
+    /// The output that is largest, the first of several.
+    #[must_use]
+    pub fn label(&self) -> usize {
+        let mut best = 0;
+        for (i, h) in self.output().iter().enumerate() {
+            if self.output().get(best).is_some_and(|found| h > found) {
+                best = i;
+            }
+        }
+        best
+    }
+    /// Sets all activations to zero.
+    pub fn reset(&mut self) {
+        self.as_mut_slice().fill(H::default());
+    }
+}
+
+impl<N: Architecture, H: Quantum> Clone for QuantizedState<N, H> {
+    fn clone(&self) -> Self {
+        Self { units: self.units.clone() }
+    }
+}
+impl<N: Architecture, H: Quantum> Default for QuantizedState<N, H> {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+impl<N: Architecture, H: Quantum> PartialEq for QuantizedState<N, H> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+impl<N: Architecture, H: Quantum> fmt::Debug for QuantizedState<N, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_slice().fmt(f)
+    }
+}
+
+impl<N: Architecture, H: Quantum> Clone for Quantized<N, H> {
+    fn clone(&self) -> Self {
+        Self {
+            weights: self.weights.clone(),
+            bias: self.bias.clone(),
+            scale: self.scale.clone(),
+            first_bias: self.first_bias.clone(),
+            first_scale: self.first_scale.clone(),
+            first_exponent: self.first_exponent.clone(),
+            units: self.units,
+            states: PhantomData,
+        }
+    }
+}
+impl<N: Architecture, H: Quantum> fmt::Debug for Quantized<N, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Quantized({}, states = {}, units = {:?})", N::SHAPE, H::NAME, self.units)
+    }
+}
+
+/// A slice's part.
+#[inline(always)]
+fn part<T>(slice: &[T], first: usize, count: usize) -> &[T] {
+    slice.get(first..first + count).unwrap_or_default()
+}
+
+impl<N: Architecture, H: Quantum> Quantized<N, H> {
+    /// All weights zero: room for a network.
+    pub const ZERO: Self = Self {
+        weights: Flat::ZERO,
+        bias: Flat::ZERO,
+        scale: Flat::ZERO,
+        first_bias: Flat::ZERO,
+        first_scale: Flat::ZERO,
+        first_exponent: Flat::ZERO,
+        units: [1.0; 3],
+        states: PhantomData,
+    };
+    /// Bytes of it.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// A state at zero.
+    #[must_use]
+    pub const fn state() -> QuantizedState<N, H> {
+        QuantizedState::ZERO
+    }
+
+    /// What an input of 1 is worth.
+    #[must_use]
+    pub const fn input_unit(&self) -> f32 {
+        self.units[0]
+    }
+    /// What a hidden state of 1 is worth.
+    #[must_use]
+    pub const fn hidden_unit(&self) -> f32 {
+        self.units[1]
+    }
+    /// What an output of 1 is worth.
+    #[must_use]
+    pub const fn output_unit(&self) -> f32 {
+        self.units[2]
+    }
+
+    /// W of a layer.
+    #[inline(always)]
+    fn w(&self, layer: &LayerLayout) -> Result<PackedMatrix<'_, i8>, ShapeError> {
+        let (rows, columns) = (layer.width, layer.inputs);
+        PackedMatrix::new(part(self.weights.flat(), layer.params, rows * columns), rows, columns)
+    }
+    /// U of a layer.
+    #[inline(always)]
+    fn u(&self, layer: &LayerLayout) -> Result<PackedMatrix<'_, i8>, ShapeError> {
+        let (rows, columns) = (layer.width, layer.feedback);
+        let first = layer.params + rows * layer.inputs;
+        PackedMatrix::new(part(self.weights.flat(), first, rows * columns), rows, columns)
+    }
+    /// The rows of a layer; of the first, those of its U.
+    #[inline(always)]
+    fn rows(&self, layer: &LayerLayout) -> IntegerRows<'_> {
+        let exponents = layer.params + layer.width * (layer.inputs + layer.feedback);
+        IntegerRows {
+            bias: part(self.bias.flat(), layer.units, layer.width),
+            scale: part(self.scale.flat(), layer.units, layer.width),
+            exponent: part(self.weights.flat(), exponents, layer.width),
+        }
+    }
+    /// The rows in which the first layer hears its inputs.
+    #[inline(always)]
+    fn first_rows(&self) -> IntegerRows<'_> {
+        IntegerRows {
+            bias: self.first_bias.flat(),
+            scale: self.first_scale.flat(),
+            exponent: self.first_exponent.flat(),
+        }
+    }
+
+    /// q of a row and a column of the columns W has and then U.
+    fn weight(&self, layer: &LayerLayout, row: usize, column: usize) -> i8 {
+        let (first, columns, column) = if column < layer.inputs {
+            (layer.params, layer.inputs, column)
+        } else {
+            (layer.params + layer.width * layer.inputs, layer.feedback, column - layer.inputs)
+        };
+        let at = first + place(GROUP, layer.width, columns, row, column);
+        self.weights.flat().get(at).copied().unwrap_or_default()
+    }
+}
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
+    Quantized<Network<I, S, f32, F, A, O>, H>
+{
+    /// Inputs as integers, each the nearest; what lies beyond the calibration's largest is cut.
+    ///
+    /// # Errors
+    /// [`NotFinite`] if an input is a NaN or infinite.
+    pub fn input(
+        &self,
+        input: &impl Samples<f32, I, 1>,
+    ) -> Result<<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>, NotFinite> {
+        let mut integers = <SMatrix<H, 1, I> as Flat>::ZERO;
+        let input = input.samples();
+        for (column, to) in integers.flat_mut().iter_mut().enumerate() {
+            let scaled = input.at(0, column).unwrap_or(f32::NAN) / self.units[0];
+            if !(scaled.abs() <= f32::MAX) {
+                return Err(NotFinite);
+            }
+            *to = H::narrow((libm::roundf(scaled) as i32).clamp(-H::MOST, H::MOST));
+        }
+        Ok(integers)
+    }
+
+    /// Sweeps from whatever `state` holds until no unit changes by more than 1; at the latest after `limit` sweeps.
+    ///
+    /// # Errors
+    /// [`SolveError::NotConverged`] if the limit is reached first; the state is kept. There is no other error: integers are finite.
+    #[inline]
+    pub fn solve(
+        &self,
+        input: &<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>,
+        state: &mut QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        limit: usize,
+    ) -> Result<Solved<i32>, SolveError<i32>> {
+        self.on(Backend::best()).solve(input, state, limit)
+    }
+
+    /// The network on a chosen backend, for what is the same integers on all of them.
+    #[must_use]
+    #[inline(always)]
+    pub fn on(&self, backend: Backend) -> On<'_, Self> {
+        const {
+            assert!(F::TIED == 0, "tied feedback is not quantised: W would be rounded once and read in two ways");
+        }
+        On { network: self, backend, threads: crate::threads::Threads::One }
+    }
+}
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
+    On<'_, Quantized<Network<I, S, f32, F, A, O>, H>>
+{
+    /// [`Quantized::solve`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn solve(
+        &self,
+        input: &<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>,
+        state: &mut QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        limit: usize,
+    ) -> Result<Solved<i32>, SolveError<i32>> {
+        let solved = self.run(input, state, 1, limit);
+        if solved.residual <= 1 && limit > 0 {
+            return Ok(solved);
+        }
+        Err(SolveError::NotConverged { sweeps: solved.sweeps, residual: solved.residual })
+    }
+
+    /// Exactly so many sweeps, in constant time.
+    #[inline]
+    pub fn sweep(
+        &self,
+        input: &<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>,
+        state: &mut QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        sweeps: usize,
+    ) -> Solved<i32> {
+        self.run(input, state, -1, sweeps)
+    }
+
+    #[inline(always)]
+    fn run(
+        &self,
+        input: &<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>,
+        state: &mut QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        enough: i32,
+        limit: usize,
+    ) -> Solved<i32> {
+        H::run(
+            self.backend,
+            Solve { network: self.network, input: input.flat(), state: state.as_mut_slice(), enough, limit },
+        )
+    }
+}

@@ -1,0 +1,420 @@
+//! Vectors of 32-bit integers, and products of packed weights with states: the trait [`Integers`] and what every backend has of it.
+
+use super::{Backend, Entry, Kind, Portable, Routine};
+
+/// States of a quantised layer: `i8` or `i16`. Sealed.
+///
+/// A state h stands for h 2^-`BITS`, or h units where the activation has no bound. A sum comes with `EXTRA` more binary digits.
+pub trait Quantum: Entry + Ord + Into<i32> {
+    /// The name in reports.
+    const NAME: &'static str;
+    /// Its number in model files.
+    const CODE: u8;
+    /// Binary digits after the point.
+    const BITS: u32;
+    /// Digits a sum has beyond those of a state.
+    const EXTRA: u32;
+    /// What is added to a state before it is multiplied, so that it may be unsigned.
+    const OFFSET: i32;
+    /// The largest state; the smallest is its negative.
+    const MOST: i32 = (1 << Self::BITS) - 1;
+    /// tanh at multiples of 2^`SEGMENT` of a sum's last digit, in units of 2^-15.
+    const TABLE: &'static [i16];
+    /// See [`TABLE`](Self::TABLE).
+    const SEGMENT: u32;
+
+    /// The state of this value, which is between -`MOST` and `MOST`.
+    fn narrow(value: i32) -> Self;
+    /// Runs `operation` with what `backend` has for such states.
+    fn run<O: OnIntegers<Self>>(backend: Backend, operation: O) -> O::Output;
+}
+
+/// Work that is compiled once for every backend, for states `H`. Mark `run` and all it calls `#[inline(always)]`.
+pub trait OnIntegers<H: Quantum> {
+    /// What `run` returns.
+    type Output;
+    /// Does the work.
+    fn run<L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>>(self, lanes: L) -> Self::Output;
+}
+
+/// An operation as a routine of any backend.
+struct OnAny<H, O>(O, core::marker::PhantomData<H>);
+
+impl<H: Quantum, O: OnIntegers<H>, L> Routine<L> for OnAny<H, O>
+where
+    L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
+{
+    type Output = O::Output;
+    #[inline(always)]
+    fn run(self, lanes: L) -> O::Output {
+        self.0.run(lanes)
+    }
+}
+
+macro_rules! quantum {
+    ($state:ty, $name:literal, $code:literal, $bits:literal, $extra:literal, $offset:literal, $table:expr, $segment:literal) => {
+        impl Quantum for $state {
+            const NAME: &'static str = $name;
+            const CODE: u8 = $code;
+            const BITS: u32 = $bits;
+            const EXTRA: u32 = $extra;
+            const OFFSET: i32 = $offset;
+            const TABLE: &'static [i16] = $table;
+            const SEGMENT: u32 = $segment;
+
+            #[inline(always)]
+            fn narrow(value: i32) -> Self {
+                value as Self
+            }
+            #[inline(always)]
+            fn run<O: OnIntegers<Self>>(backend: Backend, operation: O) -> O::Output {
+                let operation = OnAny::<Self, O>(operation, core::marker::PhantomData);
+                match backend.0 {
+                    Kind::Portable => Portable.enter(operation),
+                    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                    Kind::Avx2(lanes) => lanes.enter(operation),
+                    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                    Kind::Avx512(lanes) => match super::Vnni::detect(lanes) {
+                        Some(lanes) => lanes.enter(operation),
+                        None => super::Avx2::from(lanes).enter(operation),
+                    },
+                }
+            }
+        }
+    };
+}
+
+quantum!(i8, "i8", 5, 7, 2, 128, &super::tables::COARSE, 5);
+quantum!(i16, "i16", 4, 15, 0, 0, &super::tables::FINE, 9);
+
+/// Sums of products of packed weights `W` with states `H`, `ROWS` rows at a time.
+///
+/// Weights are packed in groups of `GROUP` columns: for each group, row after row, the weights of one row side by side. Columns left over
+/// come after the groups, each on its own.
+pub trait Packed<W, H>: Copy + Send + Sync + 'static {
+    /// Rows in a vector.
+    const ROWS: usize;
+    /// Columns in a group.
+    const GROUP: usize;
+    /// `ROWS` sums, in the making.
+    type Sum: Copy;
+    /// `ROWS` sums.
+    type Vector: Copy;
+    /// The states of a group, as a product wants them.
+    type Spread: Copy;
+
+    /// Sums of nothing.
+    fn none(self) -> Self::Sum;
+    /// The states of a group.
+    ///
+    /// # Safety
+    /// `GROUP` states must be there.
+    unsafe fn spread(self, states: *const H) -> Self::Spread;
+    /// The state of a single column.
+    ///
+    /// # Safety
+    /// It must be there.
+    unsafe fn spread_one(self, state: *const H) -> Self::Spread;
+    /// Adds the products of a group, of the first `count` rows if that is less than all.
+    ///
+    /// # Safety
+    /// The weights of so many rows must be there.
+    unsafe fn add(self, sum: Self::Sum, weights: *const W, count: Option<usize>, states: Self::Spread) -> Self::Sum;
+    /// Adds the products of a single column.
+    ///
+    /// # Safety
+    /// The weights of so many rows must be there.
+    unsafe fn add_one(self, sum: Self::Sum, weights: *const W, count: Option<usize>, state: Self::Spread)
+    -> Self::Sum;
+    /// Both together.
+    fn both(self, a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    /// The sums.
+    fn total(self, sum: Self::Sum) -> Self::Vector;
+
+    /// Adds the products of `groups` groups, which are `stride` weights apart, of `ROWS` rows; false if there is no code of its own
+    /// for that.
+    ///
+    /// # Safety
+    /// All of that must exist.
+    #[inline(always)]
+    unsafe fn add_groups(
+        self,
+        sum: &mut Self::Sum,
+        weights: *const W,
+        stride: usize,
+        states: *const H,
+        groups: usize,
+    ) -> bool {
+        let _ = (sum, weights, stride, states, groups);
+        false
+    }
+}
+
+/// Vectors of 32-bit integers. The implementing type is a token whose existence proves that the instructions exist. All of it is exact:
+/// every backend has the same integers.
+pub trait Integers: Copy + Send + Sync + 'static {
+    /// Integers in a vector.
+    const WIDTH: usize;
+    /// `WIDTH` integers.
+    type Whole: Copy;
+
+    /// All of them `x`.
+    fn splat(self, x: i32) -> Self::Whole;
+    /// Loads the first `count` or all, the others zero.
+    ///
+    /// # Safety
+    /// They must be there.
+    unsafe fn load(self, from: *const i32, count: Option<usize>) -> Self::Whole;
+    /// The same of 16 bits.
+    ///
+    /// # Safety
+    /// They must be there.
+    unsafe fn load_16(self, from: *const i16, count: Option<usize>) -> Self::Whole;
+    /// The same of 8 bits.
+    ///
+    /// # Safety
+    /// They must be there.
+    unsafe fn load_8(self, from: *const i8, count: Option<usize>) -> Self::Whole;
+    /// Stores the first `count` or all.
+    ///
+    /// # Safety
+    /// There must be room.
+    unsafe fn store(self, to: *mut i32, v: Self::Whole, count: Option<usize>);
+    /// The same as 16 bits.
+    ///
+    /// # Safety
+    /// There must be room.
+    unsafe fn store_16(self, to: *mut i16, v: Self::Whole, count: Option<usize>);
+    /// The same as 8 bits.
+    ///
+    /// # Safety
+    /// There must be room.
+    unsafe fn store_8(self, to: *mut i8, v: Self::Whole, count: Option<usize>);
+    /// `a + b`, which must not overflow.
+    fn plus(self, a: Self::Whole, b: Self::Whole) -> Self::Whole;
+    /// `a - b`, which must not overflow.
+    fn minus(self, a: Self::Whole, b: Self::Whole) -> Self::Whole;
+    /// The smaller.
+    fn least(self, a: Self::Whole, b: Self::Whole) -> Self::Whole;
+    /// The larger.
+    fn most(self, a: Self::Whole, b: Self::Whole) -> Self::Whole;
+    /// The magnitude.
+    fn magnitude(self, a: Self::Whole) -> Self::Whole;
+    /// `a`, or -`a` where `sign` is negative.
+    fn signed(self, a: Self::Whole, sign: Self::Whole) -> Self::Whole;
+    /// The floor of a / 2^`by`.
+    fn shift(self, a: Self::Whole, by: u32) -> Self::Whole;
+    /// The floor of a / 2^by, each by its own.
+    fn shift_each(self, a: Self::Whole, by: Self::Whole) -> Self::Whole;
+    /// The floor of a f / 2^16, where 0 <= f < 2^15.
+    fn high_product(self, a: Self::Whole, f: Self::Whole) -> Self::Whole;
+    /// What `table`, of two entries or more, has for `at` >= 0, of which the last `segment` digits say where between two of them.
+    fn between(self, table: &'static [i16], segment: u32, at: Self::Whole) -> Self::Whole;
+    /// The first `count`, the others zero.
+    fn first_of(self, a: Self::Whole, count: usize) -> Self::Whole;
+    /// The largest.
+    fn largest(self, a: Self::Whole) -> i32;
+    /// Runs `routine` compiled for these instructions.
+    fn enter<R: Routine<Self>>(self, routine: R) -> R::Output;
+}
+
+/// The last `at` between two entries of a table: beyond it all is as there.
+#[inline(always)]
+pub(super) const fn last(table: &'static [i16], segment: u32) -> i32 {
+    ((table.len() as i32 - 1) << segment) - 1
+}
+
+/// What `table` has for `at`, one of them.
+#[inline(always)]
+fn between(table: &'static [i16], segment: u32, at: i32) -> i32 {
+    let at = at.min(last(table, segment));
+    let (index, rest) = ((at >> segment) as usize, at & ((1 << segment) - 1));
+    let Some(&[from, to, ..]) = table.get(index..) else { return 0 };
+    let (from, to) = (i32::from(from), i32::from(to));
+    from + (((to - from) * rest) >> segment)
+}
+
+/// Rows at a time where there are no vectors for it: as many as there are registers, or as the compiler makes vectors of.
+const ROWS: usize = if cfg!(target_os = "none") { 4 } else { 8 };
+
+type Array = [i32; ROWS];
+
+#[inline(always)]
+fn zip(a: Array, b: Array, f: impl Fn(i32, i32) -> i32) -> Array {
+    core::array::from_fn(|i| f(a[i], b[i]))
+}
+
+#[inline(always)]
+unsafe fn gather<T: Copy + Into<i32>>(from: *const T, count: Option<usize>) -> Array {
+    let mut array = [0; ROWS];
+    match count {
+        None => {
+            for (i, a) in array.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for ROWS of them.
+                *a = unsafe { from.add(i).read() }.into();
+            }
+        }
+        Some(count) => {
+            for (i, a) in array.iter_mut().enumerate().take(count) {
+                // SAFETY: the caller vouches for `count` of them.
+                *a = unsafe { from.add(i).read() }.into();
+            }
+        }
+    }
+    array
+}
+
+#[inline(always)]
+unsafe fn scatter<T>(to: *mut T, v: Array, count: Option<usize>, narrow: impl Fn(i32) -> T) {
+    for (i, v) in v.into_iter().enumerate().take(count.unwrap_or(ROWS)) {
+        // SAFETY: the caller vouches for room for so many.
+        unsafe { to.add(i).write(narrow(v)) };
+    }
+}
+
+impl Integers for Portable {
+    const WIDTH: usize = ROWS;
+    type Whole = Array;
+
+    #[inline(always)]
+    fn splat(self, x: i32) -> Array {
+        [x; ROWS]
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const i32, count: Option<usize>) -> Array {
+        // SAFETY: handed on.
+        unsafe { gather(from, count) }
+    }
+    #[inline(always)]
+    unsafe fn load_16(self, from: *const i16, count: Option<usize>) -> Array {
+        // SAFETY: handed on.
+        unsafe { gather(from, count) }
+    }
+    #[inline(always)]
+    unsafe fn load_8(self, from: *const i8, count: Option<usize>) -> Array {
+        // SAFETY: handed on.
+        unsafe { gather(from, count) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32, v: Array, count: Option<usize>) {
+        // SAFETY: handed on.
+        unsafe { scatter(to, v, count, |v| v) }
+    }
+    #[inline(always)]
+    unsafe fn store_16(self, to: *mut i16, v: Array, count: Option<usize>) {
+        // SAFETY: handed on.
+        unsafe { scatter(to, v, count, |v| v as i16) }
+    }
+    #[inline(always)]
+    unsafe fn store_8(self, to: *mut i8, v: Array, count: Option<usize>) {
+        // SAFETY: handed on.
+        unsafe { scatter(to, v, count, |v| v as i8) }
+    }
+    #[inline(always)]
+    fn plus(self, a: Array, b: Array) -> Array {
+        zip(a, b, i32::wrapping_add)
+    }
+    #[inline(always)]
+    fn minus(self, a: Array, b: Array) -> Array {
+        zip(a, b, i32::wrapping_sub)
+    }
+    #[inline(always)]
+    fn least(self, a: Array, b: Array) -> Array {
+        zip(a, b, i32::min)
+    }
+    #[inline(always)]
+    fn most(self, a: Array, b: Array) -> Array {
+        zip(a, b, i32::max)
+    }
+    #[inline(always)]
+    fn magnitude(self, a: Array) -> Array {
+        a.map(i32::wrapping_abs)
+    }
+    #[inline(always)]
+    fn signed(self, a: Array, sign: Array) -> Array {
+        zip(a, sign, |a, sign| (a ^ (sign >> 31)).wrapping_sub(sign >> 31))
+    }
+    #[inline(always)]
+    fn shift(self, a: Array, by: u32) -> Array {
+        a.map(|a| a >> (by & 31))
+    }
+    #[inline(always)]
+    fn shift_each(self, a: Array, by: Array) -> Array {
+        zip(a, by, |a, by| a >> (by & 31))
+    }
+    #[inline(always)]
+    fn high_product(self, a: Array, f: Array) -> Array {
+        // In halves, for cores without a product of 64 bits.
+        zip(a, f, |a, f| {
+            let low = ((a & 0xffff) as u32).wrapping_mul(f as u32) >> 16;
+            (a >> 16).wrapping_mul(f).wrapping_add(low as i32)
+        })
+    }
+    #[inline(always)]
+    fn between(self, table: &'static [i16], segment: u32, at: Array) -> Array {
+        at.map(|at| between(table, segment, at))
+    }
+    #[inline(always)]
+    fn first_of(self, a: Array, count: usize) -> Array {
+        core::array::from_fn(|i| if i < count { a[i] } else { 0 })
+    }
+    #[inline(always)]
+    fn largest(self, a: Array) -> i32 {
+        a.into_iter().fold(i32::MIN, i32::max)
+    }
+    #[inline(always)]
+    fn enter<R: Routine<Self>>(self, routine: R) -> R::Output {
+        routine.run(self)
+    }
+}
+
+impl<H: Quantum> Packed<i8, H> for Portable {
+    const ROWS: usize = ROWS;
+    const GROUP: usize = 4;
+    type Sum = Array;
+    type Vector = Array;
+    type Spread = [i32; 4];
+
+    #[inline(always)]
+    fn none(self) -> Array {
+        [0; ROWS]
+    }
+    #[inline(always)]
+    unsafe fn spread(self, states: *const H) -> [i32; 4] {
+        // SAFETY: the caller vouches for four states.
+        core::array::from_fn(|i| unsafe { states.add(i).read() }.into() + H::OFFSET)
+    }
+    #[inline(always)]
+    unsafe fn spread_one(self, state: *const H) -> [i32; 4] {
+        // SAFETY: the caller vouches for the state.
+        [unsafe { state.read() }.into() + H::OFFSET, 0, 0, 0]
+    }
+    #[inline(always)]
+    unsafe fn add(self, mut sum: Array, weights: *const i8, count: Option<usize>, states: [i32; 4]) -> Array {
+        for (i, sum) in sum.iter_mut().enumerate().take(count.unwrap_or(ROWS)) {
+            for (j, state) in states.iter().enumerate() {
+                // SAFETY: the caller vouches for four weights of so many rows.
+                let weight = i32::from(unsafe { weights.add(4 * i + j).read() });
+                *sum = sum.wrapping_add(weight.wrapping_mul(*state));
+            }
+        }
+        sum
+    }
+    #[inline(always)]
+    unsafe fn add_one(self, mut sum: Array, weights: *const i8, count: Option<usize>, state: [i32; 4]) -> Array {
+        for (i, sum) in sum.iter_mut().enumerate().take(count.unwrap_or(ROWS)) {
+            // SAFETY: the caller vouches for a weight of so many rows.
+            let weight = i32::from(unsafe { weights.add(i).read() });
+            *sum = sum.wrapping_add(weight.wrapping_mul(state[0]));
+        }
+        sum
+    }
+    #[inline(always)]
+    fn both(self, a: Array, b: Array) -> Array {
+        self.plus(a, b)
+    }
+    #[inline(always)]
+    fn total(self, sum: Array) -> Array {
+        sum
+    }
+}

@@ -1,0 +1,308 @@
+//! Networks of integers: the same on every backend, and within their stated bounds of solutions in `f64`.
+
+mod oracle;
+
+use attractor::kernel::{Activation, HardTanh, Identity, Relu, Sigmoid, Tanh};
+use attractor::quantized::{Calibration, QuantizeError, Quantized};
+use attractor::simd::{Backend, Integers, OnIntegers, Packed, Quantum};
+use attractor::{Certificate, Dense, Feedforward, Form, Network, SolveError, Stack, Tolerance, fnn};
+use oracle::subject;
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+/// Integers through an activation, on one backend.
+struct Through<'a, A>(&'a mut [i32], core::marker::PhantomData<A>);
+
+impl<A: Activation, H: Quantum> OnIntegers<H> for Through<'_, A> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>>(self, lanes: L) {
+        for chunk in self.0.chunks_mut(L::WIDTH) {
+            let count = (chunk.len() < L::WIDTH).then_some(chunk.len());
+            // SAFETY: a chunk has so many integers.
+            unsafe {
+                let z = lanes.load(chunk.as_ptr(), count);
+                lanes.store(chunk.as_mut_ptr(), A::quantized::<H, L>(lanes, z), count);
+            }
+        }
+    }
+}
+
+fn through<A: Activation, H: Quantum>(backend: Backend, z: &[i32]) -> Vec<i32> {
+    let mut out = z.to_vec();
+    H::run(backend, Through::<A>(&mut out, core::marker::PhantomData));
+    out
+}
+
+/// Every sum up to 10 in magnitude, and the largest there are.
+fn activations_are_right<A: Activation, H: Quantum>(exact: impl Fn(f64) -> f64) {
+    let one = 1_i32 << (H::BITS + H::EXTRA);
+    let mut sums: Vec<i32> = (-10 * one..=10 * one).collect();
+    sums.extend([i32::MAX, i32::MAX - 1, 1 << 30, -(1 << 30), -i32::MAX]);
+    let inside = sums.len() - 5;
+    let mut found = Vec::new();
+    for backend in Backend::available() {
+        let states = through::<A, H>(backend, &sums);
+        if backend == Backend::portable() {
+            found = states;
+        } else {
+            assert_eq!(states, found, "{} on {}", A::NAME, backend.name());
+        }
+    }
+    let bound = A::quantized_error::<H>();
+    let (unit, step) = (f64::from(1 << H::BITS), 1 << H::EXTRA);
+    let mut worst = 0.0_f64;
+    for (z, h) in sums.iter().zip(&found) {
+        assert!(h.abs() <= H::MOST, "{} of {z} is {h}", A::NAME);
+        let exact = exact(f64::from(*z) / f64::from(one)) * unit;
+        if exact.abs() <= unit {
+            worst = worst.max((exact - f64::from(*h)).abs());
+        }
+    }
+    assert!(worst <= bound, "{} of {}: {worst}, not {bound}", A::NAME, H::NAME);
+    assert!(worst > 0.4 * bound || bound == 1.0, "{}: {worst} of {bound}", A::NAME);
+    for pair in found[..inside].windows(2) {
+        assert!(pair[1] == pair[0] || pair[1] == pair[0] + 1, "{} makes steps of one", A::NAME);
+    }
+    // Over as many sums as make a state's last digit, no more than that digit, but for rounding.
+    for pair in found[..inside].windows(8 * step + 1) {
+        assert!(pair[8 * step] - pair[0] <= 9, "{} rises by more than its argument", A::NAME);
+    }
+}
+
+#[test]
+fn activations_of_integers_are_monotone_and_rise_no_more_than_their_argument() {
+    fn all<H: Quantum>() {
+        activations_are_right::<Tanh, H>(f64::tanh);
+        activations_are_right::<Sigmoid, H>(|z| 1.0 / (1.0 + (-z).exp()));
+        activations_are_right::<HardTanh, H>(|z| z.clamp(-1.0, 1.0));
+        activations_are_right::<Relu, H>(|z| z.max(0.0));
+        activations_are_right::<Identity, H>(|z| z);
+    }
+    all::<i8>();
+    all::<i16>();
+    // tanh of integers is odd.
+    let sums: Vec<i32> = (1..200_000).collect();
+    let negative: Vec<i32> = sums.iter().map(|z| -z).collect();
+    let (up, down) = (
+        through::<Tanh, i16>(Backend::portable(), &sums),
+        through::<Tanh, i16>(Backend::portable(), &negative),
+    );
+    assert!(up.iter().zip(&down).all(|(up, down)| *up == -*down));
+}
+
+fn draw(random: &mut SmallRng, count: usize, size: f64) -> Vec<f64> {
+    (0..count).map(|_| size * random.random_range(-1.0..1.0)).collect()
+}
+
+/// A random network, rounded, on all backends, against solutions in `f64` of the network it was made of and of the one it says it is.
+fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>(
+    seed: u64,
+    gain: f64,
+    rate: f64,
+) -> Result<(), TestCaseError> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut exact = subject::oracle(&Network::<I, S, f32, F, A, O>::ZERO);
+    exact.draw(&mut random, gain, rate);
+    let net: Box<Network<I, S, f32, F, A, O>> = Box::new(subject::network(&exact));
+    // What the oracle then solves are the weights as `f32` has them.
+    for (to, from) in exact.params.iter_mut().zip(net.params()) {
+        *to = f64::from(*from);
+    }
+    let mut calibration = Calibration::ZERO;
+    let mut state = Network::<I, S, f32, F, A, O>::state();
+    for _ in 0..12 {
+        let input: [f32; I] = core::array::from_fn(|_| random.random_range(-1.0..1.0));
+        state.reset();
+        net.solve(&input, &mut state, Tolerance::residual(1e-4)).expect("it converges");
+        calibration.observe(&input, &state).expect("finite");
+    }
+    let small = Box::new(Quantized::<_, H>::new(&net, &calibration).expect("weights of moderate size"));
+    prop_assert_eq!(small.check(), Ok(()));
+    let mut back: Box<Network<I, S, f32, F, A, O>> = Box::new(Network::ZERO);
+    small.to_network(&mut back);
+    let mut said = exact.clone();
+    for (to, from) in said.params.iter_mut().zip(back.params()) {
+        *to = f64::from(*from);
+    }
+    let certificate = match small.certify() {
+        Ok(certificate) => certificate,
+        // Only where the rate comes near 1.
+        Err(error) => return Ok(prop_assert!(rate > 0.7, "{error}")),
+    };
+    prop_assert_eq!(certificate.verify(&small), Ok(()));
+    // Beside the crate's own proof of the same weights: neither may be far below the other.
+    let of_floats = back.certify().map(|proof: Certificate<_>| f64::from(proof.gamma()));
+    if let Ok(gamma) = of_floats {
+        prop_assert!(certificate.gamma() < 1.3 * gamma + 0.02, "{} {gamma}", certificate.gamma());
+    }
+
+    let input: [f32; I] = core::array::from_fn(|_| random.random_range(-1.0..1.0));
+    let integers = small.input(&input).expect("finite");
+    let limit = certificate.sweeps::<H>();
+    let mut states = Vec::new();
+    let mut solved = None;
+    for backend in Backend::available() {
+        let mut state = Quantized::<Network<I, S, f32, F, A, O>, H>::state();
+        let found = small.on(backend).solve(&integers, &mut state, limit.max(64));
+        let found = found.expect("a certified network converges");
+        if let Some((first, of)) = &solved {
+            prop_assert_eq!(&found, first, "{}", backend.name());
+            prop_assert_eq!(&state, of, "{}", backend.name());
+        } else {
+            states = state.as_slice().iter().map(|h| f64::from((*h).into())).collect();
+            solved = Some((found, state));
+        }
+    }
+    let solved = solved.expect("there is a backend").0;
+    // The solution it says it comes near to, unit for unit; with inputs as they were rounded.
+    let seen: Vec<f64> =
+        integers.iter().map(|x| f64::from((*x).into()) * f64::from(small.input_unit())).collect();
+    let solution: Vec<f64> = said.solve(&seen)[1..].concat();
+    let outputs = Network::<I, S, f32, F, A, O>::OUTPUTS;
+    let hidden = solution.len() - outputs;
+    let one = |unit| f64::from(if unit < hidden { small.hidden_unit() } else { small.output_unit() });
+    let is_inside = |solution: &[f64]| {
+        solution.iter().enumerate().all(|(unit, h)| h.abs() <= one(unit) * f64::from(H::MOST + 1))
+    };
+    let inside = is_inside(&solution);
+    for (unit, h) in solution.iter().enumerate() {
+        let one = one(unit);
+        let error = (states[unit] - h / one).abs();
+        let bound = certificate.bound_of::<H>(unit, solved.residual) * (1.0 + 1e-4) + 1e-3;
+        prop_assert!(!inside || error <= bound, "{net:?} {} unit {unit}: {error} > {bound}", H::NAME);
+    }
+    // And the one it was made of.
+    let floats: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
+    let solution: Vec<f64> = exact.solve(&floats)[1..].concat();
+    let within = input.iter().all(|x| x.abs() <= small.input_unit() * H::MOST as f32);
+    let bound = certificate.distance(&small, &net, solved.residual);
+    if within && is_inside(&solution) {
+        for (unit, h) in solution.iter().enumerate().skip(hidden) {
+            let error = (states[unit] * one(unit) - h).abs();
+            prop_assert!(error <= bound, "{net:?} {} output {unit}: {error} > {bound}", H::NAME);
+        }
+    }
+    Ok(())
+}
+
+type Small = fnn![5, 7, 3];
+type Odd = fnn![9, 33, 18, 6, 11];
+type Wide = fnn![70, 130, 65, 10];
+type All = fnn![6, 20, 17, 5; feedback = Dense];
+type Plain = fnn![13, 21, 4; feedback = Feedforward];
+type Rectified = fnn![6, 19, 8, 3; hidden = Relu];
+type Hard = fnn![6, 12, 8, 3; hidden = HardTanh, output = Tanh];
+type Sigmoids = fnn![6, 12, 8, 3; hidden = Sigmoid, output = Sigmoid, feedback = Dense];
+
+macro_rules! each {
+    ($run:ident $arguments:tt: $($type:ty),+) => {
+        $(Case::<$type>::$run $arguments?;)+
+    };
+}
+
+struct Case<N>(core::marker::PhantomData<N>);
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Case<Network<I, S, f32, F, A, O>> {
+    fn near(seed: u64, gain: f64, rate: f64) -> Result<(), TestCaseError> {
+        rounded_is_near::<I, S, F, A, O, i8>(seed, gain, rate)?;
+        rounded_is_near::<I, S, F, A, O, i16>(seed, gain, rate)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_rounded_network_is_within_its_bounds_and_the_same_everywhere(
+        seed in any::<u64>(), gain in 0.2_f64..2.0, rate in 0.05_f64..0.6,
+    ) {
+        each!(near(seed, gain, rate): Small, Odd, Wide, All, Plain, Rectified, Hard, Sigmoids);
+    }
+}
+
+#[test]
+fn no_sum_overflows_however_large_a_row_is() {
+    // Of 1,024 weights of the same size, 8 bits each, with states of 16 bits a sum would take 33 bits.
+    type Long = fnn![1024, 3, 2];
+    let mut net = Box::new(Long::ZERO);
+    net.params_mut().fill(0.01);
+    let mut calibration = Calibration::<Long>::ZERO;
+    let mut state = Long::state();
+    let input = [1.0_f32; 1024];
+    net.solve(&input, &mut state, Tolerance::residual(1e-4)).expect("it converges");
+    calibration.observe(&input, &state).expect("finite");
+    let small = Quantized::<Long, i16>::new(&net, &calibration).expect("smaller weights");
+    assert_eq!(small.check(), Ok(()));
+    let mut integers = Quantized::<Long, i16>::state();
+    small.solve(&small.input(&input).expect("finite"), &mut integers, 64).expect("it converges");
+    for (found, exact) in integers.output().iter().zip(state.output().iter()) {
+        let found = f32::from(*found) * small.output_unit();
+        assert!((found - exact).abs() < 1e-3, "{found} {exact}");
+    }
+}
+
+#[test]
+fn what_cannot_be_rounded_is_refused() {
+    let mut net = Small::ZERO;
+    let mut calibration = Calibration::<Small>::ZERO;
+    assert_eq!(Quantized::<Small, i8>::new(&net, &calibration).err(), Some(QuantizeError::Uncalibrated));
+    let state = Small::state();
+    assert!(calibration.observe(&[1.0, 0.0, f32::NAN, 0.0, 0.0], &state).is_err());
+    assert_eq!(Quantized::<Small, i8>::new(&net, &calibration).err(), Some(QuantizeError::Uncalibrated));
+    calibration.observe(&[1.0, 0.0, 0.0, 0.0, 0.0], &state).expect("finite");
+    net.layer_mut::<2>().w[(1, 3)] = f32::INFINITY;
+    assert_eq!(Quantized::<Small, i8>::new(&net, &calibration).err(), Some(QuantizeError::NotFinite));
+    net.layer_mut::<2>().w[(1, 3)] = 3.0e4;
+    let large = Quantized::<Small, i8>::new(&net, &calibration).err();
+    assert_eq!(large, Some(QuantizeError::Large { layer: 2, unit: 1 }));
+    net.layer_mut::<2>().w[(1, 3)] = 0.0;
+    let small = Quantized::<Small, i8>::new(&net, &calibration).expect("all zero");
+    assert!(small.input(&[0.0, f32::NAN, 0.0, 0.0, 0.0]).is_err());
+    let cut = small.input(&[5.0, -7.0, 0.0, 0.5, 1.0]).expect("finite");
+    assert_eq!(cut.as_slice(), [127, -127, 0, 64, 127]);
+    let mut integers = Quantized::<Small, i8>::state();
+    let solved = small.solve(&cut, &mut integers, 3).expect("nothing moves");
+    assert_eq!((solved.sweeps, integers.as_slice()), (1, &[0; 10][..]));
+}
+
+#[test]
+fn sweeps_that_do_not_settle_say_so() {
+    let mut net = <fnn![1, 1, 1]>::ZERO;
+    net.layer_mut::<1>().u[(0, 0)] = -3.0;
+    net.layer_mut::<1>().w[(0, 0)] = 1.0;
+    net.layer_mut::<2>().w[(0, 0)] = 3.0;
+    let mut calibration = Calibration::<fnn![1, 1, 1]>::ZERO;
+    let mut state = <fnn![1, 1, 1]>::state();
+    state.as_mut_slice().copy_from_slice(&[1.0, 3.0]);
+    calibration.observe(&[1.0], &state).expect("finite");
+    let small = Quantized::<_, i16>::new(&net, &calibration).expect("moderate");
+    let mut integers = Quantized::<fnn![1, 1, 1], i16>::state();
+    let input = small.input(&[0.7]).expect("finite");
+    let error = small.solve(&input, &mut integers, 50).expect_err("it goes back and forth");
+    assert!(matches!(error, SolveError::NotConverged { sweeps: 50, residual } if residual > 1000));
+    assert!(small.certify().is_err());
+    let swept = small.on(Backend::best()).sweep(&input, &mut integers, 7);
+    assert_eq!(swept.sweeps, 7);
+}
+
+#[test]
+fn a_certificate_of_other_integers_is_refused() {
+    let mut net = Small::ZERO;
+    let mut random = SmallRng::seed_from_u64(3);
+    for (to, from) in net.params_mut().iter_mut().zip(draw(&mut random, Small::PARAMS, 0.3)) {
+        *to = from as f32;
+    }
+    let mut calibration = Calibration::<Small>::ZERO;
+    let mut state = Small::state();
+    net.solve(&[1.0; 5], &mut state, Tolerance::residual(1e-4)).expect("it converges");
+    calibration.observe(&[1.0; 5], &state).expect("finite");
+    let small = Quantized::<Small, i16>::new(&net, &calibration).expect("moderate");
+    let certificate = small.certify().expect("weak feedback");
+    assert_eq!(certificate.verify(&small), Ok(()));
+    for value in net.layer_mut::<1>().u.iter_mut() {
+        *value *= 1.2;
+    }
+    let other = Quantized::<Small, i16>::new(&net, &calibration).expect("moderate");
+    assert!(certificate.verify(&other).is_err());
+}
