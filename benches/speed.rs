@@ -5,6 +5,7 @@
 //! | `solve/{S,M,D,L}` | one input, 16 sweeps from zero |
 //! | `batch16/..`, `batch64/..` | a batch of inputs, 16 sweeps from zero |
 //! | `train1/..`, `train64/..` | one step: 16 sweeps, 16 adjoint sweeps, gradient, update |
+//! | `quantized/{S,M,D,L}` | `solve`, with weights of 32 bits, of 16, and of 8 with states of 8 |
 //! | `activation/{tanh,sigmoid}` | 4096 values, with the copy of the arguments |
 //! | `dispatch` | one call through the choice of a backend that does nothing |
 //!
@@ -18,6 +19,7 @@ mod oracle;
 
 use attractor::kernel::{Activation, Sigmoid, Tanh, activate};
 use attractor::learn::{CrossEntropy, Objective, Rule, Sgd, Trainer};
+use attractor::quantized::{Calibration, Halved, Quantized};
 use attractor::simd::{Backend, Element, Lanes, Operation};
 use attractor::{Align64, Boxed, Dense, Layer, Network, State, Threads, Tolerance};
 use criterion::measurement::WallTime;
@@ -347,6 +349,74 @@ fn solve_net<const I: usize, const A: usize, const B: usize, const O: usize>(
     group.finish();
 }
 
+/// The same solve with weights of 32, 16 and 8 bits. What rounding the weights changes is allowed for, by what the oracle finds for the rounded
+/// ones.
+fn quantized_net<const I: usize, const A: usize, const B: usize, const O: usize>(
+    criterion: &mut Criterion,
+    name: &str,
+) {
+    let case = Case::<I, A, B, O, 1>::draw();
+    let (mut exact, inputs) = case.oracle();
+    let x = Align64(case.input.transpose());
+    let mut state = Align64(State::<Net<I, A, B, O>>::ZERO);
+    let solve = |state: &mut State<Net<I, A, B, O>>| {
+        state.reset();
+        let solved = case.net.solve(black_box(&x.data.0[0]), state, Tolerance::exactly(SWEEPS));
+        black_box(solved.expect("finite"));
+        *state.output()
+    };
+    let near = |id: &str, found: &[f32], oracle: &oracle::Network, bound: f64| {
+        let exact = oracle.unroll(&inputs[0], SWEEPS).pop().and_then(|mut states| states.pop());
+        for (found, exact) in found.iter().zip(&exact.expect("there are sweeps")) {
+            assert!((f64::from(*found) - exact).abs() < bound, "{id}: {found} is not {exact}");
+        }
+    };
+    let mut calibration = Box::new(Calibration::ZERO);
+    solve(&mut state);
+    calibration.observe(&case.input.data.0.map(|[x]| x), &state).expect("finite");
+
+    let mut group = criterion.benchmark_group(name);
+    time_value(
+        &mut group,
+        "f32",
+        || solve(&mut state),
+        |output| near("f32", output.as_slice(), &exact, 1e-5),
+    );
+
+    let mut half = Box::new(Align64(Halved::ZERO));
+    half.fill(&case.net).expect("finite");
+    let mut rounded = Net::<I, A, B, O>::boxed();
+    let mut seen = |rounded: &Net<I, A, B, O>| {
+        for (to, from) in exact.params.iter_mut().zip(rounded.params()) {
+            *to = f64::from(*from);
+        }
+        exact.clone()
+    };
+    half.to_network(&mut rounded);
+    let oracle = seen(&rounded);
+    let run = || {
+        state.reset();
+        let solved = half.solve(black_box(&x.data.0[0]), &mut state, Tolerance::exactly(SWEEPS));
+        black_box(solved.expect("finite"));
+        *state.output()
+    };
+    time_value(&mut group, "bf16", run, |output| near("bf16", output.as_slice(), &oracle, 1e-5));
+
+    let mut small = Box::new(Align64(Quantized::<_, i8>::ZERO));
+    small.fill(&case.net, &calibration).expect("moderate weights");
+    small.to_network(&mut rounded);
+    let oracle = seen(&rounded);
+    let input = Align64(small.input(&x.data.0[0]).expect("finite"));
+    let mut integers = Align64(Quantized::<Net<I, A, B, O>, i8>::state());
+    let run = || {
+        integers.reset();
+        black_box(small.on(Backend::best()).sweep(black_box(&input), &mut integers, SWEEPS));
+        core::array::from_fn::<_, O, _>(|i| f32::from(integers.output()[i]) * small.output_unit())
+    };
+    time_value(&mut group, "int8", run, |output| near("int8", output, &oracle, 0.1));
+    group.finish();
+}
+
 /// outputs += inputs M^T, a row a sample, all column-major.
 fn multiply_add(samples: usize, inputs: &[f32], matrix: &[f32], outputs: &mut [f32]) {
     let (columns, rows) = (inputs.len() / samples, outputs.len() / samples);
@@ -490,6 +560,10 @@ fn solve(criterion: &mut Criterion) {
     each_net!(solve_net, criterion, "solve");
 }
 
+fn quantized(criterion: &mut Criterion) {
+    each_net!(quantized_net, criterion, "quantized");
+}
+
 fn batch16(criterion: &mut Criterion) {
     each_net!(batch_net, criterion, "batch16", 16);
 }
@@ -598,5 +672,5 @@ fn header(_: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, header, solve, batch16, batch64, train1, train64, activation, dispatch);
+criterion_group!(benches, header, solve, quantized, batch16, batch64, train1, train64, activation, dispatch);
 criterion_main!(benches);

@@ -3,8 +3,8 @@
 mod oracle;
 
 use attractor::kernel::{Activation, HardTanh, Identity, Relu, Sigmoid, Tanh};
-use attractor::quantized::{Calibration, QuantizeError, Quantized};
-use attractor::simd::{Backend, Integers, OnIntegers, Packed, Quantum};
+use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
+use attractor::simd::{Backend, Bf16, Integers, OnIntegers, Packed, Quantum};
 use attractor::{Certificate, Dense, Feedforward, Form, Network, SolveError, Stack, Tolerance, fnn};
 use oracle::subject;
 use proptest::prelude::*;
@@ -186,6 +186,51 @@ fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activati
     Ok(())
 }
 
+/// A random network with weights of 16 bits, on all backends, against the solution in `f64` of the network it says it is.
+fn halved_is_what_it_says<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>(
+    seed: u64,
+    gain: f64,
+    rate: f64,
+) -> Result<(), TestCaseError> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut exact = subject::oracle(&Network::<I, S, f32, F, A, O>::ZERO);
+    exact.draw(&mut random, gain, rate);
+    let net: Box<Network<I, S, f32, F, A, O>> = Box::new(subject::network(&exact));
+    let half = Box::new(Halved::new(&net).expect("finite"));
+    let mut back: Box<Network<I, S, f32, F, A, O>> = Box::new(Network::ZERO);
+    half.to_network(&mut back);
+    for ((rounded, from), to) in back.params().iter().zip(net.params()).zip(&mut exact.params) {
+        prop_assert!((rounded - from).abs() <= from.abs() / 255.9 + 1e-29, "{from} became {rounded}");
+        *to = f64::from(*rounded);
+    }
+    let input: [f32; I] = core::array::from_fn(|_| random.random_range(-1.0..1.0));
+    let floats: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
+    let solution: Vec<f64> = exact.solve(&floats)[1..].concat();
+    let size = oracle::largest(&solution).max(1.0);
+    for backend in Backend::available() {
+        let mut state = Network::<I, S, f32, F, A, O>::state();
+        let tolerance = Tolerance::residual(1e-6).or_relative(1e-6);
+        half.on(backend).solve(&input, &mut state, tolerance).expect("it converges");
+        for (unit, (found, exact)) in state.as_slice().iter().zip(&solution).enumerate() {
+            let error = (f64::from(*found) - exact).abs();
+            prop_assert!(error < 2e-5 * size, "{net:?} {} unit {unit}: {found} {exact}", backend.name());
+        }
+        // An input that is not finite changes nothing, and a state that is not is reset.
+        let before = state.clone();
+        let wrong = input.map(|x| x + f32::INFINITY);
+        let refused = half.on(backend).solve(&wrong, &mut state, tolerance);
+        prop_assert_eq!(refused, Err(SolveError::NotFinite));
+        prop_assert_eq!(&before, &state);
+        state.as_mut_slice().fill(f32::NAN);
+        let refused = half.on(backend).solve(&input, &mut state, tolerance);
+        if F::REACH != attractor::Reach::None {
+            prop_assert_eq!(refused, Err(SolveError::NotFinite));
+            prop_assert!(state.as_slice().iter().all(|h| *h == 0.0));
+        }
+    }
+    Ok(())
+}
+
 type Small = fnn![5, 7, 3];
 type Odd = fnn![9, 33, 18, 6, 11];
 type Wide = fnn![70, 130, 65, 10];
@@ -204,6 +249,9 @@ macro_rules! each {
 struct Case<N>(core::marker::PhantomData<N>);
 
 impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Case<Network<I, S, f32, F, A, O>> {
+    fn half(seed: u64, gain: f64, rate: f64) -> Result<(), TestCaseError> {
+        halved_is_what_it_says::<I, S, F, A, O>(seed, gain, rate)
+    }
     fn near(seed: u64, gain: f64, rate: f64) -> Result<(), TestCaseError> {
         rounded_is_near::<I, S, F, A, O, i8>(seed, gain, rate)?;
         rounded_is_near::<I, S, F, A, O, i16>(seed, gain, rate)
@@ -218,6 +266,23 @@ proptest! {
         seed in any::<u64>(), gain in 0.2_f64..2.0, rate in 0.05_f64..0.6,
     ) {
         each!(near(seed, gain, rate): Small, Odd, Wide, All, Plain, Rectified, Hard, Sigmoids);
+    }
+
+    #[test]
+    fn a_halved_network_is_what_it_says(
+        seed in any::<u64>(), gain in 0.2_f64..2.0, rate in 0.05_f64..0.6,
+    ) {
+        each!(half(seed, gain, rate): Small, Odd, Wide, All, Plain, Rectified, Hard, Sigmoids);
+    }
+
+    #[test]
+    fn pairs_of_16_bits_are_near(first in any::<f32>(), second in any::<f32>()) {
+        prop_assume!(first.abs() < 3.3e38 && second.abs() < 3.3e38);
+        let found = Bf16::values(Bf16::pair(first, second));
+        for (found, asked) in found.into_iter().zip([first, second]) {
+            prop_assert!((found - asked).abs() <= asked.abs() / 255.9 + 1e-30, "{asked} became {found}");
+        }
+        prop_assert_eq!(Bf16::values(Bf16::pair(0.0, 0.0)), [0.0, 0.0]);
     }
 }
 

@@ -48,8 +48,10 @@ use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish, Scaled, Weighted};
 use fused::one;
 pub(crate) use fused::{fused, fused_shared};
-pub(crate) use packed::{IntegerRows, PackedMatrix, integer_drive, integer_layer, place};
 pub(crate) use outer::{Outer, SideBySide, column_sums};
+pub(crate) use packed::{
+    HalfBase, IntegerRows, PackedMatrix, half_layer, integer_drive, integer_layer, place,
+};
 #[doc(hidden)]
 pub use products::Part;
 pub use products::{Base, Product};

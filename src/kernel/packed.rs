@@ -1,8 +1,9 @@
-//! Layers of packed weights: sums of products, written once over [`Packed`], and what integers become of their sums.
+//! Layers of packed weights: sums of products, written once over [`Packed`], and what becomes of the sums.
 
-use super::activation::Activation;
-use super::{ShapeError, expect};
-use crate::simd::{Integers, Packed, Quantum};
+use super::activation::{Activation, Scalar};
+use super::change::Change;
+use super::{ShapeError, expect, load, store};
+use crate::simd::{Bf16, Integers, Lanes, Packed, Quantum};
 use core::marker::PhantomData;
 
 /// A matrix of packed weights, `rows x columns`: as many weights, in the order [`Packed`] tells.
@@ -68,24 +69,39 @@ pub(crate) fn packed<const UNITS: usize, W, H, L: Packed<W, H>, E: EachSums<L::V
         rows
     };
     let mut row = 0;
-    // SAFETY of all four: the shapes were compared, and the rows of a block are less than `rows`.
+    // SAFETY of all: the shapes were compared, and the rows of a block are less than `rows`.
     unsafe {
-        if rows >= 8 * L::ROWS {
+        if const { L::VECTORS >= 8 } {
             while row + 8 * L::ROWS <= rows {
                 block::<8, 1, W, H, L, E>(lanes, &products, rows, row, None, each);
                 row += 8 * L::ROWS;
             }
+            if row + 4 * L::ROWS <= rows {
+                block::<4, 2, W, H, L, E>(lanes, &products, rows, row, None, each);
+                row += 4 * L::ROWS;
+            }
+        } else if const { L::VECTORS >= 4 } {
+            while row + 4 * L::ROWS <= rows {
+                block::<4, 1, W, H, L, E>(lanes, &products, rows, row, None, each);
+                row += 4 * L::ROWS;
+            }
         }
-        if row + 4 * L::ROWS <= rows {
-            block::<4, 2, W, H, L, E>(lanes, &products, rows, row, None, each);
-            row += 4 * L::ROWS;
-        }
-        while row + L::ROWS <= rows {
-            block::<1, 4, W, H, L, E>(lanes, &products, rows, row, None, each);
-            row += L::ROWS;
-        }
-        if row < rows {
-            block::<1, 4, W, H, L, E>(lanes, &products, rows, row, Some(rows - row), each);
+        if const { L::VECTORS >= 4 } {
+            while row + L::ROWS <= rows {
+                block::<1, 4, W, H, L, E>(lanes, &products, rows, row, None, each);
+                row += L::ROWS;
+            }
+            if row < rows {
+                block::<1, 4, W, H, L, E>(lanes, &products, rows, row, Some(rows - row), each);
+            }
+        } else {
+            while row + L::ROWS <= rows {
+                block::<1, 1, W, H, L, E>(lanes, &products, rows, row, None, each);
+                row += L::ROWS;
+            }
+            if row < rows {
+                block::<1, 1, W, H, L, E>(lanes, &products, rows, row, Some(rows - row), each);
+            }
         }
     }
     Ok(())
@@ -177,7 +193,13 @@ impl IntegerRows<'_> {
     /// # Safety
     /// The rows must be there.
     #[inline(always)]
-    unsafe fn scaled<L: Integers>(&self, lanes: L, row: usize, count: Option<usize>, sums: L::Whole) -> L::Whole {
+    unsafe fn scaled<L: Integers>(
+        &self,
+        lanes: L,
+        row: usize,
+        count: Option<usize>,
+        sums: L::Whole,
+    ) -> L::Whole {
         // SAFETY: the caller vouches for the rows.
         unsafe {
             let sums = lanes.plus(sums, lanes.load(self.bias.as_ptr().add(row), count));
@@ -246,11 +268,8 @@ impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<'_, 
             }
             let h = A::quantized::<H, L>(lanes, z);
             let own = self.own.as_mut_ptr().add(row);
-            let before = if H::BITS < 8 {
-                lanes.load_8(own.cast(), count)
-            } else {
-                lanes.load_16(own.cast(), count)
-            };
+            let before =
+                if H::BITS < 8 { lanes.load_8(own.cast(), count) } else { lanes.load_16(own.cast(), count) };
             if H::BITS < 8 {
                 lanes.store_8(own.cast(), h, count);
             } else {
@@ -290,4 +309,65 @@ where
     }
     let mut settled = Settled { lanes, rows, base, own, change, activation: PhantomData::<A> };
     packed::<UNITS, _, _, _, _>(lanes, products, units, &mut settled)
+}
+
+/// What is added to the sums of a layer of floating-point numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HalfBase<'a, T> {
+    Bias(&'a [Bf16]),
+    Drive(&'a [T]),
+}
+
+/// h = s(sum + base), and by how much it has changed.
+struct Activated<'a, T, A, L: Lanes<T>>
+where
+    T: Scalar,
+{
+    lanes: L,
+    base: HalfBase<'a, T>,
+    own: &'a mut [T],
+    change: &'a mut Change<L::Vector>,
+    activation: PhantomData<A>,
+}
+
+impl<T: Scalar, A: Activation, L: Lanes<T>> EachSums<L::Vector> for Activated<'_, T, A, L> {
+    #[inline(always)]
+    unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Vector) {
+        let lanes = self.lanes;
+        // SAFETY: handed on.
+        unsafe {
+            let base = match self.base {
+                HalfBase::Bias(bias) => lanes.load_bf16(bias.as_ptr().add(row), count),
+                HalfBase::Drive(drive) => load(lanes, drive.as_ptr().add(row), count),
+            };
+            let z = lanes.add(sums, base);
+            let own = self.own.as_mut_ptr().add(row);
+            let old = load(lanes, own, count);
+            store(lanes, own, A::value(lanes, z), count);
+            // As it was stored: beyond the last row there are zeros.
+            let new = load(lanes, own, count);
+            self.change.record(lanes, z, lanes.abs(lanes.sub(new, old)));
+        }
+    }
+}
+
+/// A layer of weights of 16 bits: h = s(base + sum of products).
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+#[inline(always)]
+pub(crate) fn half_layer<const UNITS: usize, T: Scalar, A: Activation, L: Lanes<T>>(
+    lanes: L,
+    products: [Option<PackedProduct<'_, Bf16, T>>; 2],
+    base: HalfBase<'_, T>,
+    own: &mut [T],
+    change: &mut Change<L::Vector>,
+) -> Result<(), ShapeError> {
+    let units = own.len();
+    match base {
+        HalfBase::Bias(bias) => expect("bias", units, bias.len())?,
+        HalfBase::Drive(drive) => expect("drive", units, drive.len())?,
+    }
+    let mut activated = Activated { lanes, base, own, change, activation: PhantomData::<A> };
+    packed::<UNITS, _, _, _, _>(lanes, products, units, &mut activated)
 }

@@ -63,6 +63,12 @@ impl<'a, T> Matrix<'a, T> {
         check(data.len(), rows, cols)?;
         Ok(Self { start: data.as_ptr(), rows, cols, stride: rows, borrow: PhantomData })
     }
+    /// One row, a column for each.
+    #[inline(always)]
+    pub(crate) const fn of_row(data: &'a [T]) -> Self {
+        // SAFETY: each column is the next scalar.
+        unsafe { Self::from_raw(data.as_ptr(), 1, data.len(), 1) }
+    }
 
     /// # Safety
     /// For every column `c < cols` the `rows` scalars from `start + c * stride` must be readable for `'a`.

@@ -18,8 +18,8 @@ pub use flat::{Flat, LengthError, Nothing};
 pub(crate) use flat::{Parameters, ParametersMut, bytes, seen, seen_at};
 pub use form::{Adjacent, Dense, Feedforward, Form, Tied};
 pub(crate) use layout::LayerLayout;
-pub(crate) use like::{ParamsOf, UnitsOf};
 pub use layout::{Layout, MAX_DEPTH, Reach};
+pub(crate) use like::{ParamsOf, UnitsOf};
 pub use memory::Memory;
 #[cfg(feature = "alloc")]
 pub use room::Boxed;

@@ -38,7 +38,9 @@ impl fmt::Display for QuantizeError {
         match self {
             Self::NotFinite => f.write_str("a NaN or an infinity in the weights"),
             Self::Uncalibrated => f.write_str("the calibration has seen no sample"),
-            Self::Large { layer, unit } => write!(f, "the weights of unit {unit} of layer {layer} are too large"),
+            Self::Large { layer, unit } => {
+                write!(f, "the weights of unit {unit} of layer {layer} are too large")
+            }
             Self::Overflow { layer, unit } => {
                 write!(f, "the sum of unit {unit} of layer {layer} may overflow")
             }
@@ -68,7 +70,9 @@ impl<N: Architecture> fmt::Debug for Calibration<N> {
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Calibration<Network<I, S, f32, F, A, O>> {
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
+    Calibration<Network<I, S, f32, F, A, O>>
+{
     /// Takes in samples and their solutions.
     ///
     /// # Errors
@@ -237,7 +241,8 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
             let hears_outputs = heard + layer.feedback == layout.units() && layer.feedback > 0;
             let hidden_columns = if hears_outputs { layer.feedback - outputs } else { layer.feedback };
             for row in 0..layer.width {
-                let bias = net.params().get(layer.params + (layer.inputs + layer.feedback) * layer.width + row);
+                let bias =
+                    net.params().get(layer.params + (layer.inputs + layer.feedback) * layer.width + row);
                 let bias = bias.copied().unwrap_or(f32::NAN) * z;
                 let mut columns = Of::<Network<I, S, f32, F, A, O>> {
                     net: net.params(),
@@ -354,12 +359,16 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     }
 
     /// The sums of a layer: from which column to which, and whether it is that of the inputs.
-    pub(super) fn parts(&self, index: usize, layer: &LayerLayout) -> impl Iterator<Item = (usize, usize, bool)> {
+    pub(super) fn parts(
+        &self,
+        index: usize,
+        layer: &LayerLayout,
+    ) -> impl Iterator<Item = (usize, usize, bool)> {
         let end = layer.inputs + layer.feedback;
-        let (whole, split) = ([Some((0, end, false)), None], [
-            Some((0, layer.inputs, true)),
-            Some((layer.inputs, end, false)),
-        ]);
+        let (whole, split) = (
+            [Some((0, end, false)), None],
+            [Some((0, layer.inputs, true)), Some((layer.inputs, end, false))],
+        );
         if index == 0 { split } else { whole }.into_iter().flatten()
     }
 }

@@ -89,7 +89,9 @@ impl<N: Architecture> QuantizedCertificate<N> {
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> QuantizedCertificate<Network<I, S, f32, F, A, O>> {
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
+    QuantizedCertificate<Network<I, S, f32, F, A, O>>
+{
     /// How far a sweep's states are from those of an exact one, at most, in the last digit: what the activation's table and the rounding of
     /// sum and state make.
     #[must_use]
@@ -152,7 +154,11 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> QuantizedC
             if i64::from(stated) >= found {
                 return Ok(());
             }
-            Err(CertificateError::Refuted { what, stated: f64::from(stated) / one, found: found as f64 / one })
+            Err(CertificateError::Refuted {
+                what,
+                stated: f64::from(stated) / one,
+                found: found as f64 / one,
+            })
         };
         if self.gamma < 0 || i64::from(self.gamma) >= ONE {
             return Err(CertificateError::NotContracting { gamma: self.gamma() });

@@ -43,11 +43,13 @@
 
 mod calibration;
 mod certificate;
+mod half;
 mod rows;
 mod sweep;
 
 pub use calibration::{Calibration, QuantizeError};
 pub use certificate::QuantizedCertificate;
+pub use half::Halved;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Activation, IntegerRows, PackedMatrix, ShapeError, place};
@@ -292,7 +294,10 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     #[inline(always)]
     pub fn on(&self, backend: Backend) -> On<'_, Self> {
         const {
-            assert!(F::TIED == 0, "tied feedback is not quantised: W would be rounded once and read in two ways");
+            assert!(
+                F::TIED == 0,
+                "tied feedback is not quantised: W would be rounded once and read in two ways"
+            );
         }
         On { network: self, backend, threads: crate::threads::Threads::One }
     }

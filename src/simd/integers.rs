@@ -1,6 +1,6 @@
 //! Vectors of 32-bit integers, and products of packed weights with states: the trait [`Integers`] and what every backend has of it.
 
-use super::{Backend, Entry, Kind, Portable, Routine};
+use super::{Backend, Bf16, Element, Entry, Kind, Lanes, Portable, Routine};
 
 /// States of a quantised layer: `i8` or `i16`. Sealed.
 ///
@@ -96,6 +96,8 @@ pub trait Packed<W, H>: Copy + Send + Sync + 'static {
     const ROWS: usize;
     /// Columns in a group.
     const GROUP: usize;
+    /// Vectors there are registers for to sum up side by side: 8, 4 or 1.
+    const VECTORS: usize;
     /// `ROWS` sums, in the making.
     type Sum: Copy;
     /// `ROWS` sums.
@@ -119,13 +121,24 @@ pub trait Packed<W, H>: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// The weights of so many rows must be there.
-    unsafe fn add(self, sum: Self::Sum, weights: *const W, count: Option<usize>, states: Self::Spread) -> Self::Sum;
+    unsafe fn add(
+        self,
+        sum: Self::Sum,
+        weights: *const W,
+        count: Option<usize>,
+        states: Self::Spread,
+    ) -> Self::Sum;
     /// Adds the products of a single column.
     ///
     /// # Safety
     /// The weights of so many rows must be there.
-    unsafe fn add_one(self, sum: Self::Sum, weights: *const W, count: Option<usize>, state: Self::Spread)
-    -> Self::Sum;
+    unsafe fn add_one(
+        self,
+        sum: Self::Sum,
+        weights: *const W,
+        count: Option<usize>,
+        state: Self::Spread,
+    ) -> Self::Sum;
     /// Both together.
     fn both(self, a: Self::Sum, b: Self::Sum) -> Self::Sum;
     /// The sums.
@@ -371,6 +384,7 @@ impl Integers for Portable {
 impl<H: Quantum> Packed<i8, H> for Portable {
     const ROWS: usize = ROWS;
     const GROUP: usize = 4;
+    const VECTORS: usize = 1;
     type Sum = Array;
     type Vector = Array;
     type Spread = [i32; 4];
@@ -401,7 +415,13 @@ impl<H: Quantum> Packed<i8, H> for Portable {
         sum
     }
     #[inline(always)]
-    unsafe fn add_one(self, mut sum: Array, weights: *const i8, count: Option<usize>, state: [i32; 4]) -> Array {
+    unsafe fn add_one(
+        self,
+        mut sum: Array,
+        weights: *const i8,
+        count: Option<usize>,
+        state: [i32; 4],
+    ) -> Array {
         for (i, sum) in sum.iter_mut().enumerate().take(count.unwrap_or(ROWS)) {
             // SAFETY: the caller vouches for a weight of so many rows.
             let weight = i32::from(unsafe { weights.add(i).read() });
@@ -416,5 +436,68 @@ impl<H: Quantum> Packed<i8, H> for Portable {
     #[inline(always)]
     fn total(self, sum: Array) -> Array {
         sum
+    }
+}
+
+/// Weights of 16 bits in pairs, so that a load of 32 bits brings two of them.
+impl<T: Element, L: Lanes<T>> Packed<Bf16, T> for L {
+    const ROWS: usize = L::WIDTH;
+    const GROUP: usize = 2;
+    const VECTORS: usize = if L::WIDTH >= 16 {
+        8
+    } else if L::WIDTH >= 8 {
+        4
+    } else {
+        1
+    };
+    /// Of the first and of the second of each pair.
+    type Sum = [<L as Lanes<T>>::Vector; 2];
+    type Vector = <L as Lanes<T>>::Vector;
+    type Spread = [<L as Lanes<T>>::Vector; 2];
+
+    #[inline(always)]
+    fn none(self) -> Self::Sum {
+        [self.splat(T::ZERO); 2]
+    }
+    #[inline(always)]
+    unsafe fn spread(self, states: *const T) -> Self::Spread {
+        // SAFETY: the caller vouches for two states.
+        unsafe { [self.splat(states.read()), self.splat(states.add(1).read())] }
+    }
+    #[inline(always)]
+    unsafe fn spread_one(self, state: *const T) -> Self::Spread {
+        // SAFETY: the caller vouches for the state.
+        [self.splat(unsafe { state.read() }); 2]
+    }
+    #[inline(always)]
+    unsafe fn add(
+        self,
+        sum: Self::Sum,
+        weights: *const Bf16,
+        count: Option<usize>,
+        states: Self::Spread,
+    ) -> Self::Sum {
+        // SAFETY: handed on.
+        let (first, second) = unsafe { self.load_bf16_pairs(weights, count) };
+        [self.mul_add(first, states[0], sum[0]), self.mul_add(second, states[1], sum[1])]
+    }
+    #[inline(always)]
+    unsafe fn add_one(
+        self,
+        sum: Self::Sum,
+        weights: *const Bf16,
+        count: Option<usize>,
+        state: Self::Spread,
+    ) -> Self::Sum {
+        // SAFETY: handed on.
+        [self.mul_add(unsafe { self.load_bf16(weights, count) }, state[0], sum[0]), sum[1]]
+    }
+    #[inline(always)]
+    fn both(self, a: Self::Sum, b: Self::Sum) -> Self::Sum {
+        [Lanes::add(self, a[0], b[0]), Lanes::add(self, a[1], b[1])]
+    }
+    #[inline(always)]
+    fn total(self, sum: Self::Sum) -> Self::Vector {
+        Lanes::add(self, sum[0], sum[1])
     }
 }

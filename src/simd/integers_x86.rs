@@ -233,6 +233,7 @@ impl Integers for Avx2 {
 impl<H: Quantum> Packed<i8, H> for Avx2 {
     const ROWS: usize = 8;
     const GROUP: usize = 4;
+    const VECTORS: usize = 4;
     /// Two sums a row, of two columns each; four rows in each half.
     type Sum = [__m256i; 2];
     type Vector = __m256i;
@@ -437,6 +438,7 @@ impl Integers for Vnni {
 impl Packed<i8, i8> for Vnni {
     const ROWS: usize = 16;
     const GROUP: usize = 4;
+    const VECTORS: usize = 8;
     type Sum = __m512i;
     type Vector = __m512i;
     type Spread = __m512i;
@@ -461,7 +463,13 @@ impl Packed<i8, i8> for Vnni {
         unsafe { _mm512_dpbusd_epi32(sum, states, _mm512_maskz_loadu_epi32(mask(count), weights.cast())) }
     }
     #[inline(always)]
-    unsafe fn add_one(self, sum: __m512i, weights: *const i8, count: Option<usize>, state: __m512i) -> __m512i {
+    unsafe fn add_one(
+        self,
+        sum: __m512i,
+        weights: *const i8,
+        count: Option<usize>,
+        state: __m512i,
+    ) -> __m512i {
         unsafe {
             let weights = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(count), weights));
             _mm512_dpbusd_epi32(sum, state, weights)
@@ -482,6 +490,7 @@ impl Packed<i8, i8> for Vnni {
 impl Packed<i8, i16> for Vnni {
     const ROWS: usize = 16;
     const GROUP: usize = 4;
+    const VECTORS: usize = 8;
     /// Two sums a row, of two columns each; eight rows in each half.
     type Sum = [__m512i; 2];
     type Vector = __m512i;

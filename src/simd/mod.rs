@@ -11,6 +11,9 @@
 //! [`Backend::avx2`], [`Backend::avx512`] and hand it to `Network::on`.
 
 // Where `wide` has vectors; to test the scalars on such a machine, build with `--cfg attractor_scalars`.
+mod integers;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod integers_x86;
 #[cfg(all(
     any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
     not(attractor_scalars)
@@ -21,9 +24,6 @@ mod portable;
     not(attractor_scalars)
 )))]
 mod scalars;
-mod integers;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod integers_x86;
 mod tables;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
@@ -85,6 +85,35 @@ impl Bf16 {
     pub const fn value(self) -> f32 {
         f32::from_bits((self.0 as u32) << 16)
     }
+
+    /// Two numbers side by side as layers of weights have them: the nearest to `first`; and the one that is nearest to `second` when it is read
+    /// with the bits of the first behind its own, as [`values`](Self::values) does. Either is off by 2^-8 of its magnitude at most.
+    ///
+    /// So one instruction takes a pair apart and not two, which is what a product waits for. What is less than 2^-100 becomes that, unless the
+    /// first is zero: the bits behind would make it a number without all its digits, and slow.
+    ///
+    /// ```
+    /// use attractor::simd::Bf16;
+    /// let [first, second] = Bf16::values(Bf16::pair(0.1, -0.3));
+    /// assert!((first - 0.1).abs() < 0.1 / 256.0 && (second + 0.3).abs() < 0.3 / 256.0);
+    /// ```
+    #[must_use]
+    pub const fn pair(first: f32, second: f32) -> [Self; 2] {
+        /// 2^-100.
+        const LEAST: u32 = 27 << 23;
+        let low = Self::nearest(first);
+        if low.0 == 0 || second.is_nan() {
+            return [low, Self::nearest(second)];
+        }
+        let (sign, magnitude) = (second.to_bits() >> 31, second.to_bits() & !(1 << 31));
+        let magnitude = if magnitude < LEAST { LEAST } else { magnitude };
+        [low, Self((sign << 15 | (magnitude + 0x8000 - low.0 as u32) >> 16) as u16)]
+    }
+    /// The numbers of a pair.
+    #[must_use]
+    pub const fn values(pair: [Self; 2]) -> [f32; 2] {
+        [pair[0].value(), f32::from_bits((pair[1].0 as u32) << 16 | pair[0].0 as u32)]
+    }
 }
 
 /// A floating-point number the backends have vectors of: `f32` or `f64`. Sealed.
@@ -122,6 +151,8 @@ pub trait Element:
 
     /// The nearest number to `x`.
     fn from_f64(x: f64) -> Self;
+    /// The same number.
+    fn from_f32(x: f32) -> Self;
     /// The nearest scalar to a whole number, without `f64` on the way.
     fn from_usize(n: usize) -> Self;
     /// The same number with at least as many digits.
@@ -152,6 +183,10 @@ macro_rules! element {
             const HEADROOM: Self = $headroom;
             const GRADIENT_LIMIT: Self = $limit;
 
+            #[inline(always)]
+            fn from_f32(x: f32) -> Self {
+                x.into()
+            }
             #[inline(always)]
             fn from_usize(n: usize) -> Self {
                 n as Self
@@ -269,6 +304,27 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
     /// `to` must be valid for writing `count` scalars.
     unsafe fn store_partial(self, to: *mut T, v: Self::Vector, count: usize);
 
+    /// Loads the first `count` numbers or all, the others zero.
+    ///
+    /// # Safety
+    /// So many must be there.
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16, count: Option<usize>) -> Self::Vector {
+        // SAFETY: handed on.
+        let number = |i| T::from_f32(unsafe { from.add(i).read() }.value());
+        each(self, count, number)
+    }
+    /// Loads the first `count` pairs of numbers or all, as [`Bf16::values`] has them: the first of each pair, and the second.
+    ///
+    /// # Safety
+    /// So many pairs must be there.
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(self, from: *const Bf16, count: Option<usize>) -> (Self::Vector, Self::Vector) {
+        // SAFETY: handed on.
+        let pair = |i| Bf16::values(unsafe { from.cast::<[Bf16; 2]>().add(i).read() });
+        (each(self, count, |i| T::from_f32(pair(i)[0])), each(self, count, |i| T::from_f32(pair(i)[1])))
+    }
+
     /// `a + b`.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a - b`.
@@ -376,6 +432,17 @@ pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
         // SAFETY: the array holds MAX_WIDTH >= WIDTH scalars.
         unsafe { self.load(sums.as_ptr()) }
     }
+}
+
+/// What `number` gives for the first `count` lanes or all, the others zero.
+#[inline(always)]
+fn each<T: Element, L: Lanes<T>>(lanes: L, count: Option<usize>, number: impl Fn(usize) -> T) -> L::Vector {
+    let mut wide = [T::ZERO; MAX_WIDTH];
+    for (i, wide) in wide.iter_mut().enumerate().take(count.unwrap_or(L::WIDTH)) {
+        *wide = number(i);
+    }
+    // SAFETY: the array holds MAX_WIDTH >= WIDTH scalars.
+    unsafe { lanes.load(wide.as_ptr()) }
 }
 
 /// Scalars in the widest vector of any backend this target has.

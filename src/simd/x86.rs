@@ -1,6 +1,6 @@
 //! AVX2 with FMA, and AVX-512, on `core::arch`.
 
-use super::{Blocking, Lanes, MAX_WIDTH, Routine};
+use super::{Bf16, Blocking, Lanes, MAX_WIDTH, Routine};
 #[cfg(target_arch = "x86")]
 use core::arch::x86::*;
 #[cfg(target_arch = "x86_64")]
@@ -155,6 +155,16 @@ x86_lanes! {
             unsafe { _mm256_maskstore_ps(to, window(self, count, 1), v) }
         }
         #[inline(always)]
+        unsafe fn load_bf16_pairs(self, from: *const Bf16, count: Option<usize>) -> (__m256, __m256) {
+            unsafe {
+                let pairs = match count {
+                    None => _mm256_loadu_si256(from.cast()),
+                    Some(count) => _mm256_maskload_epi32(from.cast(), window(self, count, 1)),
+                };
+                (_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(pairs))
+            }
+        }
+        #[inline(always)]
         fn less(self, a: __m256, b: __m256) -> __m256 {
             unsafe { _mm256_cmp_ps::<_CMP_LT_OQ>(a, b) }
         }
@@ -256,6 +266,16 @@ x86_lanes! {
         #[inline(always)]
         unsafe fn store_partial(self, to: *mut f32, v: __m512, count: usize) {
             unsafe { _mm512_mask_storeu_ps(to, first(count) as __mmask16, v) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16_pairs(self, from: *const Bf16, count: Option<usize>) -> (__m512, __m512) {
+            unsafe {
+                let pairs = match count {
+                    None => _mm512_loadu_si512(from.cast()),
+                    Some(count) => _mm512_maskz_loadu_epi32(first(count) as __mmask16, from.cast()),
+                };
+                (_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(pairs))
+            }
         }
         #[inline(always)]
         fn less(self, a: __m512, b: __m512) -> __mmask16 {

@@ -1,0 +1,338 @@
+//! Weights of 16 bits with states of 32: for hosts, where large weights wait for memory.
+
+use super::part;
+use crate::kernel::{
+    Activation, Change, HalfBase, Identity, Matrix, PackedMatrix, ShapeError, half_layer, largest, place,
+};
+use crate::network::{
+    Architecture, EachLayer, Flat, Form, LayerLayout, Layout, Looped, Network, ParamsOf, Samples, Stack,
+    State, Unrolled, Walk,
+};
+use crate::simd::{Backend, Bf16, Lanes, Operation};
+use crate::solve::{On, Progress, SolveError, Solved, Sweep, Tolerance, fits, refine};
+use crate::threads::Threads;
+use core::fmt;
+use core::marker::PhantomData;
+
+/// Columns of weights that lie side by side.
+const GROUP: usize = 2;
+
+/// A network `N` with every parameter as a [`Bf16`], weights as [pairs](Bf16::pair), in half its bytes; states, sums and what [`Network::solve`] promises of them are those of `f32`.
+///
+/// It is the network [`to_network`](Self::to_network) gives, so what is certified of that is certified of this one but for the order of
+/// sums.
+///
+/// ```
+/// use attractor::{Tolerance, fnn, quantized::Halved};
+/// type Net = fnn![3, 8, 2];
+/// let mut net = Net::ZERO;
+/// net.layer_mut::<1>().w.fill(0.25);
+/// net.layer_mut::<1>().u.fill(-0.02);
+/// net.layer_mut::<2>().w.fill(0.5);
+/// let half = Halved::new(&net)?;
+/// assert_eq!(size_of_val(&half) * 2, size_of_val(&net));
+/// let (mut state, mut exact) = (Net::state(), Net::state());
+/// half.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
+/// net.solve(&[1.0, 0.5, -0.5], &mut exact, Tolerance::residual(1e-5))?;
+/// assert!((state.output()[0] - exact.output()[0]).abs() < 0.01);
+/// # Ok::<(), attractor::SolveError>(())
+/// ```
+#[repr(transparent)]
+pub struct Halved<N: Architecture> {
+    weights: ParamsOf<N, Bf16>,
+}
+
+impl<N: Architecture> Clone for Halved<N> {
+    fn clone(&self) -> Self {
+        Self { weights: self.weights.clone() }
+    }
+}
+impl<N: Architecture> fmt::Debug for Halved<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Halved({})", N::SHAPE)
+    }
+}
+
+impl<N: Architecture> Halved<N> {
+    /// All weights zero: room for a network.
+    pub const ZERO: Self = Self { weights: Flat::ZERO };
+    /// Bytes of it.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// W of a layer, which is its first part, or U, its second.
+    #[inline(always)]
+    fn matrix(
+        &self,
+        layer: &LayerLayout,
+        first: usize,
+        columns: usize,
+    ) -> Result<PackedMatrix<'_, Bf16>, ShapeError> {
+        PackedMatrix::new(
+            part(self.weights.flat(), layer.params + first, layer.width * columns),
+            layer.width,
+            columns,
+        )
+    }
+    #[inline(always)]
+    fn w(&self, layer: &LayerLayout) -> Result<PackedMatrix<'_, Bf16>, ShapeError> {
+        self.matrix(layer, 0, layer.inputs)
+    }
+    #[inline(always)]
+    fn u(&self, layer: &LayerLayout) -> Result<PackedMatrix<'_, Bf16>, ShapeError> {
+        self.matrix(layer, layer.width * layer.inputs, layer.feedback)
+    }
+    #[inline(always)]
+    fn b(&self, layer: &LayerLayout) -> HalfBase<'_, f32> {
+        let first = layer.params + layer.width * (layer.inputs + layer.feedback);
+        HalfBase::Bias(part(self.weights.flat(), first, layer.width))
+    }
+}
+
+/// Where every parameter of a network lies in a halved one, and where its pair begins if it has one.
+fn places(layout: &'static Layout) -> impl Iterator<Item = (usize, usize, Option<usize>)> {
+    layout.layers().iter().flat_map(|layer| {
+        let (rows, blocks) = (layer.width, [layer.inputs, layer.feedback, 1]);
+        let mut first = layer.params;
+        blocks.into_iter().flat_map(move |columns| {
+            let start = first;
+            first += rows * columns;
+            (0..rows * columns).map(move |at| {
+                let (row, column) = (at % rows, at / rows);
+                let place = |column| start + place(GROUP, rows, columns, row, column);
+                let paired = column < columns - columns % GROUP;
+                (start + at, place(column), paired.then(|| place(column - column % GROUP)))
+            })
+        })
+    })
+}
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Network<I, S, f32, F, A, O>> {
+    /// The network with every parameter rounded to the nearest.
+    ///
+    /// # Errors
+    /// [`SolveError::NotFinite`] if a parameter is a NaN or infinite, or becomes so.
+    pub fn new(net: &Network<I, S, f32, F, A, O>) -> Result<Self, SolveError> {
+        let mut half = Self::ZERO;
+        half.fill(net)?;
+        Ok(half)
+    }
+
+    /// [`new`](Self::new), in place: for what is too large for the stack.
+    ///
+    /// # Errors
+    /// As there; nothing is changed then.
+    pub fn fill(&mut self, net: &Network<I, S, f32, F, A, O>) -> Result<(), SolveError> {
+        // The largest there is would be rounded to infinity.
+        if !net.params().iter().all(|w| w.abs() < 3.3e38) {
+            return Err(SolveError::NotFinite);
+        }
+        let weights = self.weights.flat_mut();
+        for (from, to, pair) in places(&Network::<I, S, f32, F, A, O>::LAYOUT) {
+            let value = net.params().get(from).copied().unwrap_or_default();
+            // The first of a pair comes first.
+            let rounded = match pair.filter(|pair| *pair != to).and_then(|pair| weights.get(pair)) {
+                Some(first) => Bf16::pair(first.value(), value)[1],
+                None => Bf16::nearest(value),
+            };
+            if let Some(to) = weights.get_mut(to) {
+                *to = rounded;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same network with parameters of 32 bits.
+    pub fn to_network(&self, net: &mut Network<I, S, f32, F, A, O>) {
+        let weights = self.weights.flat();
+        let at = |at: usize| weights.get(at).copied().unwrap_or_default();
+        for (to, from, pair) in places(&Network::<I, S, f32, F, A, O>::LAYOUT) {
+            if let Some(to) = net.params_mut().get_mut(to) {
+                *to = match pair {
+                    Some(first) => {
+                        let [one, other] = Bf16::values([at(first), at(first + 1)]);
+                        if from == first { one } else { other }
+                    }
+                    None => at(from).value(),
+                };
+            }
+        }
+    }
+
+    /// The network on a chosen backend.
+    #[must_use]
+    #[inline(always)]
+    pub fn on(&self, backend: Backend) -> On<'_, Self> {
+        const {
+            assert!(F::TIED == 0, "tied feedback is not halved: W would have to be read in two orders");
+        }
+        On { network: self, backend, threads: Threads::One }
+    }
+
+    /// Sweeps one sample from whatever `state` holds until it meets `tolerance`; as [`Network::solve`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn solve(
+        &self,
+        input: &impl Samples<f32, I, 1>,
+        state: &mut State<Network<I, S, f32, F, A, O>>,
+        tolerance: Tolerance,
+    ) -> Result<Solved, SolveError> {
+        self.on(Backend::best()).solve(input, state, tolerance)
+    }
+}
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
+    On<'_, Halved<Network<I, S, f32, F, A, O>>>
+{
+    /// [`Halved::solve`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn solve(
+        &self,
+        input: &impl Samples<f32, I, 1>,
+        state: &mut State<Network<I, S, f32, F, A, O>>,
+        tolerance: Tolerance,
+    ) -> Result<Solved, SolveError> {
+        let input = input.samples().only_row::<I>().ok_or(SolveError::NotFinite)?;
+        let solve = Solve { network: self.network, input: &input, state: state.as_mut_slice(), tolerance };
+        match <f32 as crate::simd::Element>::run(self.backend, solve) {
+            // The input is looked at first.
+            Ok(Err(SolveError::NotFinite)) => {
+                state.reset();
+                Err(SolveError::NotFinite)
+            }
+            Ok(solved) => solved,
+            Err(InputNotFinite) => Err(SolveError::NotFinite),
+        }
+    }
+}
+
+struct InputNotFinite;
+
+struct Solve<'a, N: Architecture> {
+    network: &'a Halved<N>,
+    input: &'a [f32],
+    state: &'a mut [f32],
+    tolerance: Tolerance,
+}
+
+impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Operation<f32>
+    for Solve<'_, Network<I, S, f32, F, A, O>>
+{
+    type Output = Result<Result<Solved, SolveError>, InputNotFinite>;
+
+    #[inline(always)]
+    fn run<L: Lanes<f32>>(self, lanes: L) -> Self::Output {
+        if const { Network::<I, S, f32, F, A, O>::UNROLLED && !cfg!(target_os = "none") } {
+            self.walk::<A, O, L, _>(lanes, Unrolled::<Network<I, S, f32, F, A, O>>::NEW)
+        } else {
+            self.walk::<A, O, L, _>(lanes, Looped)
+        }
+    }
+}
+
+impl<N: Architecture<Scalar = f32>> Solve<'_, N> {
+    #[inline(always)]
+    fn walk<A: Activation, O: Activation, L: Lanes<f32>, W: Walk>(
+        self,
+        lanes: L,
+        walk: W,
+    ) -> Result<Result<Solved, SolveError>, InputNotFinite> {
+        let Self { network, input, state, tolerance } = self;
+        let layout = walk.layout(const { &N::LAYOUT });
+        if !largest(lanes, Matrix::of_row(input)).is_finite() {
+            return Err(InputNotFinite);
+        }
+        let mut drive: N::FirstUnits<f32> = Flat::ZERO;
+        let drive = drive.flat_mut();
+        let mut change = Change::none(lanes);
+        walk.first(&mut AtFirst { lanes, network, input, drive, change: &mut change, layout });
+        // NaN if something was not finite.
+        if !(change.of_one(lanes) >= 0.0) {
+            return Ok(Err(SolveError::NotFinite));
+        }
+        let mut progress = Progress::default();
+        let forward = Forward { network, drive, state, layout, walk, activations: PhantomData::<(A, O)> };
+        Ok(progress.merge(refine::<1, f32, L>(lanes, 1, tolerance, forward)).and_then(|()| progress.finish()))
+    }
+}
+
+struct AtFirst<'a, L: Lanes<f32>, N: Architecture> {
+    lanes: L,
+    network: &'a Halved<N>,
+    input: &'a [f32],
+    drive: &'a mut [f32],
+    change: &'a mut Change<L::Vector>,
+    layout: &'static Layout,
+}
+
+impl<L: Lanes<f32>, N: Architecture> EachLayer for AtFirst<'_, L, N> {
+    #[inline(always)]
+    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
+        let Self { lanes, network, input, drive, change, layout } = self;
+        let Some(layer) = layout.layers().get(index) else { return };
+        fits(network.w(layer).and_then(|w| {
+            let products = [None, Some((w, *input))];
+            half_layer::<UNITS, f32, Identity, L>(*lanes, products, network.b(layer), drive, change)
+        }));
+    }
+}
+
+struct Forward<'a, N: Architecture, W, A, O> {
+    network: &'a Halved<N>,
+    drive: &'a [f32],
+    state: &'a mut [f32],
+    layout: &'static Layout,
+    walk: W,
+    activations: PhantomData<(A, O)>,
+}
+
+impl<N: Architecture, W: Walk, A: Activation, O: Activation> Sweep<f32> for Forward<'_, N, W, A, O> {
+    #[inline(always)]
+    fn sweep<const C: usize, L: Lanes<f32>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
+        let Self { network, drive, state, layout, walk, .. } = self;
+        let Some(change) = changes.first_mut() else { return };
+        let activations = PhantomData::<(A, O)>;
+        walk.up(layout, &mut AtLayer { lanes, network, drive, state, change, layout, activations });
+    }
+    #[inline(always)]
+    fn refined(&self) -> Matrix<'_, f32> {
+        Matrix::of_row(self.state)
+    }
+}
+
+struct AtLayer<'a, L: Lanes<f32>, N: Architecture, A, O> {
+    lanes: L,
+    network: &'a Halved<N>,
+    drive: &'a [f32],
+    state: &'a mut [f32],
+    change: &'a mut Change<L::Vector>,
+    layout: &'static Layout,
+    activations: PhantomData<(A, O)>,
+}
+
+impl<L: Lanes<f32>, N: Architecture, A: Activation, O: Activation> EachLayer for AtLayer<'_, L, N, A, O> {
+    #[inline(always)]
+    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
+        let Self { lanes, network, drive, state, change, layout, .. } = self;
+        let Some(layer) = layout.layers().get(index) else { return };
+        let Some((below, rest)) = state.split_at_mut_checked(layer.units) else { return };
+        let Some((own, above)) = rest.split_at_mut_checked(layer.width) else { return };
+        let (Ok(u), Ok(w)) = (network.u(layer), network.w(layer)) else { return };
+        let down = (layer.feedback > 0).then(|| (u, part(above, 0, layer.feedback)));
+        let (base, up) = if index == 0 {
+            (HalfBase::Drive(drive), None)
+        } else {
+            (network.b(layer), Some((w, part(below, layer.units - layer.inputs, layer.inputs))))
+        };
+        fits(if LAST {
+            half_layer::<UNITS, f32, O, L>(*lanes, [down, up], base, own, change)
+        } else {
+            half_layer::<UNITS, f32, A, L>(*lanes, [down, up], base, own, change)
+        });
+    }
+}
