@@ -95,16 +95,37 @@ pub(crate) fn packed<const UNITS: usize, W, H, L: Packed<W, H>, E: EachSums<L::V
                 block::<1, 4, W, H, L, E>(lanes, &products, rows, row, Some(rows - row), each);
             }
         } else {
-            while row + L::ROWS <= rows {
-                block::<1, 1, W, H, L, E>(lanes, &products, rows, row, None, each);
+            while row < rows {
+                let count = (rows - row < L::ROWS).then_some(rows - row);
+                let sums = shared(lanes, &products, rows, row, count);
+                each.sums(row, count, lanes.total(sums));
                 row += L::ROWS;
-            }
-            if row < rows {
-                block::<1, 1, W, H, L, E>(lanes, &products, rows, row, Some(rows - row), each);
             }
         }
     }
     Ok(())
+}
+
+/// The sums of one vector of rows; where flash is dear, one function for all layers.
+///
+/// # Safety
+/// As [`block`].
+#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(not(target_os = "none"), inline(always))]
+unsafe fn shared<W, H, L: Packed<W, H>>(
+    lanes: L,
+    products: &[Option<PackedProduct<'_, W, H>>; 2],
+    rows: usize,
+    row: usize,
+    count: Option<usize>,
+) -> L::Sum {
+    // SAFETY: handed on.
+    unsafe {
+        match count {
+            None => sums_of::<1, 1, W, H, L>(lanes, products, rows, row, None)[0],
+            _ => sums_of::<1, 1, W, H, L>(lanes, products, rows, row, count)[0],
+        }
+    }
 }
 
 /// `VECTORS` vectors of rows from `row` on, or the first `count` rows of one; each sum in `SPLIT` parts, so that one addition need not
@@ -121,7 +142,27 @@ unsafe fn block<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H>,
     count: Option<usize>,
     each: &mut E,
 ) {
-    let mut sums = [[lanes.none(); VECTORS]; SPLIT];
+    // SAFETY: handed on.
+    let sums = unsafe { sums_of::<VECTORS, SPLIT, W, H, L>(lanes, products, rows, row, count) };
+    for (vector, sum) in sums.into_iter().enumerate() {
+        // SAFETY: the caller vouches for the rows.
+        unsafe { each.sums(row + vector * L::ROWS, count, lanes.total(sum)) };
+    }
+}
+
+/// The sums of a block.
+///
+/// # Safety
+/// As [`block`].
+#[inline(always)]
+unsafe fn sums_of<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H>>(
+    lanes: L,
+    products: &[Option<PackedProduct<'_, W, H>>; 2],
+    rows: usize,
+    row: usize,
+    count: Option<usize>,
+) -> [L::Sum; VECTORS] {
+    let mut parts = [[lanes.none(); VECTORS]; SPLIT];
     for (matrix, states) in products.iter().flatten() {
         let groups = matrix.columns / L::GROUP;
         // SAFETY: a packed matrix has GROUP weights for each of `rows` rows in each group, then `rows` for each column left over; and
@@ -129,8 +170,14 @@ unsafe fn block<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H>,
         unsafe {
             let (first, states) = (matrix.weights.as_ptr(), states.as_ptr());
             let mut group = 0;
+            if VECTORS == 1 && SPLIT == 1 && count.is_none() {
+                let (weights, stride) = (first.add(row * L::GROUP), rows * L::GROUP);
+                if lanes.add_groups(&mut parts[0][0], weights, stride, states, groups) {
+                    group = groups;
+                }
+            }
             while group + SPLIT <= groups {
-                for (part, sums) in sums.iter_mut().enumerate() {
+                for (part, sums) in parts.iter_mut().enumerate() {
                     let weights = first.add(((group + part) * rows + row) * L::GROUP);
                     let states = lanes.spread(states.add((group + part) * L::GROUP));
                     for (vector, sum) in sums.iter_mut().enumerate() {
@@ -139,7 +186,7 @@ unsafe fn block<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H>,
                 }
                 group += SPLIT;
             }
-            let Some(sums) = sums.first_mut() else { return };
+            let sums = &mut parts[0];
             while group < groups {
                 let weights = first.add((group * rows + row) * L::GROUP);
                 let states = lanes.spread(states.add(group * L::GROUP));
@@ -159,14 +206,13 @@ unsafe fn block<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H>,
             }
         }
     }
-    let [sums, others @ ..] = sums.as_mut_slice() else { return };
-    for (vector, sum) in sums.iter_mut().enumerate() {
-        for other in others.iter() {
-            *sum = lanes.both(*sum, other[vector]);
+    let mut sums = parts[0];
+    for part in &parts[1..] {
+        for (sum, other) in sums.iter_mut().zip(part) {
+            *sum = lanes.both(*sum, *other);
         }
-        // SAFETY: the caller vouches for the rows.
-        unsafe { each.sums(row + vector * L::ROWS, count, lanes.total(*sum)) };
     }
+    sums
 }
 
 /// The rows of a layer of integers: what a sum is multiplied with, and added to.

@@ -429,6 +429,20 @@ impl<H: Quantum> Packed<i8, H> for Portable {
         }
         sum
     }
+    #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    unsafe fn add_groups(
+        self,
+        sum: &mut Array,
+        weights: *const i8,
+        stride: usize,
+        states: *const H,
+        groups: usize,
+    ) -> bool {
+        // SAFETY: handed on.
+        unsafe { super::dsp::add_groups(sum, weights, stride, states, groups) };
+        true
+    }
     #[inline(always)]
     fn both(self, a: Array, b: Array) -> Array {
         self.plus(a, b)

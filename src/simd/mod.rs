@@ -11,6 +11,8 @@
 //! [`Backend::avx2`], [`Backend::avx512`] and hand it to `Network::on`.
 
 // Where `wide` has vectors; to test the scalars on such a machine, build with `--cfg attractor_scalars`.
+#[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
+mod dsp;
 mod integers;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod integers_x86;

@@ -8,7 +8,8 @@
 use attractor::kernel::{self, HardTanh, Relu, Scalar, Sigmoid, Tanh};
 use attractor::learn::{CrossEntropy, LearnError, Learned, MeanSquared, Objective, Rule, Tape};
 use attractor::nalgebra::SMatrix;
-use attractor::simd::{Backend, Element};
+use attractor::quantized::{Calibration, Quantized};
+use attractor::simd::{Backend, Element, Quantum};
 use attractor::{Dense, Drive, SolveError, Solved, Tolerance, Workspace, fnn};
 
 /// What a call came to: the first number under the name of a solve or a gradient.
@@ -27,9 +28,10 @@ pub(crate) fn vectors(backend: Backend, each: &mut dyn FnMut(&str, u64)) {
     part::<1>(backend, each);
     part::<2>(backend, each);
     part::<3>(backend, each);
+    part::<4>(backend, each);
 }
 
-/// One of four parts, each small enough for 256 KiB of flash.
+/// One of five parts, each small enough for 256 KiB of flash.
 pub(crate) fn part<const PART: usize>(backend: Backend, each: &mut dyn FnMut(&str, u64)) {
     match PART {
         0 => {
@@ -43,9 +45,43 @@ pub(crate) fn part<const PART: usize>(backend: Backend, each: &mut dyn FnMut(&st
             dense_one::run(backend, each);
             dense_batch::run(backend, each);
         }
-        _ => {
+        3 => {
             double_one::run(backend, each);
             double_batch::run(backend, each);
+        }
+        _ => {
+            rounded::<i8>(backend, each, "integers_8");
+            rounded::<i16>(backend, each, "integers_16");
+        }
+    }
+}
+
+/// A network rounded to integers, and what these come to. Rounding is in `f32`; after that there are no others than integers, and every
+/// backend has the same.
+#[inline(never)]
+fn rounded<H: Quantum>(backend: Backend, each: &mut dyn FnMut(&str, u64), name: &str) {
+    // Groups of four columns and what is left over, of rows that fill blocks and rows that do not.
+    type Net = fnn![9, 22, 13, 6; feedback = Dense];
+    let (mut net, mut random) = (Net::ZERO, Random(12));
+    random.fill(net.params_mut());
+    let (mut state, mut input) = (Net::state::<1>(), [0.0; 9]);
+    random.fill(state.as_mut_slice());
+    // So that outputs have room.
+    state.as_mut_slice().iter_mut().for_each(|h| *h = *h * 8.0);
+    random.fill(&mut input);
+    let mut calibration = Calibration::<Net>::ZERO;
+    let observed = calibration.observe(&input, &state);
+    each(name, if observed.is_ok() { FINE } else { NOT_FINITE });
+    let Ok(small) = Quantized::<Net, H>::new(&net, &calibration) else { return each(name, OTHER) };
+    each(name, if small.check() == Ok(()) { FINE } else { OTHER });
+    let Ok(input) = small.input(&input) else { return each(name, OTHER) };
+    let mut integers = Quantized::<Net, H>::state();
+    for sweeps in [1, 2, 5] {
+        let swept = small.on(backend).sweep(&input, &mut integers, sweeps);
+        each(name, swept.residual as u64);
+        for h in integers.as_slice() {
+            let h: i32 = (*h).into();
+            each(name, u64::from(h as u32));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The numbers every target must give bit for bit, printed to be compared with tests/data/vectors.txt (`firmware/run` does
 //! that); and the numeric contract on the device itself. All of it is too much for a small flash, so an image holds the part
-//! that `ATTRACTOR_PART` (0 to 3) named when it was built.
+//! that `ATTRACTOR_PART` (0 to 4) named when it was built.
 
 #![no_std]
 #![no_main]
@@ -17,8 +17,8 @@ attractor_firmware::program!(main);
 
 const PART: usize = match option_env!("ATTRACTOR_PART") {
     Some(part) => match part.as_bytes() {
-        [digit @ b'0'..=b'3'] => (*digit - b'0') as usize,
-        _ => panic!("ATTRACTOR_PART must be 0, 1, 2 or 3"),
+        [digit @ b'0'..=b'4'] => (*digit - b'0') as usize,
+        _ => panic!("ATTRACTOR_PART must be 0 to 4"),
     },
     None => 0,
 };
