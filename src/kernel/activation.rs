@@ -386,10 +386,14 @@ fn narrow<H: Quantum, L: Integers>(lanes: L, value: L::Whole) -> L::Whole {
 /// The nearest state to a sum.
 #[inline(always)]
 fn rounded<H: Quantum, L: Integers>(lanes: L, z: L::Whole) -> L::Whole {
-    let most = lanes.splat(H::MOST << H::EXTRA);
-    // Cut first, so that there is room to round.
-    let z = lanes.most(lanes.least(z, most), lanes.splat(-(H::MOST << H::EXTRA)));
-    if H::EXTRA == 0 { z } else { lanes.shift(lanes.plus(z, lanes.splat(1 << (H::EXTRA - 1))), H::EXTRA) }
+    let z = if const { H::EXTRA == 0 } {
+        z
+    } else {
+        // Rounded in two steps, so that nothing overflows.
+        lanes.shift(lanes.plus(lanes.shift(z, H::EXTRA - 1), lanes.splat(1)), 1)
+    };
+    // As many bits as a state has, which is one instruction on Arm.
+    lanes.most(lanes.least(z, lanes.splat(H::MOST)), lanes.splat(-H::MOST - 1))
 }
 
 macro_rules! activation {

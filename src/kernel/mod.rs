@@ -49,9 +49,8 @@ pub(crate) use finish::{Activate, Backpropagate, Finish, Scaled, Weighted};
 use fused::one;
 pub(crate) use fused::{fused, fused_shared};
 pub(crate) use outer::{Outer, SideBySide, column_sums};
-pub(crate) use packed::{
-    HalfBase, IntegerRows, PackedMatrix, half_layer, integer_drive, integer_layer, place,
-};
+pub(crate) use packed::{HalfBase, PackedMatrix, half_layer, integer_drive, integer_sums, place};
+pub use packed::{IntegerRows, integer_layer};
 #[doc(hidden)]
 pub use products::Part;
 pub use products::{Base, Product};

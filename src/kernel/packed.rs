@@ -3,7 +3,7 @@
 use super::activation::{Activation, Scalar};
 use super::change::Change;
 use super::{ShapeError, expect, load, store};
-use crate::simd::{Bf16, Integers, Lanes, Packed, Quantum};
+use crate::simd::{Backend, Bf16, Integers, Lanes, OnIntegers, Packed, Quantum, Single};
 use core::marker::PhantomData;
 
 /// A matrix of packed weights, `rows x columns`: as many weights, in the order [`Packed`] tells.
@@ -97,35 +97,12 @@ pub(crate) fn packed<const UNITS: usize, W, H, L: Packed<W, H>, E: EachSums<L::V
         } else {
             while row < rows {
                 let count = (rows - row < L::ROWS).then_some(rows - row);
-                let sums = shared(lanes, &products, rows, row, count);
-                each.sums(row, count, lanes.total(sums));
+                block::<1, 1, W, H, L, E>(lanes, &products, rows, row, count, each);
                 row += L::ROWS;
             }
         }
     }
     Ok(())
-}
-
-/// The sums of one vector of rows; where flash is dear, one function for all layers.
-///
-/// # Safety
-/// As [`block`].
-#[cfg_attr(target_os = "none", inline(never))]
-#[cfg_attr(not(target_os = "none"), inline(always))]
-unsafe fn shared<W, H, L: Packed<W, H>>(
-    lanes: L,
-    products: &[Option<PackedProduct<'_, W, H>>; 2],
-    rows: usize,
-    row: usize,
-    count: Option<usize>,
-) -> L::Sum {
-    // SAFETY: handed on.
-    unsafe {
-        match count {
-            None => sums_of::<1, 1, W, H, L>(lanes, products, rows, row, None)[0],
-            _ => sums_of::<1, 1, W, H, L>(lanes, products, rows, row, count)[0],
-        }
-    }
 }
 
 /// `VECTORS` vectors of rows from `row` on, or the first `count` rows of one; each sum in `SPLIT` parts, so that one addition need not
@@ -142,6 +119,18 @@ unsafe fn block<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H>,
     count: Option<usize>,
     each: &mut E,
 ) {
+    if const { L::WHOLE } {
+        let mut sum = lanes.none();
+        // SAFETY: the caller vouches for the rows; there is a state for each column.
+        unsafe {
+            for (matrix, states) in products.iter().flatten() {
+                let (weights, shape) = (matrix.weights.as_ptr(), (rows, matrix.columns));
+                lanes.product(&mut sum, weights, shape, states.as_ptr(), row, count);
+            }
+            each.sums(row, count, lanes.total(sum));
+        }
+        return;
+    }
     // SAFETY: handed on.
     let sums = unsafe { sums_of::<VECTORS, SPLIT, W, H, L>(lanes, products, rows, row, count) };
     for (vector, sum) in sums.into_iter().enumerate() {
@@ -170,12 +159,6 @@ unsafe fn sums_of<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H
         unsafe {
             let (first, states) = (matrix.weights.as_ptr(), states.as_ptr());
             let mut group = 0;
-            if VECTORS == 1 && SPLIT == 1 && count.is_none() {
-                let (weights, stride) = (first.add(row * L::GROUP), rows * L::GROUP);
-                if lanes.add_groups(&mut parts[0][0], weights, stride, states, groups) {
-                    group = groups;
-                }
-            }
             while group + SPLIT <= groups {
                 for (part, sums) in parts.iter_mut().enumerate() {
                     let weights = first.add(((group + part) * rows + row) * L::GROUP);
@@ -215,15 +198,65 @@ unsafe fn sums_of<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H
     sums
 }
 
-/// The rows of a layer of integers: what a sum is multiplied with, and added to.
+/// The rows of a layer of integers: what is added to a sum, and what it is multiplied with, scale / 2^(16 + exponent).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct IntegerRows<'a> {
+pub struct IntegerRows<'a> {
     /// Added to a sum.
-    pub(crate) bias: &'a [i32],
-    /// What a sum is multiplied with, times 2^16 ...
-    pub(crate) scale: &'a [i16],
-    /// ... times 2 to this power.
-    pub(crate) exponent: &'a [i8],
+    pub bias: &'a [i32],
+    /// At least 0.
+    pub scale: &'a [i16],
+    /// 0 to 31.
+    pub exponent: &'a [i8],
+}
+
+/// One layer of integers, as [`Quantized`](crate::quantized::Quantized) has many: `out` becomes
+/// s((W (h + o) + bias) scale / 2^(16 + exponent)), o being 128 for states of 8 bits, else 0. Returns the largest |new - old|.
+///
+/// `weights` are as many as rows times states: for each group of four columns, row after row, the four weights of a row; then the columns left
+/// over, each row after row. Sums that leave 32 bits go round; see [`Quantized::check`](crate::quantized::Quantized::check).
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+///
+/// ```
+/// use attractor::kernel::{IntegerRows, Identity, integer_layer};
+/// use attractor::simd::Backend;
+/// let rows = IntegerRows { bias: &[5, -100], scale: &[1 << 14; 2], exponent: &[0; 2] };
+/// let mut out = [0_i16; 2];
+/// let change = integer_layer::<i16, Identity>(Backend::best(), &[1, 2, 3, 4, -1, -1, -1, -1], &[10, 20, 30, 40], rows, &mut out)?;
+/// assert_eq!(out, [76, -50]); // (300 + 5) / 4 and (-100 - 100) / 4, rounded down
+/// # Ok::<(), attractor::kernel::ShapeError>(())
+/// ```
+pub fn integer_layer<H: Quantum, A: Activation>(
+    backend: Backend,
+    weights: &[i8],
+    states: &[H],
+    rows: IntegerRows<'_>,
+    out: &mut [H],
+) -> Result<i32, ShapeError> {
+    let matrix = PackedMatrix::new(weights, out.len(), states.len())?;
+    H::run(backend, OneLayer { product: (matrix, states), rows, out, activation: PhantomData::<A> })
+}
+
+struct OneLayer<'a, H, A> {
+    product: PackedProduct<'a, i8, H>,
+    rows: IntegerRows<'a>,
+    out: &'a mut [H],
+    activation: PhantomData<A>,
+}
+
+impl<H: Quantum, A: Activation> OnIntegers<H> for OneLayer<'_, H, A> {
+    type Output = Result<i32, ShapeError>;
+    #[inline(always)]
+    fn run<L>(self, lanes: L) -> Self::Output
+    where
+        L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
+    {
+        let Self { product, rows, out, .. } = self;
+        let mut change = lanes.splat(0);
+        integer_sums::<0, H, A, L>(lanes, [None, Some(product)], rows, None, out, &mut change)?;
+        Ok(lanes.largest(change))
+    }
 }
 
 impl IntegerRows<'_> {
@@ -305,29 +338,60 @@ struct Settled<'a, H, A, L: Integers> {
 impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<'_, H, A, L> {
     #[inline(always)]
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Whole) {
-        let lanes = self.lanes;
-        // SAFETY: handed on; a state is of 8 or of 16 bits, as BITS says.
+        let Self { lanes, rows, base, .. } = *self;
+        let own = self.own.as_mut_ptr();
+        // SAFETY: handed on.
         unsafe {
-            let mut z = self.rows.scaled(lanes, row, count, sums);
-            if let Some(base) = self.base {
-                z = lanes.plus(z, lanes.load(base.as_ptr().add(row), count));
-            }
-            let h = A::quantized::<H, L>(lanes, z);
-            let own = self.own.as_mut_ptr().add(row);
-            let before =
-                if H::BITS < 8 { lanes.load_8(own.cast(), count) } else { lanes.load_16(own.cast(), count) };
-            if H::BITS < 8 {
-                lanes.store_8(own.cast(), h, count);
+            let change = if const { L::NARROW } {
+                let mut change = 0;
+                for lane in 0..count.unwrap_or(L::WIDTH).min(L::WIDTH) {
+                    let sum = lanes.lane(sums, lane);
+                    change =
+                        change.max(settle::<H, A, Single>(Single, rows, base, own, row + lane, None, sum));
+                }
+                lanes.splat(change)
             } else {
-                lanes.store_16(own.cast(), h, count);
-            }
-            let change = lanes.magnitude(lanes.minus(h, before));
-            // Beyond the last row there was nothing and there is s(0).
-            let change = match count {
-                None => change,
-                Some(count) => lanes.first_of(change, count),
+                settle::<H, A, L>(lanes, rows, base, own, row, count, sums)
             };
             *self.change = lanes.most(*self.change, change);
+        }
+    }
+}
+
+/// Makes states of sums; by how much they change.
+///
+/// # Safety
+/// The rows must be there.
+#[inline(always)]
+unsafe fn settle<H: Quantum, A: Activation, L: Integers>(
+    lanes: L,
+    rows: IntegerRows<'_>,
+    base: Option<&[i32]>,
+    own: *mut H,
+    row: usize,
+    count: Option<usize>,
+    sums: L::Whole,
+) -> L::Whole {
+    // SAFETY: the caller vouches for the rows; a state is of 8 or of 16 bits, as BITS says.
+    unsafe {
+        let mut z = rows.scaled(lanes, row, count, sums);
+        if let Some(base) = base {
+            z = lanes.plus(z, lanes.load(base.as_ptr().add(row), count));
+        }
+        let h = A::quantized::<H, L>(lanes, z);
+        let own = own.add(row);
+        let before =
+            if H::BITS < 8 { lanes.load_8(own.cast(), count) } else { lanes.load_16(own.cast(), count) };
+        if H::BITS < 8 {
+            lanes.store_8(own.cast(), h, count);
+        } else {
+            lanes.store_16(own.cast(), h, count);
+        }
+        let change = lanes.magnitude(lanes.minus(h, before));
+        // Beyond the last row there was nothing and there is s(0).
+        match count {
+            None => change,
+            Some(count) => lanes.first_of(change, count),
         }
     }
 }
@@ -337,7 +401,7 @@ impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<'_, 
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
 #[inline(always)]
-pub(crate) fn integer_layer<const UNITS: usize, H: Quantum, A: Activation, L>(
+pub(crate) fn integer_sums<const UNITS: usize, H: Quantum, A: Activation, L>(
     lanes: L,
     products: [Option<PackedProduct<'_, i8, H>>; 2],
     rows: IntegerRows<'_>,

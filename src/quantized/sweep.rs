@@ -1,7 +1,7 @@
 //! Sweeps over integers.
 
 use super::{Quantized, part};
-use crate::kernel::{Activation, integer_drive, integer_layer};
+use crate::kernel::{Activation, integer_drive, integer_sums};
 use crate::network::{Architecture, EachLayer, Flat, Form, Layout, Looped, Network, Stack, Unrolled, Walk};
 use crate::simd::{Integers, OnIntegers, Packed, Quantum};
 use crate::solve::{Solved, fits};
@@ -113,9 +113,9 @@ where
         };
         let rows = network.rows(layer);
         fits(if LAST {
-            integer_layer::<UNITS, H, O, L>(*lanes, [down, up], rows, base, own, change)
+            integer_sums::<UNITS, H, O, L>(*lanes, [down, up], rows, base, own, change)
         } else {
-            integer_layer::<UNITS, H, A, L>(*lanes, [down, up], rows, base, own, change)
+            integer_sums::<UNITS, H, A, L>(*lanes, [down, up], rows, base, own, change)
         });
     }
 }

@@ -47,16 +47,30 @@ macro_rules! row {
     };
 }
 
-macro_rules! groups {
-    ($bits:tt, $sum:ident, $weights:ident, $stride:ident, $states:ident, $end:ident) => {
-        asm!(
-            "2:",
+/// A group of four columns.
+macro_rules! group {
+    ($bits:tt) => {
+        concat!(
             spread!($bits),
             row!("{a}", "0"),
             row!("{b}", "4"),
             row!("{c}", "8"),
             row!("{d}", "12"),
-            "add {weights}, {weights}, {stride}",
+            "add {weights}, {weights}, {stride}\n",
+        )
+    };
+}
+
+/// Two groups a time, an odd one first.
+macro_rules! groups {
+    ($bits:tt, $sum:ident, $weights:ident, $stride:ident, $states:ident, $end:ident, $odd:expr) => {
+        asm!(
+            "cmp {u}, #0",
+            "bne 3f",
+            "2:",
+            group!($bits),
+            "3:",
+            group!($bits),
             "cmp {states}, {end}",
             "bne 2b",
             a = inout(reg) $sum[0],
@@ -70,7 +84,7 @@ macro_rules! groups {
             p = out(reg) _,
             q = out(reg) _,
             t = out(reg) _,
-            u = out(reg) _,
+            u = inout(reg) $odd => _,
             options(nostack, readonly),
         )
     };
@@ -95,9 +109,21 @@ pub(super) unsafe fn add_groups<H: Quantum>(
     unsafe {
         let end = states.add(4 * groups);
         if H::BITS < 8 {
-            groups!(8, sum, weights, stride, states, end);
+            groups!(8, sum, weights, stride, states, end, groups % 2);
         } else {
-            groups!(16, sum, weights, stride, states, end);
+            groups!(16, sum, weights, stride, states, end, groups % 2);
         }
     }
+}
+
+/// The floor of a / 2^by.
+#[inline(always)]
+pub(super) fn shift(a: i32, by: i32) -> i32 {
+    let shifted;
+    // SAFETY: a shift, of which the instruction takes any number; the compiler would cut it to 31 first.
+    unsafe {
+        asm!("asr {shifted}, {a}, {by}", shifted = lateout(reg) shifted, a = in(reg) a, by = in(reg) by,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    shifted
 }

@@ -16,14 +16,14 @@ pub trait Quantum: Entry + Ord + Into<i32> {
     const EXTRA: u32;
     /// What is added to a state before it is multiplied, so that it may be unsigned.
     const OFFSET: i32;
-    /// The largest state; the smallest is its negative.
+    /// The largest state; the smallest is one less than its negative.
     const MOST: i32 = (1 << Self::BITS) - 1;
     /// tanh at multiples of 2^`SEGMENT` of a sum's last digit, in units of 2^-15.
     const TABLE: &'static [i16];
     /// See [`TABLE`](Self::TABLE).
     const SEGMENT: u32;
 
-    /// The state of this value, which is between -`MOST` and `MOST`.
+    /// The state of this value, which is one.
     fn narrow(value: i32) -> Self;
     /// Runs `operation` with what `backend` has for such states.
     fn run<O: OnIntegers<Self>>(backend: Backend, operation: O) -> O::Output;
@@ -144,22 +144,23 @@ pub trait Packed<W, H>: Copy + Send + Sync + 'static {
     /// The sums.
     fn total(self, sum: Self::Sum) -> Self::Vector;
 
-    /// Adds the products of `groups` groups, which are `stride` weights apart, of `ROWS` rows; false if there is no code of its own
-    /// for that.
+    /// Whether there is a [`product`](Self::product).
+    const WHOLE: bool = false;
+    /// Adds all products of the rows from `row` on of a matrix with so many rows and columns, of all in a vector or the first `count`.
     ///
     /// # Safety
     /// All of that must exist.
     #[inline(always)]
-    unsafe fn add_groups(
+    unsafe fn product(
         self,
         sum: &mut Self::Sum,
         weights: *const W,
-        stride: usize,
+        (rows, columns): (usize, usize),
         states: *const H,
-        groups: usize,
-    ) -> bool {
-        let _ = (sum, weights, stride, states, groups);
-        false
+        row: usize,
+        count: Option<usize>,
+    ) {
+        let _ = (sum, weights, rows, columns, states, row, count);
     }
 }
 
@@ -170,7 +171,11 @@ pub trait Integers: Copy + Send + Sync + 'static {
     const WIDTH: usize;
     /// `WIDTH` integers.
     type Whole: Copy;
+    /// Whether what becomes of a sum is worked out for one at a time, as [`Single`]: where long code is dear.
+    const NARROW: bool = false;
 
+    /// One of them.
+    fn lane(self, a: Self::Whole, index: usize) -> i32;
     /// All of them `x`.
     fn splat(self, x: i32) -> Self::Whole;
     /// Loads the first `count` or all, the others zero.
@@ -217,7 +222,7 @@ pub trait Integers: Copy + Send + Sync + 'static {
     fn signed(self, a: Self::Whole, sign: Self::Whole) -> Self::Whole;
     /// The floor of a / 2^`by`.
     fn shift(self, a: Self::Whole, by: u32) -> Self::Whole;
-    /// The floor of a / 2^by, each by its own.
+    /// The floor of a / 2^by, each by its own, which is 0 to 31.
     fn shift_each(self, a: Self::Whole, by: Self::Whole) -> Self::Whole;
     /// The floor of a f / 2^16, where 0 <= f < 2^15.
     fn high_product(self, a: Self::Whole, f: Self::Whole) -> Self::Whole;
@@ -237,18 +242,8 @@ pub(super) const fn last(table: &'static [i16], segment: u32) -> i32 {
     ((table.len() as i32 - 1) << segment) - 1
 }
 
-/// What `table` has for `at`, one of them.
-#[inline(always)]
-fn between(table: &'static [i16], segment: u32, at: i32) -> i32 {
-    let at = at.min(last(table, segment));
-    let (index, rest) = ((at >> segment) as usize, at & ((1 << segment) - 1));
-    let Some(&[from, to, ..]) = table.get(index..) else { return 0 };
-    let (from, to) = (i32::from(from), i32::from(to));
-    from + (((to - from) * rest) >> segment)
-}
-
-/// Rows at a time where there are no vectors for it: as many as there are registers, or as the compiler makes vectors of.
-const ROWS: usize = if cfg!(target_os = "none") { 4 } else { 8 };
+/// Rows at a time where there are no vectors for it: as many as make a call worth its while, or as the compiler makes vectors of.
+pub(super) const ROWS: usize = if cfg!(target_os = "none") { 8 } else { 8 };
 
 type Array = [i32; ROWS];
 
@@ -285,10 +280,132 @@ unsafe fn scatter<T>(to: *mut T, v: Array, count: Option<usize>, narrow: impl Fn
     }
 }
 
+/// One integer after the other: a vector of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Single;
+
+impl Integers for Single {
+    const WIDTH: usize = 1;
+    type Whole = i32;
+
+    #[inline(always)]
+    fn lane(self, a: i32, _: usize) -> i32 {
+        a
+    }
+    #[inline(always)]
+    fn splat(self, x: i32) -> i32 {
+        x
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const i32, _: Option<usize>) -> i32 {
+        // SAFETY: the caller vouches for it.
+        unsafe { from.read() }
+    }
+    #[inline(always)]
+    unsafe fn load_16(self, from: *const i16, _: Option<usize>) -> i32 {
+        // SAFETY: the caller vouches for it.
+        unsafe { from.read() }.into()
+    }
+    #[inline(always)]
+    unsafe fn load_8(self, from: *const i8, _: Option<usize>) -> i32 {
+        // SAFETY: the caller vouches for it.
+        unsafe { from.read() }.into()
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32, v: i32, _: Option<usize>) {
+        // SAFETY: the caller vouches for room.
+        unsafe { to.write(v) }
+    }
+    #[inline(always)]
+    unsafe fn store_16(self, to: *mut i16, v: i32, _: Option<usize>) {
+        // SAFETY: the caller vouches for room.
+        unsafe { to.write(v as i16) }
+    }
+    #[inline(always)]
+    unsafe fn store_8(self, to: *mut i8, v: i32, _: Option<usize>) {
+        // SAFETY: the caller vouches for room.
+        unsafe { to.write(v as i8) }
+    }
+    #[inline(always)]
+    fn plus(self, a: i32, b: i32) -> i32 {
+        a.wrapping_add(b)
+    }
+    #[inline(always)]
+    fn minus(self, a: i32, b: i32) -> i32 {
+        a.wrapping_sub(b)
+    }
+    #[inline(always)]
+    fn least(self, a: i32, b: i32) -> i32 {
+        a.min(b)
+    }
+    #[inline(always)]
+    fn most(self, a: i32, b: i32) -> i32 {
+        a.max(b)
+    }
+    #[inline(always)]
+    fn magnitude(self, a: i32) -> i32 {
+        a.wrapping_abs()
+    }
+    #[inline(always)]
+    fn signed(self, a: i32, sign: i32) -> i32 {
+        (a ^ (sign >> 31)).wrapping_sub(sign >> 31)
+    }
+    #[inline(always)]
+    fn shift(self, a: i32, by: u32) -> i32 {
+        a >> (by & 31)
+    }
+    #[inline(always)]
+    fn shift_each(self, a: i32, by: i32) -> i32 {
+        #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
+        return super::dsp::shift(a, by);
+        #[cfg(not(all(
+            any(feature = "asm", feature = "helium"),
+            target_arch = "arm",
+            target_abi = "eabihf"
+        )))]
+        return a >> (by & 31);
+    }
+    #[inline(always)]
+    fn high_product(self, a: i32, f: i32) -> i32 {
+        if cfg!(all(target_os = "none", target_has_atomic = "32")) {
+            // Such a small core has a product of 64 bits in one instruction.
+            return ((i64::from(a) * i64::from(f)) >> 16) as i32;
+        }
+        // In halves, for cores that have none (Cortex-M0), and for vectors.
+        let low = ((a & 0xffff) as u32).wrapping_mul(f as u32) >> 16;
+        (a >> 16).wrapping_mul(f).wrapping_add(low as i32)
+    }
+    #[inline(always)]
+    fn between(self, table: &'static [i16], segment: u32, at: i32) -> i32 {
+        let at = at.min(last(table, segment));
+        let (index, rest) = ((at >> segment) as usize, at & ((1 << segment) - 1));
+        let Some(&[from, to, ..]) = table.get(index..) else { return 0 };
+        let (from, to) = (i32::from(from), i32::from(to));
+        from + (((to - from) * rest) >> segment)
+    }
+    #[inline(always)]
+    fn first_of(self, a: i32, count: usize) -> i32 {
+        if count > 0 { a } else { 0 }
+    }
+    #[inline(always)]
+    fn largest(self, a: i32) -> i32 {
+        a
+    }
+    #[inline(always)]
+    fn enter<R: Routine<Self>>(self, routine: R) -> R::Output {
+        routine.run(self)
+    }
+}
+
 impl Integers for Portable {
     const WIDTH: usize = ROWS;
     type Whole = Array;
+    const NARROW: bool = cfg!(target_os = "none");
 
+    #[inline(always)]
+    fn lane(self, a: Array, index: usize) -> i32 {
+        a.get(index).copied().unwrap_or_default()
+    }
     #[inline(always)]
     fn splat(self, x: i32) -> Array {
         [x; ROWS]
@@ -325,47 +442,43 @@ impl Integers for Portable {
     }
     #[inline(always)]
     fn plus(self, a: Array, b: Array) -> Array {
-        zip(a, b, i32::wrapping_add)
+        zip(a, b, |a, b| Single.plus(a, b))
     }
     #[inline(always)]
     fn minus(self, a: Array, b: Array) -> Array {
-        zip(a, b, i32::wrapping_sub)
+        zip(a, b, |a, b| Single.minus(a, b))
     }
     #[inline(always)]
     fn least(self, a: Array, b: Array) -> Array {
-        zip(a, b, i32::min)
+        zip(a, b, |a, b| Single.least(a, b))
     }
     #[inline(always)]
     fn most(self, a: Array, b: Array) -> Array {
-        zip(a, b, i32::max)
+        zip(a, b, |a, b| Single.most(a, b))
     }
     #[inline(always)]
     fn magnitude(self, a: Array) -> Array {
-        a.map(i32::wrapping_abs)
+        a.map(|a| Single.magnitude(a))
     }
     #[inline(always)]
     fn signed(self, a: Array, sign: Array) -> Array {
-        zip(a, sign, |a, sign| (a ^ (sign >> 31)).wrapping_sub(sign >> 31))
+        zip(a, sign, |a, sign| Single.signed(a, sign))
     }
     #[inline(always)]
     fn shift(self, a: Array, by: u32) -> Array {
-        a.map(|a| a >> (by & 31))
+        a.map(|a| Single.shift(a, by))
     }
     #[inline(always)]
     fn shift_each(self, a: Array, by: Array) -> Array {
-        zip(a, by, |a, by| a >> (by & 31))
+        zip(a, by, |a, by| Single.shift_each(a, by))
     }
     #[inline(always)]
     fn high_product(self, a: Array, f: Array) -> Array {
-        // In halves, for cores without a product of 64 bits.
-        zip(a, f, |a, f| {
-            let low = ((a & 0xffff) as u32).wrapping_mul(f as u32) >> 16;
-            (a >> 16).wrapping_mul(f).wrapping_add(low as i32)
-        })
+        zip(a, f, |a, f| Single.high_product(a, f))
     }
     #[inline(always)]
     fn between(self, table: &'static [i16], segment: u32, at: Array) -> Array {
-        at.map(|at| between(table, segment, at))
+        at.map(|at| Single.between(table, segment, at))
     }
     #[inline(always)]
     fn first_of(self, a: Array, count: usize) -> Array {
@@ -385,6 +498,7 @@ impl<H: Quantum> Packed<i8, H> for Portable {
     const ROWS: usize = ROWS;
     const GROUP: usize = 4;
     const VECTORS: usize = 1;
+    const WHOLE: bool = cfg!(target_os = "none");
     type Sum = Array;
     type Vector = Array;
     type Spread = [i32; 4];
@@ -396,7 +510,8 @@ impl<H: Quantum> Packed<i8, H> for Portable {
     #[inline(always)]
     unsafe fn spread(self, states: *const H) -> [i32; 4] {
         // SAFETY: the caller vouches for four states.
-        core::array::from_fn(|i| unsafe { states.add(i).read() }.into() + H::OFFSET)
+        let [a, b, c, d] = unsafe { states.cast::<[H; 4]>().read() };
+        [a.into() + H::OFFSET, b.into() + H::OFFSET, c.into() + H::OFFSET, d.into() + H::OFFSET]
     }
     #[inline(always)]
     unsafe fn spread_one(self, state: *const H) -> [i32; 4] {
@@ -406,11 +521,11 @@ impl<H: Quantum> Packed<i8, H> for Portable {
     #[inline(always)]
     unsafe fn add(self, mut sum: Array, weights: *const i8, count: Option<usize>, states: [i32; 4]) -> Array {
         for (i, sum) in sum.iter_mut().enumerate().take(count.unwrap_or(ROWS)) {
-            for (j, state) in states.iter().enumerate() {
-                // SAFETY: the caller vouches for four weights of so many rows.
-                let weight = i32::from(unsafe { weights.add(4 * i + j).read() });
-                *sum = sum.wrapping_add(weight.wrapping_mul(*state));
-            }
+            // SAFETY: the caller vouches for four weights of so many rows.
+            let [a, b, c, d] = unsafe { weights.add(4 * i).cast::<[i8; 4]>().read() };
+            let first = (i32::from(a) * states[0]).wrapping_add(i32::from(b) * states[1]);
+            let second = (i32::from(c) * states[2]).wrapping_add(i32::from(d) * states[3]);
+            *sum = sum.wrapping_add(first).wrapping_add(second);
         }
         sum
     }
@@ -429,19 +544,19 @@ impl<H: Quantum> Packed<i8, H> for Portable {
         }
         sum
     }
-    #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
+    #[cfg(target_os = "none")]
     #[inline(always)]
-    unsafe fn add_groups(
+    unsafe fn product(
         self,
         sum: &mut Array,
         weights: *const i8,
-        stride: usize,
+        (rows, columns): (usize, usize),
         states: *const H,
-        groups: usize,
-    ) -> bool {
+        row: usize,
+        count: Option<usize>,
+    ) {
         // SAFETY: handed on.
-        unsafe { super::dsp::add_groups(sum, weights, stride, states, groups) };
-        true
+        unsafe { super::small::product(sum, weights, rows, columns, states, row, count.unwrap_or(ROWS)) };
     }
     #[inline(always)]
     fn both(self, a: Array, b: Array) -> Array {

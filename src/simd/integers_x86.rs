@@ -80,6 +80,12 @@ impl Integers for Avx2 {
     type Whole = __m256i;
 
     #[inline(always)]
+    fn lane(self, a: __m256i, index: usize) -> i32 {
+        let mut lanes = [0; 8];
+        unsafe { self.store(lanes.as_mut_ptr(), a, None) };
+        lanes.get(index).copied().unwrap_or_default()
+    }
+    #[inline(always)]
     fn splat(self, x: i32) -> __m256i {
         unsafe { _mm256_set1_epi32(x) }
     }
@@ -324,6 +330,12 @@ impl Integers for Vnni {
     const WIDTH: usize = 16;
     type Whole = __m512i;
 
+    #[inline(always)]
+    fn lane(self, a: __m512i, index: usize) -> i32 {
+        let mut lanes = [0; 16];
+        unsafe { self.store(lanes.as_mut_ptr(), a, None) };
+        lanes.get(index).copied().unwrap_or_default()
+    }
     #[inline(always)]
     fn splat(self, x: i32) -> __m512i {
         unsafe { _mm512_set1_epi32(x) }

@@ -26,11 +26,13 @@ mod portable;
     not(attractor_scalars)
 )))]
 mod scalars;
+#[cfg(target_os = "none")]
+mod small;
 mod tables;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
-pub use integers::{Integers, OnIntegers, Packed, Quantum};
+pub use integers::{Integers, OnIntegers, Packed, Quantum, Single};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use integers_x86::Vnni;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
