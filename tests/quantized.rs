@@ -2,10 +2,11 @@
 
 mod oracle;
 
+use attractor::file::FileError;
 use attractor::kernel::{Activation, HardTanh, Identity, Relu, Sigmoid, Tanh};
 use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
 use attractor::simd::{Backend, Bf16, Integers, OnIntegers, Packed, Quantum};
-use attractor::{Certificate, Dense, Feedforward, Form, Network, SolveError, Stack, Tolerance, fnn};
+use attractor::{Align64, Certificate, Dense, Feedforward, Form, Network, SolveError, Stack, Tolerance, fnn};
 use oracle::subject;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -370,4 +371,83 @@ fn a_certificate_of_other_integers_is_refused() {
     }
     let other = Quantized::<Small, i16>::new(&net, &calibration).expect("moderate");
     assert!(certificate.verify(&other).is_err());
+}
+
+/// A small network of integers with a certificate, and one of halved weights, in files.
+#[test]
+fn files_are_read_in_place_and_refused_when_a_bit_is_wrong() {
+    let mut net = Small::ZERO;
+    let mut random = SmallRng::seed_from_u64(3);
+    for (to, from) in net.params_mut().iter_mut().zip(draw(&mut random, Small::PARAMS, 0.3)) {
+        *to = from as f32;
+    }
+    let mut calibration = Calibration::<Small>::ZERO;
+    let mut state = Small::state();
+    net.solve(&[1.0; 5], &mut state, Tolerance::residual(1e-4)).expect("it converges");
+    calibration.observe(&[1.0; 5], &state).expect("finite");
+    let small = Quantized::<Small, i16>::new(&net, &calibration).expect("moderate");
+    let certificate = small.certify().expect("weak feedback");
+    const LENGTH: usize = Quantized::<Small, i16>::file_bytes(true);
+    let mut file = Align64([0xff; LENGTH]);
+    assert_eq!(small.to_bytes(Some(&certificate), &mut file.0), Ok(LENGTH));
+    assert!(matches!(
+        small.to_bytes(Some(&certificate), &mut [0; LENGTH - 1]),
+        Err(FileError::Length { expected, found }) if (expected, found) == (LENGTH as u64, LENGTH as u64 - 1)
+    ));
+
+    let model = Quantized::<Small, i16>::from_bytes(&file.0).expect("whole");
+    assert_eq!(model.certificate(), Some(&certificate));
+    assert_eq!(model.certificate().expect("one").verify(model.network()), Ok(()));
+    // Where it lies: nothing is copied.
+    let start = file.0.as_ptr().addr();
+    assert_eq!((&raw const *model.network()).addr(), start + 64);
+    let input = small.input(&[1.0, -0.5, 0.25, 0.0, 1.0]).expect("finite");
+    let solve = |small: &Quantized<Small, i16>| {
+        let mut integers = Quantized::<Small, i16>::state();
+        small.solve(&input, &mut integers, 64).expect("it converges");
+        integers
+    };
+    assert_eq!(solve(&small), solve(model.network()));
+    // The same by hand: magic, version and codes, then the weights where they should be.
+    assert_eq!(&file.0[..8], b"\x89attr\r\n\x1a");
+    assert_eq!(file.0[14..20], [4, 1, 0, 1, 0, 2]);
+    let weights = Small::PARAMS.next_multiple_of(4);
+    let word = |at: usize| i32::from_le_bytes(file.0[at..at + 4].try_into().expect("four"));
+    let units = 64 + weights + 4 * (10 + 7);
+    assert_eq!(f32::from_bits(word(units) as u32), small.input_unit());
+    assert_eq!(f32::from_bits(word(units + 8) as u32), small.output_unit());
+    let after = (units + 12 + 2 * (10 + 7) + 7).next_multiple_of(64);
+    let found: Vec<i32> = (0..10).map(|i| word(after + 4 * i)).collect();
+    assert_eq!(found, certificate.vector());
+    assert_eq!(LENGTH, after + 4 * 13);
+
+    for bit in 0..8 * LENGTH {
+        let mut damaged = file;
+        damaged.0[bit / 8] ^= 1 << (bit % 8);
+        assert!(Quantized::<Small, i16>::from_bytes(&damaged.0).is_err(), "bit {bit}");
+    }
+    for length in 0..LENGTH {
+        assert!(Quantized::<Small, i16>::from_bytes(&file.0[..length]).is_err(), "{length} bytes");
+    }
+    let other = Quantized::<Small, i8>::from_bytes(&file.0).expect_err("other states").to_string();
+    assert!(other.contains("scalar = i8") && other.contains("scalar = i16"), "{other}");
+    assert!(Quantized::<fnn![5, 8, 3], i16>::from_bytes(&file.0).is_err());
+    assert!(Small::from_bytes(&file.0).is_err());
+
+    let half = Halved::new(&net).expect("finite");
+    const HALF: usize = Halved::<Small>::file_bytes();
+    assert_eq!(HALF, 64 + 2 * Small::PARAMS);
+    let mut file = Align64([0; HALF]);
+    assert_eq!(half.to_bytes(&mut file.0), Ok(HALF));
+    let read = Halved::<Small>::from_bytes(&file.0).expect("whole");
+    let (mut back, mut same) = (Small::ZERO, Small::ZERO);
+    half.to_network(&mut back);
+    read.to_network(&mut same);
+    assert_eq!(back, same);
+    assert_eq!((&raw const *read).addr(), file.0.as_ptr().addr() + 64);
+    for bit in 0..8 * HALF {
+        let mut damaged = file;
+        damaged.0[bit / 8] ^= 1 << (bit % 8);
+        assert!(Halved::<Small>::from_bytes(&damaged.0).is_err(), "bit {bit}");
+    }
 }

@@ -7,9 +7,12 @@
 )]
 
 use crate::certificate::NUMBERS;
-use crate::network::{MAX_DEPTH, Shape, Text};
+use crate::network::{BF16, MAX_DEPTH, Shape, Text};
 use core::fmt;
 use crc::{CRC_32_ISO_HDLC, Crc};
+
+/// Numbers of a certificate of integers beside its vector.
+pub(crate) const QUANTIZED_NUMBERS: usize = 3;
 
 /// What a model file begins with.
 const MAGIC: [u8; 8] = *b"\x89attr\r\n\x1a";
@@ -85,7 +88,7 @@ impl fmt::Display for FileError {
 impl core::error::Error for FileError {}
 
 /// Stops the compilation with the error's text.
-pub(super) const fn refuse(error: &FileError) -> ! {
+const fn refuse(error: &FileError) -> ! {
     let text = Text::EMPTY.and("the model file is refused: ");
     match error {
         FileError::Magic => text.and("it is none").panic(),
@@ -137,7 +140,7 @@ impl Contents {
     /// Bytes of the parameters.
     #[must_use]
     pub const fn params_bytes(&self) -> usize {
-        self.shape.params() as usize * self.shape.scalar_bytes()
+        params(&self.shape) as usize
     }
     /// The byte at which the certificate begins, or would.
     #[must_use]
@@ -147,11 +150,30 @@ impl Contents {
     /// Bytes of the certificate; 0 without one.
     #[must_use]
     pub const fn certificate_bytes(&self) -> usize {
-        if self.certified { certificate(&self.shape) as usize * self.shape.scalar_bytes() } else { 0 }
+        if self.certified { certificate(&self.shape) as usize * certificate_scalar(&self.shape) } else { 0 }
+    }
+
+    /// Those of a file of this shape.
+    pub(crate) const fn expected(shape: &Shape, certified: bool) -> Self {
+        Self { shape: *shape, certified }
+    }
+
+    /// Those of a file in the program; a wrong one does not compile.
+    pub(crate) const fn included(file: &[u8], expected: &Shape) -> Self {
+        const {
+            assert!(
+                cfg!(target_endian = "little"),
+                "model files are little-endian, and this processor is not"
+            )
+        };
+        match Self::of(file, expected) {
+            Ok(contents) => contents,
+            Err(error) => refuse(&error),
+        }
     }
 
     /// Those of a file that should hold this shape.
-    pub(super) const fn of(file: &[u8], expected: &Shape) -> Result<Self, FileError> {
+    pub(crate) const fn of(file: &[u8], expected: &Shape) -> Result<Self, FileError> {
         match read(file) {
             Ok(contents) if !contents.shape.is(expected) => {
                 Err(FileError::Shape { expected: *expected, found: contents.shape })
@@ -168,20 +190,42 @@ const fn header(shape: &Shape) -> usize {
 
 /// Scalars of a certificate.
 const fn certificate(shape: &Shape) -> u64 {
-    shape.units() + NUMBERS as u64
+    shape.units() + if shape.is_quantized() { QUANTIZED_NUMBERS } else { NUMBERS } as u64
+}
+
+/// Bytes of one of them.
+const fn certificate_scalar(shape: &Shape) -> usize {
+    if shape.is_quantized() { 4 } else { shape.scalar_bytes() }
+}
+
+/// Bytes of the parameters; `u64::MAX` if they are more.
+const fn params(shape: &Shape) -> u64 {
+    let weights = shape.params().saturating_mul(shape.scalar_bytes() as u64);
+    if !shape.is_quantized() || weights > u64::MAX / 2 {
+        return weights;
+    }
+    // Of every unit and once more of the first layer's a bias of 32 bits and a scale of 16, what three units of measure are, and the first
+    // layer's exponents: those of the others stand among the weights.
+    let first = shape.widths[1] as u64;
+    let rows = shape.units() + first;
+    (weights.next_multiple_of(4) + 4 * (rows + 3) + 2 * rows + first).next_multiple_of(4)
 }
 
 /// Bytes of the file of a network of this shape; `u64::MAX` if they are more.
-pub(super) const fn length(shape: &Shape, certified: bool) -> u64 {
-    let scalar = shape.scalar_bytes() as u64;
-    let params = (header(shape) as u64).saturating_add(shape.params().saturating_mul(scalar));
+pub(crate) const fn length(shape: &Shape, certified: bool) -> u64 {
+    let params = (header(shape) as u64).saturating_add(params(shape));
     if !certified {
         return params;
     }
     match params.checked_next_multiple_of(ALIGN as u64) {
-        Some(start) => start.saturating_add(certificate(shape) * scalar),
+        Some(start) => start.saturating_add(certificate(shape) * certificate_scalar(shape) as u64),
         None => u64::MAX,
     }
+}
+
+/// 1 if there are certificates of such networks: what is certified of halved weights is so of the network they are.
+const fn may_be_certified(shape: &Shape) -> u8 {
+    (shape.scalar != BF16) as u8
 }
 
 /// `N` bytes from `start` on, if there are as many.
@@ -244,7 +288,7 @@ pub const fn read(file: &[u8]) -> Result<Contents, FileError> {
         l += 1;
     }
     let [a, b, c] = zeros;
-    if !shape.is_one() || *certified > 1 || (*a | *b | *c) != 0 {
+    if !shape.is_one() || *certified > may_be_certified(&shape) || (*a | *b | *c) != 0 {
         return Err(FileError::Malformed);
     }
     let certified = *certified == 1;
@@ -296,19 +340,27 @@ pub fn write(
     file: &mut [u8],
     swapped: bool,
 ) -> Result<usize, FileError> {
+    fits(self::params(shape), params.len())?;
+    put(shape, &[(0, params)], certificate_bytes, file, swapped)
+}
+
+const fn fits(expected: u64, found: usize) -> Result<(), FileError> {
+    if expected == found as u64 { Ok(()) } else { Err(FileError::Length { expected, found: found as u64 }) }
+}
+
+/// [`write`], with the parameters in parts, each at its place behind the header, and zeros between them.
+pub(crate) fn put(
+    shape: &Shape,
+    params: &[(usize, &[u8])],
+    certificate_bytes: Option<&[u8]>,
+    file: &mut [u8],
+    swapped: bool,
+) -> Result<usize, FileError> {
     let certified = certificate_bytes.is_some();
     let contents = Contents { shape: *shape, certified };
-    let fits = |expected: u64, found: usize| {
-        if expected == found as u64 {
-            Ok(())
-        } else {
-            Err(FileError::Length { expected, found: found as u64 })
-        }
-    };
-    let scalar = shape.scalar_bytes() as u64;
-    fits(shape.params().saturating_mul(scalar), params.len())?;
     if let Some(bytes) = certificate_bytes {
-        fits(certificate(shape) * scalar, bytes.len())?;
+        let scalars = certificate(shape) * u64::from(may_be_certified(shape));
+        fits(scalars * certificate_scalar(shape) as u64, bytes.len())?;
     }
     let (expected, found) = (length(shape, certified), file.len() as u64);
     let Some(file) = usize::try_from(expected).ok().and_then(|length| file.get_mut(..length)) else {
@@ -329,7 +381,9 @@ pub fn write(
     for (l, width) in shape.widths().iter().enumerate() {
         put(WIDTHS + 4 * l, &width.to_le_bytes());
     }
-    put(contents.params_start(), params);
+    for (start, bytes) in params {
+        put(contents.params_start() + start, bytes);
+    }
     if let Some(bytes) = certificate_bytes {
         put(contents.certificate_start(), bytes);
     }

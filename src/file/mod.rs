@@ -27,12 +27,13 @@
 mod format;
 
 pub use format::{Contents, FileError, read, write};
+pub(crate) use format::{QUANTIZED_NUMBERS, length, put};
 
 use crate::certificate::{Certificate, CertificateError, Certified, Weights, check};
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Align64, Architecture, Form, Network, Stack, bytes, seen, seen_at};
 use core::fmt;
-use format::{refuse, refuse_certificate};
+use format::refuse_certificate;
 
 /// A network in a model file, and its certificate if the file has one. Borrows the file.
 pub struct Model<'a, N: Architecture> {
@@ -111,16 +112,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     #[doc(hidden)]
     #[must_use]
     pub const fn included<const LEN: usize, const UNITS: usize>(file: &'a Align64<[u8; LEN]>) -> Self {
-        const {
-            assert!(
-                cfg!(target_endian = "little"),
-                "model files are little-endian, and this processor is not"
-            )
-        };
-        let contents = match Contents::of(&file.0, &Network::<I, S, T, F, H, O>::SHAPE) {
-            Ok(contents) => contents,
-            Err(error) => refuse(&error),
-        };
+        let contents = Contents::included(&file.0, &Network::<I, S, T, F, H, O>::SHAPE);
         let network = seen_at(file, contents.params_start());
         if !contents.is_certified() {
             return Self { network, certificate: None, proved: false };
@@ -143,7 +135,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// Bytes of the network's model file, with a certificate or without.
     #[must_use]
     pub const fn file_bytes(certified: bool) -> usize {
-        format::length(&Self::SHAPE, certified) as usize
+        length(&Self::SHAPE, certified) as usize
     }
 
     /// Writes the network and, if there is one, its certificate as a model file; returns its length,
@@ -192,6 +184,9 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
 /// assert!(solved.bound.largest() <= 1e-3);
 /// ```
 ///
+/// With a third argument, `i8` or `i16`, it is a network of integers, a [`QuantizedModel`](crate::quantized::QuantizedModel); the certificate of one is
+/// [verified](crate::quantized::QuantizedCertificate::verify) at run time, exactly.
+///
 /// ```compile_fail
 /// use attractor::{fnn, include_network};
 /// let model = include_network!("../../tests/data/tiny.attr", fnn![2, 4, 1]);
@@ -204,6 +199,14 @@ macro_rules! include_network {
         #[allow(long_running_const_eval, reason = "a check byte by byte, of a file that may be large")]
         static MODEL: $crate::file::Model<'static, $network> =
             $crate::file::Model::included::<{ include_bytes!($path).len() }, { <$network>::UNITS }>(&FILE);
+        &MODEL
+    }};
+    ($path:expr, $network:ty, $states:ty) => {{
+        static FILE: $crate::Align64<[u8; include_bytes!($path).len()]> =
+            $crate::Align64(*include_bytes!($path));
+        #[allow(long_running_const_eval, reason = "a check byte by byte, of a file that may be large")]
+        static MODEL: $crate::quantized::QuantizedModel<'static, $network, $states> =
+            $crate::quantized::Quantized::<$network, $states>::included(&FILE);
         &MODEL
     }};
 }

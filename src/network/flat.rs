@@ -150,8 +150,17 @@ const fn panic_with_sizes(expected: usize, found: usize) -> ! {
     text.and(" bytes, found ").and_number(found).panic()
 }
 
-/// Sees bytes as scalars, where they are: if they are as many, little-endian like the processor, and aligned.
-pub(crate) fn seen<F: Flat>(bytes: &[u8]) -> Option<&F> {
+/// Types that any bytes are, as many as they have.
+///
+/// # Safety
+/// They must be `repr(C)` or `repr(transparent)` over numbers.
+pub(crate) unsafe trait Plain {}
+
+// SAFETY: scalars in a row.
+unsafe impl<F: Flat> Plain for F {}
+
+/// Sees bytes as numbers, where they are: if they are as many, little-endian like the processor, and aligned.
+pub(crate) fn seen<F: Plain>(bytes: &[u8]) -> Option<&F> {
     let fits = bytes.len() == size_of::<F>() && bytes.as_ptr().addr().is_multiple_of(align_of::<F>());
     // SAFETY: compared here; any bytes are scalars.
     (fits && cfg!(target_endian = "little")).then(|| unsafe { &*bytes.as_ptr().cast() })
@@ -159,7 +168,7 @@ pub(crate) fn seen<F: Flat>(bytes: &[u8]) -> Option<&F> {
 
 /// [`seen`], of so many bytes from `start` on, also while compiling; the processor must be little-endian. Stops with a text if they
 /// are not there or not aligned.
-pub(crate) const fn seen_at<F: Flat, const LEN: usize>(bytes: &Align64<[u8; LEN]>, start: usize) -> &F {
+pub(crate) const fn seen_at<F: Plain, const LEN: usize>(bytes: &Align64<[u8; LEN]>, start: usize) -> &F {
     assert!(start.is_multiple_of(64) && start <= LEN && size_of::<F>() <= LEN - start, "a part of the file");
     // SAFETY: they are there, at a multiple of 64 from a start that is aligned to 64, and any bytes are scalars.
     unsafe { &*bytes.0.as_ptr().add(start).cast() }

@@ -15,7 +15,7 @@ mod walk;
 
 pub use align::Align64;
 pub use flat::{Flat, LengthError, Nothing};
-pub(crate) use flat::{Parameters, ParametersMut, bytes, seen, seen_at};
+pub(crate) use flat::{Parameters, ParametersMut, Plain, bytes, seen, seen_at};
 pub use form::{Adjacent, Dense, Feedforward, Form, Tied};
 pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
@@ -24,6 +24,7 @@ pub use memory::Memory;
 #[cfg(feature = "alloc")]
 pub use room::Boxed;
 pub use room::Room;
+pub(crate) use shape::BF16;
 pub use shape::Shape;
 pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top, Widest};
 pub(crate) use state::Numbered;

@@ -30,13 +30,16 @@ pub struct Shape {
 }
 
 /// Names by their codes in model files.
-pub(crate) const SCALARS: [&str; 3] = ["", "f32", "f64"];
+pub(crate) const SCALARS: [&str; 6] = ["", "f32", "f64", "bf16", "i16", "i8"];
 const FORMS: [&str; 4] = ["feedforward", "adjacent", "dense", "tied"];
 const ACTIVATIONS: [&str; 5] = ["identity", "tanh", "sigmoid", "relu", "hard tanh"];
 const TIED: u8 = 3;
+/// The code of [`Bf16`](crate::simd::Bf16).
+pub(crate) const BF16: u8 = 3;
 
 impl Shape {
-    /// The shape of these widths, inputs first, and of these names: `scalar` f32 or f64; `feedback` feedforward, adjacent, dense or tied, and
+    /// The shape of these widths, inputs first, and of these names: `scalar` f32 or f64, bf16 for a [`Halved`](crate::quantized::Halved)
+    /// network, i16 or i8 for the states of a [`Quantized`](crate::quantized::Quantized) one; `feedback` feedforward, adjacent, dense or tied, and
     /// then `percent` its strength, else 0; `hidden` and `output` identity, tanh, sigmoid, relu or hard tanh. Nothing for other names
     /// and for widths that are 0, too few or too many.
     #[must_use]
@@ -108,10 +111,23 @@ impl Shape {
     pub fn scalar(&self) -> &'static str {
         name(&SCALARS, self.scalar)
     }
-    /// Bytes of a scalar.
+    /// Bytes of a weight.
     #[must_use]
     pub const fn scalar_bytes(&self) -> usize {
-        self.scalar as usize * 4
+        match self.scalar {
+            1 => 4,
+            2 => 8,
+            BF16 => 2,
+            _ => 1,
+        }
+    }
+    /// Whether the weights are integers.
+    pub(crate) const fn is_quantized(&self) -> bool {
+        self.scalar > BF16
+    }
+    /// The same network of other scalars.
+    pub(crate) const fn with_scalar(self, scalar: u8) -> Self {
+        Self { scalar, ..self }
     }
     /// The name of the form of feedback.
     #[must_use]

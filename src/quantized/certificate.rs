@@ -2,6 +2,7 @@
 
 use super::{Quantized, part};
 use crate::certificate::CertificateError;
+use crate::file::QUANTIZED_NUMBERS;
 use crate::kernel::Activation;
 use crate::network::{Architecture, Flat, Form, LayerLayout, Network, Stack, UnitsOf};
 use crate::simd::Quantum;
@@ -37,6 +38,7 @@ const ONE: i64 = 1 << GAMMA;
 /// certificate.verify(&small)?;
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
+#[repr(C)]
 pub struct QuantizedCertificate<N: Architecture> {
     v: UnitsOf<N, i32>,
     gamma: i32,
@@ -44,6 +46,17 @@ pub struct QuantizedCertificate<N: Architecture> {
     propagation: i32,
     /// The smallest entry of v.
     least: i32,
+}
+
+// SAFETY: repr(C) over integers in a row.
+#[allow(unsafe_code, reason = "certificates are seen as flat integers, in model files")]
+unsafe impl<N: Architecture> Flat for QuantizedCertificate<N> {
+    type Scalar = i32;
+    const LEN: usize = {
+        let entries = N::LAYOUT.units() + QUANTIZED_NUMBERS;
+        assert!(entries * size_of::<i32>() == size_of::<Self>(), "what a file has of it");
+        entries
+    };
 }
 
 impl<N: Architecture> Clone for QuantizedCertificate<N> {

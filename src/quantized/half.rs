@@ -39,7 +39,7 @@ const GROUP: usize = 2;
 /// ```
 #[repr(transparent)]
 pub struct Halved<N: Architecture> {
-    weights: ParamsOf<N, Bf16>,
+    pub(super) weights: ParamsOf<N, Bf16>,
 }
 
 impl<N: Architecture> Clone for Halved<N> {

@@ -43,12 +43,14 @@
 
 mod calibration;
 mod certificate;
+mod file;
 mod half;
 mod rows;
 mod sweep;
 
 pub use calibration::{Calibration, QuantizeError};
 pub use certificate::QuantizedCertificate;
+pub use file::QuantizedModel;
 pub use half::Halved;
 
 use crate::certificate::NotFinite;
@@ -64,19 +66,20 @@ use sweep::Solve;
 /// Columns of weights that lie side by side.
 const GROUP: usize = 4;
 
-/// A network `N` whose weights are integers of 8 bits and whose states are integers `H`: `i8` or `i16`.
+/// A network `N` whose weights are integers of 8 bits and whose states are integers `H`: `i8` or `i16`. It lies in a model file as it lies in
+/// memory (`docs/model-file.md`).
 #[repr(C)]
 pub struct Quantized<N: Architecture, H: Quantum = i16> {
     /// W and U, packed; in the place of b, the exponents of the scales.
     weights: ParamsOf<N, i8>,
     bias: UnitsOf<N, i32>,
-    scale: UnitsOf<N, i16>,
     /// The first layer hears its inputs through rows of their own.
     first_bias: N::FirstUnits<i32>,
-    first_scale: N::FirstUnits<i16>,
-    first_exponent: N::FirstUnits<i8>,
     /// What one is worth: of the inputs, of the hidden layers, of the outputs.
     units: [f32; 3],
+    scale: UnitsOf<N, i16>,
+    first_scale: N::FirstUnits<i16>,
+    first_exponent: N::FirstUnits<i8>,
     states: PhantomData<H>,
 }
 
