@@ -69,7 +69,7 @@ pub(crate) fn packed<const UNITS: usize, W, H, L: Packed<W, H>, E: EachSums<L::V
         rows
     };
     let mut row = 0;
-    // SAFETY of all: the shapes were compared, and the rows of a block are less than `rows`.
+    // SAFETY: the shapes were compared, and the rows of a block are less than `rows`.
     unsafe {
         if const { L::VECTORS >= 8 } {
             while row + 8 * L::ROWS <= rows {

@@ -216,6 +216,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`] if none was found.
+    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
     pub fn certify(
         &self,
     ) -> Result<QuantizedCertificate<Network<I, S, f32, F, A, O>>, CertificateError<f64>> {

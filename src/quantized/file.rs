@@ -100,6 +100,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     ///
     /// # Errors
     /// [`FileError`]; of a wrong shape it names both.
+    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
     pub fn from_bytes(file: &[u8]) -> Result<QuantizedModel<'_, Network<I, S, f32, F, A, O>, H>, FileError> {
         let contents = Contents::of(file, &Self::SHAPE)?;
         let part = |start: usize, length: usize| file.get(start..start + length).unwrap_or_default();

@@ -262,6 +262,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     ///
     /// # Errors
     /// [`NotFinite`] if an input is a NaN or infinite.
+    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
     pub fn input(
         &self,
         input: &impl Samples<f32, I, 1>,

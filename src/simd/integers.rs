@@ -242,8 +242,9 @@ pub(super) const fn last(table: &'static [i16], segment: u32) -> i32 {
     ((table.len() as i32 - 1) << segment) - 1
 }
 
-/// Rows at a time where there are no vectors for it: as many as make a call worth its while, or as the compiler makes vectors of.
-pub(super) const ROWS: usize = if cfg!(target_os = "none") { 8 } else { 8 };
+/// Rows at a time where there are no vectors for it: as many as make a call worth its while on a small core, or as the compiler makes vectors
+/// of.
+pub(super) const ROWS: usize = 8;
 
 type Array = [i32; ROWS];
 

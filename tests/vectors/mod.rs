@@ -67,7 +67,7 @@ fn rounded<H: Quantum>(backend: Backend, each: &mut dyn FnMut(&str, u64), name: 
     let (mut state, mut input) = (Net::state::<1>(), [0.0; 9]);
     random.fill(state.as_mut_slice());
     // So that outputs have room.
-    state.as_mut_slice().iter_mut().for_each(|h| *h = *h * 8.0);
+    state.as_mut_slice().iter_mut().for_each(|h| *h *= 8.0);
     random.fill(&mut input);
     let mut calibration = Calibration::<Net>::ZERO;
     let observed = calibration.observe(&input, &state);

@@ -1,6 +1,6 @@
 //! Tensors by name, as PyTorch has them, row after row.
 
-use crate::model::{Feedback, Model, Slot, activation, slots};
+use crate::model::{self, Feedback, Model, Slot, activation, slots};
 use crate::options::Wanted;
 use attractor::{MAX_DEPTH, Shape};
 use safetensors::tensor::TensorView;
@@ -114,6 +114,8 @@ pub(crate) fn import(bytes: &[u8], wanted: &Wanted) -> Result<Model, String> {
 /// The safetensors file of a network.
 pub(crate) fn export(model: &Model) -> Result<Vec<u8>, String> {
     let shape = &model.shape;
+    model::scalar(shape.scalar())
+        .map_err(|_| format!("a network of {} is rounded: export the one it was made of", shape.scalar()))?;
     let (size, dtype) = (shape.scalar_bytes(), if shape.scalar() == "f64" { Dtype::F64 } else { Dtype::F32 });
     let mut rest = model.parameters.as_slice();
     let mut tensors = Vec::new();
