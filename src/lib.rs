@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod certificate;
+pub mod compress;
 pub mod file;
 #[allow(unsafe_code, reason = "kernels read and write through pointers whose shapes they have compared")]
 pub mod kernel;
