@@ -3,7 +3,7 @@
 
 mod oracle;
 
-use attractor::compress::{CompressError, Distill, Importance, Measure};
+use attractor::compress::{CompressError, Distill, Importance, Measure, Prunes};
 use attractor::kernel::{Activation as Act, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 use attractor::learn::{Loss, LossError, MeanSquared, Objective, Rule};
 use attractor::{
@@ -75,7 +75,7 @@ fn inputs(network: &Network, random: &mut SmallRng, count: usize) -> Vec<Vec<f64
 }
 
 /// A network is pruned by random scores, some of them equal, to means that are its own; what it then says is what the naive network says.
-fn pruned_is_clamped<const I: usize, S: Stack, R: Stack, T: Scalar, F: Form, H: Act, O: Act>(
+fn pruned_is_clamped<const I: usize, S: Prunes<R>, R: Stack, T: Scalar, F: Form, H: Act, O: Act>(
     seed: u64,
     tolerance: f64,
 ) -> Result<(), TestCaseError> {
@@ -118,7 +118,7 @@ fn pruned_is_clamped<const I: usize, S: Stack, R: Stack, T: Scalar, F: Form, H: 
 }
 
 /// With nobody to leave out, all bits stay.
-fn pruning_nothing<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act>(seed: u64) {
+fn pruning_nothing<const I: usize, S: Prunes<S>, T: Scalar, F: Form, H: Act, O: Act>(seed: u64) {
     let random = &mut SmallRng::seed_from_u64(seed);
     let mut network = subject::oracle(&Net::<I, S, T, F, H, O>::ZERO);
     network.draw(random, 1.0, 0.3);
@@ -156,8 +156,8 @@ macro_rules! prunings {
 trait Pair<Small> {
     fn check(seed: u64, tolerance: f64) -> Result<(), TestCaseError>;
 }
-impl<const I: usize, S: Stack, R: Stack, T: Scalar, F: Form, H: Act, O: Act> Pair<Net<I, R, T, F, H, O>>
-    for Net<I, S, T, F, H, O>
+impl<const I: usize, S: Prunes<R> + Prunes<S>, R: Stack, T: Scalar, F: Form, H: Act, O: Act>
+    Pair<Net<I, R, T, F, H, O>> for Net<I, S, T, F, H, O>
 {
     fn check(seed: u64, tolerance: f64) -> Result<(), TestCaseError> {
         pruning_nothing::<I, S, T, F, H, O>(seed);

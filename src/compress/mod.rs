@@ -37,6 +37,7 @@ mod prune;
 
 pub use distill::Distill;
 pub use importance::{Importance, Measure};
+pub use prune::Prunes;
 
 use crate::kernel::Scalar;
 use crate::network::{LengthError, Parameters};

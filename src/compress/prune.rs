@@ -2,14 +2,14 @@
 
 use super::CompressError;
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Flat, Form, LayerLayout, MAX_DEPTH, Network, Parameters, ParametersMut};
-use crate::network::{Shape, Stack, State, Text};
+use crate::network::{Architecture, Form, Layer, LayerLayout, MAX_DEPTH, Network, Parameters, Shape};
+use crate::network::{Stack, State, Tail, Text};
 use crate::simd::Element;
 
 impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
     /// Structured pruning: writes into `small` the network of those units of every layer that have the highest `scores`, in their order; of
-    /// equals the first ones. `P` is a network type with the same inputs, outputs, depth, feedback, activations and scalar, of which no layer is
-    /// wider; anything else does not compile.
+    /// equals the first ones. Inputs, outputs, depth, feedback, activations and scalar are the same, and no layer is wider; anything else does
+    /// not compile.
     ///
     /// A unit that is left out is heard as if it always said its mean: for everyone who heard it, weight times mean goes into the bias. Scores
     /// and means are [`Importance`](super::Importance)'s, or anybody's. With nothing to leave out, all bits stay.
@@ -25,17 +25,19 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     ///
     /// # Errors
     /// [`CompressError::NotFinite`] if a score is a NaN, or a parameter, a mean or a new bias is not finite; `small` is then unchanged.
-    pub fn prune<P: Architecture + Flat<Scalar = T>>(
+    pub fn prune<R: Stack>(
         &self,
         scores: &State<Self>,
         means: &State<Self>,
-        small: &mut P,
-    ) -> Result<(), CompressError> {
-        const { is_pruned(&Self::SHAPE, &P::SHAPE) };
+        small: &mut Network<I, R, T, F, H, O>,
+    ) -> Result<(), CompressError>
+    where
+        S: Prunes<R>,
+    {
+        const { is_no_wider(&Self::SHAPE, &Network::<I, R, T, F, H, O>::SHAPE) };
         let from = self.parameters()?;
         let finite = |values: &[T]| values.iter().all(|value| value.is_finite());
-        // Before `small` is borrowed for good, so that its layout is known to fit.
-        let mut to = ParametersMut::new(small.flat_mut(), const { &P::LAYOUT })?;
+        let mut to = small.parameters_mut()?;
         let ranked = scores.as_slice().iter().all(|score| *score == *score);
         if !(ranked && finite(self.params()) && finite(means.as_slice())) {
             return Err(CompressError::NotFinite);
@@ -69,26 +71,29 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     }
 }
 
-/// Stops the compilation unless the one is a narrower form of the other.
-const fn is_pruned(large: &Shape, small: &Shape) {
-    let mut alike = *small;
-    let last = large.depth as usize;
-    let mut narrower = small.depth == large.depth;
+/// Layers that can be pruned to the layers `R`: as many of them, with as many outputs. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "a network of the layers `{Self}` cannot be pruned to `{R}`",
+    label = "not as many layers, or not as many outputs",
+    note = "pruning makes layers narrower: depth and outputs stay the same"
+)]
+pub trait Prunes<R>: Stack {}
+
+impl<const N: usize> Prunes<Layer<N>> for Layer<N> {}
+impl<const N: usize, const M: usize, Above: Tail + Prunes<R>, R: Tail> Prunes<Layer<M, R>>
+    for Layer<N, Above>
+{
+}
+
+/// Stops the compilation if a layer is wider than it was.
+const fn is_no_wider(large: &Shape, small: &Shape) {
     let mut l = 0;
     while l <= MAX_DEPTH {
-        narrower = narrower && small.widths[l] <= large.widths[l];
-        // The inputs and the outputs must be the same.
-        if l > 0 && l != last {
-            alike.widths[l] = large.widths[l];
+        if small.widths[l] > large.widths[l] {
+            let text = large.text(Text::EMPTY).and(" cannot be pruned to ");
+            small.text(text).and(": no layer gets wider").panic();
         }
         l += 1;
-    }
-    if !(narrower && alike.is(large)) {
-        let text = large.text(Text::EMPTY).and(" cannot be pruned to ");
-        let text = small
-            .text(text)
-            .and(": inputs, outputs, depth, feedback, activations and scalar stay the same, ");
-        text.and("and no layer gets wider").panic();
     }
 }
 
