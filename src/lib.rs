@@ -29,7 +29,7 @@ pub use network::Boxed;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
     LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing, Reach, Room, Samples,
-    Shape, Stack, State, Tail, Tied, Top, Widest, Workspace,
+    Shape, Shared, Stack, State, Tail, Tied, Top, Widest, Workspace,
 };
 pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
 pub use threads::Threads;

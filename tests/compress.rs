@@ -5,12 +5,14 @@ mod oracle;
 
 use attractor::compress::{CompressError, Distill, Importance, Measure, Prunes};
 use attractor::kernel::{Activation as Act, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
-use attractor::learn::{Loss, LossError, MeanSquared, Objective, Rule};
+use attractor::learn::{Loss, LossError, MeanSquared, Objective, Rule, Tape};
+use attractor::simd::Backend;
 use attractor::{
-    Adjacent, Dense, Feedforward, Flat, Form, Network as Net, Stack, State, Tied, Tolerance, Workspace, fnn,
+    Adjacent, Architecture, Dense, Feedforward, Flat, Form, Layer, Network as Net, Shared, Stack, State,
+    Threads, Tied, Tolerance, Workspace, fnn,
 };
 use nalgebra::SMatrix;
-use oracle::{Network, States, Target, subject};
+use oracle::{Method, Network, States, Target, subject};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -425,4 +427,191 @@ fn a_tied_network_takes_the_weights_of_another() {
     back.take_weights(&tied);
     assert_eq!(back.layer::<3>().w, trained.layer::<3>().w);
     assert!(back.layer::<2>().u.iter().all(|u| *u == -3.0));
+}
+
+/// Where the parameters of layer l lie in a network without sharing.
+fn block(network: &Network, l: usize) -> std::ops::Range<usize> {
+    let end = if l == network.depth() { network.params.len() } else { network.w(l + 1, 0, 0) };
+    network.w(l, 0, 0)..end
+}
+
+/// A network some of whose layers share is the oracle's network that has their weights several times: states, gradients by three ways, a step
+/// of descent, and what it takes for its feedback to be held to a rate.
+fn shared_is_repeated<const I: usize, S: Stack, T: Scalar, F: Form>(
+    seed: u64,
+    shared: &[usize],
+    tolerance: f64,
+) -> Result<(), TestCaseError>
+where
+    MeanSquared: Loss<S::Output<T, SAMPLES>, S::Output<T, SAMPLES>, Scalar = T>,
+{
+    type Of<const I: usize, S, T, F> = Net<I, S, T, F, Tanh, Identity>;
+    let random = &mut SmallRng::seed_from_u64(seed);
+    let feedback = match F::NAME {
+        "adjacent" => oracle::Feedback::Adjacent,
+        "tied" => oracle::Feedback::Tied(F::TIED as f64 / 100.0),
+        _ => oracle::Feedback::None,
+    };
+    let widths: Vec<usize> = [&[I][..], &S::WIDTHS[..S::DEPTH]].concat();
+    let (hidden, output) = (oracle::Activation::Tanh, oracle::Activation::Identity);
+    let mut network = Network::zero(&widths, feedback, hidden, output);
+    network.draw(random, 0.7, 0.1);
+    let mut params = Vec::new();
+    for l in 1..=network.depth() {
+        if shared.contains(&l) {
+            let (below, own) = (block(&network, l - 1), block(&network, l));
+            network.params.copy_within(below, own.start);
+        } else {
+            params.extend_from_slice(&network.params[block(&network, l)]);
+        }
+    }
+    let summed = |gradient: &[f64]| {
+        let mut sums: Vec<f64> = Vec::new();
+        for l in 1..=network.depth() {
+            let own = &gradient[block(&network, l)];
+            if shared.contains(&l) {
+                let start = sums.len() - own.len();
+                sums[start..].iter_mut().zip(own).for_each(|(sum, g)| *sum += g);
+            } else {
+                sums.extend_from_slice(own);
+            }
+        }
+        sums
+    };
+    prop_assert_eq!(Of::<I, S, T, F>::PARAMS, params.len());
+    prop_assert_eq!(Of::<I, S, T, F>::BYTES, params.len() * size_of::<T>());
+    let mut net = Of::<I, S, T, F>::ZERO;
+    net.params_mut().iter_mut().zip(&params).for_each(|(w, given)| *w = T::from_f64(*given));
+
+    let xs = inputs(&network, random, SAMPLES);
+    let x: SMatrix<T, SAMPLES, I> = subject::samples(&xs);
+    let mut target: S::Output<T, SAMPLES> = Flat::ZERO;
+    let flat = fill(target.flat_mut(), || f64::from(random.random_range(-1.0_f32..1.0)));
+    let targets: Vec<Target> =
+        (0..SAMPLES).map(|s| Target::Values(flat[s..].iter().step_by(SAMPLES).copied().collect())).collect();
+    let fine = Tolerance::residual(T::from_f64(tolerance * 0.1)).at_most(400);
+    let objective = Objective::new(MeanSquared).solve(fine).rule(Rule::Adjoint(fine));
+    let exact = network.gradient(&xs, &targets, Method::Adjoint);
+    for threads in [Threads::One, Threads::Rayon] {
+        let mut workspace = Workspace::<Of<I, S, T, F>, SAMPLES>::ZERO;
+        let mut gradient = Of::<I, S, T, F>::ZERO;
+        let on = net.on(Backend::best()).threads(threads);
+        on.gradient(&objective, &x, &target, &mut workspace, &mut gradient).unwrap();
+        for (found, x) in subject::states(&workspace.state).iter().zip(&xs) {
+            let solution = network.solve(x)[1..].concat();
+            let error = oracle::relative_error(found, &solution);
+            prop_assert!(error < tolerance, "states: {error:e}");
+        }
+        let found: Vec<f64> = gradient.params().iter().map(|g| g.to_f64()).collect();
+        let error = oracle::relative_error(&found, &summed(&exact.params));
+        prop_assert!(error < 10.0 * tolerance, "adjoint, {threads:?}: {error:e}");
+    }
+    let mut descended = net.clone();
+    let mut workspace = Workspace::<Of<I, S, T, F>, SAMPLES>::ZERO;
+    descended.descend(&objective, &x, &target, &mut workspace, T::from_f64(0.5)).unwrap();
+    let steps: Vec<f64> = descended
+        .params()
+        .iter()
+        .zip(&params)
+        .map(|(after, before)| 2.0 * (before - after.to_f64()))
+        .collect();
+    let error = oracle::relative_error(&steps, &summed(&exact.params));
+    prop_assert!(error < 100.0 * tolerance, "descent: {error:e}");
+
+    let exact = network.gradient(&xs, &targets, Method::Unrolled(3));
+    let mut tape = Tape::<Of<I, S, T, F>, SAMPLES, 3>::ZERO;
+    let mut gradient = Of::<I, S, T, F>::ZERO;
+    net.unrolled(&MeanSquared, &x, &target, &mut tape, &mut workspace, &mut gradient).unwrap();
+    let found: Vec<f64> = gradient.params().iter().map(|g| g.to_f64()).collect();
+    let error = oracle::relative_error(&found, &summed(&exact.params));
+    prop_assert!(error < 10.0 * tolerance, "unrolled: {error:e}");
+
+    // One sample, which has code of its own.
+    let (one, goal) = ([xs[0].clone()], [targets[0].clone()]);
+    let exact = network.gradient(&one, &goal, Method::Adjoint);
+    let mut workspace = Workspace::<Of<I, S, T, F>, 1>::ZERO;
+    let input: SMatrix<T, 1, I> = subject::samples(&one);
+    net.solve(&input, &mut workspace.state, fine).unwrap();
+    let Target::Values(values) = &goal[0] else { unreachable!() };
+    let slope = 2.0 / values.len() as f64;
+    let outputs = values.len();
+    let said = workspace.state.as_slice()[Of::<I, S, T, F>::UNITS - outputs..].to_vec();
+    for ((g, h), y) in workspace.output.flat_mut().iter_mut().zip(said).zip(values) {
+        *g = T::from_f64(slope * (h.to_f64() - y));
+    }
+    net.adjoint(Rule::Adjoint(fine), &workspace.state, &workspace.output, &mut workspace.adjoint).unwrap();
+    let mut gradient = Of::<I, S, T, F>::ZERO;
+    Net::accumulate(&input, &workspace.state, &workspace.adjoint, &mut gradient).unwrap();
+    let found: Vec<f64> = gradient.params().iter().map(|g| g.to_f64()).collect();
+    let error = oracle::relative_error(&found, &summed(&exact.params));
+    prop_assert!(error < 10.0 * tolerance, "one sample: {error:e}");
+
+    // Each matrix is scaled once, and by no more than it takes.
+    if F::NAME != "feedforward" {
+        let rate = T::from_f64(0.01);
+        let limited = net.limit_feedback(rate).unwrap().gamma();
+        prop_assert!(limited <= rate);
+        let kept: Vec<f64> = net.params().iter().map(|w| w.to_f64()).collect();
+        let factors: Vec<f64> = kept
+            .iter()
+            .zip(&params)
+            .map(|(after, before)| after / before)
+            .filter(|f| (f - 1.0).abs() > 1e-3)
+            .collect();
+        prop_assert!(!factors.is_empty());
+        prop_assert!(factors.iter().all(|f| (f - factors[0]).abs() < 1e-3), "{factors:?}");
+    }
+    Ok(())
+}
+
+type TiedRun<T> = Net<3, Layer<5, Layer<5, Shared<5, Shared<5, Layer<2>>>>>, T, Tied<60>>;
+type FromTheInput<T, F> = Net<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>, T, F>;
+
+/// The types of such a network, taken apart.
+trait Repeats {
+    fn repeats(seed: u64, shared: &[usize], tolerance: f64) -> Result<(), TestCaseError>;
+}
+impl<const I: usize, S: Stack, T: Scalar, F: Form> Repeats for Net<I, S, T, F, Tanh, Identity>
+where
+    MeanSquared: Loss<S::Output<T, SAMPLES>, S::Output<T, SAMPLES>, Scalar = T>,
+{
+    fn repeats(seed: u64, shared: &[usize], tolerance: f64) -> Result<(), TestCaseError> {
+        shared_is_repeated::<I, S, T, F>(seed, shared, tolerance)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+    #[test]
+    fn layers_that_share_are_layers_with_the_same_weights(seed in any::<u64>()) {
+        TiedRun::<f64>::repeats(seed, &[3, 4], 1e-9)?;
+        TiedRun::<f32>::repeats(seed, &[3, 4], 2e-5)?;
+        FromTheInput::<f64, Adjacent>::repeats(seed, &[2], 1e-9)?;
+        FromTheInput::<f32, Adjacent>::repeats(seed, &[2], 2e-5)?;
+        FromTheInput::<f64, Tied<50>>::repeats(seed, &[2], 1e-9)?;
+        FromTheInput::<f64, Feedforward>::repeats(seed, &[2], 1e-9)?;
+    }
+}
+
+/// A batch large enough for threads, on which a gradient is shared out by columns, layer by layer, unless layers share.
+#[test]
+fn threads_leave_no_trace_in_shared_weights() {
+    const B: usize = 80;
+    let mut net = TiedRun::<f32>::ZERO;
+    net.params_mut().iter_mut().enumerate().for_each(|(i, w)| *w = 0.3 * (i as f32).sin());
+    let x = SMatrix::<f32, B, 3>::from_fn(|s, j| ((s * 3 + j) as f32).cos());
+    let y = SMatrix::<f32, B, 2>::from_fn(|s, j| ((s * 2 + j) as f32).sin());
+    let objective = Objective::new(MeanSquared);
+    let [one, many] = [Threads::One, Threads::Rayon].map(|threads| {
+        let mut workspace = Workspace::<TiedRun<f32>, B>::ZERO;
+        let mut gradient = TiedRun::<f32>::ZERO;
+        let on = net.on(Backend::best()).threads(threads);
+        on.gradient(&objective, &x, &y, &mut workspace, &mut gradient).unwrap();
+        gradient
+    });
+    assert_eq!(one, many);
+    assert_eq!(
+        TiedRun::<f32>::SHAPE.to_string().split(';').next(),
+        Some("fnn![3, 5, 5, 5 shared, 5 shared, 2")
+    );
 }

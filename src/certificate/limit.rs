@@ -24,7 +24,12 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     fn multiply_feedback(&mut self, factor: T) {
         let Ok(mut params) = self.parameters_mut() else { return };
         let tied = const { F::TIED > 0 };
-        for layer in params.layout().layers().iter().skip(usize::from(tied)) {
+        let first = usize::from(tied);
+        for (index, layer) in params.layout().layers().iter().enumerate().skip(first) {
+            // Once, where layers share.
+            if layer.shared && index > first {
+                continue;
+            }
             let (mut w, mut u, _) = params.layer(layer);
             (if tied { &mut w } else { &mut u }).fill_with(|weight| weight * factor);
         }

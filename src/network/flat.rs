@@ -273,14 +273,18 @@ impl<'a, T: Element> ParametersMut<'a, T> {
         unsafe { MatrixMut::from_raw(self.start.add(layer.params), layer.width, columns, layer.width) }
     }
 
-    /// Every layer with its W, U and b, all at once.
+    /// Every layer with its W, U and b, all at once; nothing if several layers have the same.
     pub(crate) fn into_layers(
         mut self,
-    ) -> impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])> {
-        self.layout().layers().iter().map(move |layer| {
+    ) -> Option<impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])>>
+    {
+        if self.layout().is_shared() {
+            return None;
+        }
+        Some(self.layout().layers().iter().map(move |layer| {
             let (mut w, mut u, b) = self.layer(layer);
-            // SAFETY: every layer is handed out once, no two share a parameter, and `self`, which borrowed them all
-            // for `'a`, gives them up.
+            // SAFETY: every layer is handed out once, no two share a parameter (that was asked), and `self`, which borrowed
+            // them all for `'a`, gives them up.
             unsafe {
                 (
                     layer,
@@ -289,7 +293,7 @@ impl<'a, T: Element> ParametersMut<'a, T> {
                     core::slice::from_raw_parts_mut(b.as_mut_ptr(), b.len()),
                 )
             }
-        })
+        }))
     }
 }
 

@@ -23,7 +23,7 @@ pub use memory::Memory;
 pub use room::Boxed;
 pub use room::Room;
 pub use shape::Shape;
-pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top, Widest};
+pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Shared, Stack, Tail, Top, Widest};
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub(crate) use text::Text;
@@ -131,7 +131,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 {
     type Scalar = T;
     const LAYOUT: Layout = {
-        let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH, F::TIED);
+        let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH, F::TIED).sharing(&S::SHARED);
         assert!(layout.params() * size_of::<T>() == size_of::<Self>(), "the layout is the memory");
         layout
     };
@@ -144,12 +144,14 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             percent: F::TIED as u8,
             hidden: H::CODE,
             output: O::CODE,
+            shared: 0,
         };
         assert!(INPUT > 0 && INPUT <= u32::MAX as usize, "a network needs at least one input");
         shape.widths[0] = INPUT as u32;
         let mut l = 0;
         while l < S::DEPTH {
             shape.widths[l + 1] = S::WIDTHS[l] as u32;
+            shape.shared |= (S::SHARED[l] as u32) << l;
             l += 1;
         }
         shape
