@@ -14,6 +14,8 @@ pub mod kernel;
 pub mod learn;
 #[allow(unsafe_code, reason = "networks and states are seen as flat scalars")]
 mod network;
+#[cfg(feature = "serde")]
+mod serde;
 #[allow(unsafe_code, reason = "instruction sets are entered by proof of their presence")]
 pub mod simd;
 mod solve;
