@@ -95,6 +95,8 @@ fn what_is_wrong_is_named() {
     contains(refused::<fnn![2, 3, 1; feedback = Dense]>(&good), &["= adjacent", "= dense"]);
     contains(refused::<fnn![2, 3, 1; scalar = f64]>(&good), &["scalar = f32", "scalar = f64"]);
     contains(refused::<State<Net>>(&good), &["fnn![2, 3, 1; ", "expected state of fnn![2, 3, 1; "]);
+    let longer = json!({ "shape": format!("{} and more", good["shape"].as_str().unwrap()), "scalars": [] });
+    contains(refused::<Net>(&longer), &["] and more", "expected fnn![2, 3, 1; "]);
     let states = to_value(State::<Net, 2>::ZERO).unwrap();
     contains(refused::<State<Net, 3>>(&states), &["2 states of", "3 states of"]);
     contains(refused::<Certificate<Net>>(&good), &["certificate of fnn![2, 3, 1; "]);
