@@ -108,7 +108,15 @@ where
                 limit(&mut trainer.network)?;
             }
             trainer.rate = schedule.rate(step);
-            trainer.step(&input, &target)?;
+            match trainer.step(&input, &target) {
+                Ok(_) => {}
+                // Between two limits the feedback can grow too strong; the batch is left out.
+                Err(
+                    LearnError::Solve(SolveError::NotConverged { .. })
+                    | LearnError::Adjoint(SolveError::NotConverged { .. }),
+                ) => limit(&mut trainer.network)?,
+                Err(error) => return Err(error),
+            }
             step += 1;
         }
     }

@@ -49,10 +49,10 @@ where
         gradient: &mut SMatrix<T, B, N>,
     ) -> Result<T, LossError> {
         let (t, weight) = (self.temperature.to_f64(), self.weight.to_f64());
-        if !(t >= 1.0 / 1024.0 && t <= 1024.0) {
+        if !(1.0 / 1024.0..=1024.0).contains(&t) {
             return Err(LossError::Target("the temperature of a distillation is 1/1024 to 1024"));
         }
-        if !(weight >= 0.0 && weight <= 1.0) {
+        if !(0.0..=1.0).contains(&weight) {
             return Err(LossError::Target("the weight of a distillation is 0 to 1"));
         }
         if let Some(&found) = labels.iter().find(|label| **label >= N) {

@@ -38,7 +38,8 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         let from = self.parameters()?;
         let finite = |values: &[T]| values.iter().all(|value| value.is_finite());
         let mut to = small.parameters_mut()?;
-        let ranked = scores.as_slice().iter().all(|score| *score == *score);
+        // All but a NaN has its place.
+        let ranked = scores.as_slice().iter().all(|score| score.magnitude() >= T::ZERO);
         if !(ranked && finite(self.params()) && finite(means.as_slice())) {
             return Err(CompressError::NotFinite);
         }

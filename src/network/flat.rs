@@ -226,6 +226,9 @@ unsafe impl<T: Sync> Send for Parameters<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Parameters<'_, T> {}
 
+/// A layer with its W, U and b.
+pub(crate) type LayerMut<'a, T> = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T]);
+
 /// The parameters of a network, seen through its layout, to change.
 pub(crate) struct ParametersMut<'a, T> {
     start: *mut T,
@@ -274,10 +277,7 @@ impl<'a, T: Element> ParametersMut<'a, T> {
     }
 
     /// Every layer with its W, U and b, all at once; nothing if several layers have the same.
-    pub(crate) fn into_layers(
-        mut self,
-    ) -> Option<impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])>>
-    {
+    pub(crate) fn into_layers(mut self) -> Option<impl Iterator<Item = LayerMut<'a, T>>> {
         if self.layout().is_shared() {
             return None;
         }
