@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod certificate;
+pub mod compress;
 pub mod file;
 #[allow(unsafe_code, reason = "kernels read and write through pointers whose shapes they have compared")]
 pub mod kernel;
@@ -14,6 +15,8 @@ pub mod learn;
 #[allow(unsafe_code, reason = "networks and states are seen as flat scalars")]
 mod network;
 pub mod quantized;
+#[cfg(feature = "serde")]
+mod serde;
 #[allow(unsafe_code, reason = "instruction sets are entered by proof of their presence")]
 pub mod simd;
 mod solve;
@@ -29,7 +32,7 @@ pub use network::Boxed;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
     LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing, Reach, Room, Samples,
-    Shape, Stack, State, Tail, Tied, Top, Widest, Workspace,
+    Shape, Shared, Stack, State, Tail, Tied, Top, Widest, Workspace,
 };
 pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
 pub use threads::Threads;

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Every file of tests/compile_fail, and what a helpful text must contain.
-const CASES: [(&str, &[&str]); 13] = [
+const CASES: [(&str, &[&str]); 14] = [
     ("array_length", &["wrong size", "64 bytes", "60"]),
     ("batch_of_no_samples", &["a batch needs at least one sample"]),
     ("empty_stack", &["a network needs at least one layer above its input", "fnn![64, 48, 32, 10]"]),
@@ -19,6 +19,7 @@ const CASES: [(&str, &[&str]); 13] = [
     ("input_width_of_batch", &["64", "60"]),
     ("layer_number", &["this network has no layer of this number", "layer::<3>()"]),
     ("layer_of_no_units", &["a layer needs at least one unit"]),
+    ("pruned_to_another", &["mismatched types", "Layer<_, Layer<_, Layer<10>>>", "Layer<32, Layer<10"]),
     ("target_width", &["expected samples of 10 values", "9"]),
     ("tied_too_strongly", &["tied feedback has a strength of 1 to 100 percent"]),
     ("too_small_a_workspace", &["16", "8"]),

@@ -24,7 +24,12 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     fn multiply_feedback(&mut self, factor: T) {
         let Ok(mut params) = self.parameters_mut() else { return };
         let tied = const { F::TIED > 0 };
-        for layer in params.layout().layers().iter().skip(usize::from(tied)) {
+        let first = usize::from(tied);
+        for (index, layer) in params.layout().layers().iter().enumerate().skip(first) {
+            // Once, where layers share.
+            if layer.shared && index > first {
+                continue;
+            }
             let (mut w, mut u, _) = params.layer(layer);
             (if tied { &mut w } else { &mut u }).fill_with(|weight| weight * factor);
         }
@@ -55,18 +60,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// ```
     pub fn retrofit(&mut self, plain: &Network<I, S, T, Feedforward, H, O>) {
         const { own_feedback::<F>() };
-        let (Ok(mut params), Ok(plain)) = (self.parameters_mut(), plain.parameters()) else { return };
-        for (layer, from) in params.layout().layers().iter().zip(plain.layout().layers()) {
-            let (mut w, _, b) = params.layer(layer);
-            let (given, rows) = (plain.w(from), from.width);
-            let mut index = 0;
-            w.fill_with(|own| {
-                let weight = given.at(index % rows, index / rows).unwrap_or(own);
-                index += 1;
-                weight
-            });
-            b.copy_from_slice(plain.b(from));
-        }
+        self.take_weights(plain);
     }
 
     /// Holds the network to a rate: if its gamma is more than `rate`, every U is multiplied by one factor such that it is `rate`,

@@ -278,6 +278,7 @@ pub const fn read(file: &[u8]) -> Result<Contents, FileError> {
         percent: *percent,
         hidden: *hidden,
         output: *output,
+        shared: 0,
     };
     let mut l = 0;
     while l <= *depth as usize && l <= MAX_DEPTH {

@@ -31,7 +31,7 @@ pub(crate) use format::{QUANTIZED_NUMBERS, length, put};
 
 use crate::certificate::{Certificate, CertificateError, Certified, Weights, check};
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Align64, Architecture, Form, Network, Stack, bytes, seen, seen_at};
+use crate::network::{Align64, Architecture, Form, Network, Shape, Stack, bytes, seen, seen_at};
 use core::fmt;
 use format::refuse_certificate;
 
@@ -112,6 +112,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     #[doc(hidden)]
     #[must_use]
     pub const fn included<const LEN: usize, const UNITS: usize>(file: &'a Align64<[u8; LEN]>) -> Self {
+        const { has_file(&Network::<I, S, T, F, H, O>::SHAPE) };
         let contents = Contents::included(&file.0, &Network::<I, S, T, F, H, O>::SHAPE);
         let network = seen_at(file, contents.params_start());
         if !contents.is_certified() {
@@ -131,10 +132,16 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     }
 }
 
+/// Stops the compilation where layers share parameters, which version 1 of the format cannot say.
+const fn has_file(shape: &Shape) {
+    assert!(shape.shared == 0, "there is no model file of a network whose layers share parameters");
+}
+
 impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
     /// Bytes of the network's model file, with a certificate or without.
     #[must_use]
     pub const fn file_bytes(certified: bool) -> usize {
+        const { has_file(&Self::SHAPE) };
         length(&Self::SHAPE, certified) as usize
     }
 
@@ -148,6 +155,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         certificate: Option<&Certificate<Self>>,
         file: &mut [u8],
     ) -> Result<usize, FileError> {
+        const { has_file(&Self::SHAPE) };
         write(&Self::SHAPE, bytes(self), certificate.map(bytes), file, cfg!(target_endian = "big"))
     }
 
@@ -157,6 +165,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// # Errors
     /// [`FileError`]; of a wrong shape it names both.
     pub fn from_bytes(file: &[u8]) -> Result<Model<'_, Self>, FileError> {
+        const { has_file(&Self::SHAPE) };
         let contents = Contents::of(file, &Self::SHAPE)?;
         let part = |start: usize, length: usize| file.get(start..start + length).unwrap_or_default();
         let network = seen(part(contents.params_start(), size_of::<Self>())).ok_or(FileError::Place)?;

@@ -278,8 +278,8 @@ impl<'a, T: Scalar> Sent<'a, T> {
     #[inline(always)]
     pub(super) fn fits<L: Lanes<T>>(&self, lanes: L, factor: T, layout: &Layout) -> bool {
         let delta = factor.magnitude() * largest(lanes, self.deltas);
-        // A W that feeds back too has two shares, neither larger than this.
-        let samples = self.deltas.rows() * if layout.tied::<T>().is_some() { 2 } else { 1 };
+        // A W that feeds back too has two shares, one that layers share has more, none larger than this.
+        let samples = self.deltas.rows() * layout.shares();
         fits_gradient(delta, largest(lanes, self.input), samples)
             && fits_gradient(delta, largest(lanes, self.states), samples)
     }

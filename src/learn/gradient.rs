@@ -487,7 +487,8 @@ where
     O: Activation,
     X: Samples<T, INPUT, B>,
 {
-    if threads == Threads::One {
+    // Where layers share, a parameter has summands of several layers, and one thread adds them up in order.
+    if threads == Threads::One || const { Network::<INPUT, S, T, F, H, O>::LAYOUT.is_shared() } {
         return add(backend, input, state, deltas, T::ONE, gradient);
     }
     let sent = Sent::new(input, state, deltas)?;
@@ -496,7 +497,8 @@ where
     if !T::run(backend, Fits(sent, layout)) {
         return Err(LearnError::NotFinite);
     }
-    accumulate_side_by_side(backend, threads, sent, layout, gradient.into_layers());
+    let layers = gradient.into_layers().ok_or(LearnError::NotFinite)?;
+    accumulate_side_by_side(backend, threads, sent, layout, layers);
     Ok(())
 }
 
@@ -791,9 +793,7 @@ impl<T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>> Operation<T>
         let deltas = deltas.as_ref();
         let delta = largest(lanes, deltas);
         for factor in [largest(lanes, after), largest(lanes, before)] {
-            // Two shares for a W that feeds back too.
-            let shares = if R::LEN > 0 { 2 * samples } else { samples };
-            if !fits_gradient(delta, factor, shares) {
+            if !fits_gradient(delta, factor, samples * params.layout().shares()) {
                 return Err(LearnError::NotFinite);
             }
         }

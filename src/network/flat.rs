@@ -235,6 +235,9 @@ unsafe impl<T: Sync> Send for Parameters<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Parameters<'_, T> {}
 
+/// A layer with its W, U and b.
+pub(crate) type LayerMut<'a, T> = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T]);
+
 /// The parameters of a network, seen through its layout, to change.
 pub(crate) struct ParametersMut<'a, T> {
     start: *mut T,
@@ -282,14 +285,15 @@ impl<'a, T: Element> ParametersMut<'a, T> {
         unsafe { MatrixMut::from_raw(self.start.add(layer.params), layer.width, columns, layer.width) }
     }
 
-    /// Every layer with its W, U and b, all at once.
-    pub(crate) fn into_layers(
-        mut self,
-    ) -> impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])> {
-        self.layout().layers().iter().map(move |layer| {
+    /// Every layer with its W, U and b, all at once; nothing if several layers have the same.
+    pub(crate) fn into_layers(mut self) -> Option<impl Iterator<Item = LayerMut<'a, T>>> {
+        if self.layout().is_shared() {
+            return None;
+        }
+        Some(self.layout().layers().iter().map(move |layer| {
             let (mut w, mut u, b) = self.layer(layer);
-            // SAFETY: every layer is handed out once, no two share a parameter, and `self`, which borrowed them all
-            // for `'a`, gives them up.
+            // SAFETY: every layer is handed out once, no two share a parameter (that was asked), and `self`, which borrowed
+            // them all for `'a`, gives them up.
             unsafe {
                 (
                     layer,
@@ -298,7 +302,7 @@ impl<'a, T: Element> ParametersMut<'a, T> {
                     core::slice::from_raw_parts_mut(b.as_mut_ptr(), b.len()),
                 )
             }
-        })
+        }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where everything lies in the flat memory of a network and of its states, worked out at compile time.
 
+use super::text::Text;
 use crate::simd::Element;
 
 /// The deepest network.
@@ -18,9 +19,11 @@ pub(crate) struct LayerLayout {
     pub(crate) params: usize,
     /// First unit among all units.
     pub(crate) units: usize,
+    /// Whether its parameters are those of the layer below it.
+    pub(crate) shared: bool,
 }
 
-/// All layers of a network. Every layer lies within `params` parameters and `units` units: `Layout::new` is
+/// All layers of a network; several may lie at one place. Every layer lies within `params` parameters and `units` units: `Layout::new` is
 /// the only way to make one, and the unchecked views rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -31,6 +34,8 @@ pub struct Layout {
     reach: Reach,
     /// How strongly W^T feeds back, in percent.
     tied: usize,
+    /// How many layers have one set of parameters, at most.
+    shares: usize,
 }
 
 impl Layout {
@@ -49,8 +54,8 @@ impl Layout {
             units += widths[l];
             l += 1;
         }
-        let empty = LayerLayout { inputs: 0, width: 0, feedback: 0, params: 0, units: 0 };
-        let mut layout = Self { layers: [empty; MAX_DEPTH], depth, params: 0, units, reach, tied };
+        let empty = LayerLayout { inputs: 0, width: 0, feedback: 0, params: 0, units: 0, shared: false };
+        let mut layout = Self { layers: [empty; MAX_DEPTH], depth, params: 0, units, reach, tied, shares: 1 };
         let mut below = inputs;
         let mut first = 0;
         let mut l = 0;
@@ -67,14 +72,57 @@ impl Layout {
                 }
                 Reach::All => units - first - width,
             };
-            layout.layers[l] =
-                LayerLayout { inputs: below, width, feedback, params: layout.params, units: first };
+            layout.layers[l] = LayerLayout {
+                inputs: below,
+                width,
+                feedback,
+                params: layout.params,
+                units: first,
+                shared: false,
+            };
             layout.params += width * (below + feedback + 1);
             first += width;
             below = width;
             l += 1;
         }
         layout
+    }
+
+    /// With the parameters of some layers stored once: each of those marked has those of the layer below it.
+    pub(crate) const fn sharing(mut self, shared: &[bool; MAX_DEPTH]) -> Self {
+        self.params = 0;
+        let (mut run, mut l) = (1, 0);
+        while l < self.depth {
+            let mut layer = self.layers[l];
+            if shared[l] {
+                // The first layer is none of them, whatever the types say.
+                let below = self.layers[l - 1];
+                if layer.width != below.width
+                    || layer.inputs != below.inputs
+                    || layer.feedback != below.feedback
+                {
+                    let text = Text::EMPTY
+                        .and("layer ")
+                        .and_number(l + 1)
+                        .and(" cannot share the parameters of the layer below: it is ");
+                    let text = text.and_number(layer.width).and(" units that hear ").and_number(layer.inputs);
+                    let text = text.and(" below and ").and_number(layer.feedback).and(" above, that one is ");
+                    let text = text.and_number(below.width).and(" that hear ").and_number(below.inputs);
+                    text.and(" and ").and_number(below.feedback).panic();
+                }
+                layer.params = below.params;
+                layer.shared = true;
+                run += 1;
+            } else {
+                run = 1;
+                layer.params = self.params;
+                self.params += layer.width * (layer.inputs + layer.feedback + 1);
+            }
+            self.layers[l] = layer;
+            self.shares = if run > self.shares { run } else { self.shares };
+            l += 1;
+        }
+        self
     }
 
     /// The layers, the first above the input first.
@@ -101,6 +149,15 @@ impl Layout {
     #[inline(always)]
     pub(crate) const fn units(&self) -> usize {
         self.units
+    }
+    /// Whether any layer has the parameters of another.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.shares > 1
+    }
+    /// How many shares of a gradient a parameter has at most: one a layer, two where W feeds back as well.
+    #[inline(always)]
+    pub(crate) const fn shares(&self) -> usize {
+        if self.tied > 0 { 2 * self.shares } else { self.shares }
     }
     /// The products in a sum of layer `index`; where it is taken in two steps, a few more for what these round.
     pub(crate) const fn terms(&self, index: usize) -> usize {
@@ -135,4 +192,29 @@ pub enum Reach {
     Next,
     /// All.
     All,
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Layout, MAX_DEPTH, Reach};
+    use std::vec::Vec;
+
+    #[test]
+    fn shares_are_counted() {
+        let (mut widths, mut shared) = ([0; MAX_DEPTH], [false; MAX_DEPTH]);
+        widths[..6].copy_from_slice(&[4, 4, 4, 3, 3, 2]);
+        shared[1] = true;
+        shared[2] = true;
+        for (tied, shares) in [(0, 3), (50, 6)] {
+            let plain = Layout::new(4, &widths, 6, Reach::None, tied);
+            assert!(!plain.is_shared() && plain.shares() == shares / 3);
+            let layout = plain.sharing(&shared);
+            assert!(layout.is_shared());
+            assert_eq!(layout.shares(), shares);
+            let places: Vec<usize> = layout.layers().iter().map(|layer| layer.params).collect();
+            assert_eq!(places, [0, 0, 0, 20, 35, 47]);
+            assert_eq!((layout.params(), plain.params()), (55, 95));
+        }
+    }
 }

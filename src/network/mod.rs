@@ -26,7 +26,7 @@ pub use room::Boxed;
 pub use room::Room;
 pub(crate) use shape::BF16;
 pub use shape::Shape;
-pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Stack, Tail, Top, Widest};
+pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Shared, Stack, Tail, Top, Widest};
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub(crate) use text::Text;
@@ -144,7 +144,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 {
     type Scalar = T;
     const LAYOUT: Layout = {
-        let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH, F::TIED);
+        let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH, F::TIED).sharing(&S::SHARED);
         assert!(layout.params() * size_of::<T>() == size_of::<Self>(), "the layout is the memory");
         layout
     };
@@ -157,12 +157,14 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             percent: F::TIED as u8,
             hidden: H::CODE,
             output: O::CODE,
+            shared: 0,
         };
         assert!(INPUT > 0 && INPUT <= u32::MAX as usize, "a network needs at least one input");
         shape.widths[0] = INPUT as u32;
         let mut l = 0;
         while l < S::DEPTH {
             shape.widths[l + 1] = S::WIDTHS[l] as u32;
+            shape.shared |= (S::SHARED[l] as u32) << l;
             l += 1;
         }
         shape
@@ -317,6 +319,35 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         S::Params<T, F, INPUT>: At<L>,
     {
         self.layers.at_mut()
+    }
+
+    /// Takes W and b of a network of the same widths, whatever the form of its feedback, and keeps its own U: what one form learnt is
+    /// where another starts from.
+    ///
+    /// [`Tied`] feedback has no U, so that is a way to do without one: take the weights of a trained network, hold them to a rate
+    /// ([`limit_feedback`](Self::limit_feedback)), and train on. Without that last step, what was heard through U is missing.
+    ///
+    /// ```
+    /// use attractor::{Tied, fnn};
+    /// let mut trained = <fnn![2, 3, 1]>::ZERO;
+    /// trained.layer_mut::<1>().w.fill(0.5);
+    /// let mut tied = <fnn![2, 3, 1; feedback = Tied<50>]>::ZERO;
+    /// tied.take_weights(&trained);
+    /// assert_eq!(tied.layer::<1>().w, trained.layer::<1>().w);
+    /// ```
+    pub fn take_weights<G: Form>(&mut self, from: &Network<INPUT, S, T, G, H, O>) {
+        let (Ok(mut params), Ok(from)) = (self.parameters_mut(), from.parameters()) else { return };
+        for (layer, given) in params.layout().layers().iter().zip(from.layout().layers()) {
+            let (mut w, _, b) = params.layer(layer);
+            let (weights, rows) = (from.w(given), given.width);
+            let mut index = 0;
+            w.fill_with(|own| {
+                let weight = weights.at(index % rows, index / rows).unwrap_or(own);
+                index += 1;
+                weight
+            });
+            b.copy_from_slice(from.b(given));
+        }
     }
 
     /// The parameters through their layout.

@@ -27,6 +27,8 @@ pub struct Shape {
     pub(crate) percent: u8,
     pub(crate) hidden: u8,
     pub(crate) output: u8,
+    /// A bit a layer, from the lowest: whether it has the parameters of the layer below it.
+    pub(crate) shared: u32,
 }
 
 /// Names by their codes in model files.
@@ -69,6 +71,7 @@ impl Shape {
             percent: percent as u8,
             hidden,
             output,
+            shared: 0,
         };
         let mut i = 0;
         while i < widths.len() {
@@ -174,13 +177,20 @@ impl Shape {
         }
         units
     }
+    /// Whether layer `layer`, counted from 1, has the parameters of the layer below it ([`Shared`](crate::Shared)).
+    #[must_use]
+    pub const fn is_shared(&self, layer: usize) -> bool {
+        layer > 1 && layer <= MAX_DEPTH && self.shared >> (layer - 1) & 1 == 1
+    }
     /// Number of parameters; `u64::MAX` if they are more.
     #[must_use]
     pub const fn params(&self) -> u64 {
         let (mut params, mut l) = (0_u64, 1);
         while l <= self.depth as usize && l <= MAX_DEPTH {
             let columns = self.widths[l - 1] as u64 + self.heard(l) + 1;
-            params = params.saturating_add(columns.saturating_mul(self.widths[l] as u64));
+            if !self.is_shared(l) {
+                params = params.saturating_add(columns.saturating_mul(self.widths[l] as u64));
+            }
             l += 1;
         }
         params
@@ -201,6 +211,7 @@ impl Shape {
             && self.percent == other.percent
             && self.hidden == other.hidden
             && self.output == other.output
+            && self.shared == other.shared
     }
 
     /// Its text, while compiling, behind another.
@@ -209,6 +220,7 @@ impl Shape {
         let mut l = 0;
         while l <= self.depth as usize && l <= MAX_DEPTH {
             text = text.and(if l == 0 { "" } else { ", " }).and_number(self.widths[l] as usize);
+            text = text.and(if self.is_shared(l) { " shared" } else { "" });
             l += 1;
         }
         text = text.and("; feedback = ").and(FORMS[self.feedback as usize % FORMS.len()]);
@@ -246,7 +258,8 @@ impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("fnn![")?;
         for (l, width) in self.widths().iter().enumerate() {
-            write!(f, "{}{width}", if l == 0 { "" } else { ", " })?;
+            let shared = if self.is_shared(l) { " shared" } else { "" };
+            write!(f, "{}{width}{shared}", if l == 0 { "" } else { ", " })?;
         }
         write!(f, "; feedback = {}", self.feedback())?;
         if self.percent > 0 {

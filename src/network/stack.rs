@@ -16,6 +16,43 @@ pub(crate) mod sealed {
 /// A layer of `N` units, and the layers above it. Made by [`fnn!`](crate::fnn).
 pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
 
+/// A layer of `N` units with the very W, U and b of the layer below it, and the layers above it: the weights are stored once, in flash
+/// and in RAM, and the gradient is the sum over all layers that have them. It must be as wide as the layer below and hear as many units,
+/// below and above; anything else does not compile. Below it stands a [`Layer`] or another `Shared`.
+///
+/// [`fnn!`](crate::fnn) does not know it; the list is written out. Layers are counted with it in states, and without it in parameters
+/// ([`Network::layer`](crate::Network::layer)). There is no model file of such a network: its flash image is
+/// [`Network::from_le_bytes`](crate::Network::from_le_bytes).
+///
+/// ```
+/// use attractor::{Layer, Network, Shared, Tied, fnn};
+/// // Three layers of 48 units with one W and b, below ten outputs; the first layer hears the input, so it has its own.
+/// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Shared<48, Layer<10>>>>>, f32, Tied<50>>;
+/// assert_eq!(Deep::DEPTH, 5);
+/// assert_eq!(Deep::PARAMS, <fnn![64, 48, 48, 10; feedback = Tied<50>]>::PARAMS);
+/// ```
+///
+/// With [`Adjacent`](crate::Adjacent) feedback the last layer of a run hears a layer of the same width:
+///
+/// ```
+/// use attractor::{Layer, Network, Shared};
+/// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Layer<48, Layer<10>>>>>>;
+/// assert!(Deep::PARAMS > 0);
+/// ```
+///
+/// ```compile_fail
+/// use attractor::{Layer, Network, Shared};
+/// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Layer<10>>>>>; // it would hear 10 units, and the one below 48
+/// const WRONG: usize = Deep::PARAMS;
+/// ```
+pub struct Shared<const N: usize, Above = Top>(PhantomData<Above>);
+
+impl<const N: usize, Above> fmt::Debug for Shared<N, Above> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared<{N}>")
+    }
+}
+
 /// The end of the list: nothing above.
 #[derive(Clone, Copy, Debug)]
 pub struct Top;
@@ -28,6 +65,7 @@ impl<const N: usize, Above> fmt::Debug for Layer<N, Above> {
 
 impl sealed::Sealed for Top {}
 impl<const N: usize, Above: Tail> sealed::Sealed for Layer<N, Above> {}
+impl<const N: usize, Above: Tail> sealed::Sealed for Shared<N, Above> {}
 
 /// What may stand above a layer: more layers, or the [`Top`]. Sealed.
 pub trait Tail: sealed::Sealed + 'static {
@@ -35,6 +73,8 @@ pub trait Tail: sealed::Sealed + 'static {
     const DEPTH: usize;
     /// Their widths, then zeros.
     const WIDTHS: [usize; MAX_DEPTH];
+    /// Whether they have the parameters of the layer below.
+    const SHARED: [bool; MAX_DEPTH];
     /// The parameters from here on, above a layer of `BELOW` units.
     type Params<T: Entry, F: Form, const BELOW: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// The activations of `B` samples from here on.
@@ -78,6 +118,7 @@ pub trait Stack: Tail {
 impl Tail for Top {
     const DEPTH: usize = 0;
     const WIDTHS: [usize; MAX_DEPTH] = [0; MAX_DEPTH];
+    const SHARED: [bool; MAX_DEPTH] = [false; MAX_DEPTH];
     type Params<T: Entry, F: Form, const BELOW: usize> = ();
     type States<T: Entry, const B: usize> = ();
     type Nearest<T: Entry, const ROWS: usize> = ();
@@ -105,6 +146,7 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
         }
         widths
     };
+    const SHARED: [bool; MAX_DEPTH] = behind(false, &Above::SHARED);
     type Params<T: Entry, F: Form, const BELOW: usize> = LayerParams<T, F, Above, N, BELOW>;
     type States<T: Entry, const B: usize> = LayerStates<T, Above, N, B>;
     type Nearest<T: Entry, const ROWS: usize> = SMatrix<T, ROWS, N>;
@@ -120,6 +162,38 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
     fn down<E: EachLayer>(each: &mut E, index: usize) {
         Above::down(each, index + 1);
         Self::visit(each, index);
+    }
+}
+
+/// A list with one more before it; the last falls off.
+const fn behind(first: bool, others: &[bool; MAX_DEPTH]) -> [bool; MAX_DEPTH] {
+    let mut all = [first; MAX_DEPTH];
+    let mut l = 1;
+    while l < MAX_DEPTH {
+        all[l] = others[l - 1];
+        l += 1;
+    }
+    all
+}
+
+/// In all but its parameters it is a layer.
+impl<const N: usize, Above: Tail> Tail for Shared<N, Above> {
+    const DEPTH: usize = <Layer<N, Above> as Tail>::DEPTH;
+    const WIDTHS: [usize; MAX_DEPTH] = <Layer<N, Above> as Tail>::WIDTHS;
+    const SHARED: [bool; MAX_DEPTH] = behind(true, &Above::SHARED);
+    type Params<T: Entry, F: Form, const BELOW: usize> = Above::Params<T, F, N>;
+    type States<T: Entry, const B: usize> = <Layer<N, Above> as Tail>::States<T, B>;
+    type Nearest<T: Entry, const ROWS: usize> = <Layer<N, Above> as Tail>::Nearest<T, ROWS>;
+    type Every<T: Entry, const ROWS: usize> = <Layer<N, Above> as Tail>::Every<T, ROWS>;
+    type Last<T: Entry, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
+    type Widest<T: Entry, const B: usize> = <Layer<N, Above> as Tail>::Widest<T, B>;
+    #[inline(always)]
+    fn up<E: EachLayer>(each: &mut E, index: usize) {
+        <Layer<N, Above> as Tail>::up(each, index);
+    }
+    #[inline(always)]
+    fn down<E: EachLayer>(each: &mut E, index: usize) {
+        <Layer<N, Above> as Tail>::down(each, index);
     }
 }
 

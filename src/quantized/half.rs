@@ -164,6 +164,10 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Net
     pub fn on(&self, backend: Backend) -> On<'_, Self> {
         const {
             assert!(F::TIED == 0, "tied feedback is not halved: W would have to be read in two orders");
+            assert!(
+                !Network::<I, S, f32, F, A, O>::LAYOUT.is_shared(),
+                "layers that share weights are not halved"
+            );
         }
         On { network: self, backend, threads: Threads::One }
     }

@@ -1,20 +1,23 @@
-//! Writes firmware/data: networks trained here, test digits, and the labels the host gives them.
+//! Writes firmware/data: networks trained here, one of PyTorch's, test digits, and the labels the host gives them.
 //!
 //! `cargo run --release --manifest-path firmware/prepare/Cargo.toml` from the repository's root; some seconds. The
 //! same machine and backend write the same bytes.
 
 use attractor::learn::{Adam, Cosine, CrossEntropy, Objective, Rule, Trainer};
 use attractor::simd::Backend;
-use attractor::{Tolerance, fnn};
+use attractor::{Align64, Tied, Tolerance, fnn};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use std::error::Error;
 use std::fs;
+use std::process::Command;
 
 /// What `infer` and `stream` run.
 type Digits = fnn![64, 48, 32, 10];
 /// What `learn` adapts: as much as learns in 16 KiB.
 type Small = fnn![64, 12, 10];
+/// What `shipped` runs.
+type Shipped = fnn![3, 7, 2; feedback = Tied<50>];
 
 const BATCH: usize = 32;
 /// As the programs solve.
@@ -87,7 +90,38 @@ fn main() -> Result<(), Box<dyn Error>> {
         digits.into_iter().take(300).flat_map(|(_, digit)| digit.to_vec()).collect()
     };
     write("own.u8", &take(own))?;
-    write("others.u8", &take(others))
+    write("others.u8", &take(others))?;
+    shipped()
+}
+
+/// What `shipped` runs: a network that PyTorch wrote, as the tool imports it, with the certificate found here.
+fn shipped() -> Result<(), Box<dyn Error>> {
+    let imported = std::env::temp_dir().join(format!("attractor-{}.attr", std::process::id()));
+    let status = Command::new("cargo")
+        .args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--manifest-path",
+            "tools/exchange/Cargo.toml",
+            "--",
+        ])
+        .args(["import", "tools/exchange/tests/data/plain.safetensors", "--feedback", "tied:50", "--to"])
+        .arg(&imported)
+        .status()?;
+    if !status.success() {
+        return Err(format!("the import ends with {status}").into());
+    }
+    let mut place = Align64([0; Shipped::file_bytes(false)]);
+    let read = fs::read(&imported)?;
+    fs::remove_file(&imported)?;
+    place.0.get_mut(..read.len()).ok_or("the model file is too long")?.copy_from_slice(&read);
+    let network = Shipped::from_bytes(&place.0)?.network();
+    let certificate = network.certify()?;
+    let mut file = [0; Shipped::file_bytes(true)];
+    network.to_bytes(Some(&certificate), &mut file)?;
+    write("shipped.attr", &file)
 }
 
 fn read(path: &str) -> Result<Vec<Digit>, Box<dyn Error>> {

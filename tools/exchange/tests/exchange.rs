@@ -585,3 +585,16 @@ fn a_name_may_have_an_equals_sign() {
     let from = room.write("a=b.safetensors", &packed(&small(), &[]));
     assert!(!room.import(&from, &[]).is_empty());
 }
+
+/// The firmware's file is what the tool makes of PyTorch's, and the certificate that is found for it.
+#[test]
+fn the_file_in_flash_is_the_import() {
+    let imported = Room::new("in_flash").import(&data("plain.safetensors"), &["--feedback", "tied:50"]);
+    let net: fnn![3, 7, 2; feedback = Tied<50>] = load(&imported);
+    let certificate = net.certify().unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../firmware/data/shipped.attr");
+    assert!(
+        fs::read(path).unwrap() == stored(&net, Some(&certificate)),
+        "write it anew with firmware/prepare"
+    );
+}

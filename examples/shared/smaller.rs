@@ -1,0 +1,172 @@
+//! Digits learnt by networks that are to be small: trained from scratch, pruned and trained on, or taught by a larger one.
+
+use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, scores};
+use crate::data::{BATCH, Digit, PIXELS, Variation};
+use attractor::compress::{Distill, Importance, Measure, Prunes};
+use attractor::kernel::{Identity, Tanh};
+use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
+use attractor::{Boxed, Form, Network, SolveError, Stack, State, Workspace};
+use nalgebra::SMatrix;
+use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
+
+/// A network for the digits.
+pub(crate) type Of<S, F> = Network<PIXELS, S, f32, F, Tanh, Identity>;
+/// Outputs of a batch.
+pub(crate) type Outputs = SMatrix<f32, BATCH, CLASSES>;
+
+const SMOOTHING: f32 = 0.05;
+const DECAY: f32 = 0.05;
+const WARM_UP: f32 = 0.3;
+const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
+/// A third of the variance that `initialize` gives.
+const INITIAL_SCALE: f32 = 0.577;
+/// Without a bound, training drives the feedback to the edge of convergence; this is the rate it is held to, by its certificate.
+const MOST: f32 = 0.2;
+const STEPS_BETWEEN_LIMITS: u32 = 8;
+
+/// How long and how fast to learn.
+#[derive(Clone, Copy)]
+pub(crate) struct Course {
+    pub(crate) seed: u64,
+    pub(crate) epochs: u32,
+    /// The highest rate.
+    pub(crate) rate: f32,
+}
+
+/// A network to start from.
+pub(crate) fn start<S: Stack, F: Form>(seed: u64) -> Boxed<Of<S, F>> {
+    let mut network = Of::<S, F>::boxed();
+    network.initialize(&mut SmallRng::seed_from_u64(seed));
+    network.params_mut().iter_mut().for_each(|weight| *weight *= INITIAL_SCALE);
+    network
+}
+
+/// Trains on labels.
+pub(crate) fn train<S: Stack, F: Form>(
+    network: Boxed<Of<S, F>>,
+    digits: &[Digit],
+    course: Course,
+) -> Result<Boxed<Of<S, F>>, LearnError>
+where
+    CrossEntropy: Loss<S::Output<f32, BATCH>, [usize; BATCH], Scalar = f32>,
+{
+    learn(network, CrossEntropy::smoothed(SMOOTHING), digits, course, |_, labels| Ok(labels))
+}
+
+/// Trains on labels and on what a teacher says of the same varied digits.
+pub(crate) fn distill<S: Stack, F: Form, ST: Stack, FT: Form>(
+    network: Boxed<Of<S, F>>,
+    teacher: &Of<ST, FT>,
+    loss: Distill,
+    digits: &[Digit],
+    course: Course,
+) -> Result<Boxed<Of<S, F>>, LearnError>
+where
+    Distill: Loss<S::Output<f32, BATCH>, ([usize; BATCH], Outputs), Scalar = f32>,
+{
+    let mut state = State::<Of<ST, FT>, BATCH>::boxed();
+    learn(network, loss, digits, course, |input, labels| {
+        state.reset();
+        teacher.solve(input, &mut state, TOLERANCE)?;
+        let outputs = &state.as_slice()[state.as_slice().len() - CLASSES * BATCH..];
+        Ok((labels, Outputs::from_column_slice(outputs)))
+    })
+}
+
+/// Trains on whatever `target` makes of a batch and its labels.
+fn learn<S: Stack, F: Form, C, Y>(
+    network: Boxed<Of<S, F>>,
+    loss: C,
+    digits: &[Digit],
+    course: Course,
+    mut target: impl FnMut(&SMatrix<f32, BATCH, PIXELS>, [usize; BATCH]) -> Result<Y, SolveError>,
+) -> Result<Boxed<Of<S, F>>, LearnError>
+where
+    C: Loss<S::Output<f32, BATCH>, Y, Scalar = f32>,
+{
+    let Course { seed, epochs, rate } = course;
+    let objective = Objective::new(loss).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT));
+    let adam = Adam::<Boxed<Of<S, F>>>::new().decay(DECAY);
+    let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
+    let steps = epochs * (digits.len() / BATCH) as u32;
+    let warm_up = (steps as f32 * WARM_UP) as u32;
+    let schedule = Cosine { start: rate / 25.0, peak: rate, end: 0.0, warm_up, steps };
+    let mut order: Vec<usize> = (0..digits.len()).collect();
+    let mut random = SmallRng::seed_from_u64(!seed);
+    let mut step = 0;
+    for _ in 0..epochs {
+        order.shuffle(&mut random);
+        for batch in order.chunks_exact(BATCH) {
+            let mut input = SMatrix::<f32, BATCH, PIXELS>::zeros();
+            for (row, &digit) in batch.iter().enumerate() {
+                for (pixel, value) in VARIATION.apply(&digits[digit], &mut random).into_iter().enumerate() {
+                    input[(row, pixel)] = value;
+                }
+            }
+            let target = target(&input, core::array::from_fn(|row| digits[batch[row]].label))?;
+            if step % STEPS_BETWEEN_LIMITS == 0 {
+                limit(&mut trainer.network)?;
+            }
+            trainer.rate = schedule.rate(step);
+            match trainer.step(&input, &target) {
+                Ok(_) => {}
+                // Between two limits the feedback can grow too strong; the batch is left out.
+                Err(
+                    LearnError::Solve(SolveError::NotConverged { .. })
+                    | LearnError::Adjoint(SolveError::NotConverged { .. }),
+                ) => limit(&mut trainer.network)?,
+                Err(error) => return Err(error),
+            }
+            step += 1;
+        }
+    }
+    limit(&mut trainer.network)?;
+    Ok(trainer.network)
+}
+
+/// Holds the feedback to its rate, so that every solve converges. Tied feedback is left as it is: its rate is that of W, and held to so little W
+/// learns next to nothing (20 % of the digits).
+fn limit<S: Stack, F: Form>(network: &mut Of<S, F>) -> Result<(), LearnError> {
+    if F::TIED > 0 {
+        return Ok(());
+    }
+    // Rates are sound, so an error is the weights'.
+    network.limit_feedback(MOST).map(|_| ()).map_err(|_| LearnError::NotFinite)
+}
+
+/// The network of the units that matter most on these digits.
+pub(crate) fn prune<S: Prunes<R>, R: Stack, F: Form>(
+    network: &Of<S, F>,
+    digits: &[Digit],
+    measure: Measure,
+) -> Result<Boxed<Of<R, F>>, LearnError>
+where
+    CrossEntropy: Loss<S::Output<f32, 1>, [usize; 1], Scalar = f32>,
+{
+    let objective =
+        Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT));
+    let mut importance = Importance::<Of<S, F>>::ZERO;
+    let (mut workspace, mut gradient) = (Workspace::<Of<S, F>>::ZERO, Of::<S, F>::boxed());
+    for digit in digits {
+        workspace.state.reset();
+        workspace.adjoint.reset();
+        network.gradient(&objective, &digit.pixels, &[digit.label], &mut workspace, &mut gradient.0)?;
+        gradient.params_mut().fill(0.0);
+        importance.observe_gradient(network, &workspace).map_err(|_| LearnError::NotFinite)?;
+    }
+    let mut scores = Of::<S, F>::state();
+    let mut small = Of::<R, F>::boxed();
+    importance
+        .scores(network, measure, &mut scores)
+        .and_then(|()| network.prune(&scores, importance.means(), &mut small.0))
+        .map_err(|_| LearnError::NotFinite)?;
+    Ok(small)
+}
+
+/// The share of these digits that the network recognises.
+pub(crate) fn accuracy<S: Stack, F: Form>(network: &Of<S, F>, digits: &[Digit]) -> Result<f32, LearnError> {
+    let pixel = |digit: usize, pixel: usize| digits[digit].pixels[pixel];
+    let (scores, _) = scores::<PIXELS, BATCH, _, _, _>(network, digits.len(), pixel)?;
+    let right = scores.iter().zip(digits).filter(|(scores, digit)| largest(scores) == digit.label).count();
+    Ok(right as f32 / digits.len() as f32)
+}
