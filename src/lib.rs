@@ -6,6 +6,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod adapt;
 pub mod certificate;
 pub mod file;
 #[allow(unsafe_code, reason = "kernels read and write through pointers whose shapes they have compared")]
@@ -18,6 +19,7 @@ pub mod simd;
 mod solve;
 mod threads;
 
+pub use adapt::Adapted;
 pub use certificate::{
     AdjointCertificate, Answer, Certificate, CertificateError, Certified, ErrorBound, Label, NotFinite,
     Refinement, Skipping, Visited,
@@ -27,8 +29,8 @@ pub use nalgebra;
 pub use network::Boxed;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
-    LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing, Reach, Room, Samples,
-    Shape, Stack, State, Tail, Tied, Top, Widest, Workspace,
+    LayerCorrection, LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing,
+    Reach, Room, Samples, Shape, Stack, State, Tail, Thin, Tied, Top, Widest, Workspace,
 };
 pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
 pub use threads::Threads;
