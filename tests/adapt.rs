@@ -7,7 +7,9 @@ use attractor::adapt::{Adapted, Adapter, BiasOnly, Frozen, LastLayer, LowRank, P
 use attractor::kernel::{Identity, Relu, Sigmoid, Tanh};
 use attractor::learn::{LearnError, MeanSquared, Objective, Rule, UpdateError};
 use attractor::simd::Backend;
-use attractor::{Adjacent, Dense, Feedforward, Flat, SolveError, State, Tolerance, Workspace, fnn};
+use attractor::{
+    Adjacent, CertificateError, Dense, Feedforward, Flat, SolveError, State, Tolerance, Workspace, fnn,
+};
 use nalgebra::SMatrix;
 use oracle::{Network, Target, relative_error, subject};
 use proptest::prelude::*;
@@ -384,4 +386,154 @@ fn adapting_learns_what_the_network_does_not_know() {
     for [before, after] in [loss_after::<BiasOnly>(&net), loss_after::<LastLayer>(&net)] {
         assert!(after < 0.9 * before, "{before} {after}");
     }
+}
+
+/// The network of magnitudes: |W| + |P| |Q|^T and so on, formed entry by entry.
+fn magnitudes(kind: Kind, base: &Network, own: &[f64]) -> Network {
+    let mut base = base.clone();
+    base.params.iter_mut().for_each(|param| *param = param.abs());
+    kind.merge(&base, &own.iter().map(|own| own.abs()).collect::<Vec<_>>())
+}
+
+/// max w_i / v_i of a sweep with magnitudes, v a value for every unit of all layers.
+fn rate_under(network: &Network, v: &[f64]) -> f64 {
+    let mut v: Vec<Vec<f64>> = {
+        let mut rest = v;
+        let layers = network.widths[1..].iter().map(|width| {
+            let (own, above) = rest.split_at(*width);
+            rest = above;
+            own.to_vec()
+        });
+        core::iter::once(Vec::new()).chain(layers).collect()
+    };
+    let mut rate = 0.0;
+    let mut w = v.clone();
+    for l in 1..=network.depth() {
+        for i in 0..network.widths[l] {
+            let mut sum = 0.0;
+            if l > 1 {
+                sum += (0..network.widths[l - 1])
+                    .map(|j| network.params[network.w(l, i, j)].abs() * w[l - 1][j])
+                    .sum::<f64>();
+            }
+            for k in network.hears(l) {
+                sum += (0..network.widths[k])
+                    .map(|j| network.params[network.u(l, k, i, j)].abs() * v[k][j])
+                    .sum::<f64>();
+            }
+            w[l][i] = network.activation(l).steepest() * sum;
+            rate = f64::max(rate, w[l][i] / v[l][i]);
+        }
+    }
+    v.clear();
+    rate
+}
+
+macro_rules! certificates {
+    ($($name:ident: [$($width:literal),*], $feedback:ty, $adapter:ty, $kind:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            type Double = fnn![$($width),*; feedback = $feedback, scalar = f64];
+            let kind: Kind = $kind;
+            for seed in 0..20 {
+                let case = case(subject::oracle(&Double::ZERO), kind, 1, seed);
+                let net: Double = subject::network(&case.base);
+                let mut adapted = Adapted::<Double, $adapter>::new(&net, 1);
+                adapted.params_mut().flat_mut().copy_from_slice(&case.own);
+                let Ok(certificate) = adapted.certify() else {
+                    assert!(magnitudes(kind, &case.base, &case.own).rate() > 0.9);
+                    continue;
+                };
+                let v = certificate.vector().as_slice();
+                assert!(v.iter().all(|v| *v >= 1.0));
+                let exact = rate_under(&magnitudes(kind, &case.base, &case.own), v);
+                assert!(certificate.gamma() >= exact, "{} {exact}", certificate.gamma());
+                assert!(certificate.gamma() <= exact * (1.0 + 1e-10) + 1e-12, "{} {exact}", certificate.gamma());
+                let merged = kind.merge(&case.base, &case.own);
+                assert!(rate_under(&merged, v) <= certificate.gamma());
+                adapted.verify(&certificate).unwrap();
+
+                // It is not only stated: sweeps of the merged network shrink errors so.
+                let solution = merged.solve(&case.inputs[0]);
+                let mut h = merged.start(&case.inputs[0]);
+                let error = |h: &Vec<Vec<f64>>| {
+                    let differences = h[1..].concat().into_iter().zip(solution[1..].concat()).zip(v);
+                    differences.fold(0.0, |most, ((a, b), v)| f64::max(most, (a - b).abs() / v))
+                };
+                for _ in 0..4 {
+                    let before = error(&h);
+                    merged.sweep(&mut h);
+                    assert!(error(&h) <= certificate.gamma() * before + 1e-14);
+                }
+            }
+        }
+    )*};
+}
+
+certificates! {
+    the_rate_of_rank_two: [3, 6, 4, 2], Adjacent, LowRank<2>, Kind::LowRank(2);
+    the_rate_of_rank_twenty: [2, 5, 3], Dense, LowRank<20>, Kind::LowRank(20);
+    the_rate_of_three_dense: [3, 4, 5, 2], Dense, LowRank<1>, Kind::LowRank(1);
+    the_rate_of_biases: [3, 6, 4, 2], Adjacent, BiasOnly, Kind::LowRank(0);
+    the_rate_above_a_frozen_layer: [3, 6, 4, 2], Adjacent, Frozen<1>, Kind::Above(1);
+}
+
+#[test]
+fn a_certified_network_stays_certified() {
+    const RATE: f32 = 0.3;
+    fn check<A: Adapter<Net>>(net: &Net, by: f32, moves: bool) {
+        // Nothing learnt yet: nothing to be drawn back.
+        let mut adapted = Adapted::<Net, A>::new(net, 5);
+        let before = adapted.params().flat().to_vec();
+        let certificate = adapted.limit(RATE).unwrap();
+        assert_eq!(adapted.params().flat(), before);
+        // The vector of a low-rank bound of zero is that of the network.
+        assert!(certificate.gamma() <= RATE);
+
+        for (i, value) in adapted.params_mut().flat_mut().iter_mut().enumerate() {
+            *value += by * (i as f32).cos();
+        }
+        let wild = adapted.params().flat().to_vec();
+        if moves {
+            let gamma = match adapted.certify() {
+                Ok(certificate) => certificate.gamma(),
+                Err(CertificateError::NotContracting { gamma }) => gamma,
+                Err(error) => panic!("{error}"),
+            };
+            assert!(gamma > RATE, "{gamma}");
+            assert!(matches!(
+                adapted.verify(&certificate),
+                Err(CertificateError::Refuted { what: "gamma", .. })
+            ));
+        }
+        for rate in [-0.1, 1.0, f32::NAN] {
+            assert_eq!(adapted.limit(rate).unwrap_err(), CertificateError::Setting);
+        }
+        let too_much = net.certify().unwrap().gamma() * 0.5;
+        assert!(matches!(adapted.limit(too_much), Err(CertificateError::NotContracting { .. })) || !moves);
+        assert_eq!(adapted.params().flat(), wild);
+
+        let certificate = adapted.limit(RATE).unwrap();
+        assert!(certificate.gamma() <= RATE);
+        adapted.verify(&certificate).unwrap();
+        assert_eq!(adapted.params().flat() != wild, moves);
+        // What is left is not nothing; and a merged network says the same.
+        let mut merged = Net::ZERO;
+        adapted.merge_into(&mut merged).unwrap();
+        assert_ne!(merged, *net);
+        assert!(merged.certify().unwrap().gamma() <= RATE * 1.15);
+        assert!(certificate.sweeps(1e-3) <= 6);
+        let mut state = Net::state::<1>();
+        let solved = adapted.solve(&[1.0, -1.0, 0.5], &mut state, Tolerance::residual(1e-6)).unwrap();
+        assert!(solved.sweeps < 20);
+    }
+    let mut net = trained();
+    net.params_mut().iter_mut().for_each(|weight| *weight *= 2.0);
+    net.limit_feedback(0.2).unwrap();
+    check::<LowRank<1>>(&net, 2.0, true);
+    check::<LowRank<3>>(&net, 2.0, true);
+    check::<BiasOnly>(&net, 2.0, false);
+    check::<Frozen<0>>(&net, 2.0, true);
+    check::<Frozen<1>>(&net, 2.0, true);
+    check::<LastLayer>(&net, 12.0, true);
 }

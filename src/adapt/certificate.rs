@@ -1,10 +1,10 @@
 //! The certificate of an adapted network, which is never formed.
 
-use super::view::{View, own};
+use super::view::{Own, View, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
 use crate::certificate::{Weighted, propose_rate, rate_under, sweeps_until};
-use crate::kernel::{Activation, Matrix, Scalar};
+use crate::kernel::{Activation, Matrix, MatrixMut, Scalar};
 use crate::network::{Architecture, Flat, Form, LayerLayout, Layout, Network, Stack, State};
 use crate::simd::Element;
 use core::fmt;
@@ -107,12 +107,13 @@ where
         if found <= stated { Ok(()) } else { Err(CertificateError::Refuted { what: "gamma", stated, found }) }
     }
 
-    /// Holds the adapted network to a rate: moves the adapter towards the borrowed network, only as far as it must, until every sweep
-    /// shrinks an error to `rate` of it at most. P is scaled, W and U of layers that learn are drawn towards those they started from; b
-    /// stays, for it has no part in convergence. So a certified network stays certified, however its adapter learns.
+    /// Holds the adapted network to a rate: draws what the adapter makes of U towards the borrowed network, and if that is not enough,
+    /// what it makes of W^2 and above, only as far as it must, until every sweep shrinks an error to `rate` of it at most. So a
+    /// certified network stays certified, however its adapter learns. W^1 and b have no part in convergence and stay as they are.
     ///
-    /// Gamma grows no slower than in proportion to the adapter, so a step along the chord from the borrowed network is enough, but for
-    /// what is rounded and for the vector, which changes too.
+    /// Of a correction of low rank, the columns of Q^T are scaled. Gamma is linear in U, and grows no slower than in proportion to W,
+    /// so a step along the chord is enough but for what is rounded, and for the vector, which changes too. Takes the room of another
+    /// adapter and of four [`State`]s of stack, and a hundred passes over the weights or more.
     ///
     /// ```
     /// use attractor::adapt::{Adapted, LowRank};
@@ -143,46 +144,77 @@ where
         if certificate.gamma <= rate {
             return Ok(certificate);
         }
-        let mut bare = Self { network: self.network, params: self.params.clone(), backend: self.backend };
-        bare.draw_back(T::ZERO);
-        let least = bare.propose()?;
+        let mut less = self.clone();
+        less.draw_back(Role::Feedback, T::ZERO);
+        let mut least = less.propose()?;
+        let mut role = Role::Feedback;
         if !(least.gamma <= rate) {
-            return Err(CertificateError::NotContracting { gamma: least.gamma });
+            role = Role::Inner;
+            certificate = least;
+            let feedback = less.clone();
+            less.draw_back(Role::Inner, T::ZERO);
+            least = less.propose()?;
+            if !(least.gamma <= rate) {
+                return Err(CertificateError::NotContracting { gamma: least.gamma });
+            }
+            *self = feedback;
         }
-        let mut less = T::PRECISION;
+        let mut margin = T::PRECISION;
         while !(certificate.gamma <= rate) {
-            // At `least` nothing is left of the adapter, so that there is an end.
-            let part = (rate - least.gamma) / (certificate.gamma - least.gamma) * (T::ONE - less);
-            let part = if part > T::ZERO && less < T::ONE { part } else { T::ZERO };
-            self.draw_back(part);
-            if part == T::ZERO {
+            let part = (rate - least.gamma) / (certificate.gamma - least.gamma) * (T::ONE - margin);
+            if !(part > T::ZERO && margin < T::ONE) {
+                // Nothing of it is left, so that there is an end.
+                *self = less;
                 return Ok(least);
             }
+            self.draw_back(role, part);
             certificate = self.propose()?;
-            less = less * T::from_usize(4);
+            margin = margin * T::from_usize(4);
         }
         Ok(certificate)
     }
 
-    /// Leaves this part of what the adapter makes of W and U.
-    fn draw_back(&mut self, part: T) {
+    /// Leaves this part of what the adapter makes of U, or of W^2 and above.
+    fn draw_back(&mut self, role: Role, part: T) {
         let layout = const { Self::LAYOUT };
         let Ok(base) = self.network.parameters() else { return };
-        for layer in layout.layers() {
-            let Some(own) = own(self.params.flat_mut(), A::PLAN, layout, layer) else { continue };
-            let (mut first, mut second) = (own.first, own.second);
+        for (index, layer) in layout.layers().iter().enumerate() {
+            let Some(Own { first, second, .. }) = own(self.params.flat_mut(), A::PLAN, layout, layer) else {
+                continue;
+            };
             if let Plan::LowRank(_) = A::PLAN {
-                first.fill_with(|p| p * part);
+                let (of_w, of_u) = second.split_columns(layer.inputs);
+                match role {
+                    Role::Feedback => draw(of_u, None, part),
+                    Role::Inner if index > 0 => draw(of_w, None, part),
+                    Role::Inner => {}
+                }
             } else {
-                for (own, base) in [(&mut first, base.w(layer)), (&mut second, base.u(layer))] {
-                    let (rows, mut index) = (base.rows().max(1), 0);
-                    own.fill_with(|was| {
-                        let base = base.at(index % rows, index / rows).unwrap_or(was);
-                        index += 1;
-                        if part == T::ZERO { base } else { base + part * (was - base) }
-                    });
+                match role {
+                    Role::Feedback => draw(second, Some(base.u(layer)), part),
+                    Role::Inner if index > 0 => draw(first, Some(base.w(layer)), part),
+                    Role::Inner => {}
                 }
             }
         }
     }
+}
+
+/// The weights that play a part in convergence.
+#[derive(Clone, Copy)]
+enum Role {
+    /// U.
+    Feedback,
+    /// W^2 and above.
+    Inner,
+}
+
+/// Leaves this part of the way from `base`, or from zero.
+fn draw<T: Scalar>(mut own: MatrixMut<'_, T>, base: Option<Matrix<'_, T>>, part: T) {
+    let (rows, mut index) = (own.rows().max(1), 0);
+    own.fill_with(|was| {
+        let base = base.map_or(T::ZERO, |base| base.at(index % rows, index / rows).unwrap_or(was));
+        index += 1;
+        if part == T::ZERO { base } else { base + part * (was - base) }
+    });
 }
