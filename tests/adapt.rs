@@ -325,7 +325,7 @@ fn bad_input_changes_nothing() {
         assert_eq!(adapted.params().flat(), before);
 
         // Parameters that are not finite, wherever they are.
-        for place in 0..before.len() {
+        for (place, before) in before.iter().enumerate() {
             for value in [f32::NAN, f32::INFINITY] {
                 adapted.params_mut().flat_mut()[place] = value;
                 let mut state = Net::state::<1>();
@@ -336,7 +336,7 @@ fn bad_input_changes_nothing() {
                 assert!(adapted.merge_into(&mut merged).is_err());
                 assert_eq!(merged, *net);
             }
-            adapted.params_mut().flat_mut()[place] = before[place];
+            adapted.params_mut().flat_mut()[place] = *before;
         }
     }
     let net = trained();

@@ -61,6 +61,7 @@ impl<N: Architecture> fmt::Debug for AdaptedCertificate<N> {
     }
 }
 
+#[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
 impl<const INPUT: usize, S, T, F, H, O, A> Adapted<'_, Network<INPUT, S, T, F, H, O>, A>
 where
     S: Stack,
@@ -151,13 +152,12 @@ where
         if !(least.gamma <= rate) {
             role = Role::Inner;
             certificate = least;
-            let feedback = less.clone();
             less.draw_back(Role::Inner, T::ZERO);
             least = less.propose()?;
             if !(least.gamma <= rate) {
                 return Err(CertificateError::NotContracting { gamma: least.gamma });
             }
-            *self = feedback;
+            self.draw_back(Role::Feedback, T::ZERO);
         }
         let mut margin = T::PRECISION;
         while !(certificate.gamma <= rate) {
