@@ -298,7 +298,7 @@ fn bad_input_changes_nothing() {
             workspace.state.as_mut_slice().fill(0.5);
             let result = adapted.gradient(&objective, &input, &[1.0, 0.0], &mut workspace, &mut gradient);
             assert_eq!(result, Err(LearnError::Solve(SolveError::NotFinite)));
-            assert!(workspace.state.as_slice().iter().all(|h| *h == 0.5 || *h == 0.0));
+            assert!(workspace.state.as_slice().iter().all(|h| *h == 0.5));
         }
         let never = objective.solve(Tolerance::residual(0.0).at_most(1));
         let result = adapted.gradient(&never, &[1.0; 3], &[1.0, 0.0], &mut workspace, &mut gradient);
@@ -316,10 +316,10 @@ fn bad_input_changes_nothing() {
             let result = adapted.descend(&objective, &[1.0; 3], &[1.0, 0.0], &mut workspace, rate);
             assert_eq!(result, Err(LearnError::Update(UpdateError::Setting("rate"))));
         }
-        // So large that a sum of the gradient might not be finite.
+        // So large that a sum of the gradient might not be finite, though the loss is.
         workspace.state.reset();
         workspace.adjoint.reset();
-        let result = adapted.descend(&objective, &[1.0; 3], &[3e37, 0.0], &mut workspace, 1000.0);
+        let result = adapted.descend(&objective, &[1e10; 3], &[1e19, 0.0], &mut workspace, 1000.0);
         assert_eq!(result, Err(LearnError::NotFinite));
         assert!(gradient.flat().iter().all(|g| *g == 0.0));
         assert_eq!(adapted.params().flat(), before);
