@@ -6,6 +6,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod adapt;
 pub mod certificate;
 pub mod compress;
 pub mod file;
@@ -22,6 +23,7 @@ pub mod simd;
 mod solve;
 mod threads;
 
+pub use adapt::Adapted;
 pub use certificate::{
     AdjointCertificate, Answer, Certificate, CertificateError, Certified, ErrorBound, Label, NotFinite,
     Refinement, Skipping, Visited,
@@ -31,8 +33,8 @@ pub use nalgebra;
 pub use network::Boxed;
 pub use network::{
     Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
-    LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing, Reach, Room, Samples,
-    Shape, Shared, Stack, State, Tail, Tied, Top, Widest, Workspace,
+    LayerCorrection, LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing,
+    Reach, Room, Samples, Shape, Shared, Stack, State, Tail, Thin, Tied, Top, Widest, Workspace,
 };
 pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
 pub use threads::Threads;

@@ -12,6 +12,9 @@ pub static DIGITS: Align64<Digits> = Align64(Digits::from_le_bytes(include_bytes
 /// Trained on the host.
 pub static SMALL: Align64<Small> = Align64(Small::from_le_bytes(include_bytes!("../data/small.f32")));
 
+/// [`DIGITS`] with its feedback held to a rate of 0.2.
+pub static HELD: Align64<Digits> = Align64(Digits::from_le_bytes(include_bytes!("../data/held.f32")));
+
 /// A digit: pixels of 0 to 16, what it shows, and what the host took it for, where the host was asked.
 #[derive(Clone, Copy)]
 pub struct Digit {

@@ -2,22 +2,51 @@
 
 use super::outward::{count, larger, over, times};
 use crate::kernel::{Activation, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
-use crate::network::{LayerLayout, Parameters};
+use crate::network::{LayerLayout, Layout, Parameters};
 use crate::simd::Backend;
+use core::marker::PhantomData;
+
+/// Where weights are had from: a network, or a network with something beside it.
+pub(crate) trait Weighted<'a, T: Scalar>: Copy {
+    /// The layout.
+    fn layout(&self) -> &'static Layout;
+    /// W of a layer.
+    fn w(&self, layer: &LayerLayout) -> Matrix<'a, T>;
+    /// U of a layer.
+    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T>;
+    /// P, and Q^T, of a product P Q^T that is added to \[W U\] of a layer.
+    fn added(&self, _: &LayerLayout) -> Option<[Matrix<'a, T>; 2]> {
+        None
+    }
+}
+
+impl<'a, T: Scalar> Weighted<'a, T> for Parameters<'a, T> {
+    fn layout(&self) -> &'static Layout {
+        self.layout()
+    }
+    fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        self.w(layer)
+    }
+    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        self.u(layer)
+    }
+}
 
 /// The network with every weight its magnitude and every activation its steepest slope.
 ///
 /// All of it is computed by [`Backend::portable`], which gives the same bits on every processor: a certificate that holds on
 /// one holds on all.
-pub(super) struct Comparison<'a, T> {
-    pub(super) params: Parameters<'a, T>,
+pub(super) struct Comparison<'a, T, P = Parameters<'a, T>> {
+    pub(super) params: P,
     hidden: T,
     output: T,
+    borrow: PhantomData<&'a [T]>,
 }
 
-impl<'a, T: Scalar> Comparison<'a, T> {
-    pub(super) fn new<H: Activation, O: Activation>(params: Parameters<'a, T>) -> Self {
-        Self { params, hidden: T::from_f64(H::STEEPEST), output: T::from_f64(O::STEEPEST) }
+impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
+    pub(super) fn new<H: Activation, O: Activation>(params: P) -> Self {
+        let [hidden, output] = [H::STEEPEST, O::STEEPEST].map(T::from_f64);
+        Self { params, hidden, output, borrow: PhantomData }
     }
 
     pub(super) fn layers(&self) -> &'static [LayerLayout] {
@@ -95,6 +124,40 @@ impl<'a, T: Scalar> Comparison<'a, T> {
                 terms += layer.feedback;
             }
         }
+        let mut silent = silent;
+        if let Some([p, q]) = params.added(layer) {
+            // Only going up: an adjoint of such a network has no certificate.
+            if ADJOINT {
+                return None;
+            }
+            let heard = match across {
+                Some(v) => v.get(layer.units + layer.width..)?.get(..layer.feedback)?,
+                None => &[],
+            };
+            // |W + P Q^T| h <= |W| h + |P| (|Q|^T h), some columns of P at a time.
+            const PART: usize = 16;
+            for first in (0..p.cols()).step_by(PART) {
+                let mut part = [T::ZERO; PART];
+                let part = part.get_mut(..PART.min(p.cols() - first))?;
+                let q = q.row_range(first, part.len());
+                if !fresh.is_empty() {
+                    add_magnitudes(Backend::portable(), q.columns(0, layer.inputs), fresh, part).ok()?;
+                }
+                if !heard.is_empty() {
+                    let q = q.columns(layer.inputs, layer.feedback);
+                    add_magnitudes(Backend::portable(), q, heard, part).ok()?;
+                }
+                finish(part, fresh.len() + heard.len(), silent, T::ONE);
+                let p = p.columns(first, part.len());
+                if part.iter().all(|sum| *sum == T::ZERO) || zero(p) {
+                    continue;
+                }
+                add_magnitudes(Backend::portable(), p, part, own).ok()?;
+                terms += part.len();
+                // A product of two small numbers may be 0 though neither is.
+                silent = false;
+            }
+        }
         finish(own, terms, silent, self.slope(index));
         Some(())
     }
@@ -120,7 +183,9 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         }
         rate.is_finite().then_some(rate)
     }
+}
 
+impl<T: Scalar> Comparison<'_, T> {
     /// The rows of |matrix| times `vector`, of the first layer's inputs or of the last layer's; rounded outwards.
     pub(super) fn rows(
         matrix: Matrix<'_, T>,
@@ -163,6 +228,11 @@ pub(super) fn finish<T: Scalar>(sums: &mut [T], terms: usize, silent: bool, slop
             *sum = *sum * growth * slope + tiny;
         }
     }
+}
+
+/// Whether nothing but zeros is in it.
+fn zero<T: Scalar>(matrix: Matrix<'_, T>) -> bool {
+    (0..matrix.cols()).all(|col| (0..matrix.rows()).all(|row| matrix.at(row, col) == Some(T::ZERO)))
 }
 
 /// The largest w_i / v_i, rounded outwards.

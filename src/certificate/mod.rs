@@ -65,9 +65,10 @@ pub use skipping::{Skipping, Visited};
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Architecture, Flat, Form, LengthError, Network, Numbered, Stack, State};
 use crate::simd::{Backend, Element};
+pub(crate) use comparison::Weighted;
 use comparison::{Comparison, norm};
 use core::fmt;
-use outward::{count, larger, minus, over, plus, sweeps_until, times};
+use outward::{count, larger, minus, over, plus, times};
 
 /// Why there is no certificate, or why one was refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -296,6 +297,27 @@ impl<N: Architecture> Certificate<N> {
         sweeps_until(self.pessimistic(), from, minus(target, floor))
     }
 }
+
+/// Leaves in `v` a vector under which sweeps with these weights shrink errors, and returns their rate under it, rounded outwards,
+/// whether below 1 or not; nothing if it is not finite. `w` is room for as many scalars.
+pub(crate) fn propose_rate<'a, T: Scalar, H: Activation, O: Activation>(
+    weights: impl Weighted<'a, T>,
+    v: &mut [T],
+    w: &mut [T],
+) -> Option<T> {
+    search::search::<false, T>(&Comparison::new::<H, O>(weights), v, w)
+}
+
+/// The rate of sweeps with these weights under `v`, which is finite and at least 1 everywhere, rounded outwards.
+pub(crate) fn rate_under<'a, T: Scalar, H: Activation, O: Activation>(
+    weights: impl Weighted<'a, T>,
+    v: &[T],
+    w: &mut [T],
+) -> Option<T> {
+    Comparison::new::<H, O>(weights).sweep::<false>(T::ZERO, T::ZERO, v, w)
+}
+
+pub(crate) use outward::sweeps_until;
 
 /// kappa of sums of so many products.
 fn kappa<T: Scalar>(terms: usize) -> T {

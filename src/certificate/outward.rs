@@ -59,7 +59,7 @@ pub(super) fn count<T: Element>(n: usize) -> T {
 /// that is never.
 ///
 /// The powers of the rate are made by squaring, each rounded outwards, so that the work is bounded by the bits of the result.
-pub(super) fn sweeps_until<T: Scalar>(rate: T, error: T, target: T) -> usize {
+pub(crate) fn sweeps_until<T: Scalar>(rate: T, error: T, target: T) -> usize {
     if error <= target {
         return 0;
     }

@@ -1,6 +1,6 @@
 //! Looking for a vector that certifies. What is found here is believed by nobody: the check is another sweep.
 
-use super::comparison::Comparison;
+use super::comparison::{Comparison, Weighted};
 use super::outward::larger;
 use crate::kernel::Scalar;
 
@@ -35,8 +35,8 @@ const SMALL: f64 = 1.0 / 256.0;
 /// settles even where G turns in a circle. Then a flatter vector is tried: error bounds of a unit are proportional to its
 /// entry, and a rounding error counts the more the smaller the entry is. All of it is linear in U: a network whose U is
 /// scaled gets the same vector and a scaled gamma, but for a gamma below [`SMALL`].
-pub(super) fn search<const ADJOINT: bool, T: Scalar>(
-    comparison: &Comparison<'_, T>,
+pub(super) fn search<'a, const ADJOINT: bool, T: Scalar>(
+    comparison: &Comparison<'a, T, impl Weighted<'a, T>>,
     v: &mut [T],
     w: &mut [T],
 ) -> Option<T> {
@@ -70,8 +70,8 @@ fn good<T: Scalar>(best: T, gamma: T) -> bool {
 }
 
 /// [`SWEEPS`] sweeps with one floor, and gamma of what comes of them.
-fn iterate<const ADJOINT: bool, T: Scalar>(
-    comparison: &Comparison<'_, T>,
+fn iterate<'a, const ADJOINT: bool, T: Scalar>(
+    comparison: &Comparison<'a, T, impl Weighted<'a, T>>,
     floor: Floor,
     v: &mut [T],
     w: &mut [T],

@@ -171,7 +171,7 @@ impl<T: Scalar> Terms<T> for FromFar<'_, T> {
 }
 
 /// How the sums of a layer are taken. A trait and not a closure, as everywhere below the backends.
-trait Step<T: Scalar> {
+pub(crate) trait Step<T: Scalar> {
     fn take<const C: usize, const UNITS: usize, W: Walk, L: Lanes<T>, F: Finish<T>>(
         self,
         lanes: L,
@@ -182,7 +182,7 @@ trait Step<T: Scalar> {
 }
 
 /// At once, with the transposes of the matrices.
-struct InOne<'a, T, P>(Base<'a, T>, P);
+pub(crate) struct InOne<'a, T, P>(pub(crate) Base<'a, T>, pub(crate) P);
 
 impl<'a, T: Scalar, P: Products<'a, T>> Step<T> for InOne<'a, T, P> {
     #[inline(always)]
@@ -215,7 +215,16 @@ impl<T: Scalar, const FIRST: bool, const THEN: bool> Step<T> for InHalves<'_, '_
 
 /// A layer's deltas: its sums times the slope of its activation.
 #[inline(always)]
-fn slope<const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T: Scalar, L: Lanes<T>, H, O>(
+pub(crate) fn slope<
+    const C: usize,
+    const UNITS: usize,
+    const LAST: bool,
+    W: Walk,
+    T: Scalar,
+    L: Lanes<T>,
+    H,
+    O,
+>(
     lanes: L,
     step: impl Step<T>,
     states: Matrix<'_, T>,
@@ -424,7 +433,7 @@ fn outer_side_by_side<T: Scalar>(
 
 /// Whether sums of products of these magnitudes, over `samples`, can be added to any finite gradient without
 /// overflow. NaN magnitudes cannot.
-pub(super) fn fits_gradient<T: Scalar>(delta: T, factor: T, samples: usize) -> bool {
+pub(crate) fn fits_gradient<T: Scalar>(delta: T, factor: T, samples: usize) -> bool {
     // A NaN is not smaller and stays.
     let factor = if factor < T::ONE { T::ONE } else { factor };
     factor.is_finite() && delta * factor * T::from_f64(samples as f64) < T::HEADROOM

@@ -34,7 +34,7 @@ pub enum Rule<T = f32> {
 impl<T: Scalar> Rule<T> {
     /// For the adjoint sweeps; and whether the article's rule is meant.
     #[inline(always)]
-    fn tolerance(self) -> (Tolerance<T>, bool) {
+    pub(crate) fn tolerance(self) -> (Tolerance<T>, bool) {
         match self {
             Self::Adjoint(tolerance) => (tolerance, false),
             Self::Truncated(sweeps) => (Tolerance::exactly(sweeps), false),
@@ -456,7 +456,12 @@ impl<T> From<crate::LengthError> for LearnError<T> {
 }
 
 /// The loss and its gradient, both finite.
-fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Scalar>, const B: usize>(
+pub(crate) fn evaluate<
+    N: Architecture,
+    Y: ?Sized,
+    C: Loss<N::Output<B>, Y, Scalar = N::Scalar>,
+    const B: usize,
+>(
     loss: &C,
     backend: Backend,
     state: &State<N, B>,

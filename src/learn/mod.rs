@@ -19,7 +19,9 @@ mod optimizer;
 mod schedule;
 mod trainer;
 
+pub(crate) use adjoint::{InOne, fits_gradient, slope};
 pub use descent::Descent;
+pub(crate) use gradient::evaluate;
 pub use gradient::{LearnError, Learned, Objective, Rule, Tape};
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
 pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};

@@ -85,7 +85,8 @@ pub unsafe trait Flat: Sized {
 /// No scalars: the memory of an optimizer that needs none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Nothing<T>(PhantomData<T>);
+// An array and not a marker: also where nothing is, there is an address, and it must be aligned as scalars are.
+pub struct Nothing<T>([T; 0]);
 
 // SAFETY: no scalars at all.
 unsafe impl<T: Entry> Flat for Nothing<T> {

@@ -31,11 +31,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Memory {
-    pub(super) scalar: usize,
-    pub(super) params: usize,
-    pub(super) units: usize,
-    pub(super) first: usize,
-    pub(super) outputs: usize,
+    pub(crate) scalar: usize,
+    pub(crate) params: usize,
+    pub(crate) units: usize,
+    pub(crate) first: usize,
+    pub(crate) outputs: usize,
 }
 
 impl Memory {

@@ -26,7 +26,10 @@ pub use room::Boxed;
 pub use room::Room;
 pub(crate) use shape::BF16;
 pub use shape::Shape;
-pub use stack::{At, Blocks, Layer, LayerParams, LayerStates, Shared, Stack, Tail, Top, Widest};
+pub(crate) use stack::sealed::Sealed;
+pub use stack::{
+    At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Shared, Stack, Tail, Thin, Top, Widest,
+};
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub(crate) use text::Text;
@@ -105,7 +108,7 @@ pub struct Network<const INPUT: usize, S: Stack, T: Scalar = f32, F: Form = Adja
 }
 
 /// What a network is, apart from its parameters; the types that go with it are named by it. Sealed.
-pub trait Architecture: stack::sealed::Sealed + Sized + 'static {
+pub trait Architecture: Sealed + Sized + 'static {
     /// The scalar.
     type Scalar: Scalar;
     /// The layout of parameters and units.
@@ -134,10 +137,7 @@ pub trait Architecture: stack::sealed::Sealed + Sized + 'static {
     fn down<E: EachLayer>(each: &mut E);
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> stack::sealed::Sealed
-    for Network<INPUT, S, T, F, H, O>
-{
-}
+impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> Sealed for Network<INPUT, S, T, F, H, O> {}
 
 impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Architecture
     for Network<INPUT, S, T, F, H, O>

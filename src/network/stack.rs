@@ -92,6 +92,21 @@ pub trait Tail: sealed::Sealed + 'static {
         + 'static;
     /// `B` samples of the widest layer from here on.
     type Widest<T: Entry, const B: usize>: Flat<Scalar = T> + Copy;
+    /// Corrections of rank `RANK` to the layers from here on, above a layer of `BELOW` units.
+    type Corrections<T: Entry, F: Form, const BELOW: usize, const RANK: usize>: fmt::Debug
+        + Clone
+        + Send
+        + Sync
+        + 'static;
+    /// `B` samples of `RANK` values for each layer from here on.
+    type Thin<T: Entry, const B: usize, const RANK: usize>: Flat<Scalar = T>;
+    /// The parameters of the last layer, if the layer before has `LAST` units above `BELOW`.
+    type LastParams<T: Entry, F: Form, const LAST: usize, const BELOW: usize>: Flat<Scalar = T>
+        + fmt::Debug
+        + Clone
+        + Send
+        + Sync
+        + 'static;
     /// Visits the layers from here on, the first of which is `index`.
     fn up<E: EachLayer>(each: &mut E, index: usize);
     /// Visits the layers from here on in reverse, the first of which is `index`.
@@ -113,6 +128,20 @@ pub trait Stack: Tail {
     type First<T: Entry, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the last layer.
     type Output<T: Entry, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// Corrections of rank `RANK` to all layers.
+    type LowRank<T: Entry, F: Form, const INPUT: usize, const RANK: usize>: Flat<Scalar = T>
+        + fmt::Debug
+        + Clone
+        + Send
+        + Sync
+        + 'static;
+    /// The parameters of the last layer.
+    type LastLayer<T: Entry, F: Form, const INPUT: usize>: Flat<Scalar = T>
+        + fmt::Debug
+        + Clone
+        + Send
+        + Sync
+        + 'static;
 }
 
 impl Tail for Top {
@@ -125,6 +154,10 @@ impl Tail for Top {
     type Every<T: Entry, const ROWS: usize> = ();
     type Last<T: Entry, const B: usize, const LAST: usize> = SMatrix<T, B, LAST>;
     type Widest<T: Entry, const B: usize> = Nothing<T>;
+    type Corrections<T: Entry, F: Form, const BELOW: usize, const RANK: usize> = ();
+    type Thin<T: Entry, const B: usize, const RANK: usize> = Nothing<T>;
+    type LastParams<T: Entry, F: Form, const LAST: usize, const BELOW: usize> =
+        LayerParams<T, F, Self, LAST, BELOW>;
     #[inline(always)]
     fn up<E: EachLayer>(_: &mut E, _: usize) {}
     #[inline(always)]
@@ -153,6 +186,11 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
     type Every<T: Entry, const ROWS: usize> = Blocks<T, Above, ROWS, N>;
     type Last<T: Entry, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
     type Widest<T: Entry, const B: usize> = Widest<T, Above, N, B>;
+    type Corrections<T: Entry, F: Form, const BELOW: usize, const RANK: usize> =
+        LayerCorrection<T, F, Above, N, BELOW, RANK>;
+    type Thin<T: Entry, const B: usize, const RANK: usize> = Thin<T, Above, B, RANK>;
+    type LastParams<T: Entry, F: Form, const LAST: usize, const BELOW: usize> =
+        Above::LastParams<T, F, N, LAST>;
     #[inline(always)]
     fn up<E: EachLayer>(each: &mut E, index: usize) {
         Self::visit(each, index);
@@ -187,6 +225,11 @@ impl<const N: usize, Above: Tail> Tail for Shared<N, Above> {
     type Every<T: Entry, const ROWS: usize> = <Layer<N, Above> as Tail>::Every<T, ROWS>;
     type Last<T: Entry, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
     type Widest<T: Entry, const B: usize> = <Layer<N, Above> as Tail>::Widest<T, B>;
+    type Corrections<T: Entry, F: Form, const BELOW: usize, const RANK: usize> =
+        <Layer<N, Above> as Tail>::Corrections<T, F, BELOW, RANK>;
+    type Thin<T: Entry, const B: usize, const RANK: usize> = <Layer<N, Above> as Tail>::Thin<T, B, RANK>;
+    type LastParams<T: Entry, F: Form, const LAST: usize, const BELOW: usize> =
+        <Layer<N, Above> as Tail>::LastParams<T, F, LAST, BELOW>;
     #[inline(always)]
     fn up<E: EachLayer>(each: &mut E, index: usize) {
         <Layer<N, Above> as Tail>::up(each, index);
@@ -216,6 +259,9 @@ impl<const N: usize, Above: Tail> Stack for Layer<N, Above> {
     }
     type First<T: Entry, const B: usize> = SMatrix<T, B, N>;
     type Output<T: Entry, const B: usize> = Above::Last<T, B, N>;
+    type LowRank<T: Entry, F: Form, const INPUT: usize, const RANK: usize> =
+        LayerCorrection<T, F, Above, N, INPUT, RANK>;
+    type LastLayer<T: Entry, F: Form, const INPUT: usize> = Above::LastParams<T, F, N, INPUT>;
 }
 
 /// The parameters of one layer and of those above it; `repr(C)`, scalars only, no padding.
@@ -229,6 +275,61 @@ pub struct LayerParams<T: Entry, F: Form, Above: Tail, const N: usize, const BEL
     pub b: SMatrix<T, N, 1>,
     /// The layers above.
     pub above: Above::Params<T, F, N>,
+}
+
+// SAFETY: repr(C) over nalgebra matrices of T and blocks of them, all aligned as T is.
+unsafe impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize> Flat
+    for LayerParams<T, F, Above, N, BELOW>
+{
+    type Scalar = T;
+}
+
+/// What a [`LowRank`](crate::adapt::LowRank) adapter has for one layer and for those above it: \[W U\] + P Q^T and b; `repr(C)`, scalars
+/// only, no padding.
+#[repr(C)]
+pub struct LayerCorrection<
+    T: Entry,
+    F: Form,
+    Above: Tail,
+    const N: usize,
+    const BELOW: usize,
+    const RANK: usize,
+> {
+    /// P: `N x RANK`.
+    pub p: SMatrix<T, N, RANK>,
+    /// Q^T of W: `RANK x BELOW`.
+    pub q: SMatrix<T, RANK, BELOW>,
+    /// Q^T of U: `RANK x` the units of the layers above, as the [`Form`] has it.
+    pub q_feedback: F::Block<T, Above, RANK>,
+    /// b, in place of the network's own: `N x 1`.
+    pub b: SMatrix<T, N, 1>,
+    /// The layers above.
+    pub above: Above::Corrections<T, F, N, RANK>,
+}
+
+// SAFETY: repr(C) over nalgebra matrices of T and blocks of them, all aligned as T is.
+unsafe impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize, const RANK: usize> Flat
+    for LayerCorrection<T, F, Above, N, BELOW, RANK>
+{
+    type Scalar = T;
+}
+
+/// `B` samples of `RANK` values for one layer and for those above it; `repr(C)`, scalars only, no padding.
+#[repr(C)]
+pub struct Thin<T: Entry, Above: Tail, const B: usize, const RANK: usize> {
+    own: SMatrix<T, B, RANK>,
+    above: Above::Thin<T, B, RANK>,
+}
+
+// SAFETY: repr(C) over a matrix of T and the same above.
+unsafe impl<T: Entry, Above: Tail, const B: usize, const RANK: usize> Flat for Thin<T, Above, B, RANK> {
+    type Scalar = T;
+}
+
+impl<T: Entry, Above: Tail, const B: usize, const RANK: usize> fmt::Debug for Thin<T, Above, B, RANK> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.flat().fmt(f)
+    }
 }
 
 /// The feedback matrices of one layer in the form [`Dense`](super::Dense), the nearest layer first.
@@ -288,6 +389,23 @@ impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize> fmt::De
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Layer");
         out.field("w", &self.w).field("u", &self.u).field("b", &self.b).field("above", &self.above).finish()
+    }
+}
+impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize, const RANK: usize> Clone
+    for LayerCorrection<T, F, Above, N, BELOW, RANK>
+{
+    fn clone(&self) -> Self {
+        let Self { p, q, b, .. } = *self;
+        Self { p, q, q_feedback: self.q_feedback.clone(), b, above: self.above.clone() }
+    }
+}
+impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize, const RANK: usize> fmt::Debug
+    for LayerCorrection<T, F, Above, N, BELOW, RANK>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Correction");
+        out.field("p", &self.p).field("q", &self.q).field("q_feedback", &self.q_feedback);
+        out.field("b", &self.b).field("above", &self.above).finish()
     }
 }
 impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> Clone for Blocks<T, Above, ROWS, N> {

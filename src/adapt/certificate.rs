@@ -1,0 +1,220 @@
+//! The certificate of an adapted network, which is never formed.
+
+use super::view::{Own, View, own};
+use super::{Adapted, Adapter, Plan};
+use crate::CertificateError;
+use crate::certificate::{Weighted, propose_rate, rate_under, sweeps_until};
+use crate::kernel::{Activation, Matrix, MatrixMut, Scalar};
+use crate::network::{Architecture, Flat, Form, LayerLayout, Layout, Network, Stack, State};
+use crate::simd::Element;
+use core::fmt;
+
+impl<'a, T: Scalar> Weighted<'a, T> for View<'a, T> {
+    fn layout(&self) -> &'static Layout {
+        self.layout()
+    }
+    fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        self.w(layer)
+    }
+    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        self.u(layer)
+    }
+    fn added(&self, layer: &LayerLayout) -> Option<[Matrix<'a, T>; 2]> {
+        self.correction(layer).map(|correction| [correction.p, correction.q])
+    }
+}
+
+/// A proof that the sweeps of an adapted network converge to the one solution there is, for every input and from every start: a
+/// vector v of `UNITS` entries, at least 1 each, and a rate gamma < 1 such that every sweep shrinks max |h_i - h*_i| / v_i by gamma,
+/// in exact arithmetic.
+///
+/// It is that of the module [`certificate`](crate::certificate) with |W + P Q^T| v <= |W| v + |P| (|Q|^T v), rounded outwards: the
+/// matrices are never formed, and a pass costs R more products a unit. For bounds of a state's error, merge the network and certify
+/// that.
+#[derive(Clone)]
+pub struct AdaptedCertificate<N: Architecture> {
+    vector: State<N>,
+    gamma: N::Scalar,
+}
+
+impl<N: Architecture> AdaptedCertificate<N> {
+    /// v, one entry a unit.
+    #[must_use]
+    pub fn vector(&self) -> &State<N> {
+        &self.vector
+    }
+    /// The rate: what is left of the weighted error after a sweep, at most.
+    #[must_use]
+    pub fn gamma(&self) -> N::Scalar {
+        self.gamma
+    }
+    /// The sweeps that leave no more than `part` of a weighted error.
+    #[must_use]
+    pub fn sweeps(&self, part: N::Scalar) -> usize {
+        sweeps_until(self.gamma, N::Scalar::ONE, part)
+    }
+}
+
+impl<N: Architecture> fmt::Debug for AdaptedCertificate<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdaptedCertificate").field("gamma", &self.gamma).finish()
+    }
+}
+
+#[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
+impl<const INPUT: usize, S, T, F, H, O, A> Adapted<'_, Network<INPUT, S, T, F, H, O>, A>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    A: Adapter<Network<INPUT, S, T, F, H, O>>,
+{
+    /// Looks for a proof that the adapted network's sweeps converge, as [`Network::certify`] does. Takes two [`State`]s of stack.
+    ///
+    /// # Errors
+    /// [`CertificateError::NotContracting`], where [`limit`](Self::limit) helps, and `NotFinite`.
+    pub fn certify(&self) -> Result<AdaptedCertificate<Network<INPUT, S, T, F, H, O>>, CertificateError<T>> {
+        let certificate = self.propose()?;
+        if !(certificate.gamma < T::ONE) {
+            return Err(CertificateError::NotContracting { gamma: certificate.gamma });
+        }
+        Ok(certificate)
+    }
+
+    /// A vector, and its gamma, below 1 or not.
+    fn propose(&self) -> Result<AdaptedCertificate<Network<INPUT, S, T, F, H, O>>, CertificateError<T>> {
+        let view = self.view().ok_or(CertificateError::NotFinite)?;
+        let (mut vector, mut room) = (State::ZERO, State::<Network<INPUT, S, T, F, H, O>>::ZERO);
+        let gamma = propose_rate::<T, H, O>(view, vector.as_mut_slice(), room.as_mut_slice())
+            .ok_or(CertificateError::NotFinite)?;
+        Ok(AdaptedCertificate { vector, gamma })
+    }
+
+    /// Compares a certificate with the weights there are, in one pass over them: after a step of learning, say.
+    ///
+    /// # Errors
+    /// [`CertificateError::Refuted`] if the weights give a larger gamma than the certificate states, `NotFinite`.
+    pub fn verify(
+        &self,
+        certificate: &AdaptedCertificate<Network<INPUT, S, T, F, H, O>>,
+    ) -> Result<(), CertificateError<T>> {
+        let view = self.view().ok_or(CertificateError::NotFinite)?;
+        let mut room = State::<Network<INPUT, S, T, F, H, O>>::ZERO;
+        let found = rate_under::<T, H, O>(view, certificate.vector.as_slice(), room.as_mut_slice())
+            .ok_or(CertificateError::NotFinite)?;
+        let stated = certificate.gamma;
+        if found <= stated { Ok(()) } else { Err(CertificateError::Refuted { what: "gamma", stated, found }) }
+    }
+
+    /// Holds the adapted network to a rate: draws what the adapter makes of U towards the borrowed network, and if that is not enough,
+    /// what it makes of W^2 and above, only as far as it must, until every sweep shrinks an error to `rate` of it at most. So a
+    /// certified network stays certified, however its adapter learns. W^1 and b have no part in convergence and stay as they are.
+    ///
+    /// Of a correction of low rank, the columns of Q^T are scaled. Gamma is linear in U, and grows no slower than in proportion to W,
+    /// so a step along the chord is enough but for what is rounded, and for the vector, which changes too. Takes the room of another
+    /// adapter and of four [`State`]s of stack, and a hundred passes over the weights or more.
+    ///
+    /// ```
+    /// use attractor::adapt::{Adapted, LowRank};
+    /// use attractor::{Flat, fnn};
+    /// type Net = fnn![2, 4, 1];
+    /// let mut net = Net::ZERO;
+    /// net.layer_mut::<1>().u.fill(0.05);
+    /// net.layer_mut::<2>().w.fill(0.25);
+    /// let mut adapted = Adapted::<Net, LowRank<1>>::new(&net, 1);
+    /// adapted.params_mut().flat_mut().fill(1.0); // far too much
+    /// assert!(adapted.certify().is_err());
+    /// let certificate = adapted.limit(0.5)?;
+    /// assert!(certificate.gamma() <= 0.5 && certificate.gamma() > 0.1);
+    /// # Ok::<(), attractor::CertificateError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CertificateError::NotContracting`] if the borrowed network itself has a larger rate, with that;
+    /// [`CertificateError::Setting`] unless `rate` is at least 0 and less than 1; `NotFinite`. The adapter is then unchanged.
+    pub fn limit(
+        &mut self,
+        rate: T,
+    ) -> Result<AdaptedCertificate<Network<INPUT, S, T, F, H, O>>, CertificateError<T>> {
+        if !(rate >= T::ZERO && rate < T::ONE) {
+            return Err(CertificateError::Setting);
+        }
+        let mut certificate = self.propose()?;
+        if certificate.gamma <= rate {
+            return Ok(certificate);
+        }
+        let mut less = self.clone();
+        less.draw_back(Role::Feedback, T::ZERO);
+        let mut least = less.propose()?;
+        let mut role = Role::Feedback;
+        if !(least.gamma <= rate) {
+            role = Role::Inner;
+            certificate = least;
+            less.draw_back(Role::Inner, T::ZERO);
+            least = less.propose()?;
+            if !(least.gamma <= rate) {
+                return Err(CertificateError::NotContracting { gamma: least.gamma });
+            }
+            self.draw_back(Role::Feedback, T::ZERO);
+        }
+        let mut margin = T::PRECISION;
+        while !(certificate.gamma <= rate) {
+            let part = (rate - least.gamma) / (certificate.gamma - least.gamma) * (T::ONE - margin);
+            if !(part > T::ZERO && margin < T::ONE) {
+                // Nothing of it is left, so that there is an end.
+                *self = less;
+                return Ok(least);
+            }
+            self.draw_back(role, part);
+            certificate = self.propose()?;
+            margin = margin * T::from_usize(4);
+        }
+        Ok(certificate)
+    }
+
+    /// Leaves this part of what the adapter makes of U, or of W^2 and above.
+    fn draw_back(&mut self, role: Role, part: T) {
+        let layout = const { Self::LAYOUT };
+        let Ok(base) = self.network.parameters() else { return };
+        for (index, layer) in layout.layers().iter().enumerate() {
+            let Some(Own { first, second, .. }) = own(self.params.flat_mut(), A::PLAN, layout, layer) else {
+                continue;
+            };
+            if let Plan::LowRank(_) = A::PLAN {
+                let (of_w, of_u) = second.split_columns(layer.inputs);
+                match role {
+                    Role::Feedback => draw(of_u, None, part),
+                    Role::Inner if index > 0 => draw(of_w, None, part),
+                    Role::Inner => {}
+                }
+            } else {
+                match role {
+                    Role::Feedback => draw(second, Some(base.u(layer)), part),
+                    Role::Inner if index > 0 => draw(first, Some(base.w(layer)), part),
+                    Role::Inner => {}
+                }
+            }
+        }
+    }
+}
+
+/// The weights that play a part in convergence.
+#[derive(Clone, Copy)]
+enum Role {
+    /// U.
+    Feedback,
+    /// W^2 and above.
+    Inner,
+}
+
+/// Leaves this part of the way from `base`, or from zero.
+fn draw<T: Scalar>(mut own: MatrixMut<'_, T>, base: Option<Matrix<'_, T>>, part: T) {
+    let (rows, mut index) = (own.rows().max(1), 0);
+    own.fill_with(|was| {
+        let base = base.map_or(T::ZERO, |base| base.at(index % rows, index / rows).unwrap_or(was));
+        index += 1;
+        if part == T::ZERO { base } else { base + part * (was - base) }
+    });
+}

@@ -1,0 +1,543 @@
+//! Adapters: a network in read-only memory learns a new task by a few parameters beside it.
+//!
+//! The network is borrowed, in flash as well as anywhere else. An adapter holds what may change, and nothing else of it takes RAM:
+//!
+//! | adapter | holds, for every layer it changes |
+//! |-|-|
+//! | [`LowRank<R>`] | P (`width x R`) and Q (`(inputs + feedback) x R`) of a correction \[W U\] + P Q^T, and b |
+//! | [`BiasOnly`] | b |
+//! | [`Frozen<K>`] | W, U and b of all layers but the first `K` |
+//! | [`LastLayer`] | W and b of the last layer |
+//!
+//! Corrections of low rank are those of Hu et al. 2021 (LoRA), here of a fixed point: P starts at zero and Q at random, so that the
+//! adapted network starts as the borrowed one. W + P Q^T is never formed: s = Q^T h is R numbers, and P s is one product more of the
+//! layer. The gradient is exact as that of a network is: at a solution, with t^l = (P^l)^T d^l,
+//!
+//! d^l = D^l * ( g^l + (W^(l+1))^T d^(l+1) + Q_W^(l+1) t^(l+1) + sum over k < l of ( (U^(k,l))^T d^k + Q_U^(k,l) t^k ) ),
+//!
+//! dJ/dP^l = d^l (s^l)^T, dJ/dQ^l = h (t^l)^T with all h the layer hears, dJ/db^l = d^l.
+//!
+//! ```
+//! use attractor::adapt::{Adapted, LowRank};
+//! use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
+//! use attractor::{Flat, Workspace, fnn};
+//!
+//! type Net = fnn![2, 16, 1];
+//! static NET: Net = Net::ZERO; // trained, in flash
+//! type Small<'a> = Adapted<'a, Net, LowRank<1>>;
+//!
+//! let mut adapted = Small::new(&NET, 1);
+//! let mut workspace = Workspace::<Net>::ZERO;
+//! let mut adam = Adam::<attractor::adapt::ParamsOf<Net, LowRank<1>>>::new();
+//! let mut gradient = Small::gradient_zero();
+//! for _ in 0..200 {
+//!     gradient.flat_mut().fill(0.0);
+//!     let objective = Objective::new(MeanSquared);
+//!     adapted.gradient(&objective, &[1.0, -0.5], &[0.5], &mut workspace, &mut gradient)?;
+//!     adam.update(adapted.params_mut().flat_mut(), gradient.flat(), 0.02)?;
+//! }
+//! let mut merged = Net::ZERO;
+//! adapted.merge_into(&mut merged)?; // an ordinary network again
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+
+mod certificate;
+mod run;
+mod sweep;
+mod view;
+
+pub use certificate::AdaptedCertificate;
+
+use crate::NotFinite;
+use crate::kernel::{Activation, Base, CHUNK, Matrix, MatrixMut, Product, Scalar};
+use crate::learn::{LearnError, Learned, Loss, Objective, Rule, UpdateError, evaluate};
+use crate::network::{
+    Architecture, Flat, Form, Layout, Memory, Network, Nothing, Samples, Sealed, Stack, State, Workspace,
+};
+use crate::simd::{Backend, Element};
+use crate::solve::{Largest, Progress, SolveError, Solved, Tolerance};
+use core::fmt;
+use core::marker::PhantomData;
+use run::{Add, Adjoint, Solve, To};
+use view::View;
+
+/// What an adapter holds.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Corrections of so low a rank, and biases.
+    LowRank(usize),
+    /// All parameters of the layers from this one on, counted from 0.
+    Above(usize),
+}
+
+/// A kind of adapter for a network `N`. Sealed.
+pub trait Adapter<N: Architecture>: Sealed + 'static {
+    /// Its parameters: scalars in a row, for any optimizer.
+    type Params: Flat<Scalar = N::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// As many values as the rank, for `B` samples.
+    #[doc(hidden)]
+    type Thin<const B: usize>: Flat<Scalar = N::Scalar>;
+    /// The same for every layer.
+    #[doc(hidden)]
+    type EveryThin<const B: usize>: Flat<Scalar = N::Scalar>;
+    #[doc(hidden)]
+    const PLAN: Plan;
+}
+
+/// The parameters of an adapter `A` for a network `N`.
+pub type ParamsOf<N, A> = <A as Adapter<N>>::Params;
+
+/// Corrections \[W U\] + P Q^T of rank `R` of every layer, and its b.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LowRank<const R: usize>;
+
+/// The biases of all layers.
+pub type BiasOnly = LowRank<0>;
+
+/// All parameters but those of the first `K` layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frozen<const K: usize>;
+
+/// The parameters of the last layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastLayer;
+
+impl<const R: usize> Sealed for LowRank<R> {}
+impl<const K: usize> Sealed for Frozen<K> {}
+impl Sealed for LastLayer {}
+
+impl<const INPUT: usize, S, T, F, H, O, const R: usize> Adapter<Network<INPUT, S, T, F, H, O>> for LowRank<R>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+{
+    type Params = S::LowRank<T, F, INPUT, R>;
+    type Thin<const B: usize> = nalgebra::SMatrix<T, B, R>;
+    type EveryThin<const B: usize> = S::Thin<T, B, R>;
+    const PLAN: Plan = Plan::LowRank(R);
+}
+
+impl<const INPUT: usize, S, T, F, H, O> Adapter<Network<INPUT, S, T, F, H, O>> for LastLayer
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+{
+    type Params = S::LastLayer<T, F, INPUT>;
+    type Thin<const B: usize> = Nothing<T>;
+    type EveryThin<const B: usize> = Nothing<T>;
+    const PLAN: Plan = Plan::Above(S::DEPTH - 1);
+}
+
+macro_rules! frozen {
+    ($($frozen:literal $layer:literal),*) => {$(
+        impl<const INPUT: usize, S, T, F, H, O> Adapter<Network<INPUT, S, T, F, H, O>> for Frozen<$frozen>
+        where
+            S: Stack,
+            T: Scalar,
+            F: Form,
+            H: Activation,
+            O: Activation,
+            S::Params<T, F, INPUT>: crate::At<$layer>,
+            <S::Params<T, F, INPUT> as crate::At<$layer>>::Layer:
+                Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static,
+        {
+            type Params = <S::Params<T, F, INPUT> as crate::At<$layer>>::Layer;
+            type Thin<const B: usize> = Nothing<T>;
+            type EveryThin<const B: usize> = Nothing<T>;
+            const PLAN: Plan = Plan::Above($frozen);
+        }
+    )*};
+}
+frozen!(0 1, 1 2, 2 3, 3 4, 4 5, 5 6, 6 7, 7 8, 8 9, 9 10, 10 11, 11 12, 12 13, 13 14, 14 15, 15 16);
+
+/// A borrowed network and an adapter `A` for it; see the [module](self).
+pub struct Adapted<'a, N: Architecture, A: Adapter<N>> {
+    network: &'a N,
+    params: A::Params,
+    /// The backend of solve and gradient; the best by default.
+    pub backend: Backend,
+}
+
+impl<N: Architecture, A: Adapter<N>> Clone for Adapted<'_, N, A> {
+    fn clone(&self) -> Self {
+        Self { network: self.network, params: self.params.clone(), backend: self.backend }
+    }
+}
+
+impl<N: Architecture + fmt::Debug, A: Adapter<N>> fmt::Debug for Adapted<'_, N, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Adapted({:?}, {:?})", self.network, A::PLAN)
+    }
+}
+
+impl<'a, const INPUT: usize, S, T, F, H, O, A> Adapted<'a, Network<INPUT, S, T, F, H, O>, A>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    A: Adapter<Network<INPUT, S, T, F, H, O>>,
+{
+    const LAYOUT: &'static Layout = {
+        let layout = &<Network<INPUT, S, T, F, H, O> as Architecture>::LAYOUT;
+        assert!(
+            F::TIED == 0,
+            "tied feedback cannot be adapted: its W goes up and down, and a correction of one way would untie it"
+        );
+        assert!(
+            !layout.is_shared(),
+            "layers that share weights cannot be adapted: each would have a correction of its own"
+        );
+        assert!(A::PLAN.len(layout) == A::Params::LEN, "the layout is the memory");
+        layout
+    };
+
+    /// Number of parameters of the adapter.
+    pub const PARAMS: usize = A::Params::LEN;
+    /// Bytes of RAM for every way to use it, with the network in flash: as [`Network::MEMORY`], with the adapter's parameters
+    /// for the network's.
+    ///
+    /// ```
+    /// use attractor::adapt::{Adapted, LowRank};
+    /// use attractor::fnn;
+    /// type Net = fnn![64, 128, 64, 10];
+    /// const ADAPTER: usize = Adapted::<Net, LowRank<4>>::MEMORY.adam(1);
+    /// const FULL: usize = Net::MEMORY.adam(1);
+    /// assert!(10 * ADAPTER < FULL);
+    /// ```
+    pub const MEMORY: Memory = Memory { params: Self::PARAMS, ..Network::<INPUT, S, T, F, H, O>::MEMORY };
+
+    /// The network with an adapter that changes nothing yet: P zero, b and whole layers copied. Q is drawn from `seed`, the entries of
+    /// a layer uniform with variance 1 / (inputs + feedback), so that s = Q^T h has the size of h.
+    ///
+    /// [`Tied`](crate::Tied) feedback cannot be adapted:
+    ///
+    /// ```compile_fail
+    /// use attractor::adapt::{Adapted, LowRank};
+    /// use attractor::{Tied, fnn};
+    /// type Net = fnn![2, 3, 1; feedback = Tied<50>];
+    /// Adapted::<Net, LowRank<1>>::new(&Net::ZERO, 1);
+    /// ```
+    #[must_use]
+    pub fn new(network: &'a Network<INPUT, S, T, F, H, O>, seed: u32) -> Self {
+        let mut adapted = Self { network, params: Flat::ZERO, backend: Backend::best() };
+        let layout = const { Self::LAYOUT };
+        let Ok(base) = network.parameters() else { return adapted };
+        let mut random = seed;
+        for layer in layout.layers() {
+            let Some(own) = view::own(adapted.params.flat_mut(), A::PLAN, layout, layer) else { continue };
+            copy(base.b(layer), own.b);
+            let (mut first, mut second) = (own.first, own.second);
+            if let Plan::LowRank(_) = A::PLAN {
+                let deviation = T::from_usize(layer.inputs + layer.feedback);
+                let width = (T::from_usize(3) / deviation).sqrt();
+                second.fill_with(|_| width * uniform(&mut random));
+            } else {
+                copy_matrix(base.w(layer), &mut first);
+                copy_matrix(base.u(layer), &mut second);
+            }
+        }
+        adapted
+    }
+
+    /// The network with an adapter whose parameters are known.
+    #[must_use]
+    pub fn with(network: &'a Network<INPUT, S, T, F, H, O>, params: A::Params) -> Self {
+        const { Self::LAYOUT };
+        Self { network, params, backend: Backend::best() }
+    }
+
+    /// The borrowed network.
+    #[must_use]
+    pub fn network(&self) -> &'a Network<INPUT, S, T, F, H, O> {
+        self.network
+    }
+    /// The adapter's parameters.
+    #[must_use]
+    pub fn params(&self) -> &A::Params {
+        &self.params
+    }
+    /// The adapter's parameters, to change: by an [`Optimizer`](crate::learn::Optimizer), through [`Flat::flat_mut`].
+    #[must_use]
+    pub fn params_mut(&mut self) -> &mut A::Params {
+        &mut self.params
+    }
+    /// A gradient of zero.
+    #[must_use]
+    pub fn gradient_zero() -> A::Params {
+        Flat::ZERO
+    }
+
+    fn view(&self) -> Option<View<'_, T>> {
+        const { Self::LAYOUT };
+        Some(View { base: self.network.parameters().ok()?, own: self.params.flat(), plan: A::PLAN })
+    }
+
+    /// Sweeps from whatever `state` holds until every sample meets `tolerance`, as [`Network::solve`] does for the merged network.
+    ///
+    /// # Errors
+    /// As [`Network::solve`].
+    pub fn solve<X: Samples<T, INPUT, B>, const B: usize>(
+        &self,
+        input: &X,
+        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        tolerance: Tolerance<T>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        let input = input.samples();
+        if !T::run(self.backend, Largest(input)).is_finite() {
+            return Err(SolveError::NotFinite);
+        }
+        let result = if const { B == 1 } {
+            self.solve_in::<B, 1>(input, state, tolerance)
+        } else {
+            self.solve_in::<B, CHUNK>(input, state, tolerance)
+        };
+        let result = result.and_then(Progress::finish);
+        if result == Err(SolveError::NotFinite) {
+            state.reset();
+        }
+        result
+    }
+
+    fn solve_in<const B: usize, const C: usize>(
+        &self,
+        input: Matrix<'_, T>,
+        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        tolerance: Tolerance<T>,
+    ) -> Result<Progress<T>, SolveError<T>> {
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let (Some(view), Ok(states)) = (self.view(), MatrixMut::new(state.as_mut_slice(), B, units)) else {
+            return Err(SolveError::NotFinite);
+        };
+        let mut base: S::First<T, C> = Flat::ZERO;
+        let mut room: A::Thin<C> = Flat::ZERO;
+        let (base, room, activations) = (base.flat_mut(), room.flat_mut(), PhantomData::<(H, O)>);
+        T::run(self.backend, Solve::<T, H, O, C> { view, input, states, tolerance, base, room, activations })
+    }
+
+    /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter of the adapter to `gradient`, as
+    /// [`Network::gradient`]. The network's own parameters get none and need no room.
+    ///
+    /// Takes the room of 2 R values a sample of stack, and for the adjoint R a layer for at most 32 samples.
+    ///
+    /// # Errors
+    /// [`LearnError`]; `gradient` is then unchanged.
+    pub fn gradient<X, Y: ?Sized, C, const B: usize>(
+        &self,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        gradient: &mut A::Params,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        let learned = self.settle(objective, input, target, workspace)?;
+        let to = To::Apart(self.params.flat(), gradient.flat_mut());
+        add::<INPUT, S, T, F, H, O, A, X, B>(self.network, self.backend, input, workspace, T::ONE, to)?;
+        Ok(learned)
+    }
+
+    /// One step of plain gradient descent of the adapter in place, as [`Network::descend`]: there is no gradient in memory.
+    ///
+    /// `rate`: 0 to 1024.
+    ///
+    /// # Errors
+    /// [`LearnError`]; the adapter is then unchanged.
+    pub fn descend<X, Y: ?Sized, C, const B: usize>(
+        &mut self,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        rate: T,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
+            return Err(LearnError::Update(UpdateError::Setting("rate")));
+        }
+        let learned = self.settle(objective, input, target, workspace)?;
+        let to = To::InPlace(self.params.flat_mut());
+        add::<INPUT, S, T, F, H, O, A, X, B>(self.network, self.backend, input, workspace, -rate, to)?;
+        Ok(learned)
+    }
+
+    /// Both fixed points.
+    fn settle<X, Y: ?Sized, C, const B: usize>(
+        &self,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        let Workspace { state, adjoint, output } = workspace;
+        let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
+        let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
+        let adjoint = self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
+        Ok(Learned { loss, solve, adjoint })
+    }
+
+    /// The adjoint of a state, as [`Network::adjoint`]. A part of [`gradient`](Self::gradient).
+    ///
+    /// # Errors
+    /// As [`Network::adjoint`].
+    pub fn adjoint<const B: usize>(
+        &self,
+        rule: Rule<T>,
+        state: &State<Network<INPUT, S, T, F, H, O>, B>,
+        output: &S::Output<T, B>,
+        deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        let result = if const { B == 1 } {
+            self.adjoint_in::<B, 1>(rule, state, output, deltas)
+        } else {
+            self.adjoint_in::<B, CHUNK>(rule, state, output, deltas)
+        };
+        let result = result.and_then(Progress::finish);
+        if result == Err(SolveError::NotFinite) {
+            deltas.reset();
+        }
+        result
+    }
+
+    fn adjoint_in<const B: usize, const C: usize>(
+        &self,
+        rule: Rule<T>,
+        state: &State<Network<INPUT, S, T, F, H, O>, B>,
+        output: &S::Output<T, B>,
+        deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+    ) -> Result<Progress<T>, SolveError<T>> {
+        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let flat = output.flat();
+        let (Some(view), Ok(states), Ok(output), Ok(deltas)) = (
+            self.view(),
+            Matrix::new(state.as_slice(), B, units),
+            Matrix::new(flat, B, flat.len() / B),
+            MatrixMut::new(deltas.as_mut_slice(), B, units),
+        ) else {
+            return Err(SolveError::NotFinite);
+        };
+        let (tolerance, literal) = rule.tolerance();
+        let mut room: A::EveryThin<C> = Flat::ZERO;
+        let (room, activations) = (room.flat_mut(), PhantomData::<(H, O)>);
+        T::run(
+            self.backend,
+            Adjoint::<T, H, O, C> { view, states, output, deltas, tolerance, literal, room, activations },
+        )
+    }
+
+    /// Makes `network` what the adapter makes of the borrowed one: an ordinary network with the same solutions, within rounding.
+    ///
+    /// # Errors
+    /// [`NotFinite`] if a parameter is not finite or a sum might not be; `network` is then unchanged.
+    pub fn merge_into(&self, network: &mut Network<INPUT, S, T, F, H, O>) -> Result<(), NotFinite> {
+        let view = self.view().ok_or(NotFinite)?;
+        let layers = view.layout().layers();
+        let mut to = network.parameters_mut().map_err(|_| NotFinite)?;
+        let largest = |matrix| T::run(self.backend, Largest(matrix));
+        for layer in layers {
+            let b = Matrix::new(view.b(layer), layer.width, 1).map_err(|_| NotFinite)?;
+            let mut sum = largest(view.w(layer)) + largest(view.u(layer)) + largest(b);
+            if let Some(correction) = view.correction(layer) {
+                let rank = T::from_usize(correction.p.cols());
+                sum += rank * largest(correction.p) * largest(correction.q);
+            }
+            if !(sum < T::HEADROOM) {
+                return Err(NotFinite);
+            }
+        }
+        for layer in layers {
+            let (mut w, mut u, b) = to.layer(layer);
+            copy(view.b(layer), b);
+            let Some(correction) = view.correction(layer) else {
+                copy_matrix(view.w(layer), &mut w);
+                copy_matrix(view.u(layer), &mut u);
+                continue;
+            };
+            for (from, first, to) in [(view.w(layer), 0, w), (view.u(layer), layer.inputs, u)] {
+                if to.cols() == 0 {
+                    continue;
+                }
+                let matrix = correction.q.columns(first, to.cols());
+                let product = Product { matrix, operand: correction.p };
+                crate::kernel::transposed(self.backend, Base::Matrix(from), &[product], to)
+                    .map_err(|_| NotFinite)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "a network's parameters of the type")]
+fn add<const INPUT: usize, S, T, F, H, O, A, X, const B: usize>(
+    network: &Network<INPUT, S, T, F, H, O>,
+    backend: Backend,
+    input: &X,
+    workspace: &Workspace<Network<INPUT, S, T, F, H, O>, B>,
+    factor: T,
+    to: To<'_, T>,
+) -> Result<(), LearnError<T>>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    A: Adapter<Network<INPUT, S, T, F, H, O>>,
+    X: Samples<T, INPUT, B>,
+{
+    let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+    let (base, plan, input) = (network.parameters()?, A::PLAN, input.samples());
+    let states = Matrix::new(workspace.state.as_slice(), B, units)?;
+    let deltas = Matrix::new(workspace.adjoint.as_slice(), B, units)?;
+    let (mut s, mut t): (A::Thin<B>, A::Thin<B>) = (Flat::ZERO, Flat::ZERO);
+    let rooms = [s.flat_mut(), t.flat_mut()];
+    if const { B == 1 } {
+        T::run(backend, Add::<T, 1> { base, plan, to, input, states, deltas, factor, rooms })
+    } else {
+        T::run(backend, Add::<T, CHUNK> { base, plan, to, input, states, deltas, factor, rooms })
+    }
+}
+
+fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+/// Column after column; both are of one shape.
+fn copy_matrix<T: Scalar>(from: Matrix<'_, T>, to: &mut MatrixMut<'_, T>) {
+    let (rows, mut index) = (from.rows().max(1), 0);
+    to.fill_with(|was| {
+        let value = from.at(index % rows, index / rows);
+        index += 1;
+        value.unwrap_or(was)
+    });
+}
+
+/// A number from -1 to 1, of a counter mixed (the finalizer of MurmurHash3, Appleby 2011).
+fn uniform<T: Element>(counter: &mut u32) -> T {
+    *counter = counter.wrapping_add(0x9e37_79b9);
+    let mut bits = *counter;
+    bits = (bits ^ (bits >> 16)).wrapping_mul(0x85eb_ca6b);
+    bits = (bits ^ (bits >> 13)).wrapping_mul(0xc2b2_ae35);
+    bits ^= bits >> 16;
+    T::from_usize((bits >> 8) as usize) / T::from_usize(1 << 23) - T::ONE
+}

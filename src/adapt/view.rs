@@ -1,0 +1,164 @@
+//! A network and its adapter, seen layer by layer.
+
+use super::Plan;
+use crate::kernel::{Matrix, MatrixMut, Scalar};
+use crate::network::{LayerLayout, Layout, Parameters};
+
+/// The parameters of an adapted network, without forming it: what the adapter holds, and the rest of the network.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a, T> {
+    pub(super) base: Parameters<'a, T>,
+    /// The adapter's.
+    pub(super) own: &'a [T],
+    pub(super) plan: Plan,
+}
+
+/// P and Q^T of a layer.
+#[derive(Clone, Copy)]
+pub(super) struct Correction<'a, T> {
+    /// `width x rank`.
+    pub(super) p: Matrix<'a, T>,
+    /// `rank x (inputs + feedback)`.
+    pub(super) q: Matrix<'a, T>,
+}
+
+/// Where a layer's parameters lie among the adapter's, each column-major.
+pub(super) enum Place {
+    /// Nowhere: they are the network's.
+    Frozen,
+    /// W, U and b from here on.
+    Layer(usize),
+    /// P, Q^T and b from here on.
+    Correction {
+        /// The first of them.
+        start: usize,
+        /// Columns of P.
+        rank: usize,
+    },
+}
+
+impl Plan {
+    /// How many parameters the adapter has.
+    pub(super) const fn len(self, layout: &Layout) -> usize {
+        match self {
+            Self::Above(layers) => layout.params() - layout.layer(layers).params,
+            Self::LowRank(rank) => {
+                let (mut len, mut index) = (0, 0);
+                while index < layout.depth() {
+                    len += corrections(&layout.layer(index), rank);
+                    index += 1;
+                }
+                len
+            }
+        }
+    }
+
+    /// Where the parameters of a layer lie.
+    pub(super) fn place(self, layout: &Layout, layer: &LayerLayout) -> Place {
+        match self {
+            Self::Above(layers) => {
+                let first = layout.layers().get(layers).map_or(usize::MAX, |first| first.params);
+                layer.params.checked_sub(first).map_or(Place::Frozen, Place::Layer)
+            }
+            Self::LowRank(rank) => {
+                let below = layout.layers().iter().take_while(|below| below.units < layer.units);
+                Place::Correction { start: below.map(|below| corrections(below, rank)).sum(), rank }
+            }
+        }
+    }
+}
+
+/// How many parameters a correction of a layer has.
+const fn corrections(layer: &LayerLayout, rank: usize) -> usize {
+    rank * (layer.width + layer.inputs + layer.feedback) + layer.width
+}
+
+impl<'a, T: Scalar> View<'a, T> {
+    pub(super) fn layout(&self) -> &'static Layout {
+        self.base.layout()
+    }
+
+    fn place(&self, layer: &LayerLayout) -> Place {
+        self.plan.place(self.layout(), layer)
+    }
+
+    /// A matrix among the adapter's parameters.
+    fn matrix(&self, start: usize, rows: usize, cols: usize) -> Option<Matrix<'a, T>> {
+        Matrix::new(self.own.get(start..start + rows * cols)?, rows, cols).ok()
+    }
+
+    /// W of a layer, without its correction.
+    pub(super) fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        let own = match self.place(layer) {
+            Place::Layer(start) => self.matrix(start, layer.width, layer.inputs),
+            _ => None,
+        };
+        own.unwrap_or_else(|| self.base.w(layer))
+    }
+
+    /// U of a layer, without its correction.
+    pub(super) fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        let own = match self.place(layer) {
+            Place::Layer(start) => {
+                self.matrix(start + layer.width * layer.inputs, layer.width, layer.feedback)
+            }
+            _ => None,
+        };
+        own.unwrap_or_else(|| self.base.u(layer))
+    }
+
+    /// b of a layer.
+    pub(super) fn b(&self, layer: &LayerLayout) -> &'a [T] {
+        let inputs = layer.inputs + layer.feedback;
+        let start = match self.place(layer) {
+            Place::Frozen => None,
+            Place::Layer(start) => Some(start + layer.width * inputs),
+            Place::Correction { start, rank } => Some(start + rank * (layer.width + inputs)),
+        };
+        let own = start.and_then(|start| self.own.get(start..start + layer.width));
+        own.unwrap_or_else(|| self.base.b(layer))
+    }
+
+    /// P and Q^T of a layer, if it has any.
+    pub(super) fn correction(&self, layer: &LayerLayout) -> Option<Correction<'a, T>> {
+        match self.place(layer) {
+            Place::Correction { start, rank } if rank > 0 => Some(Correction {
+                p: self.matrix(start, layer.width, rank)?,
+                q: self.matrix(start + layer.width * rank, rank, layer.inputs + layer.feedback)?,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The adapter's parameters of a layer, to change: two matrices and b.
+pub(super) struct Own<'a, T> {
+    /// W, or P.
+    pub(super) first: MatrixMut<'a, T>,
+    /// U, or Q^T.
+    pub(super) second: MatrixMut<'a, T>,
+    pub(super) b: &'a mut [T],
+}
+
+/// The adapter's parameters of a layer, to change, if it has any.
+pub(super) fn own<'a, T>(
+    own: &'a mut [T],
+    plan: Plan,
+    layout: &Layout,
+    layer: &LayerLayout,
+) -> Option<Own<'a, T>> {
+    let (start, [first, second]) = match plan.place(layout, layer) {
+        Place::Frozen => return None,
+        Place::Layer(start) => (start, [(layer.width, layer.inputs), (layer.width, layer.feedback)]),
+        Place::Correction { start, rank } => {
+            (start, [(layer.width, rank), (rank, layer.inputs + layer.feedback)])
+        }
+    };
+    let (one, rest) = own.get_mut(start..)?.split_at_mut_checked(first.0 * first.1)?;
+    let (two, rest) = rest.split_at_mut_checked(second.0 * second.1)?;
+    Some(Own {
+        first: MatrixMut::new(one, first.0, first.1).ok()?,
+        second: MatrixMut::new(two, second.0, second.1).ok()?,
+        b: rest.get_mut(..layer.width)?,
+    })
+}
