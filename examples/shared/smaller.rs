@@ -22,7 +22,9 @@ const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
 const INITIAL_SCALE: f32 = 0.577;
 /// Without a bound, training drives the feedback to the edge of convergence; this is the rate it is held to, by its certificate.
 const MOST: f32 = 0.2;
-const STEPS_BETWEEN_LIMITS: u32 = 8;
+/// The same where feedback is tied.
+const MOST_TIED: f32 = 0.9;
+pub(crate) const STEPS_BETWEEN_LIMITS: u32 = 8;
 
 /// How long and how fast to learn.
 #[derive(Clone, Copy)]
@@ -124,14 +126,17 @@ where
     Ok(trainer.network)
 }
 
-/// Holds the feedback to its rate, so that every solve converges. Tied feedback is left as it is: its rate is that of W, and held to so little W
-/// learns next to nothing (20 % of the digits).
-fn limit<S: Stack, F: Form>(network: &mut Of<S, F>) -> Result<(), LearnError> {
-    if F::TIED > 0 {
-        return Ok(());
-    }
+/// Holds the feedback to its rate, so that every solve converges. Where feedback is tied that bounds k |W|^2: with a rate near 1 and a k of a few
+/// percent there is room for W to learn.
+pub(crate) fn limit<S: Stack, F: Form>(network: &mut Of<S, F>) -> Result<(), LearnError> {
     // Rates are sound, so an error is the weights'.
-    network.limit_feedback(MOST).map(|_| ()).map_err(|_| LearnError::NotFinite)
+    let most = if F::TIED > 0 { MOST_TIED } else { MOST };
+    network.limit_feedback(most).map(|_| ()).map_err(|_| LearnError::NotFinite)
+}
+
+/// Loss and tolerances of training on labels.
+pub(crate) fn objective() -> Objective<CrossEntropy> {
+    Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT))
 }
 
 /// The network of the units that matter most on these digits.
@@ -143,8 +148,7 @@ pub(crate) fn prune<S: Prunes<R>, R: Stack, F: Form>(
 where
     CrossEntropy: Loss<S::Output<f32, 1>, [usize; 1], Scalar = f32>,
 {
-    let objective =
-        Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT));
+    let objective = objective();
     let mut importance = Importance::<Of<S, F>>::ZERO;
     let (mut workspace, mut gradient) = (Workspace::<Of<S, F>>::ZERO, Of::<S, F>::boxed());
     for digit in digits {
