@@ -427,9 +427,9 @@ macro_rules! activation {
                 $quantized
             }
             fn quantized_error<H: Quantum>() -> f64 {
-                // From a table whose straight lines are off by up to 2^-15 times 12.6 or 0.8, rounded down; then to a state, of which
-                // there is none for 1.
-                let tabled = (if H::BITS < 8 { 13.0 } else { 0.8 } + 1.0) / f64::from(1 << (15 - H::BITS));
+                // From a table whose straight lines are off by up to 2^-15 times 12.6 or 0.8, rounded; then to a state, of which there is
+                // none for 1.
+                let tabled = (if H::BITS < 8 { 13.0 } else { 0.8 } + 0.5) / f64::from(1 << (15 - H::BITS));
                 if $identity || $steepest == 1.0 && $bend == f64::INFINITY { 1.0 } else { tabled + 1.0 }
             }
             #[inline(always)]
@@ -466,8 +466,8 @@ activation!(
     |lanes, z| T::tanh(lanes, z),
     |lanes, z| {
         // Turned round at the end, so that it is odd.
-        let magnitude = lanes.between(H::TABLE, H::SEGMENT, lanes.magnitude(z));
-        lanes.signed(narrow::<H, L>(lanes, magnitude), z)
+        let magnitude = lanes.between(H::TABLE, H::SEGMENT, 15 - H::BITS, lanes.magnitude(z));
+        lanes.signed(lanes.least(magnitude, lanes.splat(H::MOST)), z)
     },
     |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
 );
@@ -482,7 +482,7 @@ activation!(
     },
     |lanes, z| {
         let half = lanes.shift(z, 1);
-        let tanh = lanes.signed(lanes.between(H::TABLE, H::SEGMENT, lanes.magnitude(half)), half);
+        let tanh = lanes.signed(lanes.between(H::TABLE, H::SEGMENT, 0, lanes.magnitude(half)), half);
         narrow::<H, L>(lanes, lanes.shift(lanes.plus(tanh, lanes.splat(1 << 15)), 1))
     },
     |lanes, h| lanes.mul(h, lanes.sub(lanes.splat(T::ONE), h))

@@ -227,7 +227,8 @@ pub trait Integers: Copy + Send + Sync + 'static {
     /// The floor of a f / 2^16, where 0 <= f < 2^15.
     fn high_product(self, a: Self::Whole, f: Self::Whole) -> Self::Whole;
     /// What `table`, of two entries or more, has for `at` >= 0, of which the last `segment` digits say where between two of them.
-    fn between(self, table: &'static [i16], segment: u32, at: Self::Whole) -> Self::Whole;
+    /// With `digits` digits less, rounded.
+    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: Self::Whole) -> Self::Whole;
     /// The first `count`, the others zero.
     fn first_of(self, a: Self::Whole, count: usize) -> Self::Whole;
     /// The largest.
@@ -377,12 +378,13 @@ impl Integers for Single {
         (a >> 16).wrapping_mul(f).wrapping_add(low as i32)
     }
     #[inline(always)]
-    fn between(self, table: &'static [i16], segment: u32, at: i32) -> i32 {
+    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: i32) -> i32 {
         let at = at.min(last(table, segment));
         let (index, rest) = ((at >> segment) as usize, at & ((1 << segment) - 1));
         let Some(&[from, to, ..]) = table.get(index..) else { return 0 };
         let (from, to) = (i32::from(from), i32::from(to));
-        from + (((to - from) * rest) >> segment)
+        // Far below 2^31: a state of 15 digits, and 10 more.
+        ((from << segment) + (to - from) * rest + (1 << (segment + digits - 1))) >> (segment + digits)
     }
     #[inline(always)]
     fn first_of(self, a: i32, count: usize) -> i32 {
@@ -478,8 +480,8 @@ impl Integers for Portable {
         zip(a, f, |a, f| Single.high_product(a, f))
     }
     #[inline(always)]
-    fn between(self, table: &'static [i16], segment: u32, at: Array) -> Array {
-        at.map(|at| Single.between(table, segment, at))
+    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: Array) -> Array {
+        at.map(|at| Single.between(table, segment, digits, at))
     }
     #[inline(always)]
     fn first_of(self, a: Array, count: usize) -> Array {

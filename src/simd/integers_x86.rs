@@ -192,14 +192,14 @@ impl Integers for Avx2 {
     }
     #[inline(always)]
     fn high_product(self, a: __m256i, f: __m256i) -> __m256i {
+        // The upper half of a, signed, times f; and the upper half of its lower half, unsigned, times f.
         unsafe {
-            let low = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
-            let low = _mm256_srli_epi32::<16>(_mm256_mullo_epi32(low, f));
-            _mm256_add_epi32(_mm256_mullo_epi32(_mm256_srai_epi32::<16>(a), f), low)
+            let upper = _mm256_madd_epi16(a, _mm256_slli_epi32::<16>(f));
+            _mm256_add_epi32(upper, _mm256_mulhi_epu16(a, f))
         }
     }
     #[inline(always)]
-    fn between(self, table: &'static [i16], segment: u32, at: __m256i) -> __m256i {
+    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: __m256i) -> __m256i {
         unsafe {
             // Two entries in one word. The least of unsigned numbers: whatever `at` is, they lie in the table.
             let at = _mm256_min_epu32(at, _mm256_set1_epi32(last(table, segment)));
@@ -208,7 +208,9 @@ impl Integers for Avx2 {
             let pairs = _mm256_i32gather_epi32::<2>(table.as_ptr().cast(), index);
             let from = _mm256_set1_epi32(1 << segment);
             let weights = _mm256_or_si256(_mm256_sub_epi32(from, rest), _mm256_slli_epi32::<16>(rest));
-            _mm256_srl_epi32(_mm256_madd_epi16(pairs, weights), _mm_cvtsi32_si128(segment as i32))
+            let half = _mm256_set1_epi32(1 << (segment + digits - 1));
+            let sum = _mm256_add_epi32(_mm256_madd_epi16(pairs, weights), half);
+            _mm256_srl_epi32(sum, _mm_cvtsi32_si128((segment + digits) as i32))
         }
     }
     #[inline(always)]
@@ -398,32 +400,37 @@ impl Integers for Vnni {
     }
     #[inline(always)]
     fn high_product(self, a: __m512i, f: __m512i) -> __m512i {
-        // Even and odd ones apart, each product of 64 bits: what is asked for begins at its bit 16.
+        // As on AVX2.
         unsafe {
-            let even = _mm512_srli_epi64::<16>(_mm512_mul_epi32(a, f));
-            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(f));
-            _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<16>(odd))
+            let upper = _mm512_madd_epi16(a, _mm512_slli_epi32::<16>(f));
+            _mm512_add_epi32(upper, _mm512_mulhi_epu16(a, f))
         }
     }
     #[inline(always)]
-    fn between(self, table: &'static [i16], segment: u32, at: __m512i) -> __m512i {
+    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: __m512i) -> __m512i {
         unsafe {
-            let (one, by) = (_mm512_set1_epi32(1 << segment), _mm_cvtsi32_si128(segment as i32));
             // As on AVX2.
+            let one = _mm512_set1_epi32(1 << segment);
             let at = _mm512_min_epu32(at, _mm512_set1_epi32(last(table, segment)));
-            let index = _mm512_srl_epi32(at, by);
-            let rest = _mm512_and_si512(at, _mm512_set1_epi32((1 << segment) - 1));
-            let pairs = if table.len() == 64 {
-                // Both entries by permutation of two registers.
-                let next = _mm512_add_epi32(index, _mm512_set1_epi32(1));
-                let index = _mm512_or_si512(index, _mm512_slli_epi32::<16>(next));
+            let (pairs, weights) = if table.len() == 64 {
+                // In both halves of a word, the second for the next entry: by permutation of two registers.
+                let both = _mm512_or_si512(at, _mm512_slli_epi32::<16>(at));
+                let next = _mm512_add_epi32(both, _mm512_set1_epi32(1 << (segment + 16)));
+                let index = _mm512_srl_epi16(next, _mm_cvtsi32_si128(segment as i32));
+                let rest = _mm512_and_si512(both, _mm512_set1_epi16((1 << segment) - 1));
                 let (low, high) = (table.as_ptr(), table.as_ptr().add(32));
-                _mm512_permutex2var_epi16(_mm512_loadu_epi16(low), index, _mm512_loadu_epi16(high))
+                let pairs =
+                    _mm512_permutex2var_epi16(_mm512_loadu_epi16(low), index, _mm512_loadu_epi16(high));
+                (pairs, _mm512_mask_sub_epi16(rest, 0x5555_5555, one, rest))
             } else {
-                _mm512_i32gather_epi32::<2>(index, table.as_ptr().cast())
+                let index = _mm512_srl_epi32(at, _mm_cvtsi32_si128(segment as i32));
+                let rest = _mm512_and_si512(at, _mm512_set1_epi32((1 << segment) - 1));
+                let pairs = _mm512_i32gather_epi32::<2>(index, table.as_ptr().cast());
+                (pairs, _mm512_or_si512(_mm512_sub_epi32(one, rest), _mm512_slli_epi32::<16>(rest)))
             };
-            let weights = _mm512_or_si512(_mm512_sub_epi32(one, rest), _mm512_slli_epi32::<16>(rest));
-            _mm512_srl_epi32(_mm512_madd_epi16(pairs, weights), by)
+            let half = _mm512_set1_epi32(1 << (segment + digits - 1));
+            let sum = _mm512_add_epi32(_mm512_madd_epi16(pairs, weights), half);
+            _mm512_srl_epi32(sum, _mm_cvtsi32_si128((segment + digits) as i32))
         }
     }
     #[inline(always)]

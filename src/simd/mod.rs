@@ -67,7 +67,7 @@ impl Entry for Bf16 {}
 /// ```
 /// use attractor::simd::Bf16;
 /// assert_eq!(Bf16::nearest(1.0 + 1.0 / 256.0).value(), 1.0);
-/// assert_eq!(Bf16::nearest(-3.0e38).value(), -2.9976992e38);
+/// assert_eq!(Bf16::nearest(-3.15).value(), -3.15625);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
