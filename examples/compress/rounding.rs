@@ -49,7 +49,7 @@ pub(crate) fn train_rounded<H: Quantum>(
         order.shuffle(&mut random);
         let rate = course.rate * (1.0 - epoch as f32 / course.epochs as f32);
         for (step, batch) in order.chunks_exact(BATCH).enumerate() {
-            if step as u32 % STEPS_BETWEEN_LIMITS == 0 {
+            if (step as u32).is_multiple_of(STEPS_BETWEEN_LIMITS) {
                 limit(&mut master)?;
             }
             let input = SMatrix::<f32, BATCH, PIXELS>::from_fn(|row, pixel| digits[batch[row]].pixels[pixel]);
