@@ -4,10 +4,12 @@ mod oracle;
 
 use attractor::file::FileError;
 use attractor::kernel::{Activation, HardTanh, Identity, Relu, Sigmoid, Tanh};
+use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
 use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
 use attractor::simd::{Backend, Bf16, Integers, OnIntegers, Packed, Quantum};
 use attractor::{
-    Align64, Certificate, Dense, Feedforward, Form, Network, SolveError, Solved, Stack, Tolerance, fnn,
+    Align64, Certificate, Dense, Feedforward, Form, Network, SolveError, Solved, Stack, Tolerance, Workspace,
+    fnn,
 };
 use oracle::subject;
 use proptest::prelude::*;
@@ -463,4 +465,64 @@ fn files_are_read_in_place_and_refused_when_a_bit_is_wrong() {
         damaged.0[bit / 8] ^= 1 << (bit % 8);
         assert!(Halved::<Small>::from_bytes(&damaged.0).is_err(), "bit {bit}");
     }
+}
+
+/// Straight through: the gradient where the rounded weights are, added to those that are rounded anew.
+#[test]
+fn training_on_with_rounded_weights_lowers_their_loss() {
+    type Net = fnn![4, 12, 6, 2];
+    let mut random = SmallRng::seed_from_u64(5);
+    let mut net = Net::ZERO;
+    for (i, (to, from)) in net.params_mut().iter_mut().zip(draw(&mut random, Net::PARAMS, 0.5)).enumerate() {
+        // One weight far larger than the rest of its row leaves these few digits.
+        *to = from as f32 * if i % 17 == 0 { 3.0 } else { 0.06 };
+    }
+    let inputs: [[f32; 4]; 16] =
+        core::array::from_fn(|_| core::array::from_fn(|_| random.random_range(-1.0..1.0)));
+    let mut state = Net::state();
+    let mut calibration = Calibration::<Net>::ZERO;
+    // What the network says unrounded is what the rounded one should say.
+    let targets: Vec<[f32; 2]> = inputs
+        .iter()
+        .map(|input| {
+            state.reset();
+            net.solve(input, &mut state, Tolerance::residual(1e-5)).expect("it converges");
+            calibration.observe(input, &state).expect("finite");
+            let output = state.output();
+            [output[0], output[1]]
+        })
+        .collect();
+    let loss = |small: &Quantized<Net, i16>| {
+        let errors = inputs.iter().zip(&targets).flat_map(|(input, target)| {
+            let mut integers = Quantized::<Net, i16>::state();
+            // Enough sweeps; the last digits may go round.
+            small.on(Backend::best()).sweep(&small.input(input).expect("finite"), &mut integers, 32);
+            let found: Vec<f32> =
+                integers.output().iter().map(|h| f32::from(*h) * small.output_unit()).collect();
+            [found[0] - target[0], found[1] - target[1]]
+        });
+        errors.map(|error| error * error).sum::<f32>()
+    };
+    let mut small = Quantized::<Net, i16>::new(&net, &calibration).expect("moderate");
+    let before = loss(&small);
+    let (mut rounded, mut gradient) = (Net::ZERO, Net::ZERO);
+    let mut workspace = Workspace::<Net>::ZERO;
+    let mut adam = Adam::<Net>::new();
+    const STEPS: usize = 1600;
+    for step in 0..STEPS {
+        let (at, rate) = (step % inputs.len(), 1e-3 * (1.0 - step as f32 / STEPS as f32));
+        small.fill(&net, &calibration).expect("moderate");
+        small.to_network(&mut rounded);
+        gradient.params_mut().fill(0.0);
+        workspace.state.reset();
+        workspace.adjoint.reset();
+        let objective = Objective::new(MeanSquared);
+        rounded
+            .gradient(&objective, &inputs[at], &targets[at], &mut workspace, &mut gradient)
+            .expect("it converges");
+        adam.update(net.params_mut(), gradient.params(), rate).expect("finite");
+    }
+    small.fill(&net, &calibration).expect("moderate");
+    let after = loss(&small);
+    assert!(after < 0.7 * before, "{before} became {after}");
 }

@@ -1,6 +1,6 @@
 //! Weights of 16 bits with states of 32: for hosts, where large weights wait for memory.
 
-use super::part;
+use super::{around, part};
 use crate::kernel::{
     Activation, Change, HalfBase, Identity, Matrix, PackedMatrix, ShapeError, half_layer, largest, place,
 };
@@ -324,15 +324,11 @@ impl<L: Lanes<f32>, N: Architecture, A: Activation, O: Activation> EachLayer for
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { lanes, network, drive, state, change, layout, .. } = self;
         let Some(layer) = layout.layers().get(index) else { return };
-        let Some((below, rest)) = state.split_at_mut_checked(layer.units) else { return };
-        let Some((own, above)) = rest.split_at_mut_checked(layer.width) else { return };
+        let Some((below, own, above)) = around(state, layer) else { return };
         let (Ok(u), Ok(w)) = (network.u(layer), network.w(layer)) else { return };
-        let down = (layer.feedback > 0).then(|| (u, part(above, 0, layer.feedback)));
-        let (base, up) = if index == 0 {
-            (HalfBase::Drive(drive), None)
-        } else {
-            (network.b(layer), Some((w, part(below, layer.units - layer.inputs, layer.inputs))))
-        };
+        let down = (layer.feedback > 0).then(|| (u, above));
+        let (base, up) =
+            if index == 0 { (HalfBase::Drive(drive), None) } else { (network.b(layer), Some((w, below))) };
         fits(if LAST {
             half_layer::<UNITS, f32, O, L>(*lanes, [down, up], base, own, change)
         } else {

@@ -173,6 +173,16 @@ fn part<T>(slice: &[T], first: usize, count: usize) -> &[T] {
     slice.get(first..first + count).unwrap_or_default()
 }
 
+/// What a layer hears from below, its own states, and what it hears from above. The first layer hears nothing from below but its drive.
+#[inline(always)]
+fn around<'a, T>(state: &'a mut [T], layer: &LayerLayout) -> Option<(&'a [T], &'a mut [T], &'a [T])> {
+    let (below, rest) = state.split_at_mut_checked(layer.units)?;
+    let (own, above) = rest.split_at_mut_checked(layer.width)?;
+    let below =
+        layer.units.checked_sub(layer.inputs).map_or(&[][..], |first| part(below, first, layer.inputs));
+    Some((below, own, part(above, 0, layer.feedback)))
+}
+
 impl<N: Architecture, H: Quantum> Quantized<N, H> {
     /// All weights zero: room for a network.
     pub const ZERO: Self = Self {

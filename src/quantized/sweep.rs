@@ -1,6 +1,6 @@
 //! Sweeps over integers.
 
-use super::{Quantized, part};
+use super::{Quantized, around};
 use crate::kernel::{Activation, integer_drive, integer_sums};
 use crate::network::{Architecture, EachLayer, Flat, Form, Layout, Looped, Network, Stack, Unrolled, Walk};
 use crate::simd::{Integers, OnIntegers, Packed, Quantum};
@@ -101,16 +101,11 @@ where
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { lanes, network, drive, state, change, layout, .. } = self;
         let Some(layer) = layout.layers().get(index) else { return };
-        let Some((below, rest)) = state.split_at_mut_checked(layer.units) else { return };
-        let Some((own, above)) = rest.split_at_mut_checked(layer.width) else { return };
+        let Some((below, own, above)) = around(state, layer) else { return };
         // What the layers above sent is known since the last sweep: its products run while the layer below finishes.
         let (Ok(u), Ok(w)) = (network.u(layer), network.w(layer)) else { return };
-        let down = (layer.feedback > 0).then(|| (u, part(above, 0, layer.feedback)));
-        let (base, up) = if index == 0 {
-            (Some(&**drive), None)
-        } else {
-            (None, Some((w, part(below, layer.units - layer.inputs, layer.inputs))))
-        };
+        let down = (layer.feedback > 0).then(|| (u, above));
+        let (base, up) = if index == 0 { (Some(&**drive), None) } else { (None, Some((w, below))) };
         let rows = network.rows(layer);
         fits(if LAST {
             integer_sums::<UNITS, H, O, L>(*lanes, [down, up], rows, base, own, change)
