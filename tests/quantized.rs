@@ -130,6 +130,25 @@ fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activati
     for (to, from) in said.params.iter_mut().zip(back.params()) {
         *to = f64::from(*from);
     }
+    // It is near the one it was made of: weights by half a step of their row, biases by what that makes of the largest states.
+    let most =
+        [small.input_unit(), small.hidden_unit(), small.output_unit()].map(|unit| f64::from(unit) * 2.0);
+    let most = most.into_iter().fold(0.0, f64::max) * f64::from(H::MOST);
+    for l in 1..=exact.depth() {
+        let last = l == exact.depth();
+        let unit = f64::from(if last { small.output_unit() } else { small.hidden_unit() });
+        for i in 0..exact.widths[l] {
+            let below = (0..exact.widths[l - 1]).map(|j| exact.w(l, i, j));
+            let above = exact.hears(l).filter(|_| exact.feedback != oracle::Feedback::None);
+            let above: Vec<usize> = above
+                .flat_map(|k| (0..exact.widths[k]).map(move |j| (k, j)))
+                .map(|(k, j)| exact.u(l, k, i, j))
+                .collect();
+            let missed: f64 = below.chain(above).map(|at| (said.params[at] - exact.params[at]).abs()).sum();
+            let bias = (said.params[exact.b(l, i)] - exact.params[exact.b(l, i)]).abs();
+            prop_assert!(bias <= missed * most + 2.0 * unit, "{net:?} layer {l} unit {i}: {bias}, {missed}");
+        }
+    }
     let certificate = match small.certify() {
         Ok(certificate) => certificate,
         // Only where the rate comes near 1.
