@@ -326,7 +326,7 @@ impl<L: Lanes<f32>, N: Architecture, A: Activation, O: Activation> EachLayer for
         let Some(layer) = layout.layers().get(index) else { return };
         let Some((below, own, above)) = around(state, layer) else { return };
         let (Ok(u), Ok(w)) = (network.u(layer), network.w(layer)) else { return };
-        let down = (layer.feedback > 0).then(|| (u, above));
+        let down = (layer.feedback > 0).then_some((u, above));
         let (base, up) =
             if index == 0 { (HalfBase::Drive(drive), None) } else { (network.b(layer), Some((w, below))) };
         fits(if LAST {

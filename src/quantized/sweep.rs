@@ -104,7 +104,7 @@ where
         let Some((below, own, above)) = around(state, layer) else { return };
         // What the layers above sent is known since the last sweep: its products run while the layer below finishes.
         let (Ok(u), Ok(w)) = (network.u(layer), network.w(layer)) else { return };
-        let down = (layer.feedback > 0).then(|| (u, above));
+        let down = (layer.feedback > 0).then_some((u, above));
         let (base, up) = if index == 0 { (Some(&**drive), None) } else { (None, Some((w, below))) };
         let rows = network.rows(layer);
         fits(if LAST {
