@@ -386,8 +386,8 @@ fn sweeps_that_do_not_settle_say_so() {
     assert_eq!(swept.sweeps, 7);
 }
 
-#[test]
-fn a_certificate_of_other_integers_is_refused() {
+/// A network with weak feedback, and what one sample says of it.
+fn small_net() -> (Small, Calibration<Small>) {
     let mut net = Small::ZERO;
     let mut random = SmallRng::seed_from_u64(3);
     for (to, from) in net.params_mut().iter_mut().zip(draw(&mut random, Small::PARAMS, 0.3)) {
@@ -397,6 +397,12 @@ fn a_certificate_of_other_integers_is_refused() {
     let mut state = Small::state();
     net.solve(&[1.0; 5], &mut state, Tolerance::residual(1e-4)).expect("it converges");
     calibration.observe(&[1.0; 5], &state).expect("finite");
+    (net, calibration)
+}
+
+#[test]
+fn a_certificate_of_other_integers_is_refused() {
+    let (mut net, calibration) = small_net();
     let small = Quantized::<Small, i16>::new(&net, &calibration).expect("moderate");
     let certificate = small.certify().expect("weak feedback");
     assert_eq!(certificate.verify(&small), Ok(()));
@@ -410,15 +416,7 @@ fn a_certificate_of_other_integers_is_refused() {
 /// A small network of integers with a certificate, and one of halved weights, in files.
 #[test]
 fn files_are_read_in_place_and_refused_when_a_bit_is_wrong() {
-    let mut net = Small::ZERO;
-    let mut random = SmallRng::seed_from_u64(3);
-    for (to, from) in net.params_mut().iter_mut().zip(draw(&mut random, Small::PARAMS, 0.3)) {
-        *to = from as f32;
-    }
-    let mut calibration = Calibration::<Small>::ZERO;
-    let mut state = Small::state();
-    net.solve(&[1.0; 5], &mut state, Tolerance::residual(1e-4)).expect("it converges");
-    calibration.observe(&[1.0; 5], &state).expect("finite");
+    let (net, calibration) = small_net();
     let small = Quantized::<Small, i16>::new(&net, &calibration).expect("moderate");
     let certificate = small.certify().expect("weak feedback");
     const LENGTH: usize = Quantized::<Small, i16>::file_bytes(true);

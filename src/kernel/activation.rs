@@ -466,7 +466,7 @@ activation!(
     |lanes, z| T::tanh(lanes, z),
     |lanes, z| {
         // Turned round at the end, so that it is odd.
-        let magnitude = lanes.between(H::TABLE, H::SEGMENT, 15 - H::BITS, lanes.magnitude(z));
+        let magnitude = lanes.between::<H>(15 - H::BITS, lanes.magnitude(z));
         lanes.signed(lanes.least(magnitude, lanes.splat(H::MOST)), z)
     },
     |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
@@ -482,7 +482,7 @@ activation!(
     },
     |lanes, z| {
         let half = lanes.shift(z, 1);
-        let tanh = lanes.signed(lanes.between(H::TABLE, H::SEGMENT, 0, lanes.magnitude(half)), half);
+        let tanh = lanes.signed(lanes.between::<H>(0, lanes.magnitude(half)), half);
         narrow::<H, L>(lanes, lanes.shift(lanes.plus(tanh, lanes.splat(1 << 15)), 1))
     },
     |lanes, h| lanes.mul(h, lanes.sub(lanes.splat(T::ONE), h))

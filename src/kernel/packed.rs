@@ -19,7 +19,8 @@ impl<'a, W> PackedMatrix<'a, W> {
     /// [`ShapeError`] unless there are `rows * columns` weights.
     #[inline(always)]
     pub(crate) fn new(weights: &'a [W], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        expect("weights", rows * columns, weights.len())?;
+        // A product that overflows is no number of weights.
+        expect("weights", rows.checked_mul(columns).unwrap_or(usize::MAX), weights.len())?;
         Ok(Self { weights, rows, columns })
     }
 }

@@ -226,9 +226,9 @@ pub trait Integers: Copy + Send + Sync + 'static {
     fn shift_each(self, a: Self::Whole, by: Self::Whole) -> Self::Whole;
     /// The floor of a f / 2^16, where 0 <= f < 2^15.
     fn high_product(self, a: Self::Whole, f: Self::Whole) -> Self::Whole;
-    /// What `table`, of two entries or more, has for `at` >= 0, of which the last `segment` digits say where between two of them.
-    /// With `digits` digits less, rounded.
-    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: Self::Whole) -> Self::Whole;
+    /// What the [`TABLE`](Quantum::TABLE) of `H` has for `at` >= 0, of which the last [`SEGMENT`](Quantum::SEGMENT) digits say where between two of its
+    /// entries. With `digits` digits less, rounded.
+    fn between<H: Quantum>(self, digits: u32, at: Self::Whole) -> Self::Whole;
     /// The first `count`, the others zero.
     fn first_of(self, a: Self::Whole, count: usize) -> Self::Whole;
     /// The largest.
@@ -378,7 +378,8 @@ impl Integers for Single {
         (a >> 16).wrapping_mul(f).wrapping_add(low as i32)
     }
     #[inline(always)]
-    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: i32) -> i32 {
+    fn between<H: Quantum>(self, digits: u32, at: i32) -> i32 {
+        let (table, segment) = (H::TABLE, H::SEGMENT);
         let at = at.min(last(table, segment));
         let (index, rest) = ((at >> segment) as usize, at & ((1 << segment) - 1));
         let Some(&[from, to, ..]) = table.get(index..) else { return 0 };
@@ -480,8 +481,8 @@ impl Integers for Portable {
         zip(a, f, |a, f| Single.high_product(a, f))
     }
     #[inline(always)]
-    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: Array) -> Array {
-        at.map(|at| Single.between(table, segment, digits, at))
+    fn between<H: Quantum>(self, digits: u32, at: Array) -> Array {
+        at.map(|at| Single.between::<H>(digits, at))
     }
     #[inline(always)]
     fn first_of(self, a: Array, count: usize) -> Array {

@@ -199,7 +199,8 @@ impl Integers for Avx2 {
         }
     }
     #[inline(always)]
-    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: __m256i) -> __m256i {
+    fn between<H: Quantum>(self, digits: u32, at: __m256i) -> __m256i {
+        let (table, segment) = (H::TABLE, H::SEGMENT);
         unsafe {
             // Two entries in one word. The least of unsigned numbers: whatever `at` is, they lie in the table.
             let at = _mm256_min_epu32(at, _mm256_set1_epi32(last(table, segment)));
@@ -407,7 +408,8 @@ impl Integers for Vnni {
         }
     }
     #[inline(always)]
-    fn between(self, table: &'static [i16], segment: u32, digits: u32, at: __m512i) -> __m512i {
+    fn between<H: Quantum>(self, digits: u32, at: __m512i) -> __m512i {
+        let (table, segment) = (H::TABLE, H::SEGMENT);
         unsafe {
             // As on AVX2.
             let one = _mm512_set1_epi32(1 << segment);
