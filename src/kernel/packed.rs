@@ -20,7 +20,7 @@ impl<'a, W> PackedMatrix<'a, W> {
     #[inline(always)]
     pub(crate) fn new(weights: &'a [W], rows: usize, columns: usize) -> Result<Self, ShapeError> {
         // A product that overflows is no number of weights.
-        expect("weights", rows.checked_mul(columns).unwrap_or(usize::MAX), weights.len())?;
+        expect("weights", rows.saturating_mul(columns), weights.len())?;
         Ok(Self { weights, rows, columns })
     }
 }
