@@ -4,7 +4,7 @@ mod oracle;
 
 use attractor::kernel::{Activation, HardTanh, Relu, Scalar, Sigmoid, Tanh};
 use attractor::simd::Backend;
-use attractor::{Dense, Form, Network, NotFinite, Stack, State, Tied, fnn};
+use attractor::{Dense, Feedforward, Form, Network, NotFinite, Stack, State, Tied, fnn};
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -169,4 +169,73 @@ fn what_is_not_finite_changes_nothing() {
     assert_eq!(stream.follow(&[0.5, f32::INFINITY]), Err(NotFinite));
     assert!(stream.state().as_slice() == before.as_slice() && stream.bound() == bound);
     assert_eq!(stream.solve(1e-3).unwrap().layers, 0);
+}
+
+/// Any start state, any order of calls, absurd errors: a bound that is stated holds, and none is stated of what was never computed.
+fn any_order<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
+    zero: &Network<I, S, T, F, H, O>,
+) {
+    let errors = [f64::INFINITY, 1e38, 1e3, 1.0, 0.1, 1e-3, 0.0, -1.0, f64::NAN, f64::NEG_INFINITY];
+    for backend in subject::backends() {
+        for (seed, start) in [0.0, 0.5, -1e3, 1e6, 1e18, 1e30].into_iter().enumerate() {
+            for first in errors {
+                let random = &mut SmallRng::seed_from_u64(seed as u64);
+                let mut network = subject::oracle(zero);
+                network.draw(random, 0.8, [0.2, 0.7][seed % 2]);
+                let net: Network<I, S, T, F, H, O> = subject::network(&network);
+                let certificate = net.certify().unwrap();
+                let certified = certificate.verify(&net).unwrap().on(backend);
+                let v: Vec<f64> = certificate.vector().as_slice().iter().map(|v| v.to_f64()).collect();
+                let (mut state, mut other) = (State::ZERO, State::ZERO);
+                let mut x: [T; I] = [T::from_f64(0.5); I];
+                for from in [&mut state, &mut other] {
+                    from.as_mut_slice().fill(T::from_f64(start));
+                }
+                let mut stream = certified.skipping(&x, &mut state).unwrap();
+                let mut whole = certified.refine(&x, &mut other).unwrap();
+                for call in 0..8 {
+                    let error = if call == 0 { first } else { errors[random.random_range(0..errors.len())] };
+                    if call > 0 && random.random_range(0..3) == 0 {
+                        let by = [0.0, 1e-6, 1.0][random.random_range(0..3)];
+                        for x in &mut x {
+                            *x = T::from_f64(f64::from((x.to_f64() + by) as f32));
+                        }
+                        stream.follow(&x).unwrap();
+                        whole.follow(&x).unwrap();
+                    } else {
+                        // Too large a state may overflow; nothing is claimed then.
+                        let stated = stream.solve(T::from_f64(error)).map(|visited| visited.bound);
+                        assert!(stated.is_ok() || start.abs() > 1e5, "{start} {error}");
+                        if random.random_range(0..2) == 0 {
+                            _ = whole.sweep();
+                        } else {
+                            _ = whole.solve(T::from_f64(error));
+                        }
+                    }
+                    let exact = network.solve(&x.map(|x| x.to_f64()))[1..].concat();
+                    for (who, state, bound) in [
+                        ("skipping", stream.state(), stream.bound()),
+                        ("refine", whole.state(), whole.bound()),
+                    ] {
+                        for ((h, exact), v) in state.as_slice().iter().zip(&exact).zip(&v) {
+                            let wrong = (h.to_f64() - exact).abs();
+                            let bound = bound.unit(T::from_f64(*v)).to_f64();
+                            let place = format!("{who} of {zero:?} from {start}, call {call}, error {error}");
+                            assert!(wrong <= bound, "{place}: {wrong:e} of {bound:e}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_hold_after_any_order_of_calls() {
+    any_order(&<fnn![1, 1, 1]>::ZERO);
+    any_order(&<fnn![3, 5, 4, 2; output = Sigmoid]>::ZERO);
+    any_order(&<fnn![2, 4, 3, 3; feedback = Dense, scalar = f64]>::ZERO);
+    any_order(&<fnn![2, 4, 3; feedback = Tied<40>, hidden = HardTanh]>::ZERO);
+    any_order(&<fnn![2, 4, 3; hidden = Relu]>::ZERO);
+    any_order(&<fnn![2, 4, 3; feedback = Feedforward, hidden = Sigmoid]>::ZERO);
 }

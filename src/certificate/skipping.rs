@@ -172,7 +172,8 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let (mut visited, mut change, mut left) = (0, T::ZERO, T::ZERO);
         for index in 0..S::DEPTH {
             let due = self.due(index);
-            if due <= allowed {
+            // A layer of which nothing is known is computed, whatever may be left out: only then is the state one that a sweep made.
+            if due <= allowed && due < T::INFINITE {
                 left = larger(left, due);
                 continue;
             }
