@@ -74,11 +74,12 @@ pub(crate) const fn check<const UNITS: usize>(
 ) -> Result<(), &'static str> {
     let Weights { layout, steepest, scalar, params, .. } = *weights;
     let precision = if scalar == 4 { f32::EPSILON as f64 } else { f64::EPSILON };
+    let max = if scalar == 4 { f32::MAX as f64 } else { f64::MAX };
     let [gamma, propagation, bias, input, range, largest] = {
         let (mut numbers, mut i) = ([0.0; super::NUMBERS], 0);
         while i < super::NUMBERS {
             numbers[i] = at(certificate, scalar, UNITS + i);
-            if !(numbers[i] >= 0.0) || (i != super::RANGE && !(numbers[i] <= f32::MAX as f64)) {
+            if !(numbers[i] >= 0.0) || (i != super::RANGE && !(numbers[i] <= max)) {
                 return Err("a number is not finite");
             }
             i += 1;
@@ -92,7 +93,7 @@ pub(crate) const fn check<const UNITS: usize>(
     let mut unit = 0;
     while unit < UNITS {
         v[unit] = at(certificate, scalar, unit);
-        if !(v[unit] >= 1.0 && v[unit] <= f32::MAX as f64) {
+        if !(v[unit] >= 1.0 && v[unit] <= max) {
             return Err("an entry of its vector is not finite or less than 1");
         }
         if v[unit] > largest {
@@ -112,7 +113,7 @@ pub(crate) const fn check<const UNITS: usize>(
         let mut i = 0;
         while i < layer.width {
             let own = v[layer.units + i];
-            let (mut fresh, mut carried, mut heard) = (0.0, 0.0, 0.0);
+            let (mut fresh, mut carried, mut heard, mut sent) = (0.0, 0.0, 0.0, 0.0);
             let mut j = 0;
             while j < layer.inputs {
                 let weight = at(params, scalar, layer.params + j * layer.width + i).abs();
@@ -141,9 +142,20 @@ pub(crate) const fn check<const UNITS: usize>(
                 j = 0;
                 while j < next.width {
                     let weight = at(params, scalar, next.params + i * next.width + j).abs();
-                    fresh += product(k, product(weight, v[next.units + j]));
+                    let one = product(weight, v[next.units + j]);
+                    sent += one;
+                    fresh += product(k, one);
                     j += 1;
                 }
+            }
+            let b = at(params, scalar, first_b + i).abs();
+            let all = [fresh, carried, heard, sent, own + carried * slope];
+            let mut sum = 0;
+            while sum < all.len() {
+                if !fits(all[sum], terms, scalar) {
+                    return Err("a weight is not finite, or they are too large together");
+                }
+                sum += 1;
             }
             w[layer.units + i] = grown(fresh, terms, slope);
             r[layer.units + i] = (own + grown(carried, layer.inputs, slope)) * (1.0 + f64::EPSILON);
@@ -153,7 +165,6 @@ pub(crate) const fn check<const UNITS: usize>(
             if !holds(r[layer.units + i], propagation, own) {
                 return Err("its propagation is less than the weights give");
             }
-            let b = at(params, scalar, first_b + i).abs();
             if !holds(b * slope, bias, own) && b != 0.0 {
                 return Err("its bias is less than the weights give");
             }
@@ -170,11 +181,31 @@ pub(crate) const fn check<const UNITS: usize>(
     // What follows from rounding errors stays below what sweeps take away.
     let kappa = (most + 2) as f64 * 0.5625 * precision;
     let lost = gamma * (1.0 + 32.0 * precision) + 2.0 * propagation * kappa * (1.0 + 32.0 * precision);
-    if kappa <= 0.0625 && lost < 1.0 {
+    if !(kappa <= 0.0625 && lost < 1.0) {
+        return Err("its gamma is too close to 1 for rounding errors");
+    }
+    // As `Certificate::outweighs_rounding` has it; the error of an activation is less than 1.
+    let steady = 1.0 - gamma * (1.0 + 32.0 * precision);
+    let norm = 4.0 * propagation * (bias + input + 1.0) / steady;
+    let mut worst = propagation * (kappa * (2.0 + bias + input) + 1.0) / steady;
+    let mut held = range + range;
+    if range == f64::INFINITY {
+        worst = larger(worst, norm + bias + input);
+        held = norm + 2.0 * propagation * (kappa * (norm + bias + input) + 1.0) / (1.0 - lost);
+    }
+    worst = larger(worst, 400.0 * largest * (held + bias + input + 1.0));
+    if fits(larger(worst, 2.0 + bias + input), most, scalar) {
         Ok(())
     } else {
-        Err("its gamma is too close to 1 for rounding errors")
+        Err("its numbers are too large for the scalar")
     }
+}
+
+/// Whether so large a number is one in the network's scalar after a sum of `terms` products and what it is rounded up by.
+const fn fits(number: f64, terms: usize, scalar: usize) -> bool {
+    let (precision, max) =
+        if scalar == 4 { (f32::EPSILON as f64, f32::MAX as f64) } else { (f64::EPSILON, f64::MAX) };
+    number * (1.0 + (2 * terms + 64) as f64 * precision) <= max
 }
 
 /// A bound on max |h_i| / v_i of every state, or infinity.
@@ -194,7 +225,8 @@ const fn reach(weights: &Weights<'_>, v: &[f64]) -> f64 {
                     j += 1;
                 }
                 let b = at(params, scalar, last.params + (last.inputs + last.feedback) * last.width + i);
-                grown(sum, last.inputs, 1.0) + b.abs()
+                let h = grown(sum, last.inputs, 1.0) + b.abs();
+                if fits(h, last.inputs, scalar) { h } else { f64::INFINITY }
             }
             _ => f64::INFINITY,
         };
@@ -231,7 +263,7 @@ mod tests {
     {
         let random = &mut SmallRng::seed_from_u64(UNITS as u64);
         let (mut held, mut refused, mut close) = (0, 0, 0);
-        for _ in 0..200 {
+        for trial in 0..200 {
             let mut net = zero.clone();
             let size = random.random_range(0.1..0.9);
             for param in net.params_mut() {
@@ -272,6 +304,9 @@ mod tests {
                     *if found { &mut held } else { &mut refused } += 1;
                 }
             }
+            if trial < 4 {
+                absurd(&net, &certificate, checked);
+            }
             // And one weight.
             for factor in [2.0, 1e20, f64::NAN] {
                 let mut net = net.clone();
@@ -288,8 +323,83 @@ mod tests {
         assert!(held > 100 && refused > 100 && close * 20 < held, "{held} {refused} {close}");
     }
 
+    /// Weights and numbers as large as there are: neither way in accepts what the other refuses, and what both accept is of use. A
+    /// solve ends, and from zero and for inputs of 1 it ends with a state.
+    fn absurd<const I: usize, S: Stack, T, F: Form, H: Activation, O: Activation>(
+        net: &Network<I, S, T, F, H, O>,
+        certificate: &Certificate<Network<I, S, T, F, H, O>>,
+        checked: impl Fn(
+            &Network<I, S, T, F, H, O>,
+            &Certificate<Network<I, S, T, F, H, O>>,
+        ) -> Result<(), &'static str>,
+    ) where
+        T: crate::kernel::Scalar,
+    {
+        let max = if size_of::<T>() == 4 { f64::from(f32::MAX) } else { f64::MAX };
+        let huge: Vec<f64> =
+            [1e3, 1e5, 1e6, 1.2e6, 1.5e6, 1.6e6, 1e7, 1e15, 1e30, max / 4.0, max, f64::INFINITY]
+                .into_iter()
+                .chain([0.0, -1.0, f64::NAN])
+                .collect();
+        let (units, params) = (certificate.vector().as_slice().len(), net.params().len());
+        let check = |net: &Network<I, S, T, F, H, O>, scalars: &[T], what: &str| {
+            let certificate = Certificate::from_slice(scalars).unwrap();
+            let (found, expected) = (checked(net, &certificate), certificate.verify(net));
+            assert_eq!(found.is_ok(), expected.is_ok(), "{what}: {found:?}, {expected:?}, {scalars:?}");
+            let Ok(certified) = expected else { return false };
+            for (start, input) in [(0.0, 1.0), (0.0, max / 2.0), (1e30, 0.0), (-max / 2.0, -1e20)] {
+                for error in [1e-3, 0.0] {
+                    let mut state = Network::<I, S, T, F, H, O>::state();
+                    state.as_mut_slice().fill(T::from_f64(start));
+                    let input = [T::from_f64(input); I];
+                    let solved = certified.solve(&input, &mut state, T::from_f64(error));
+                    assert!(
+                        solved.is_ok() || start != 0.0 || input[0] > T::ONE,
+                        "{what}: {solved:?}, {scalars:?}"
+                    );
+                    let _ = certified.label(&input, &mut state);
+                    if let Ok(mut stream) = certified.skipping(&input, &mut state) {
+                        let _ = stream.solve(T::from_f64(error));
+                    }
+                }
+            }
+            true
+        };
+        let (scalars, mut accepted) = (certificate.as_slice(), 0);
+        for (first, a) in (0..scalars.len()).flat_map(|at| huge.iter().map(move |a| (at, *a))) {
+            let mut scalars = scalars.to_vec();
+            scalars[first] = T::from_f64(a);
+            accepted += usize::from(check(net, &scalars, "one"));
+            for (second, b) in
+                (units.max(first + 1)..scalars.len()).flat_map(|at| huge.iter().map(move |b| (at, *b)))
+            {
+                let mut scalars = scalars.clone();
+                scalars[second] = T::from_f64(b);
+                accepted += usize::from(check(net, &scalars, "two"));
+            }
+            // A bias, or any weight, and what would go with it.
+            for at in [first % params, params - 1 - first % params] {
+                let mut net = net.clone();
+                net.params_mut()[at] = T::from_f64(a);
+                for b in [1.5e6, max / 4.0, max] {
+                    let mut scalars = certificate.as_slice().to_vec();
+                    for (number, place) in scalars[units..].iter_mut().zip(0..) {
+                        *number = match place {
+                            0 => T::from_f64(0.25),
+                            1 => T::from_f64(f64::min(b, 1e6)),
+                            _ => T::from_f64(b),
+                        };
+                    }
+                    accepted += usize::from(check(&net, &scalars, "weight"));
+                }
+            }
+        }
+        assert!(accepted > 20, "{accepted}");
+    }
+
     #[test]
     fn compile_time_and_run_time_agree() {
+        agree::<2, _, _, _, _, _, _>(&<fnn![1, 1, 1; hidden = Relu]>::ZERO);
         agree::<12, _, _, _, _, _, _>(&<fnn![3, 5, 4, 3]>::ZERO);
         agree::<13, _, _, _, _, _, _>(&<fnn![3, 5, 4, 4; feedback = Dense, hidden = HardTanh]>::ZERO);
         agree::<9, _, _, _, _, _, _>(&<fnn![3, 6, 3; hidden = Relu, scalar = f64]>::ZERO);

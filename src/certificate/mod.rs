@@ -390,7 +390,9 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         &'a self,
         network: &'a Network<I, S, T, F, H, O>,
     ) -> Result<Certified<'a, Network<I, S, T, F, H, O>>, CertificateError<T>> {
-        if !self.as_slice().iter().all(|number| *number >= T::ZERO) || !self.v().iter().all(|v| v.is_finite())
+        if !self.as_slice().iter().all(|number| *number >= T::ZERO)
+            || !self.v().iter().all(|v| v.is_finite())
+            || !self.largest().is_finite()
         {
             return Err(CertificateError::NotFinite);
         }
@@ -411,12 +413,28 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         Ok(Certified { network, certificate: self, backend: Backend::best() })
     }
 
-    /// Whether all that follows from rounding errors stays below what sweeps take away.
+    /// Whether all that follows from rounding errors stays below what sweeps take away, and is a number for inputs of 1 and less, so
+    /// that a solve from zero ends with a bound.
     fn outweighs_rounding(&self) -> Result<(), CertificateError<T>> {
         let relative = self.relative::<H, O>();
         let lost = plus(self.pessimistic(), plus(relative, relative));
         let floor = self.floor(self.rho::<H, O>(T::ONE, T::ONE));
-        if lost < T::ONE && floor.is_finite() {
+        let [_, propagation, bias, input, ..] = self.memory.numbers;
+        let held = match self.range() {
+            Some(range) => plus(range, range),
+            None => {
+                // |h*|_v at most is a fourth of this; what a refinement from zero bounds all states by is no more than follows.
+                let sent = times(propagation, plus(plus(bias, input), T::ONE));
+                let norm = times(count(4), over(sent, minus(T::ONE, self.pessimistic())));
+                // The error of an activation is less than 1.
+                let (kappa, _) = Self::rounding::<H, O>();
+                let rho = times(propagation, plus(times(kappa, plus(plus(norm, bias), input)), T::ONE));
+                plus(norm, times(count(2), over(rho, minus(T::ONE, lost))))
+            }
+        };
+        // Nor is any sum too large: a slope is a fourth at least, and tied feedback a hundredth.
+        let sum = times(times(count(400), self.largest()), plus(plus(held, bias), plus(input, T::ONE)));
+        if lost < T::ONE && floor.is_finite() && sum.is_finite() {
             Ok(())
         } else {
             Err(CertificateError::Rounding { gamma: self.gamma() })

@@ -313,7 +313,8 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             self.norm = smaller(norm, up(measured));
             self.hold(self.norm, self.error);
         }
-        if self.error.is_finite() {
+        // Without a bound on the states to come nobody knows when a solve ends.
+        if self.error.is_finite() && self.held.is_finite() {
             return Ok(self.bound());
         }
         self.state.reset();
