@@ -7,8 +7,8 @@ mod oracle;
 use attractor::file::{self, FileError, Uncertified};
 use attractor::kernel::{HardTanh, Relu, Sigmoid, Tanh};
 use attractor::{
-    Align64, Architecture, Certificate, CertificateError, Dense, Feedforward, Shape, Tied, Tolerance, fnn,
-    include_network,
+    Align64, Architecture, Certificate, CertificateError, Dense, Feedforward, Layer, Network, Shape, Shared,
+    Tied, Tolerance, fnn, include_network,
 };
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -333,4 +333,58 @@ fn shapes() {
     let mut room = [0; 256];
     assert!(matches!(file::write(&huge, &[0; 8], None, &mut room, false), Err(FileError::Length { .. })));
     let _: Option<Certificate<Net>> = None;
+}
+
+/// Whatever is written can be read: every scalar and form, with certificates of any length or none. What cannot be is not written.
+#[test]
+fn what_is_written_can_be_read() {
+    let (mut written, mut refused) = (0, 0);
+    for (scalar, one) in [("f32", 4), ("f64", 8), ("bf16", 2), ("i8", 4), ("i16", 4)] {
+        for (feedback, percent) in [("feedforward", 0), ("adjacent", 0), ("dense", 0), ("tied", 50)] {
+            for widths in [&[2, 3][..], &[3, 5, 1], &[1; 33]] {
+                let Some(shape) = Shape::new(widths, scalar, feedback, percent, "tanh", "identity") else {
+                    continue;
+                };
+                let units: usize = widths[1..].iter().sum();
+                // How many bytes of parameters there are, the refusal says.
+                let mut room = vec![0xaa; 1 << 16];
+                let Err(FileError::Length { expected, .. }) =
+                    file::write(&shape, &[0; 1], None, &mut room, false)
+                else {
+                    panic!("a parameter of one byte: {shape}");
+                };
+                let params = vec![0; expected as usize];
+                let whole = if scalar.starts_with('i') { (units + 3) * one } else { (units + 6) * one };
+                for certificate in [None, Some(0), Some(1), Some(whole - one), Some(whole), Some(whole + one)]
+                {
+                    let bytes = certificate.map(|length| vec![0; length]);
+                    room.fill(0xaa);
+                    match file::write(&shape, &params, bytes.as_deref(), &mut room, false) {
+                        Ok(length) => {
+                            let contents = file::read(&room[..length]).unwrap();
+                            assert_eq!(contents.shape(), &shape);
+                            assert_eq!(contents.certificate_bytes(), certificate.unwrap_or(0));
+                            written += 1;
+                        }
+                        Err(error) => {
+                            let right = scalar != "bf16" && certificate == Some(whole);
+                            assert!(certificate.is_some() && !right, "{shape}: {error}");
+                            assert!(room.iter().all(|byte| *byte == 0xaa), "nothing is written");
+                            refused += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(written > 80 && refused > 100, "{written} {refused}");
+    // Layers that share parameters are in no file.
+    type Deep = Network<2, Layer<3, Layer<3, Shared<3, Layer<3>>>>>;
+    let mut room = vec![0xaa; 4096];
+    let params = vec![0; size_of::<Deep>()];
+    for length in [params.len(), params.len() + 84] {
+        let params = vec![0; length];
+        assert!(file::write(&Deep::SHAPE, &params, None, &mut room, false).is_err());
+    }
+    assert!(room.iter().all(|byte| *byte == 0xaa));
 }

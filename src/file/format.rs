@@ -46,7 +46,7 @@ pub enum FileError {
         /// That of its bytes.
         found: u32,
     },
-    /// It is whole, but says what cannot be.
+    /// It is whole, but says what cannot be; or it would, if it were written.
     Malformed,
     /// It has another length than its header asks for; or the room to write to is too small.
     Length {
@@ -333,7 +333,8 @@ const fn zero(file: &[u8], start: usize, end: usize) -> bool {
 /// length of the file.
 ///
 /// # Errors
-/// [`FileError::Length`] if parameters or certificate do not go with the shape or the room is too small: nothing is then written.
+/// [`FileError::Malformed`] for what no file can say: layers that share parameters, or a certificate of weights of 16 bits;
+/// [`FileError::Length`] if parameters or certificate do not go with the shape or the room is too small. Nothing is then written.
 pub fn write(
     shape: &Shape,
     params: &[u8],
@@ -358,10 +359,12 @@ pub(crate) fn put(
     swapped: bool,
 ) -> Result<usize, FileError> {
     let certified = certificate_bytes.is_some();
+    if !shape.is_one() || shape.shared != 0 || u8::from(certified) > may_be_certified(shape) {
+        return Err(FileError::Malformed);
+    }
     let contents = Contents { shape: *shape, certified };
     if let Some(bytes) = certificate_bytes {
-        let scalars = certificate(shape) * u64::from(may_be_certified(shape));
-        fits(scalars * certificate_scalar(shape) as u64, bytes.len())?;
+        fits(certificate(shape) * certificate_scalar(shape) as u64, bytes.len())?;
     }
     let (expected, found) = (length(shape, certified), file.len() as u64);
     let Some(file) = usize::try_from(expected).ok().and_then(|length| file.get_mut(..length)) else {
