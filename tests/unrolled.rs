@@ -1,10 +1,11 @@
 //! Release builds compile one sample of a small network, and any batch of a tiny one, for the network's type. That gives the
-//! bits of the loop all networks share, which single sweeps always go through, and what the oracle says.
+//! bits of the loop all networks share, which single sweeps always go through, and what the oracle says. And stores whose lengths are
+//! known while compiling write so much and no more.
 
 mod oracle;
 
 use attractor::kernel::Activation;
-use attractor::simd::Backend;
+use attractor::simd::{Backend, Integers, Lanes, OnIntegers, Operation, Packed, Quantum};
 use attractor::{Dense, Drive, Form, Network, Stack, Tied, Tolerance, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
@@ -56,4 +57,116 @@ fn batches_of_the_tiny() {
     agree::<_, _, _, _, _, 5>(&<fnn![3, 8, 2]>::ZERO);
     agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Tied]>::ZERO);
     agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Dense]>::ZERO);
+}
+
+/// What lies around a store of `COUNT` numbers.
+const GUARD: usize = 64;
+
+struct StoreIntegers<H>(core::marker::PhantomData<H>);
+
+/// Stores the first `$count` of a vector for every count there is, each a constant, and looks at what lies around.
+macro_rules! stores {
+    ($width:expr, $what:expr, $scalar:ty, $guard:expr, $value:expr, |$to:ident, $count:ident| $store:expr; $($n:literal)*) => {
+        $(if $n < $width {
+            let mut memory = [$guard; 2 * GUARD + $n];
+            let ($to, $count) = (memory[GUARD..].as_mut_ptr(), $n);
+            // SAFETY: so many numbers lie there.
+            unsafe { $store };
+            for (i, found) in memory.iter().enumerate() {
+                let inside = (GUARD..GUARD + $n).contains(&i);
+                let expected: $scalar = if inside { $value } else { $guard };
+                assert!(*found == expected, "{}: {found} at {i} of {} numbers", $what, $n);
+            }
+        })*
+    };
+}
+
+impl<H: Quantum> OnIntegers<H> for StoreIntegers<H> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>>(self, lanes: L) {
+        let v = lanes.splat(7);
+        stores!(L::WIDTH, "8 bits", i8, -86, 7, |to, n| lanes.store_8(to, v, Some(n)); 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        stores!(L::WIDTH, "16 bits", i16, -86, 7, |to, n| lanes.store_16(to, v, Some(n)); 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        stores!(L::WIDTH, "32 bits", i32, -86, 7, |to, n| lanes.store(to, v, Some(n)); 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    }
+}
+
+struct StoreFloats;
+
+impl Operation<f32> for StoreFloats {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes<f32>>(self, lanes: L) {
+        let v = lanes.splat(7.0);
+        stores!(L::WIDTH, "f32", f32, -86.0, 7.0, |to, n| lanes.store_partial(to, v, n); 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    }
+}
+
+impl Operation<f64> for StoreFloats {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes<f64>>(self, lanes: L) {
+        let v = lanes.splat(7.0);
+        stores!(L::WIDTH, "f64", f64, -86.0, 7.0, |to, n| lanes.store_partial(to, v, n); 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    }
+}
+
+#[test]
+fn partial_stores_write_so_much_and_no_more() {
+    use attractor::simd::Element;
+    for backend in Backend::available() {
+        i8::run(backend, StoreIntegers::<i8>(core::marker::PhantomData));
+        i16::run(backend, StoreIntegers::<i16>(core::marker::PhantomData));
+        f32::run(backend, StoreFloats);
+        f64::run(backend, StoreFloats);
+    }
+}
+
+/// Integer networks with layers of every width to a vector and beyond: the same on every backend, and nothing beside the state is
+/// written.
+#[test]
+fn integer_states_keep_to_themselves() {
+    use attractor::kernel::HardTanh;
+    use attractor::quantized::{Calibration, Quantized, QuantizedState};
+    #[repr(C)]
+    struct Guarded<S> {
+        before: [u8; 64],
+        state: S,
+        behind: [u8; 64],
+    }
+    macro_rules! widths {
+        ($($h:ty, [$($n:literal)*];)*) => { $($({
+            type Net = fnn![2, $n, 1, $n; hidden = HardTanh];
+            let mut net = Net::ZERO;
+            for (i, w) in net.params_mut().iter_mut().enumerate() {
+                *w = 0.3 * (1.7 * i as f32).sin();
+            }
+            let mut calibration = Calibration::ZERO;
+            for i in 0..8 {
+                let x = [(i as f32).sin(), (i as f32).cos()];
+                let mut state = Net::state();
+                net.solve(&x, &mut state, Tolerance::exactly(4)).expect("finite");
+                calibration.observe(&x, &state).expect("finite");
+            }
+            let quantized = Quantized::<Net, $h>::new(&net, &calibration).expect("small weights");
+            let mut first: Option<(Vec<$h>, Vec<_>)> = None;
+            for backend in Backend::available() {
+                let mut guarded: Guarded<QuantizedState<Net, $h>> =
+                    Guarded { before: [0xAA; 64], state: Quantized::<Net, $h>::state(), behind: [0xAA; 64] };
+                let mut results = Vec::new();
+                for i in 0..6 {
+                    let x = quantized.input(&[(i as f32).cos(), 0.3]).expect("in range");
+                    results.push(quantized.on(backend).solve(&x, &mut guarded.state, 3));
+                }
+                assert!(guarded.before.iter().chain(&guarded.behind).all(|b| *b == 0xAA), "{} wide", $n);
+                let found = (guarded.state.as_slice().to_vec(), results);
+                match &first {
+                    None => first = Some(found),
+                    Some(first) => assert_eq!(*first, found, "{} wide on {}", $n, backend.name()),
+                }
+            }
+        })*)* };
+    }
+    widths!(i8, [1 2 3 7 15 16 17 18 33 49]; i16, [1 2 9 17 33];);
 }

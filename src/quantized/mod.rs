@@ -280,10 +280,12 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
         let mut integers = <SMatrix<H, 1, I> as Flat>::ZERO;
         let input = input.samples();
         for (column, to) in integers.flat_mut().iter_mut().enumerate() {
-            let scaled = input.at(0, column).unwrap_or(f32::NAN) / self.units[0];
-            if !(scaled.abs() <= f32::MAX) {
+            let input = input.at(0, column).unwrap_or(f32::NAN);
+            if !(input.abs() <= f32::MAX) {
                 return Err(NotFinite);
             }
+            // What overflows here is cut below, as all that is too large.
+            let scaled = input / self.units[0];
             *to = H::narrow((libm::roundf(scaled) as i32).clamp(-H::MOST, H::MOST));
         }
         Ok(integers)
