@@ -494,3 +494,56 @@ at!(12 13);
 at!(13 14);
 at!(14 15);
 at!(15 16);
+at!(16 17);
+at!(17 18);
+at!(18 19);
+at!(19 20);
+at!(20 21);
+at!(21 22);
+at!(22 23);
+at!(23 24);
+at!(24 25);
+at!(25 26);
+at!(26 27);
+at!(27 28);
+at!(28 29);
+at!(29 30);
+at!(30 31);
+at!(31 32);
+
+#[cfg(test)]
+mod tests {
+    use crate::network::MAX_DEPTH;
+    use crate::{Flat, fnn};
+
+    #[test]
+    fn every_layer_of_the_deepest_network_has_its_number() {
+        // As many units as the number's last digit in base 4, and one.
+        type Deep = fnn![
+            1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1
+        ];
+        assert_eq!(Deep::DEPTH, MAX_DEPTH);
+        let (mut net, mut state) = (Deep::ZERO, Deep::state::<1>());
+        let (mut layer, mut place, mut unit) = (0, 0, 0);
+        macro_rules! each {
+            ($($number:literal)*) => {$(
+                layer += 1;
+                assert_eq!($number, layer);
+                let w = net.layer_mut::<$number>().w.flat_mut();
+                assert_eq!(w.len(), (layer % 4 + 1) * ((layer - 1) % 4 + 1));
+                w[0] = layer as f32;
+                state.as_mut_slice()[unit] = layer as f32;
+                let h = &state.layer::<$number>().h;
+                assert!(h.ncols() == layer % 4 + 1 && h[0] == layer as f32);
+                // The layers lie one after the other: W, U and b.
+                let (own, above) = (layer % 4 + 1, if layer < MAX_DEPTH { (layer + 1) % 4 + 1 } else { 0 });
+                assert_eq!(net.params()[place], layer as f32);
+                assert_eq!(net.layer::<$number>().b.len(), own);
+                place += own * ((layer - 1) % 4 + 1) + own * above + own;
+                unit += own;
+            )*};
+        }
+        each!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
+        assert_eq!((layer, place, unit), (MAX_DEPTH, Deep::PARAMS, Deep::UNITS));
+    }
+}
