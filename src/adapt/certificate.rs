@@ -168,7 +168,12 @@ where
                 return Ok(least);
             }
             self.draw_back(role, part);
-            certificate = self.propose()?;
+            let Ok(next) = self.propose() else {
+                // What has been changed cannot be had back; nothing of it is left either, which holds.
+                *self = less;
+                return Ok(least);
+            };
+            certificate = next;
             margin = margin * T::from_usize(4);
         }
         Ok(certificate)

@@ -1,7 +1,7 @@
 //! Holding the feedback to a rate.
 
-use super::outward::{count, larger};
-use super::{Certificate, CertificateError};
+use super::outward::{count, smaller, times};
+use super::{Certificate, CertificateError, NUMBERS};
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Feedforward, Form, Network, Stack};
 
@@ -64,7 +64,8 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     }
 
     /// Holds the network to a rate: if its gamma is more than `rate`, every U is multiplied by one factor such that it is `rate`,
-    /// up to rounding and never more. W and b stay as they are. Returns the certificate.
+    /// up to rounding and never more. W and b stay as they are. Returns the certificate. A rate that the scalar cannot hold, below some
+    /// 1e-36 in `f32`, leaves nothing of the feedback.
     ///
     /// With [`Tied`](crate::Tied) feedback it is W, from the second layer on, that is multiplied: there is no other way, and what the
     /// network says to the same input changes. Held so after every step of training, it learns within the rate.
@@ -85,32 +86,58 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// ```
     ///
     /// # Errors
-    /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large: the network
-    /// is then unchanged. `Rounding` if `rate` is too close to 1 for the scalar.
+    /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Rounding` if
+    /// rounding errors outweigh everything even where nothing is fed back. The network is then unchanged.
     pub fn limit_feedback(&mut self, rate: T) -> Result<Certificate<Self>, CertificateError<T>> {
         if !(rate >= T::ZERO && rate < T::ONE) {
             return Err(CertificateError::Setting);
         }
         let (mut certificate, _) = self.propose()?;
+        let mut numbers = certificate.measure(self).ok_or(CertificateError::NotFinite)?;
+        // What stands in the way of a certificate even where nothing is fed back stands there after any factor: nothing is changed then.
+        // From here on there is an end, at the latest where nothing is left of the feedback.
+        certificate.memory.numbers = without_feedback(numbers, const { F::TIED > 0 });
+        certificate.outweighs_rounding()?;
         let mut less = T::PRECISION;
         loop {
-            let [gamma, ..] = certificate.measure(self).ok_or(CertificateError::NotFinite)?;
-            if gamma <= rate {
-                break;
+            certificate.memory.numbers = numbers;
+            if certificate.gamma() <= rate && certificate.outweighs_rounding().is_ok() {
+                return Ok(certificate);
             }
-            // Once is enough but for what is rounded, and then the factor is next to 1; ever less, so that there is an end.
-            let factor = larger(rate / gamma * (T::ONE - less), T::ZERO);
+            // Once is enough but for what is rounded, and then the factor is next to 1; ever less, so that there is an end. A rate too
+            // small for the scalar, or rounding errors too large for a rate, leave nothing.
+            let part = smaller(rate / certificate.gamma(), T::ONE) * (T::ONE - less);
+            let factor = if less < T::ONE && part > T::ZERO { part } else { T::ZERO };
             if const { F::TIED > 0 } {
                 // Every loop goes through a W twice, up and down; and the vector changes with it.
                 self.multiply_feedback(factor.sqrt());
-                (certificate, _) = self.propose()?;
+                if let Ok((other, _)) = self.propose() {
+                    certificate = other;
+                }
             } else {
                 self.multiply_feedback(factor);
             }
+            if factor == T::ZERO {
+                return certificate.complete(self);
+            }
             less = less * count(4);
+            match certificate.measure(self) {
+                Some(found) => numbers = found,
+                None => less = T::ONE,
+            }
         }
-        certificate.complete(self)
     }
+}
+
+/// What a certificate states where nothing is fed back, at most. If feedback is tied, that is without W from the second layer on, and
+/// under another vector, whose entries are at least 1 as well.
+fn without_feedback<T: Scalar>(numbers: [T; NUMBERS], tied: bool) -> [T; NUMBERS] {
+    let [_, propagation, bias, input, range, largest] = numbers;
+    if !tied {
+        return [T::ZERO, propagation, bias, input, range, largest];
+    }
+    let alone = T::ONE + T::PRECISION * count(8);
+    [T::ZERO, alone, times(bias, largest), times(input, largest), times(range, largest), largest]
 }
 
 /// Feedback that is tied to W has no weights of its own to be scaled or kept: its strength is in the type.

@@ -44,6 +44,7 @@ impl<T: Scalar> Operation<T> for CrossEntropy<'_, T> {
         let (samples, classes) = (self.logits.rows(), self.logits.cols());
         let out = self.gradient.start();
         let share = T::ONE / T::from_f64(samples as f64);
+        let double = share + share;
         let floor = self.smoothing / T::from_f64(classes as f64);
         let mut total = T::ZERO;
         let mut first = 0;
@@ -62,13 +63,14 @@ impl<T: Scalar> Operation<T> for CrossEntropy<'_, T> {
                 largest = lanes.max(logit(class), largest);
             }
             let mut sum = lanes.splat(T::ZERO);
-            // Sum of floor * (largest - logit) over the classes: what label smoothing adds to the loss.
+            // Half the sum of floor * (largest - logit) over the classes: what label smoothing adds to the loss. The share of a sample
+            // may be finite where its loss is not; half of that always is.
             let mut below = lanes.splat(T::ZERO);
             for class in 0..classes {
                 let shifted = lanes.sub(logit(class), largest);
                 let e = T::exp(lanes, shifted);
                 sum = lanes.add(sum, e);
-                below = lanes.mul_add(half_of(logit(class), largest), lanes.splat(-(floor + floor)), below);
+                below = lanes.mul_add(half_of(logit(class), largest), lanes.splat(-floor), below);
                 // SAFETY: the gradient has the shape of the logits.
                 unsafe { store(lanes, out.add(class * self.gradient.stride() + first), e, partial) };
             }
@@ -98,8 +100,8 @@ impl<T: Scalar> Operation<T> for CrossEntropy<'_, T> {
                     let picked = *self.logits.start().add(label * self.logits.stride() + at);
                     let weight = T::ONE - self.smoothing;
                     let half = T::from_f64(0.5);
-                    let missed = (weight + weight) * (top * half - picked * half);
-                    total += share * (sum.ln() + missed + below);
+                    let missed = weight * (top * half - picked * half);
+                    total += double * (sum.ln() * half + missed + below);
                     let slot = out.add(label * self.gradient.stride() + at);
                     *slot = *slot - weight * share;
                 }

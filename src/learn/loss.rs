@@ -6,7 +6,7 @@ use crate::simd::Backend;
 use core::fmt;
 use nalgebra::SMatrix;
 
-/// A target that does not go with the output.
+/// A target that does not go with the output, or a setting out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -20,13 +20,15 @@ pub enum LossError {
     },
     /// The loss cannot be had for this target, in the words of the loss.
     Target(&'static str),
+    /// A setting of the loss is out of its range, in the words of the loss.
+    Setting(&'static str),
 }
 
 impl fmt::Display for LossError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Label { classes, found } => write!(f, "label {found}, but there are {classes} classes"),
-            Self::Target(what) => f.write_str(what),
+            Self::Target(what) | Self::Setting(what) => f.write_str(what),
         }
     }
 }
@@ -70,7 +72,7 @@ pub trait Loss<M, Y: ?Sized> {
     /// J, with dJ/dh written into `gradient`.
     ///
     /// # Errors
-    /// [`LossError`] if the target does not go with the output.
+    /// [`LossError`] if the target does not go with the output, or a setting is out of its range.
     fn evaluate(&self, output: &M, target: &Y, gradient: &mut M) -> Result<Self::Scalar, LossError>;
 
     /// [`evaluate`](Self::evaluate) on a chosen backend, which is how gradients call it. A loss that uses no backend need
@@ -91,10 +93,12 @@ pub trait Loss<M, Y: ?Sized> {
 
 /// Cross-entropy of the softmax of the outputs against labels, one class a sample; mean over the samples.
 ///
-/// Stable for logits of any finite size. The outputs stay linear: the loss owns the softmax.
+/// Stable for logits of any finite size; a loss that is more than the largest number of the scalar is infinite. The outputs stay
+/// linear: the loss owns the softmax.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropy<T = f32> {
-    /// How much of the target is spread evenly over all classes (label smoothing), 0 to 1.
+    /// How much of the target is spread evenly over all classes (label smoothing), 0 to 1; any other number is refused by
+    /// [`evaluate`](Loss::evaluate) with [`LossError::Setting`].
     pub smoothing: T,
 }
 
@@ -104,7 +108,7 @@ impl<T: Scalar> CrossEntropy<T> {
     pub const fn new() -> Self {
         Self { smoothing: T::ZERO }
     }
-    /// `smoothing` of the target spread over all classes.
+    /// `smoothing` of the target, 0 to 1, spread over all classes.
     #[must_use]
     pub const fn smoothed(smoothing: T) -> Self {
         Self { smoothing }
@@ -130,6 +134,9 @@ impl<T: Scalar, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, [usize; B
         target: &[usize; B],
         gradient: &mut SMatrix<T, B, N>,
     ) -> Result<T, LossError> {
+        if !(self.smoothing >= T::ZERO && self.smoothing <= T::ONE) {
+            return Err(LossError::Setting("label smoothing is 0 to 1"));
+        }
         cross_entropy(backend, output.into(), target, self.smoothing, gradient.into())
             .map_err(|shape| LossError::Label { classes: shape.expected, found: shape.found })
     }

@@ -4,6 +4,7 @@ use crate::kernel::Scalar;
 
 /// A rate that rises from `start` to `peak` over `warm_up` steps and falls to `end` at step `steps`, both along
 /// half a cosine (Loshchilov and Hutter 2017; with a warm-up it is the one-cycle rate of Smith and Topin 2018).
+/// Rates may be any finite numbers of at least 0; others are refused by the optimizer that is given them.
 ///
 /// ```
 /// use attractor::learn::Cosine;
@@ -20,7 +21,7 @@ pub struct Cosine<T = f32> {
     pub peak: T,
     /// The rate of step `steps` and of all later ones.
     pub end: T,
-    /// Steps until the highest rate.
+    /// Steps until the highest rate: fewer than `steps`, or the end comes first, and then it is never reached.
     pub warm_up: u32,
     /// Steps until the last rate.
     pub steps: u32,
@@ -30,12 +31,12 @@ impl<T: Scalar> Cosine<T> {
     /// The rate of step `step`, counted from 0.
     #[must_use]
     pub fn rate(&self, step: u32) -> T {
-        let (from, to, at, of) = if step < self.warm_up {
-            (self.start, self.peak, step, self.warm_up)
-        } else if step < self.steps {
-            (self.peak, self.end, step - self.warm_up, self.steps.saturating_sub(self.warm_up))
-        } else {
+        let (from, to, at, of) = if step >= self.steps {
             return self.end;
+        } else if step < self.warm_up {
+            (self.start, self.peak, step, self.warm_up)
+        } else {
+            (self.peak, self.end, step - self.warm_up, self.steps - self.warm_up)
         };
         let angle =
             T::from_f64(core::f64::consts::PI) * T::from_f64(f64::from(at)) / T::from_f64(f64::from(of));

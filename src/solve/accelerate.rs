@@ -92,8 +92,8 @@ impl<N: Architecture, const WINDOW: usize> Acceleration<N, WINDOW> {
         Self { drive: Drive::ZERO, history }
     }
 
-    /// h <- (1 - a) h + a sweep(h), with 0 < a <= 1 to be of use; any other number does what the formula says. Accelerated
-    /// points go as much of their way.
+    /// h <- (1 - a) h + a sweep(h), with 0 < a <= 1 to be of use; any other number does what the formula says, and where that leaves
+    /// the finite numbers, the solve ends in [`SolveError::NotFinite`]. Accelerated points go as much of their way.
     #[must_use]
     pub const fn damping(mut self, a: N::Scalar) -> Self {
         self.history.damping = a;
@@ -120,7 +120,9 @@ impl<N: Architecture, const WINDOW: usize> History<N, WINDOW> {
     /// Takes in a sweep from `from` to `state`.
     fn remember(&mut self, state: &State<N>, first: bool) {
         for (from, state) in self.from.as_mut_slice().iter_mut().zip(state.as_slice()) {
-            *from = *state - *from;
+            let change = *state - *from;
+            // NaN only where a state began with it in the first layer, which nobody hears before it is computed: no change is known.
+            *from = if change.is_finite() { change } else { N::Scalar::ZERO };
         }
         // What `from` holds now is the change.
         if !first && WINDOW > 0 {
@@ -302,6 +304,11 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         }
         if looking {
             history.plain(state);
+        }
+        // Damping may be any number.
+        if residual.is_some() && !steps.largest(state).is_finite() {
+            state.reset();
+            return Err(SolveError::NotFinite);
         }
         steps.finish(residual, false)
     }

@@ -109,6 +109,9 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Ok::<(), attractor::SolveError>(())
     /// ```
     ///
+    /// The state may begin as anything finite. What the first layer held, and without feedback what any did, is heard by nobody before
+    /// it is computed: a NaN there is replaced by the first sweep. Anywhere else a NaN is an error, and infinity is one everywhere.
+    ///
     /// # Errors
     /// [`SolveError::NotFinite`] if the input has a NaN or infinity (the state is then unchanged) or the
     /// arithmetic leaves the finite numbers, for weights or states that are not finite or too large (the state
