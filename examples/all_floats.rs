@@ -1,6 +1,11 @@
 //! tanh and sigmoid of all 2^32 floats on every backend of this processor, against `f64`: error, order, symmetry,
 //! infinities, NaNs.
 
+#[macro_use]
+#[path = "shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 use attractor::kernel::{self, Sigmoid, Tanh};
 use attractor::simd::Backend;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -2,6 +2,11 @@
 //!
 //! `cargo bench && cargo run --release --example bench_table`
 
+#[macro_use]
+#[path = "shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "shared/command_line.rs"]
 mod command_line;
 

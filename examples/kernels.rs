@@ -2,6 +2,11 @@
 //!
 //! `cargo run --release --example kernels`
 
+#[macro_use]
+#[path = "shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 use attractor::kernel::{self, Base, Identity, Matrix, Product, ShapeError, Tanh};
 use attractor::simd::Backend;
 use nalgebra::SMatrix;

@@ -1,5 +1,10 @@
 //! A feedback network learns exclusive or: `cargo run --release --example quickstart`.
 
+#[macro_use]
+#[path = "shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 use attractor::learn::{Adam, LearnError, MeanSquared, Objective, Trainer};
 use attractor::{Tolerance, fnn};
 use nalgebra::matrix;

@@ -2,6 +2,11 @@
 //!
 //! `cargo run --release --example adapt` takes some minutes; `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 mod adapting;
 #[path = "../shared/arguments.rs"]
 mod arguments;

@@ -2,6 +2,7 @@
 
 use crate::curves::COLORS;
 use crate::legend::{FAINT, legend};
+use crate::output;
 use crate::spread::Spread;
 use crate::title::titled;
 use core::error::Error;
@@ -16,13 +17,12 @@ pub(crate) struct Place {
 }
 
 /// One series a number of examples, a point a method.
-pub(crate) fn draw(
-    path: &Path,
-    subtitle: &str,
-    shots: &[usize],
-    places: &[Place],
-) -> Result<(), Box<dyn Error>> {
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+pub(crate) fn draw(path: &Path, subtitle: &str, shots: &[usize], places: &[Place]) -> Result<(), String> {
+    path.parent().map_or(Ok(()), output::folder)?;
+    output::drawn(path, |part| plot(part, subtitle, shots, places))
+}
+
+fn plot(path: &Path, subtitle: &str, shots: &[usize], places: &[Place]) -> Result<(), Box<dyn Error>> {
     let kilobytes = |place: &Place| place.bytes as f64 / 1024.0;
     let (left, right) =
         places.iter().map(kilobytes).fold((f64::MAX, f64::MIN), |(l, r), x| (l.min(x), r.max(x)));

@@ -3,6 +3,11 @@
 //!
 //! `cargo run --release --example certificate` takes about a minute; `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "../shared/arguments.rs"]
 mod arguments;
 #[path = "../shared/classes.rs"]
@@ -29,7 +34,6 @@ use cores::on_all_cores;
 use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
-use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
@@ -93,13 +97,10 @@ fn run(options: Options) -> Result<(), String> {
         println!("{}", line(outcome, test.len()));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/certificate");
-    fs::create_dir_all(&path)
-        .map_err(|error| error.to_string())
-        .and_then(|()| {
-            plot::certified(&path.join("certified.svg"), &outcomes, options.seeds as usize, test.len())
-                .map_err(|error| error.to_string())
-        })
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    output::folder(&path)?;
+    output::drawn(&path.join("certified.svg"), |part| {
+        plot::certified(part, &outcomes, options.seeds as usize, test.len())
+    })?;
     println!("plot: {}", path.join("certified.svg").display());
 
     let first: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.rate == RATES[0]).collect();

@@ -3,6 +3,11 @@
 //!
 //! `cargo run --release --example complete` takes a minute or two; `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "../shared/arguments.rs"]
 mod arguments;
 #[path = "../shared/clamped.rs"]
@@ -189,12 +194,10 @@ fn run(options: Options) -> Result<(), String> {
         places: &SWEEPS.map(|sweeps| sweeps.to_string()),
         legend: SeriesLabelPosition::UpperRight,
     };
-    curves::draw(&directory.join("wrong.svg"), &frame, &curves)
-        .and_then(|()| {
-            let path = directory.join("pictures.svg");
-            pictures::draw(&path, &test.problems[..SHOWN], &runs[1].shown, &runs[4].shown[last])
-        })
-        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    curves::draw(&directory.join("wrong.svg"), &frame, &curves)?;
+    output::drawn(&directory.join("pictures.svg"), |part| {
+        pictures::draw(part, &test.problems[..SHOWN], &runs[1].shown, &runs[4].shown[last])
+    })?;
     println!("plots: {}", directory.display());
 
     println!("seconds: {:.1}", started.elapsed().as_secs_f64());

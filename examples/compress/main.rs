@@ -3,6 +3,11 @@
 //!
 //! `cargo run --release --example compress` takes some minutes; `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "../shared/arguments.rs"]
 mod arguments;
 #[allow(dead_code, reason = "that example trains in another way")]
@@ -253,7 +258,7 @@ fn show(ways: &[Way], count: u64) -> Result<(), String> {
             of(way, |given| given.microseconds).mean,
         );
     }
-    let folder = Path::new("target/compress");
+    let folder = &Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compress");
     let points: Vec<(&str, f64, f64)> =
         ways.iter().map(|way| (way.name, way.bytes as f64, of(way, |given| given.accuracy).mean)).collect();
     plot::draw(folder, &points, &format!("Digits: accuracy over bytes, {}", seeds(count)))?;

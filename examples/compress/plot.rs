@@ -1,5 +1,6 @@
 //! Accuracy over bytes.
 
+use crate::output;
 use crate::title::titled;
 use core::error::Error;
 use plotters::prelude::*;
@@ -7,8 +8,8 @@ use std::path::Path;
 
 /// One point a network: its name, its bytes, its accuracy in percent; written to accuracy.svg in `folder`.
 pub(crate) fn draw(folder: &Path, points: &[(&str, f64, f64)], subtitle: &str) -> Result<(), String> {
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    plot(&folder.join("accuracy.svg"), points, subtitle).map_err(|error| format!("the plot: {error}"))
+    output::folder(folder)?;
+    output::drawn(&folder.join("accuracy.svg"), |part| plot(part, points, subtitle))
 }
 
 fn plot(path: &Path, points: &[(&str, f64, f64)], subtitle: &str) -> Result<(), Box<dyn Error>> {

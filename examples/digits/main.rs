@@ -2,6 +2,11 @@
 //!
 //! `cargo run --release --example digits` takes some seconds; `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "../shared/arguments.rs"]
 mod arguments;
 #[path = "../shared/classes.rs"]
@@ -32,7 +37,6 @@ use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
 use spread::{Spread, seeds};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -51,6 +55,8 @@ fn run(options: Options) -> Result<(), String> {
     let started = Instant::now();
     let (training, test) = (data::training()?, data::test()?);
     let shape = if options.large { "fnn![64, 128, 64, 10]" } else { "fnn![64, 48, 32, 10]" };
+    let directory = directory(options.large);
+    output::folder(&directory)?;
     println!("network: {shape}");
     println!("backend: {}", Backend::best().name());
     println!("digits: {} to train, {} to test", training.len(), test.len());
@@ -70,9 +76,7 @@ fn run(options: Options) -> Result<(), String> {
         plot::accuracies(&with, &test).iter().map(|a| format!("{:.1}", a.mean)).collect();
     println!("\ntest accuracy after 1 to {SWEEPS} sweeps: {} %", accuracies.join(" "));
 
-    let directory = directory(options.large);
-    write(&directory, shape, &with, &without, &test)
-        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    write(&directory, shape, &with, &without, &test)?;
     println!("weights and plots: {}", directory.display());
 
     let all = || with.iter().chain(&without);
@@ -160,18 +164,10 @@ fn directory(large: bool) -> PathBuf {
 }
 
 /// Writes the first seed's weights, and the plots.
-fn write(
-    directory: &Path,
-    shape: &str,
-    with: &[Run],
-    without: &[Run],
-    test: &[Digit],
-) -> Result<(), Box<dyn core::error::Error>> {
-    fs::create_dir_all(directory)?;
+fn write(directory: &Path, shape: &str, with: &[Run], without: &[Run], test: &[Digit]) -> Result<(), String> {
     let weights: Vec<u8> = with[0].params.iter().flat_map(|weight| weight.to_le_bytes()).collect();
-    fs::write(directory.join("digits.f32"), weights)?;
-    plot::residuals(&directory.join("residuals.svg"), shape, with, without)?;
-    plot::accuracy(&directory.join("accuracy.svg"), shape, with, without, test)?;
-    plot::digits(&directory.join("digits.svg"), shape, &with[0], test)?;
-    Ok(())
+    output::write(&directory.join("digits.f32"), &weights)?;
+    output::drawn(&directory.join("residuals.svg"), |part| plot::residuals(part, shape, with, without))?;
+    output::drawn(&directory.join("accuracy.svg"), |part| plot::accuracy(part, shape, with, without, test))?;
+    output::drawn(&directory.join("digits.svg"), |part| plot::digits(part, shape, &with[0], test))
 }

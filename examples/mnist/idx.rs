@@ -40,6 +40,19 @@ fn read(folder: &Path, set: &str) -> Result<Images, String> {
     if !folder.is_dir() {
         return Err(format!("{}: no such folder; `scripts/fetch-mnist` makes one", folder.display()));
     }
+    let first = format!("{set}-images-idx3-ubyte");
+    if !folder.join(&first).exists() {
+        // Where torchvision puts them.
+        for raw in ["raw", "MNIST/raw", "FashionMNIST/raw"].map(|raw| folder.join(raw)) {
+            if raw.join(&first).exists() {
+                return Err(format!(
+                    "{}: not there, but in {}: give that folder",
+                    folder.join(first).display(),
+                    raw.display()
+                ));
+            }
+        }
+    }
     let images = format!("{set}-images-idx3-ubyte");
     let labels = format!("{set}-labels-idx1-ubyte");
     let (pixels, count) = entries(&folder.join(&images), [SIDE, SIDE])?;
@@ -66,8 +79,12 @@ fn entries<const D: usize>(path: &Path, entry: [usize; D]) -> Result<(Vec<u8>, u
     let mut bytes = fs::read(path).map_err(|error| {
         let mut packed = path.as_os_str().to_owned();
         packed.push(".gz");
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let dotted = path.with_file_name(name.replace("-idx", ".idx"));
         if error.kind() == ErrorKind::NotFound && Path::new(&packed).exists() {
             of_path("not there, but compressed as .gz: `gunzip` it".to_owned())
+        } else if error.kind() == ErrorKind::NotFound && dotted.exists() {
+            of_path(format!("not there, but {}: rename it", dotted.display()))
         } else {
             of_path(error.to_string())
         }

@@ -3,6 +3,11 @@
 //! `scripts/fetch-mnist`, then `cargo run --release --example mnist`: some minutes; `-- --one-epoch`: seconds;
 //! `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "../shared/arguments.rs"]
 mod arguments;
 #[path = "../shared/classes.rs"]
@@ -34,7 +39,6 @@ use idx::Images;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
 use spread::{Spread, seeds};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -77,6 +81,9 @@ fn run(options: Options) -> Result<(), String> {
     println!("backend: {}", Backend::best().name());
     println!("images: {} to train, {} to test", training.len(), test.len());
     println!("recipe: {recipe}");
+    let directory = directory(options.one_epoch);
+    output::folder(&directory)?;
+    println!("weights and plots: {}", directory.display());
 
     let runs = train_all(&options, recipe, &training, &test).map_err(|error| format!("training: {error}"))?;
     let (with, without): (Vec<Run>, Vec<Run>) = runs.into_iter().unzip();
@@ -89,11 +96,7 @@ fn run(options: Options) -> Result<(), String> {
     println!("\ntest images of seed {}, written down the side, read across the top", options.seed);
     print_confusion(test.labels.iter().copied().zip(with[0].scores.iter().map(largest)));
 
-    let directory = directory(options.one_epoch);
-    write(&directory, shape, &recipe, &with, &without, &test)
-        .map_err(|error| format!("{}: {error}", directory.display()))?;
-    println!("\nweights and plots: {}", directory.display());
-
+    println!();
     let all = || with.iter().chain(&without);
     let sweeps = Spread::of(with.iter().map(|run| run.sweeps)).mean;
     println!("batches not converged: {}", all().map(|run| run.batches_not_converged).sum::<usize>());
@@ -106,7 +109,8 @@ fn run(options: Options) -> Result<(), String> {
     println!("parameters: {}", with[0].params.len());
     println!("test error without feedback: {}", summary(&without));
     println!("test error: {}", summary(&with));
-    Ok(())
+    // Last, for what was printed is not lost if the disk is full by now.
+    write(&directory, shape, &recipe, &with, &without, &test)
 }
 
 /// The images to train with, and those to test with.
@@ -199,11 +203,9 @@ fn write(
     with: &[Run],
     without: &[Run],
     test: &Images,
-) -> Result<(), Box<dyn core::error::Error>> {
-    fs::create_dir_all(directory)?;
+) -> Result<(), String> {
     let weights: Vec<u8> = with[0].params.iter().flat_map(|weight| weight.to_le_bytes()).collect();
-    fs::write(directory.join("mnist.f32"), weights)?;
-    plot::errors(&directory.join("error.svg"), shape, recipe, with, without)?;
-    plot::misread(&directory.join("misread.svg"), shape, &with[0], test)?;
-    Ok(())
+    output::write(&directory.join("mnist.f32"), &weights)?;
+    output::drawn(&directory.join("error.svg"), |part| plot::errors(part, shape, recipe, with, without))?;
+    output::drawn(&directory.join("misread.svg"), |part| plot::misread(part, shape, &with[0], test))
 }

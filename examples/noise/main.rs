@@ -2,6 +2,11 @@
 //!
 //! `cargo run --release --example noise` takes a minute or so; `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "../shared/arguments.rs"]
 mod arguments;
 #[path = "../shared/command_line.rs"]
@@ -152,8 +157,7 @@ fn run(options: Options) -> Result<(), String> {
                 legend: SeriesLabelPosition::LowerLeft,
             };
             let path = directory.join(format!("{name}-{}.svg", ["clean", "corrupted"][trained]));
-            curves::draw(&path, &frame, &[curve(0), curve(1)])
-                .map_err(|error| format!("{}: {error}", path.display()))?;
+            curves::draw(&path, &frame, &[curve(0), curve(1)])?;
         }
     }
     println!("\nplots: {}", directory.display());

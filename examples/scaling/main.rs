@@ -2,6 +2,11 @@
 //!
 //! `cargo run --release --example scaling` takes about a minute; `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "../shared/command_line.rs"]
 mod command_line;
 #[path = "../shared/legend.rs"]
@@ -16,7 +21,6 @@ use limits::{FmaPeak, LoadRoof};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::ffi::OsString;
-use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -72,13 +76,11 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
 }
 
 fn main() -> ExitCode {
-    command_line::run("scaling", HELP, parse, |options| {
-        run(&options).map_err(|error| format!("{}: {error}", options.out.display()))
-    })
+    command_line::run("scaling", HELP, parse, |options| run(&options))
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn core::error::Error>> {
-    fs::create_dir_all(&options.out)?;
+fn run(options: &Options) -> Result<(), String> {
+    output::folder(&options.out)?;
     let makers = [width, depth, sweeps, batch];
     let bar = ProgressBar::new((makers.len() * options.rounds) as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40.blue} {percent} %  {msg}  {elapsed} eta {eta}") {
@@ -95,7 +97,8 @@ fn run(options: &Options) -> Result<(), Box<dyn core::error::Error>> {
     bar.finish_and_clear();
 
     for series in &all {
-        plot::series(&options.out.join(format!("scaling-{}.svg", series.name)), series)?;
+        let path = options.out.join(format!("scaling-{}.svg", series.name));
+        output::drawn(&path, |part| plot::series(part, series))?;
     }
     println!("plots: {}", options.out.display());
     println!("backend: {}", Backend::best().name());

@@ -1,7 +1,7 @@
 //! What the command lines of several examples have in common: the help, the message about nonsense, the exit codes.
 
+use crate::output::plain;
 use std::env::{self, ArgsOs};
-use std::io::Write;
 use std::iter::Skip;
 use std::process::ExitCode;
 
@@ -15,17 +15,14 @@ pub(crate) fn run<Options>(
     work: impl FnOnce(Options) -> Result<(), String>,
 ) -> ExitCode {
     match parse(env::args_os().skip(1)).map(|options| options.map(work)) {
-        Ok(None) => {
-            // Whoever reads it may close the pipe before its end.
-            let _ = writeln!(std::io::stdout(), "{help}");
-        }
+        Ok(None) => println!("{help}"),
         Ok(Some(Ok(()))) => {}
         Ok(Some(Err(message))) => {
-            eprintln!("{name}: {message}");
+            eprintln!("{name}: {}", plain(&message));
             return ExitCode::FAILURE;
         }
         Err(message) => {
-            eprintln!("{name}: {message}\n{name}: `--help` lists the options");
+            eprintln!("{name}: {}\n{name}: `--help` lists the options", plain(&message));
             return ExitCode::from(2);
         }
     }

@@ -1,6 +1,7 @@
 //! A plot of several curves, each with the band from the worst seed to the best.
 
 use crate::legend::{FAINT, legend};
+use crate::output;
 use crate::spread::Spread;
 use crate::title::titled;
 use core::error::Error;
@@ -36,8 +37,12 @@ pub(crate) struct Curve {
 }
 
 /// Draws the curves; the directory is made if need be.
-pub(crate) fn draw(path: &Path, frame: &Frame<'_>, curves: &[Curve]) -> Result<(), Box<dyn Error>> {
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+pub(crate) fn draw(path: &Path, frame: &Frame<'_>, curves: &[Curve]) -> Result<(), String> {
+    path.parent().map_or(Ok(()), output::folder)?;
+    output::drawn(path, |part| plot(part, frame, curves))
+}
+
+fn plot(path: &Path, frame: &Frame<'_>, curves: &[Curve]) -> Result<(), Box<dyn Error>> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let (least, most) =
         points().fold((f64::MAX, f64::MIN), |(least, most), p| (least.min(p.min), most.max(p.max)));

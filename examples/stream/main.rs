@@ -2,6 +2,11 @@
 //!
 //! `cargo run --release --example stream` takes some seconds; `-- --help` lists the options.
 
+#[macro_use]
+#[path = "../shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
 #[path = "../shared/arguments.rs"]
 mod arguments;
 #[path = "../shared/command_line.rs"]
@@ -166,7 +171,7 @@ fn run(options: Options) -> Result<(), String> {
         places: &places,
         legend: SeriesLabelPosition::UpperLeft,
     };
-    curves::draw(&path, &frame, &curves).map_err(|error| format!("{}: {error}", path.display()))?;
+    curves::draw(&path, &frame, &curves)?;
     println!("\nplot: {}", path.display());
 
     println!("seconds: {:.1}", started.elapsed().as_secs_f64());

@@ -2,7 +2,6 @@
 
 use crate::model::{Feedback, Model, slots};
 use std::fmt::Display;
-use std::io::{self, Write};
 
 pub(crate) fn facts(model: &Model, format: &str) -> String {
     let shape = &model.shape;
@@ -17,17 +16,9 @@ pub(crate) fn facts(model: &Model, format: &str) -> String {
         format!("certificate: {}", if model.certified { "yes" } else { "no" }),
     ];
     lines.extend(slots(shape).iter().map(|slot| format!("{}: {}", slot.name, joined(&slot.shape()))));
-    lines.join("\n") + "\n"
+    lines.join("\n")
 }
 
 fn joined(numbers: &[impl Display]) -> String {
     numbers.iter().map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
-}
-
-pub(crate) fn print(text: &str) -> Result<(), String> {
-    // Whoever reads it may close the pipe before its end.
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot print: {error}")),
-        _ => Ok(()),
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::model::{self, Feedback, Model, Slot, activation, slots};
 use crate::options::Wanted;
+use crate::twice;
 use attractor::{MAX_DEPTH, Shape};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -43,6 +44,7 @@ impl Scalar {
 pub(crate) fn import(bytes: &[u8], wanted: &Wanted) -> Result<Model, String> {
     let file =
         SafeTensors::deserialize(bytes).map_err(|error| format!("this is no safetensors file: {error}"))?;
+    twice::refuse(bytes)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let said = |key| header.metadata().as_ref().and_then(|metadata| metadata.get(key));
     for key in header.metadata().iter().flat_map(|metadata| metadata.keys()) {
