@@ -51,7 +51,10 @@ fn work(request: Request) -> Result<(), String> {
             let model = Model::from_bytes(&bytes).map_err(|error| format!("{from}: {error}"))?;
             write(&to, &tensors::export(&model).map_err(|error| format!("{from}: {error}"))?)?;
             if model.certified {
-                eprintln!("exchange: the certificate of {} is not exported; `certify` finds it again", output::plain(&from));
+                eprintln!(
+                    "exchange: the certificate of {} is not exported; `certify` finds it again",
+                    output::plain(&from)
+                );
             }
             Ok(())
         }

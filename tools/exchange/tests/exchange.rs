@@ -586,6 +586,165 @@ fn a_name_may_have_an_equals_sign() {
     assert!(!room.import(&from, &[]).is_empty());
 }
 
+/// A safetensors file whose header is this text, with so many zeros after it.
+fn with_header(header: &str, zeros: usize) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; zeros]].concat()
+}
+
+#[test]
+fn a_name_that_stands_twice_is_refused() {
+    let room = Room::new("twice");
+    // 1-1 without feedback: four bytes each.
+    let weight = r#""layers.1.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}"#;
+    let bias = r#""layers.1.bias":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}"#;
+    let once = with_header(&format!("{{{weight},{bias}}}"), 8);
+    assert!(!room.import(&room.write("once", &once), &[]).is_empty());
+
+    let said = r#""__metadata__":{"attractor.hidden":"relu"}"#;
+    let cases = [
+        ("layers.1.bias", format!("{{{weight},{bias},{bias}}}")),
+        // The same name, spelt in another way.
+        ("layers.1.bias", format!("{{{weight},{bias},{}}}", bias.replace("bias", "bi\\u0061s"))),
+        ("__metadata__", format!("{{{said},{weight},{bias},{said}}}")),
+        ("attractor.hidden", {
+            let said = said.replace('}', r#","attractor.hidden":"tanh"}"#);
+            format!("{{{said},{weight},{bias}}}")
+        }),
+        ("shape", format!("{{{weight},{}}}", bias.replace('}', r#","shape":[1]}"#))),
+    ];
+    for (name, header) in cases {
+        let error = room.refused(&room.write("twice", &with_header(&header, 8)), &[]);
+        assert!(error.contains(name) || error.contains("duplicate field"), "{header}: {error}");
+    }
+}
+
+/// Whatever a file or a command line says, the terminal gets lines of visible characters.
+#[test]
+fn control_characters_are_escaped() {
+    let room = Room::new("controls");
+    let hostile =
+        ["\u{1b}[31mred", "two\nlines", "back\r", "\u{7}", "\u{9b}2J", "\u{202e}turned", "\u{200b}"];
+    for text in hostile {
+        let mut named = small();
+        named.insert(format!("layers.1.{text}"), f32s(&[1], &[0.0]));
+        let tensor = room.write("tensor", &packed(&named, &[]));
+        let value = room.write("value", &packed(&small(), &[("attractor.hidden", text)]));
+        let key = room.write("key", &packed(&small(), &[(&format!("attractor.{text}"), "tanh")]));
+        let path = room.path(text);
+        let to = room.path("out");
+        for (code, arguments) in [
+            (1, &["import", &tensor, "--to", &to][..]),
+            (1, &["import", &value, "--to", &to]),
+            (1, &["import", &key, "--to", &to]),
+            (1, &["show", &tensor]),
+            (1, &["show", &path]),
+            (1, &["import", &path, "--to", &to]),
+            (2, &[text]),
+            (2, &["show", "a", text]),
+            (2, &["import", "a", "--to", "b", "--hidden", text]),
+        ] {
+            let answer = run(arguments);
+            assert_eq!((answer.code, answer.output.as_str()), (code, ""), "{arguments:?}: {}", answer.error);
+            let lines: Vec<&str> = answer.error.lines().collect();
+            assert_eq!(lines.len(), code as usize, "{arguments:?}: {:?}", answer.error);
+            let hidden = |c: char| c.is_control() || matches!(c, '\u{200b}' | '\u{202e}');
+            assert!(!lines.iter().any(|line| line.contains(hidden)), "{arguments:?}: {:?}", answer.error);
+        }
+    }
+}
+
+#[test]
+fn the_file_that_is_read_is_not_written() {
+    let room = Room::new("same");
+    let tensors = room.write("same.safetensors", &packed(&small(), &[]));
+    let model = room.write("same.attr", &room.import(&tensors, &[]));
+    for (command, from) in [("import", &tensors), ("export", &model)] {
+        let before = fs::read(from).unwrap();
+        let file = Path::new(from).file_name().unwrap().to_str().unwrap();
+        let mut names =
+            vec![from.clone(), room.path(&format!("./{file}")), room.path(&format!("../same/{file}"))];
+        #[cfg(unix)]
+        {
+            let (hard, soft) = (room.path(&format!("{command}.hard")), room.path(&format!("{command}.soft")));
+            fs::hard_link(from, &hard).unwrap();
+            std::os::unix::fs::symlink(from, &soft).unwrap();
+            names.extend([hard, soft]);
+        }
+        for to in names {
+            let answer = run(&[command, from, "--to", &to]);
+            assert_eq!((answer.code, answer.output.as_str()), (1, ""), "{to}");
+            assert_eq!(answer.error, format!("exchange: {to}: `--to` is the file that is read\n"));
+            assert!(fs::read(from).unwrap() == before, "{to}");
+        }
+    }
+}
+
+/// Runs under a shell's settings; `"$@"` is the program and its arguments.
+#[cfg(target_os = "linux")]
+fn under(script: &str, arguments: &[&str]) -> Answer {
+    let program = env!("CARGO_BIN_EXE_exchange");
+    let output = Command::new("bash").args(["-c", script, "bash", program]).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Answer { code: output.status.code().unwrap(), output: text(output.stdout), error: text(output.stderr) }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_write_that_fails_leaves_the_file_that_was_there() {
+    let room = Room::new("whole");
+    let from = room.write("small.safetensors", &packed(&small(), &[]));
+    let model = room.write("small.attr", &room.import(&from, &[]));
+    fs::remove_file(room.path("imported.attr")).unwrap();
+    for (command, from) in [("import", &from), ("export", &model)] {
+        for before in [Some(&b"a good file"[..]), None] {
+            let to = room.path("target");
+            let _ = fs::remove_file(&to);
+            if let Some(bytes) = before {
+                fs::write(&to, bytes).unwrap();
+            }
+            // No file may grow, as on a full disk.
+            let full = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+            let answer = under(full, &[command, from, "--to", &to]);
+            assert_eq!((answer.code, answer.output.as_str()), (1, ""));
+            assert!(answer.error.starts_with(&format!("exchange: {to}: ")), "{}", answer.error);
+            assert_eq!(answer.error.lines().count(), 1, "{}", answer.error);
+            assert_eq!(fs::read(&to).ok().as_deref(), before);
+            let left = fs::read_dir(&room.0).unwrap().count();
+            assert_eq!(left, 2 + usize::from(before.is_some()), "something is left beside the file");
+            // With room it is replaced, and nothing is left either.
+            quiet(&run(&[command, from, "--to", &to]));
+            assert_ne!(fs::read(&to).unwrap(), b"a good file");
+            assert_eq!(fs::read_dir(&room.0).unwrap().count(), 3);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_or_closed_is_no_panic() {
+    let room = Room::new("outputs_full");
+    let file = room.write("small.safetensors", &packed(&small(), &[]));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../firmware/data/shipped.attr");
+    let certified = room.write("certified.attr", &fs::read(shipped).unwrap());
+    let to = room.path("out");
+    for arguments in [&["--help"][..], &["show", &file]] {
+        let answer = under("exec \"$@\" >/dev/full", arguments);
+        assert_eq!(answer.code, 1, "{arguments:?}");
+        assert!(answer.error.starts_with("exchange: standard output: "), "{}", answer.error);
+        assert_eq!(answer.error.lines().count(), 1, "{}", answer.error);
+        // Nobody reads the pipe any more.
+        let closed = "{ sleep 0.2; \"$@\"; echo \"$?\" >&2; } | :";
+        assert_eq!(under(closed, arguments).error, "0\n", "{arguments:?}");
+    }
+    for (code, arguments) in
+        [(0, &["export", &certified, "--to", &to][..]), (1, &["show", "/nowhere"]), (2, &["nonsense"])]
+    {
+        for script in ["exec \"$@\" 2>/dev/full", "exec \"$@\" 2>&-"] {
+            assert_eq!(under(script, arguments).code, code, "{script} {arguments:?}");
+        }
+    }
+}
+
 /// The firmware's file is what the tool makes of PyTorch's, and the certificate that is found for it.
 #[test]
 fn the_file_in_flash_is_the_import() {
