@@ -10,7 +10,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Every file of tests/compile_fail, and what a helpful text must contain.
-const CASES: [(&str, &[&str]); 14] = [
+const CASES: [(&str, &[&str]); 17] = [
     ("array_length", &["wrong size", "64 bytes", "60"]),
     ("batch_of_no_samples", &["a batch needs at least one sample"]),
     ("empty_stack", &["a network needs at least one layer above its input", "fnn![64, 48, 32, 10]"]),
@@ -19,6 +19,21 @@ const CASES: [(&str, &[&str]); 14] = [
     ("input_width_of_batch", &["64", "60"]),
     ("layer_number", &["this network has no layer of this number", "layer::<3>()"]),
     ("layer_of_no_units", &["a layer needs at least one unit"]),
+    (
+        "own_integers",
+        &["the trait bound `Mine: attractor::simd::sealed::Token` is not satisfied", "sealed trait"],
+    ),
+    (
+        "own_lanes",
+        &["the trait bound `Wide: attractor::simd::sealed::Token` is not satisfied", "sealed trait"],
+    ),
+    (
+        "own_samples",
+        &[
+            "the trait bound `Short: attractor::network::state::sealed::Shaped` is not satisfied",
+            "sealed trait",
+        ],
+    ),
     ("pruned_to_another", &["mismatched types", "Layer<_, Layer<_, Layer<10>>>", "Layer<32, Layer<10"]),
     ("target_width", &["expected samples of 10 values", "9"]),
     ("tied_too_strongly", &["tied feedback has a strength of 1 to 100 percent"]),

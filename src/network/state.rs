@@ -177,15 +177,23 @@ impl<F: Flat, const N: usize> Numbered<F, N> {
     }
 }
 
+mod sealed {
+    use nalgebra::SMatrix;
+
+    pub trait Shaped {}
+    impl<T, const N: usize, const B: usize> Shaped for SMatrix<T, B, N> {}
+    impl<T, const N: usize> Shaped for [T; N] {}
+}
+
 /// `B` samples of `N` values: an `SMatrix<T, B, N>`, a row a sample; or, for one sample, an array `[T; N]`.
 ///
-/// An `SVector` is a column; hand over the array it holds, `vector.as_ref()`.
+/// An `SVector` is a column; hand over the array it holds, `vector.as_ref()`. Sealed: what is there has the shape its type says.
 #[diagnostic::on_unimplemented(
     message = "expected samples of {N} values, found `{Self}`",
     label = "not samples of {N} values",
     note = "give one sample as an array `[T; {N}]`, several as an `SMatrix<T, B, {N}>`, a row a sample"
 )]
-pub trait Samples<T, const N: usize, const B: usize> {
+pub trait Samples<T, const N: usize, const B: usize>: sealed::Shaped {
     /// The samples as a matrix, `B x N`.
     fn samples(&self) -> Matrix<'_, T>;
 }

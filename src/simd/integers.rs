@@ -1,5 +1,6 @@
 //! Vectors of 32-bit integers, and products of packed weights with states: the trait [`Integers`] and what every backend has of it.
 
+use super::sealed::Token;
 use super::{Backend, Bf16, Element, Entry, Kind, Lanes, Portable, Routine};
 
 /// States of a quantised layer: `i8` or `i16`. Sealed.
@@ -90,8 +91,8 @@ quantum!(i16, "i16", 4, 15, 0, 0, &super::tables::FINE, 9);
 /// Sums of products of packed weights `W` with states `H`, `ROWS` rows at a time.
 ///
 /// Weights are packed in groups of `GROUP` columns: for each group, row after row, the weights of one row side by side. Columns left over
-/// come after the groups, each on its own.
-pub trait Packed<W, H>: Copy + Send + Sync + 'static {
+/// come after the groups, each on its own. Sealed.
+pub trait Packed<W, H>: Token + Copy + Send + Sync + 'static {
     /// Rows in a vector.
     const ROWS: usize;
     /// Columns in a group.
@@ -165,8 +166,8 @@ pub trait Packed<W, H>: Copy + Send + Sync + 'static {
 }
 
 /// Vectors of 32-bit integers. The implementing type is a token whose existence proves that the instructions exist. All of it is exact:
-/// every backend has the same integers.
-pub trait Integers: Copy + Send + Sync + 'static {
+/// every backend has the same integers. Sealed.
+pub trait Integers: Token + Copy + Send + Sync + 'static {
     /// Integers in a vector.
     const WIDTH: usize;
     /// `WIDTH` integers.

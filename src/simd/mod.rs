@@ -50,6 +50,22 @@ mod sealed {
     impl Sealed for i16 {}
     impl Sealed for i32 {}
     impl Sealed for super::Bf16 {}
+
+    /// A type whose width and instructions the kernels may trust: their loads and stores go by it.
+    pub trait Token {}
+    impl Token for super::Portable {}
+    impl Token for super::Single {}
+    #[cfg(not(all(
+        any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+        not(attractor_scalars)
+    )))]
+    impl Token for super::scalars::One {}
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    impl Token for super::Avx2 {}
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    impl Token for super::Avx512 {}
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    impl Token for super::Vnni {}
 }
 
 /// A number of which networks, states and what is shaped like them may consist. Bytes of zeros are one, as any bytes are. Sealed.
@@ -260,11 +276,11 @@ pub struct Blocking {
 }
 
 /// Vectors of [`WIDTH`](Lanes::WIDTH) scalars `T` and the arithmetic on them. The implementing type is a token
-/// whose existence proves that the instructions exist.
+/// whose existence proves that the instructions exist. Sealed: kernels read and write by what a token says of itself.
 ///
 /// `min(a, b)` and `max(a, b)` give `b` when either is NaN. `mul_add` is fused where the backend has fused
 /// multiply-add, and rounds twice on [`Portable`], which therefore gives the same bits on every processor.
-pub trait Lanes<T: Element>: Copy + Send + Sync + 'static {
+pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     /// `WIDTH` scalars.
     type Vector: Copy;
     /// A choice for each lane.
