@@ -10,6 +10,14 @@
 //! falls back to [`Backend::best`] of what it has), or pick one at run time with [`Backend::portable`],
 //! [`Backend::avx2`], [`Backend::avx512`] and hand it to `Network::on`.
 
+// The 8087's registers keep more digits than a scalar has and round twice, so tanh, exp and what adds 1.5 * 2^23 to round to a whole
+// number would be wrong without a word. Every target but this one rounds each operation to its type.
+#[cfg(all(target_arch = "x86", not(target_feature = "sse2")))]
+compile_error!(
+    "attractor needs SSE2 on x86: without it operations are not rounded to their type, and results are wrong; \
+     build for i686 instead of i586, or with RUSTFLAGS=\"-C target-feature=+sse2\""
+);
+
 // Where `wide` has vectors; to test the scalars on such a machine, build with `--cfg attractor_scalars`.
 #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
 mod dsp;
