@@ -402,7 +402,6 @@ impl<T: Scalar, L: Lanes<T>, const PARTIAL: bool> EachTerm<T> for ColumnsInMemor
         let Self { lanes, first, count, .. } = *self;
         let start = matrix.wrapping_add(first * stride);
         // Vectors of scalars lie in a row; so what fills no vector is done by the row.
-        let sums = self.sums.as_mut_ptr().cast::<T>();
         let columns = if PARTIAL { count } else { L::WIDTH };
         let width = if T::ASSEMBLY { T::ROWS } else { L::WIDTH };
         let whole = if PARTIAL { 0 } else { rows - rows % width };
@@ -410,12 +409,15 @@ impl<T: Scalar, L: Lanes<T>, const PARTIAL: bool> EachTerm<T> for ColumnsInMemor
         unsafe {
             if whole > 0 {
                 if T::ASSEMBLY {
+                    let sums = self.sums.as_mut_ptr().cast::<T>();
                     T::add_rows(sums, sums, start, stride, x, whole);
                 } else {
                     add_rows(lanes, self.sums, start, stride, x, whole);
                 }
             }
             if whole < rows {
+                // Taken here, for `add_rows` borrows the sums anew, and an address from before that is no longer good.
+                let sums = self.sums.as_mut_ptr().cast::<T>();
                 ByRow { sums, width: L::WIDTH, start, columns, stride, x }.add(whole..rows);
             }
         }
