@@ -3,7 +3,7 @@
 mod oracle;
 
 use attractor::file::FileError;
-use attractor::kernel::{Activation, HardTanh, Identity, Relu, Sigmoid, Tanh};
+use attractor::kernel::{Activation, HardTanh, Identity, IntegerRows, Relu, Sigmoid, Tanh, integer_layer};
 use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
 use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
 use attractor::simd::{Backend, Bf16, Integers, OnIntegers, Packed, Quantum};
@@ -542,4 +542,63 @@ fn training_on_with_rounded_weights_lowers_their_loss() {
     small.fill(&net, &calibration).expect("moderate");
     let after = loss(&small);
     assert!(after < 0.7 * before, "{before} became {after}");
+}
+
+/// Layers of every width up to several vectors, between guards: the same states and the same change on every backend, as summed up one by
+/// one, and nothing beside them is written.
+#[test]
+fn layers_of_every_width_write_their_units_and_no_more() {
+    const GUARD: usize = 70;
+    fn all<H: Quantum + core::fmt::Debug>(guard: H) {
+        let mut random = SmallRng::seed_from_u64(17);
+        for units in 1..=64 {
+            for columns in [1, 4, 7] {
+                let weights: Vec<i8> =
+                    (0..units * columns).map(|_| random.random_range(-127..=127)).collect();
+                let most = H::MOST / 4;
+                let states: Vec<H> =
+                    (0..columns).map(|_| H::narrow(random.random_range(-most..=most))).collect();
+                let bias: Vec<i32> = (0..units).map(|_| random.random_range(-1000..=1000)).collect();
+                let (scale, exponent) = (vec![1_i16 << 12; units], vec![1_i8; units]);
+                let before: Vec<H> =
+                    (0..units).map(|_| H::narrow(random.random_range(-most..=most))).collect();
+                let (mut expected, mut moved) = (Vec::new(), 0);
+                for row in 0..units {
+                    let grouped = columns - columns % 4;
+                    let sum: i64 = (0..columns)
+                        .map(|column| {
+                            let at = if column < grouped {
+                                (column / 4 * units + row) * 4 + column % 4
+                            } else {
+                                column * units + row
+                            };
+                            let state: i32 = states[column].into();
+                            i64::from(weights[at]) * i64::from(state + H::OFFSET)
+                        })
+                        .sum();
+                    // Twice the floor: of the product with the scale, and of its shift; then the last digits of a sum, rounded.
+                    let z = (((sum + i64::from(bias[row])) << 12) >> 17) as i32;
+                    let h = through::<Identity, H>(Backend::portable(), &[z])[0];
+                    let old: i32 = before[row].into();
+                    moved = moved.max((h - old).abs());
+                    expected.push(h);
+                }
+                for backend in Backend::available() {
+                    let mut memory = vec![guard; 2 * GUARD + units];
+                    memory[GUARD..GUARD + units].copy_from_slice(&before);
+                    let rows = IntegerRows { bias: &bias, scale: &scale, exponent: &exponent };
+                    let out = &mut memory[GUARD..GUARD + units];
+                    let change = integer_layer::<H, Identity>(backend, &weights, &states, rows, out);
+                    let name = (backend.name(), H::NAME, units, columns);
+                    assert_eq!(change, Ok(moved), "{name:?}");
+                    let found: Vec<i32> = memory[GUARD..GUARD + units].iter().map(|h| (*h).into()).collect();
+                    assert_eq!(found, expected, "{name:?}");
+                    let mut around = memory[..GUARD].iter().chain(&memory[GUARD + units..]);
+                    assert!(around.all(|h| *h == guard), "{name:?}");
+                }
+            }
+        }
+    }
+    all::<i8>(0x55);
+    all::<i16>(0x5555);
 }
