@@ -1,6 +1,6 @@
 //! What is certain of the integers themselves.
 
-use super::{Quantized, part};
+use super::{Quantized, QuantizedState, part};
 use crate::certificate::CertificateError;
 use crate::file::QUANTIZED_NUMBERS;
 use crate::kernel::Activation;
@@ -113,18 +113,51 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
         f64::max(A::quantized_error::<H>(), O::quantized_error::<H>()) + libm::ldexp(1.0, -(H::EXTRA as i32))
     }
 
-    /// A bound on the error of every output after a sweep that changed no unit by more than `residual`, in the outputs' last digit: of the
-    /// distance to the solution of [`Quantized::to_network`], if that has no output beyond the largest there is.
+    /// A bound on the error of every output in `state`, which a sweep has left that changed no unit by more than `residual`, in the outputs'
+    /// last digit: of the distance to the solution of [`Quantized::to_network`].
+    ///
+    /// `None` where a hidden unit or an output without a bound of its own ([`Relu`](crate::kernel::Relu), [`Identity`](crate::kernel::Identity))
+    /// is cut at the largest state there is, or is so near to it that the solution may be: the sweeps then lead to another solution, of which
+    /// nothing is known. Calibrate on samples as large as those to come.
     #[must_use]
-    pub fn bound<H: Quantum>(&self, residual: i32) -> f64 {
-        self.largest_output() * self.weighted(residual.into(), Self::rounding::<H>())
+    pub fn bound<H: Quantum>(
+        &self,
+        state: &QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        residual: i32,
+    ) -> Option<f64> {
+        self.uncut(state, self.weighted(residual.into(), Self::rounding::<H>()))
+            .map(|weighted| self.largest_output() * weighted)
     }
 
-    /// The same of every unit, in its own last digit.
+    /// The same of every unit, in its own last digit; `None` also where there is no such unit.
     #[must_use]
-    pub fn bound_of<H: Quantum>(&self, unit: usize, residual: i32) -> f64 {
-        let v = self.v.flat().get(unit).map_or(f64::NAN, |v| f64::from(*v));
-        v * self.weighted(residual.into(), Self::rounding::<H>())
+    pub fn bound_of<H: Quantum>(
+        &self,
+        unit: usize,
+        state: &QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        residual: i32,
+    ) -> Option<f64> {
+        let v = f64::from(*self.v.flat().get(unit)?);
+        self.uncut(state, self.weighted(residual.into(), Self::rounding::<H>())).map(|weighted| v * weighted)
+    }
+
+    /// `weighted`, if no unit that is as far from `state` as it allows is cut.
+    ///
+    /// What is cut is a network that contracts as well, so its solution is that near. Where that solution is not cut, it is one of the network
+    /// that is not.
+    fn uncut<H: Quantum>(
+        &self,
+        state: &QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        weighted: f64,
+    ) -> Option<f64> {
+        let hidden = Network::<I, S, f32, F, A, O>::UNITS - Network::<I, S, f32, F, A, O>::OUTPUTS;
+        let mut units = state.as_slice().iter().zip(self.v.flat()).enumerate();
+        let inside = |(unit, (h, v)): (usize, (&H, &i32))| {
+            let bounded = if unit < hidden { A::BOUND } else { O::BOUND }.is_some();
+            let h: i32 = (*h).into();
+            bounded || f64::from(h).abs() + f64::from(*v) * weighted <= f64::from(H::MOST)
+        };
+        units.all(inside).then_some(weighted)
     }
 
     fn largest_output(&self) -> f64 {
@@ -133,8 +166,8 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
         f64::from(v.iter().copied().max().unwrap_or_default())
     }
 
-    /// Sweeps after which the [`bound`](Self::bound) for a change of 1 holds for every input and every start; a worst-case execution
-    /// time.
+    /// Sweeps after which the [`bound`](Self::bound) for a change of 1 holds for every input and every start, if there is one; a worst-case
+    /// execution time.
     #[must_use]
     pub fn sweeps<H: Quantum>(&self) -> usize {
         let start = 2.0 * f64::from(H::MOST) / f64::from(self.least);
@@ -185,8 +218,9 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     }
 
     /// A bound on how far the outputs are from the solution of the network this one was made of, after a sweep that changed no unit by more
-    /// than `residual`: as numbers, not as last digits. It counts what rounding made of every weight, bias and input; inputs and the
-    /// solution must lie within what the calibration allowed for.
+    /// than `residual`: as numbers, not as last digits. It counts what rounding made of every weight, bias and input; inputs and all units of
+    /// that solution, hidden ones as well, must lie within what the calibration allowed for. Where they do not, this is no bound: that the
+    /// integers are not cut, [`bound`](Self::bound) tells.
     pub fn distance<H: Quantum>(
         &self,
         quantized: &Quantized<Network<I, S, f32, F, A, O>, H>,

@@ -296,7 +296,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     /// # Errors
     /// [`SolveError::NotConverged`] if the limit is reached first; the state is kept. There is no other error: integers are finite. A certified
     /// network may be left going round by two or three last digits; after [`QuantizedCertificate::sweeps`] it is as near to its solution as
-    /// [`QuantizedCertificate::bound`] says for the residual, converged or not.
+    /// [`QuantizedCertificate::bound`] says for the state and the residual, converged or not.
     #[inline]
     pub fn solve(
         &self,
