@@ -712,3 +712,72 @@ fn no_bound_is_stated_of_a_network_that_is_cut() {
         fnn![3, 5, 2]
     );
 }
+
+/// How large a weight may be, for inputs and states of several sizes; and a sensor at rest.
+#[test]
+fn a_weight_has_a_limit_and_rest_is_no_calibration() {
+    type Net = fnn![1, 1, 1; output = Tanh];
+    type Unbounded = fnn![1, 1, 1];
+    type Rectified = fnn![1, 1, 1; hidden = Relu, output = Tanh];
+    fn new<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>(
+        net: &Network<I, S, f32, F, A, O>,
+        input: f32,
+        states: f32,
+    ) -> Option<QuantizeError> {
+        let mut calibration = Calibration::ZERO;
+        let mut state = Network::<I, S, f32, F, A, O>::state();
+        state.as_mut_slice().fill(states);
+        calibration.observe(&[input; I], &state).expect("finite");
+        Quantized::<_, H>::new(net, &calibration).err()
+    }
+    fn all<H: Quantum>(stated: f64) {
+        // The largest scale is 1/2, but for a last digit, of 127 times what a state is worth, in digits of a sum.
+        let (one, most) = (f64::from(1 << H::BITS), f64::from(H::MOST));
+        let limit = 127.0 * (32767.0 / 65536.0) / f64::from(1 << H::EXTRA);
+        assert!(stated <= limit * most / one && stated > 0.999 * limit * most / one);
+        for (factor, fits) in
+            [(0.2, true), (0.99, true), (0.9999, true), (1.0001, false), (1.01, false), (9.0, false)]
+        {
+            let large = |layer| (!fits).then_some(QuantizeError::Large { layer, unit: 0 });
+            for size in [0.01_f32, 0.3, 1.0, 7.0, 1000.0] {
+                let name = (H::NAME, factor, size);
+                let size_of = f64::from(size);
+                let mut net = Net::ZERO;
+                net.layer_mut::<1>().w[(0, 0)] = (factor * limit * most / one / size_of) as f32;
+                assert_eq!(new::<1, _, _, _, _, H>(&net, size, 0.5), large(1), "{name:?}");
+                // A hidden state of 1 is one more than the largest integer.
+                let mut net = Net::ZERO;
+                net.layer_mut::<2>().w[(0, 0)] = (factor * limit) as f32;
+                assert_eq!(new::<1, _, _, _, _, H>(&net, size, 0.5), large(2), "{name:?}");
+                // An output without a bound holds 1.25 times what was seen.
+                let mut net = Unbounded::ZERO;
+                net.layer_mut::<2>().w[(0, 0)] = (factor * limit * 1.25 * size_of * one / most) as f32;
+                assert_eq!(new::<1, _, _, _, _, H>(&net, 1.0, size), large(2), "{name:?}");
+                // And so does a hidden unit that is heard.
+                let mut net = Rectified::ZERO;
+                net.layer_mut::<2>().w[(0, 0)] = (factor * limit * most / one / (1.25 * size_of)) as f32;
+                assert_eq!(new::<1, _, _, _, _, H>(&net, 1.0, size), large(2), "{name:?}");
+            }
+        }
+        let mut net = Net::ZERO;
+        net.layer_mut::<1>().w[(0, 0)] = 0.2;
+        for input in [0.0, -0.0, 1e-45, 1e-30] {
+            let error = new::<1, _, _, _, _, H>(&net, input, 0.0).expect("nothing was seen");
+            assert_eq!(error, QuantizeError::AtRest, "{input}");
+            assert!(error.to_string().contains("no input"), "{error}");
+        }
+        assert_eq!(new::<1, _, _, _, _, H>(&net, 1e-20, 0.0), None);
+        let text = QuantizeError::Large { layer: 1, unit: 0 }.to_string();
+        assert!(text.contains(&stated.to_string()), "{text}");
+    }
+    all::<i8>(15.75);
+    all::<i16>(63.49);
+    // Those of a row together.
+    type Long = fnn![1024, 1, 1; output = Tanh];
+    let mut net = Box::new(Long::ZERO);
+    net.layer_mut::<1>().w.fill(15.6);
+    assert_eq!(new::<1024, _, _, _, _, i16>(&net, 1.0, 0.5), None);
+    net.layer_mut::<1>().w.fill(40.0);
+    let large = Some(QuantizeError::Large { layer: 1, unit: 0 });
+    assert_eq!(new::<1024, _, _, _, _, i16>(&net, 1.0, 0.5), large);
+}

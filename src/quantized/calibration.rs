@@ -17,7 +17,12 @@ pub enum QuantizeError {
     NotFinite,
     /// The calibration has seen no sample.
     Uncalibrated,
-    /// The weights of a unit are too large for its sum.
+    /// The calibration has seen no input but zeros, as of a sensor at rest (or none above 4e-26): what an input of 1 is worth is not known.
+    AtRest,
+    /// The weights of a unit are too large for its sum: a weight times the largest input or state it is multiplied with may come to
+    /// 15.75 with states of 8 bits and to 63.49 with 16, times the largest the unit can hold; with 16, those of a row together to 16,000.
+    ///
+    /// The largest input is the calibration's; the largest state is 1 where the activation is bounded, else 1.25 times the calibration's.
     Large {
         /// The layer, counted from 1.
         layer: usize,
@@ -38,8 +43,15 @@ impl fmt::Display for QuantizeError {
         match self {
             Self::NotFinite => f.write_str("a NaN or an infinity in the weights"),
             Self::Uncalibrated => f.write_str("the calibration has seen no sample"),
+            Self::AtRest => {
+                f.write_str("the calibration has seen no input that is not zero, or none above 4e-26")
+            }
             Self::Large { layer, unit } => {
-                write!(f, "the weights of unit {unit} of layer {layer} are too large")
+                write!(
+                    f,
+                    "the weights of unit {unit} of layer {layer} are too large: times the largest input or state, over the \
+                     largest the unit can hold, they may come to 15.75 with states of 8 bits and to 63.49 with 16"
+                )
             }
             Self::Overflow { layer, unit } => {
                 write!(f, "the sum of unit {unit} of layer {layer} may overflow")
@@ -109,6 +121,9 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     }
 }
 
+/// What a state of 1 is worth must be more, so that nothing made of it loses its digits.
+const LEAST_UNIT: f32 = 1e-30;
+
 /// How much more than the calibration's largest an unbounded layer can hold.
 const MARGIN: f32 = 1.25;
 
@@ -118,7 +133,7 @@ fn unit<A: Activation, H: Quantum>(largest: f32) -> f32 {
         return libm::ldexpf(1.0, -(H::BITS as i32));
     }
     let unit = largest * MARGIN / H::MOST as f32;
-    if unit > 1e-30 { unit } else { libm::ldexpf(1.0, -(H::BITS as i32)) }
+    if unit > LEAST_UNIT { unit } else { libm::ldexpf(1.0, -(H::BITS as i32)) }
 }
 
 /// The columns of one row of a layer.
@@ -196,6 +211,9 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
 {
     /// The network in integers: the largest weight of a row becomes 127, and what rounding changes on average goes into the bias.
     ///
+    /// A weight times the largest input of the calibration may come to 15.75 with states of 8 bits and to 63.49 with 16, where the unit's
+    /// activation is bounded; see [`QuantizeError::Large`] for other units and states.
+    ///
     /// # Errors
     /// [`QuantizeError`].
     pub fn new(
@@ -220,7 +238,10 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
             return Err(QuantizeError::Uncalibrated);
         }
         let [input, hidden, output] = calibration.largest;
-        let input = if input > 0.0 { input / H::MOST as f32 } else { 1.0 };
+        let input = input / H::MOST as f32;
+        if !(input > LEAST_UNIT) {
+            return Err(QuantizeError::AtRest);
+        }
         self.units = [input, unit::<A, H>(hidden), unit::<O, H>(output)];
         let [input, hidden, output] = self.units;
         let layout = &Network::<I, S, f32, F, A, O>::LAYOUT;
