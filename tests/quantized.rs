@@ -713,6 +713,90 @@ fn no_bound_is_stated_of_a_network_that_is_cut() {
     );
 }
 
+/// Numbers at the ends of what there is, wherever a network of integers or of halves takes numbers: an error or a sound network, no panic.
+#[test]
+fn hostile_numbers_are_refused_or_rounded() {
+    const HOSTILE: [f32; 14] =
+        [0.0, -0.0, 1e-45, -1e-38, 1e-30, 1e-20, 1.0, -1e10, 1e20, 1e30, -1e38, 3.4e38, f32::MAX, f32::MIN];
+    /// Every layer hears units with a bound, from below and from above.
+    type Net = fnn![5, 7, 4, 3; hidden = Tanh, output = Tanh];
+    fn all<H: Quantum>() -> [usize; 2] {
+        let mut counts = [0; 2];
+        // Sums of either sign.
+        let cases = (0..8).flat_map(|seed| [1.0, 1e-30, 1e30].map(|scale| (seed, scale)));
+        for (seed, scale) in cases {
+            let mut net = Net::ZERO;
+            let mut random = SmallRng::seed_from_u64(seed);
+            for (to, from) in net.params_mut().iter_mut().zip(draw(&mut random, Net::PARAMS, 0.3)) {
+                *to = from as f32 * scale;
+            }
+            for observed in HOSTILE {
+                for state_of in HOSTILE {
+                    let mut calibration = Calibration::<Net>::ZERO;
+                    let mut state = Net::state();
+                    state.as_mut_slice().fill(state_of);
+                    // Sums of the largest numbers overflow.
+                    for _ in 0..2 {
+                        calibration.observe(&[observed; 5], &state).expect("finite");
+                    }
+                    match Quantized::<Net, H>::new(&net, &calibration) {
+                        Err(_) => counts[1] += 1,
+                        Ok(small) => {
+                            counts[0] += 1;
+                            assert_eq!(small.check(), Ok(()), "{observed} {state_of} {scale}");
+                            for x in HOSTILE {
+                                let most = f64::from(H::MOST);
+                                let exact = f64::from(x) / f64::from(small.input_unit());
+                                let nearest = exact.round().clamp(-most, most);
+                                let found = small.input(&[x; 5]).expect("finite");
+                                for found in found.iter() {
+                                    let found = f64::from((*found).into());
+                                    // A quotient of 24 bits may be rounded to the half.
+                                    assert!(
+                                        (found - nearest).abs() <= f64::from(exact.fract().abs() > 0.49),
+                                        "{x}"
+                                    );
+                                }
+                            }
+                            for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                                assert!(small.input(&[0.0, x, 0.0, 0.0, 0.0]).is_err());
+                            }
+                            let integers = small.input(&[observed; 5]).expect("finite");
+                            let mut state = Quantized::<Net, H>::state();
+                            small.on(Backend::portable()).sweep(&integers, &mut state, 3);
+                        }
+                    }
+                }
+            }
+        }
+        counts
+    }
+    for [rounded, refused] in [all::<i8>(), all::<i16>()] {
+        assert!(rounded > 50 && refused > 50, "{rounded} {refused}");
+    }
+}
+
+/// Pairs of numbers of 16 bits at the ends of what there is: none becomes a NaN.
+#[test]
+fn pairs_of_the_largest_numbers_hold_no_nan() {
+    let ends = [0.0, 1e-45, 1e-38, 2.0_f32.powi(-100), 1.0, 1.9999, 1e38, 3.38e38, 3.39e38, f32::MAX];
+    let signed = || ends.iter().flat_map(|x| [*x, -x]);
+    for first in signed() {
+        for second in signed().chain([f32::INFINITY, f32::NEG_INFINITY]) {
+            let found = Bf16::values(Bf16::pair(first, second));
+            assert!(!found[0].is_nan() && !found[1].is_nan(), "{first} {second}: {found:?}");
+            let near = (found[1] - second).abs() <= second.abs() / 255.9 + 1e-29;
+            let largest = second.is_infinite() && found[1].abs() > 3.38e38;
+            // Beside a zero there is nothing behind a number: beyond the largest it is infinite, as one on its own.
+            let alone =
+                found[0].to_bits() == 0 && found[1].to_bits() == Bf16::nearest(second).value().to_bits();
+            assert!(near || largest || alone, "{first} {second}: {found:?}");
+            assert!(second == 0.0 || found[1].is_sign_negative() == second.is_sign_negative());
+        }
+        assert!(Bf16::values(Bf16::pair(first, f32::NAN))[1].is_nan());
+    }
+}
+
 /// How large a weight may be, for inputs and states of several sizes; and a sensor at rest.
 #[test]
 fn a_weight_has_a_limit_and_rest_is_no_calibration() {

@@ -13,7 +13,7 @@ use core::fmt;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum QuantizeError {
-    /// A NaN or an infinity in the weights.
+    /// A NaN or an infinity in the weights, or in what they become with the largest numbers of the calibration.
     NotFinite,
     /// The calibration has seen no sample.
     Uncalibrated,
@@ -41,7 +41,9 @@ pub enum QuantizeError {
 impl fmt::Display for QuantizeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFinite => f.write_str("a NaN or an infinity in the weights"),
+            Self::NotFinite => f.write_str(
+                "a NaN or an infinity in the weights, or in them times the largest of the calibration",
+            ),
             Self::Uncalibrated => f.write_str("the calibration has seen no sample"),
             Self::AtRest => {
                 f.write_str("the calibration has seen no input that is not zero, or none above 4e-26")

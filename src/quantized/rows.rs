@@ -79,9 +79,15 @@ pub(super) fn quantize(
             sum += integer as i64;
             magnitudes += libm::fabsf(integer) as i64;
         }
+        if !missed.is_finite() {
+            // The calibration's sums overflowed.
+            return Err(QuantizeError::NotFinite);
+        }
         // What rounding the weights makes of the average sum; and a half, to round by.
         let bias = libm::roundf((bias + missed + 0.5) / ratio);
-        let bias = if bias.is_finite() { bias as i64 } else { i64::MAX / 2 } - i64::from(offset) * sum;
+        // What is not finite, or near the end of 64 bits, does not fit.
+        let bias = if bias.is_finite() { bias as i64 } else { i64::MAX };
+        let bias = bias.saturating_sub(i64::from(offset) * sum);
         if fits(magnitudes, most, bias) {
             row.bias = bias as i32;
             for column in 0..columns.count() {

@@ -118,7 +118,8 @@ impl Bf16 {
     /// with the bits of the first behind its own, as [`values`](Self::values) does. Either is off by 2^-8 of its magnitude at most.
     ///
     /// So one instruction takes a pair apart and not two, which is what a product waits for. What is less than 2^-100 becomes that, unless the
-    /// first is zero: the bits behind would make it a number without all its digits, and slow.
+    /// first is zero: the bits behind would make it a number without all its digits, and slow. Then what is too large, or
+    /// infinite, becomes the largest, too: an infinity with bits behind it is a NaN.
     ///
     /// ```
     /// use attractor::simd::Bf16;
@@ -129,13 +130,17 @@ impl Bf16 {
     pub const fn pair(first: f32, second: f32) -> [Self; 2] {
         /// 2^-100.
         const LEAST: u32 = 27 << 23;
+        /// The upper half of the largest finite number.
+        const LARGEST: u32 = 0x7f7f;
         let low = Self::nearest(first);
         if low.0 == 0 || second.is_nan() {
             return [low, Self::nearest(second)];
         }
         let (sign, magnitude) = (second.to_bits() >> 31, second.to_bits() & !(1 << 31));
         let magnitude = if magnitude < LEAST { LEAST } else { magnitude };
-        [low, Self((sign << 15 | (magnitude + 0x8000 - low.0 as u32) >> 16) as u16)]
+        let high = (magnitude + 0x8000 - low.0 as u32) >> 16;
+        let high = if high > LARGEST { LARGEST } else { high };
+        [low, Self((sign << 15 | high) as u16)]
     }
     /// The numbers of a pair.
     #[must_use]
