@@ -9,7 +9,7 @@ use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
 use attractor::simd::{Backend, Bf16, Integers, OnIntegers, Packed, Quantum};
 use attractor::{
     Align64, Certificate, Dense, Feedforward, Form, Network, SolveError, Solved, Stack, Tolerance, Workspace,
-    fnn,
+    fnn, include_network,
 };
 use oracle::subject;
 use proptest::prelude::*;
@@ -711,6 +711,88 @@ fn no_bound_is_stated_of_a_network_that_is_cut() {
         fnn![3, 5, 2; hidden = Identity, feedback = Dense],
         fnn![3, 5, 2]
     );
+}
+
+/// Files of integers that are whole, and of which something else is wrong: what is refused at run time does not compile either.
+#[test]
+fn what_is_refused_at_run_time_is_not_included() {
+    fn crc(bytes: &[u8]) -> u32 {
+        let mut crc = !0_u32;
+        for byte in bytes {
+            crc ^= u32::from(*byte);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+            }
+        }
+        !crc
+    }
+    fn all<H: Quantum, const LENGTH: usize>() -> [usize; 2] {
+        let (net, calibration) = small_net();
+        let small = Quantized::<Small, H>::new(&net, &calibration).expect("moderate");
+        let mut file = Align64([0; LENGTH]);
+        assert_eq!(small.to_bytes(None, &mut file.0), Ok(LENGTH));
+        let mut counts = [0; 2];
+        // Every byte of weights, exponents, biases, scales and units of measure, made this.
+        for (at, value) in (64..LENGTH).flat_map(|at| [0, 31, 32, 33, 127, 128, 255].map(|value| (at, value)))
+        {
+            let mut damaged = file;
+            damaged.0[at] = value;
+            let sum = crc(&damaged.0[12..]);
+            damaged.0[8..12].copy_from_slice(&sum.to_le_bytes());
+            let file: &'static Align64<[u8; LENGTH]> = Box::leak(Box::new(damaged));
+            let read = Quantized::<Small, H>::from_bytes(&file.0);
+            let included = std::panic::catch_unwind(|| Quantized::<Small, H>::included(file));
+            let is_malformed = matches!(read, Err(FileError::Malformed));
+            assert!(read.is_ok() || is_malformed, "{read:?}");
+            assert_eq!(read.is_ok(), included.is_ok(), "{value} at {at} for {}", H::NAME);
+            if let Err(text) = included {
+                let text = text.downcast_ref::<&str>().map_or_else(
+                    || text.downcast_ref::<String>().cloned().unwrap_or_default(),
+                    |text| (*text).to_owned(),
+                );
+                assert!(text.contains("the model file is refused: "), "{text}");
+            }
+            counts[usize::from(is_malformed)] += 1;
+        }
+        counts
+    }
+    // The texts of so many panics help nobody.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let counts = std::panic::catch_unwind(|| {
+        (
+            all::<i8, { Quantized::<Small, i8>::file_bytes(false) }>(),
+            all::<i16, { Quantized::<Small, i16>::file_bytes(false) }>(),
+        )
+    });
+    std::panic::set_hook(hook);
+    let (coarse, fine) = counts.unwrap_or_else(|text| std::panic::resume_unwind(text));
+    for [whole, refused] in [coarse, fine] {
+        assert!(whole > 300 && refused > 80, "{whole} {refused}");
+    }
+}
+
+/// A file in the program, checked while compiling; of the other only the last exponent differs, and that it does not compile is seen where
+/// `Quantized::included` is documented.
+#[test]
+fn integers_in_the_program_are_those_of_the_file() {
+    type Tiny = fnn![2, 3, 1];
+    let model = include_network!("data/integers.attr", Tiny, i8);
+    model.certificate().expect("one").verify(model.network()).expect("it holds");
+    let bytes = Align64(*include_bytes!("data/integers.attr"));
+    let read = Quantized::<Tiny, i8>::from_bytes(&bytes.0).expect("whole");
+    let input = read.network().input(&[1.0, -0.5]).expect("finite");
+    let solve = |small: &Quantized<Tiny, i8>| {
+        let mut state = Quantized::<Tiny, i8>::state();
+        small.on(Backend::portable()).sweep(&input, &mut state, 8);
+        state
+    };
+    assert_eq!(solve(model.network()), solve(read.network()));
+    let refused = Align64(*include_bytes!("data/integers_refused.attr"));
+    let error = Quantized::<Tiny, i8>::from_bytes(&refused.0).expect_err("an exponent of 33");
+    assert_eq!(error, FileError::Malformed);
+    let differ = bytes.0.iter().zip(&refused.0).skip(12).filter(|(a, b)| a != b).count();
+    assert_eq!(differ, 1);
 }
 
 /// Numbers at the ends of what there is, wherever a network of integers or of halves takes numbers: an error or a sound network, no panic.

@@ -193,7 +193,8 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
 /// assert!(solved.bound.largest() <= 1e-3);
 /// ```
 ///
-/// With a third argument, `i8` or `i16`, it is a network of integers, a [`QuantizedModel`](crate::quantized::QuantizedModel); the certificate of one is
+/// With a third argument, `i8` or `i16`, it is a network of integers, a [`QuantizedModel`](crate::quantized::QuantizedModel), whose sums are checked
+/// as [`from_bytes`](crate::quantized::Quantized::from_bytes) checks them; the certificate of one is
 /// [verified](crate::quantized::QuantizedCertificate::verify) at run time, exactly.
 ///
 /// ```compile_fail

@@ -2,12 +2,14 @@
 
 #![allow(clippy::result_large_err, reason = "an error that names both shapes, without allocation")]
 
+use super::constant::{Bytes, refuse};
 use super::{Halved, Quantized, QuantizedCertificate};
 use crate::file::{Contents, FileError, length, put};
 use crate::kernel::Activation;
 use crate::network::{Align64, Architecture, BF16, Form, Network, Plain, Shape, Stack, bytes, seen, seen_at};
 use crate::simd::Quantum;
 use core::fmt;
+use core::mem::offset_of;
 
 /// A network of integers in a model file, and its certificate if the file has one. Borrows the file.
 pub struct QuantizedModel<'a, N: Architecture, H: Quantum> {
@@ -113,13 +115,38 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
         Ok(QuantizedModel { network, certificate })
     }
 
-    /// What [`include_network!`](crate::include_network) makes of a file: a wrong one does not compile.
+    /// What [`include_network!`](crate::include_network) makes of a file: one that [`from_bytes`](Self::from_bytes) refuses does not compile.
+    ///
+    /// ```
+    /// use attractor::{fnn, include_network};
+    /// let model = include_network!("../../tests/data/integers.attr", fnn![2, 3, 1], i8);
+    /// ```
+    /// An exponent of 33, which shifts further than a word is long:
+    /// ```compile_fail
+    /// use attractor::{fnn, include_network};
+    /// let model = include_network!("../../tests/data/integers_refused.attr", fnn![2, 3, 1], i8);
+    /// ```
     #[doc(hidden)]
     #[must_use]
     pub const fn included<const LEN: usize>(
         file: &'static Align64<[u8; LEN]>,
     ) -> QuantizedModel<'static, Network<I, S, f32, F, A, O>, H> {
         let contents = Contents::included(&file.0, &Self::SHAPE);
+        let network = Bytes {
+            layout: &Network::<I, S, f32, F, A, O>::LAYOUT,
+            most: H::MOST + 1 + H::OFFSET,
+            bytes: file.0.split_at(contents.params_start()).1,
+            weights: offset_of!(Self, weights),
+            bias: offset_of!(Self, bias),
+            first_bias: offset_of!(Self, first_bias),
+            units: offset_of!(Self, units),
+            scale: offset_of!(Self, scale),
+            first_scale: offset_of!(Self, first_scale),
+            first_exponent: offset_of!(Self, first_exponent),
+        };
+        if let Err(error) = network.check() {
+            refuse(error);
+        }
         QuantizedModel {
             network: seen_at(file, contents.params_start()),
             certificate: if contents.is_certified() {

@@ -43,6 +43,7 @@
 
 mod calibration;
 mod certificate;
+mod constant;
 mod file;
 mod half;
 mod rows;

@@ -101,6 +101,6 @@ pub(super) fn quantize(
 }
 
 /// Whether no part of the sum, in whatever order, leaves 32 bits.
-pub(super) fn fits(magnitudes: i64, most: i32, bias: i64) -> bool {
-    magnitudes.saturating_mul(i64::from(most)).saturating_add(bias.saturating_abs()) <= i64::from(i32::MAX)
+pub(super) const fn fits(magnitudes: i64, most: i32, bias: i64) -> bool {
+    magnitudes.saturating_mul(most as i64).saturating_add(bias.saturating_abs()) <= i32::MAX as i64
 }
