@@ -9,6 +9,8 @@
 //! | `activation/{tanh,sigmoid}` | 4096 values, with the copy of the arguments |
 //! | `dispatch` | one call through the choice of a backend that does nothing |
 //!
+//! `attractor` is [`specialized`](attractor::On::specialized) wherever that can be; `attractor-default` is the engine that is compiled once.
+//!
 //! `cargo bench` runs all, `cargo bench -- solve/M` one group, and `cargo run --release --example bench_table` makes
 //! tables of the results. What is timed is compared with the tests' oracle in `f64` first.
 
@@ -268,7 +270,7 @@ fn time_solve<const I: usize, const A: usize, const B: usize, const O: usize, co
     let run = |state: &mut Boxed<State<Net<I, A, B, O>, N>>| {
         state.reset();
         let input = black_box(&**case.input);
-        let solved = case.net.on(backend).solve(input, state, Tolerance::exactly(SWEEPS));
+        let solved = case.net.on(backend).specialized().solve(input, state, Tolerance::exactly(SWEEPS));
         black_box(solved.expect("finite"));
     };
     time(group, id, State::boxed(), run, |state| check(id, state.output().as_slice()));
@@ -294,7 +296,11 @@ fn time_dense<const I: usize, const A: usize, const B: usize, const O: usize>(
     let mut state = Align64(State::<DenseNet<I, A, B, O>>::ZERO);
     let run = || {
         state.reset();
-        let solved = net.solve(black_box(&x.data.0[0]), &mut state, Tolerance::exactly(SWEEPS));
+        let solved = net.on(Backend::best()).specialized().solve(
+            black_box(&x.data.0[0]),
+            &mut state,
+            Tolerance::exactly(SWEEPS),
+        );
         black_box(solved.expect("finite"));
         *state.output()
     };
@@ -323,13 +329,24 @@ fn solve_net<const I: usize, const A: usize, const B: usize, const O: usize>(
         let mut state = Align64(State::<Net<I, A, B, O>>::ZERO);
         let run = || {
             state.reset();
-            let solved =
-                case.net.on(backend).solve(black_box(&x.data.0[0]), &mut state, Tolerance::exactly(SWEEPS));
+            let solved = case.net.on(backend).specialized().solve(
+                black_box(&x.data.0[0]),
+                &mut state,
+                Tolerance::exactly(SWEEPS),
+            );
             black_box(solved.expect("finite"));
             *state.output()
         };
         time_value(&mut group, id, run, |output| check(id, output.as_slice()));
     }
+    let mut state = Align64(State::<Net<I, A, B, O>>::ZERO);
+    let run = || {
+        state.reset();
+        let solved = case.net.solve(black_box(&x.data.0[0]), &mut state, Tolerance::exactly(SWEEPS));
+        black_box(solved.expect("finite"));
+        *state.output()
+    };
+    time_value(&mut group, "attractor-default", run, |output| check("attractor-default", output.as_slice()));
     time_dense::<I, A, B, O>(&mut group, &x);
     // Each as it stands: through a pointer to a function they take up to a third longer.
     macro_rules! peer {
@@ -361,7 +378,8 @@ fn quantized_net<const I: usize, const A: usize, const B: usize, const O: usize>
     let mut state = Align64(State::<Net<I, A, B, O>>::ZERO);
     let solve = |state: &mut State<Net<I, A, B, O>>| {
         state.reset();
-        let solved = case.net.solve(black_box(&x.data.0[0]), state, Tolerance::exactly(SWEEPS));
+        let on = case.net.on(Backend::best()).specialized();
+        let solved = on.solve(black_box(&x.data.0[0]), state, Tolerance::exactly(SWEEPS));
         black_box(solved.expect("finite"));
         *state.output()
     };
@@ -532,7 +550,7 @@ fn train_net<const I: usize, const A: usize, const B: usize, const O: usize, con
         trainer.rate = 0.0;
         trainer.threads = threads;
         let run = |trainer: &mut Trainer<_, _, _, N>| {
-            black_box(trainer.step(black_box(&**input), black_box(&labels)).expect("finite"));
+            black_box(trainer.step_specialized(black_box(&**input), black_box(&labels)).expect("finite"));
         };
         time(&mut group, id, trainer, run, |trainer| {
             let targets = labels.map(|label| Target::Label { label, smoothing: 0.0 });

@@ -36,7 +36,7 @@ pub use network::{
     LayerCorrection, LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing,
     Reach, Room, Samples, Shape, Shared, Stack, State, Tail, Thin, Tied, Top, Widest, Workspace,
 };
-pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
+pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Specialized, Tolerance, Trace};
 pub use threads::Threads;
 
 /// docs/embedded.md, whose example is tested.

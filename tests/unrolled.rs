@@ -1,12 +1,13 @@
-//! Release builds compile one sample of a small network, and any batch of a tiny one, for the network's type. That gives the
-//! bits of the loop all networks share, which single sweeps always go through, and what the oracle says. And stores whose lengths are
+//! What only optimised builds do: `specialized` compiles one sample of a small network, and any batch of a tiny one, for the
+//! network's type. That gives the bits of the engine all networks share, and what the oracle says. And stores whose lengths are
 //! known while compiling write so much and no more.
 
 mod oracle;
 
 use attractor::kernel::Activation;
+use attractor::learn::{MeanSquared, Objective};
 use attractor::simd::{Backend, Integers, Lanes, OnIntegers, Operation, Packed, Quantum};
-use attractor::{Dense, Drive, Form, Network, Stack, Tied, Tolerance, fnn};
+use attractor::{Dense, Drive, Form, Network, Stack, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -30,6 +31,8 @@ fn agree<const I: usize, S: Stack, F: Form, H: Activation, O: Activation, const 
         let on = net.on(backend);
         let mut solved = Network::<I, S, f32, F, H, O>::state::<B>();
         on.solve(&x, &mut solved, Tolerance::exactly(SWEEPS)).expect("finite");
+        let mut special = Network::<I, S, f32, F, H, O>::state::<B>();
+        on.specialized().solve(&x, &mut special, Tolerance::exactly(SWEEPS)).expect("finite");
         let mut drive = Drive::<Network<I, S, f32, F, H, O>, B>::ZERO;
         on.drive(&x, &mut drive).expect("finite");
         let mut swept = Network::<I, S, f32, F, H, O>::state::<B>();
@@ -38,6 +41,7 @@ fn agree<const I: usize, S: Stack, F: Form, H: Activation, O: Activation, const 
         }
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(solved.as_slice()), bits(swept.as_slice()), "{what}");
+        assert_eq!(bits(solved.as_slice()), bits(special.as_slice()), "{what}, specialized");
         for (found, exact) in subject::states(&solved).iter().flatten().zip(exact.iter().flatten()) {
             assert!((found - exact).abs() <= 6e-6 * exact.abs().max(1.0), "{what}: {found} is not {exact}");
         }
@@ -57,6 +61,32 @@ fn batches_of_the_tiny() {
     agree::<_, _, _, _, _, 5>(&<fnn![3, 8, 2]>::ZERO);
     agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Tied]>::ZERO);
     agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Dense]>::ZERO);
+}
+
+/// The specialized gradient has the bits of the other, for one sample and for a batch.
+#[test]
+fn gradients() {
+    fn same<const B: usize>() {
+        type Net = fnn![5, 20, 33, 3; feedback = Dense];
+        let mut network = subject::oracle(&Net::ZERO);
+        network.draw(&mut SmallRng::seed_from_u64(3), 0.5, 0.5);
+        let net: Net = subject::network(&network);
+        let x = SMatrix::<f32, B, 5>::from_fn(|i, j| ((i + 3 * j) as f32).sin());
+        let y = SMatrix::<f32, B, 3>::from_fn(|i, j| ((i + 5 * j) as f32).cos());
+        let objective = Objective::new(MeanSquared);
+        for backend in Backend::available() {
+            let (mut first, mut second) = (Net::ZERO, Net::ZERO);
+            let (mut one, mut other) = (Workspace::<Net, B>::ZERO, Workspace::<Net, B>::ZERO);
+            let on = net.on(backend);
+            let learned = on.gradient(&objective, &x, &y, &mut one, &mut first).expect("it converges");
+            let special = on.specialized().gradient(&objective, &x, &y, &mut other, &mut second);
+            assert_eq!(special, Ok(learned), "{}", backend.name());
+            assert!(first.params().iter().any(|g| *g != 0.0));
+            assert!(first.params().iter().zip(second.params()).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+    }
+    same::<1>();
+    same::<7>();
 }
 
 /// What lies around a store of `COUNT` numbers.

@@ -49,13 +49,14 @@ mod view;
 pub use certificate::AdaptedCertificate;
 
 use crate::NotFinite;
+use crate::kernel::largest_on;
 use crate::kernel::{Activation, Base, CHUNK, Matrix, MatrixMut, Product, Scalar};
 use crate::learn::{LearnError, Learned, Loss, Objective, Rule, UpdateError, evaluate};
 use crate::network::{
     Architecture, Flat, Form, Layout, Memory, Network, Nothing, Samples, Sealed, Stack, State, Workspace,
 };
 use crate::simd::{Backend, Element};
-use crate::solve::{Largest, Progress, SolveError, Solved, Tolerance};
+use crate::solve::{Progress, SolveError, Solved, Tolerance};
 use core::fmt;
 use core::marker::PhantomData;
 use run::{Add, Adjoint, Solve, To};
@@ -292,7 +293,7 @@ where
         tolerance: Tolerance<T>,
     ) -> Result<Solved<T>, SolveError<T>> {
         let input = input.samples();
-        if !T::run(self.backend, Largest(input)).is_finite() {
+        if !largest_on(self.backend, input).is_finite() {
             return Err(SolveError::NotFinite);
         }
         let result = if const { B == 1 } {
@@ -451,7 +452,7 @@ where
         let view = self.view().ok_or(NotFinite)?;
         let layers = view.layout().layers();
         let mut to = network.parameters_mut().map_err(|_| NotFinite)?;
-        let largest = |matrix| T::run(self.backend, Largest(matrix));
+        let largest = |matrix| largest_on(self.backend, matrix);
         for layer in layers {
             let b = Matrix::new(view.b(layer), layer.width, 1).map_err(|_| NotFinite)?;
             let mut sum = largest(view.w(layer)) + largest(view.u(layer)) + largest(b);

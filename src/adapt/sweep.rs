@@ -3,7 +3,7 @@
 use super::view::{Correction, View};
 use crate::kernel::{
     Activate, Activation, Base, Change, Changes, EachProduct, Identity, Matrix, MatrixMut, Product, Products,
-    Scalar, ShapeError, Term, Terms,
+    Scalar, ShapeError, Term, Terms, Typed,
 };
 use crate::learn::{InOne, slope};
 use crate::network::{EachLayer, LayerLayout, Layout, Looped, Walk};
@@ -284,7 +284,7 @@ where
         let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
         let heard = Heard { view: *view, index, first: hearers.start, below, above, room };
         let step = InOne(base, heard);
-        slope::<C, 0, LAST, Looped, T, L, H, O>(*lanes, step, h, own.reborrow(), changes);
+        slope::<C, 0, LAST, Looped, T, L, _>(*lanes, Typed::<H, O>::NEW, step, h, own.reborrow(), changes);
         send::<C, T, L>(*lanes, *view, (index, layer), own.as_ref(), room);
     }
 }

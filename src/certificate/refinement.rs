@@ -4,10 +4,11 @@ use super::comparison::Comparison;
 use super::componentwise::{self, Swept};
 use super::outward::{larger, minus, over, plus, smaller, times, up};
 use super::{Certified, NotFinite};
+use crate::kernel::largest_on;
 use crate::kernel::{Activation, Matrix, Scalar, weighted_norm};
 use crate::network::{Architecture, Flat, Form, Network, Samples, Stack, State};
 use crate::simd::Backend;
-use crate::solve::{Drive, Largest};
+use crate::solve::Drive;
 use core::fmt;
 
 /// How far a state is from the solution at most.
@@ -141,7 +142,7 @@ fn look_at<T: Scalar, X: Samples<T, I, 1>, const I: usize>(
     input: &X,
 ) -> Result<([T; I], T), NotFinite> {
     let samples = input.samples();
-    let magnitude = T::run(backend, Largest(samples));
+    let magnitude = largest_on(backend, samples);
     let input = samples.only_row().ok_or(NotFinite)?;
     if magnitude.is_finite() { Ok((input, magnitude)) } else { Err(NotFinite) }
 }
@@ -158,7 +159,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let v = certified.certificate.v();
         let units = Matrix::new(state.as_slice(), 1, v.len()).map_err(|_| NotFinite)?;
         // Mostly zero, where nothing needs to be divided.
-        let mut norm = T::run(certified.backend, Largest(units));
+        let mut norm = largest_on(certified.backend, units);
         if norm != T::ZERO {
             norm = up(weighted_norm(certified.backend, state.as_slice(), v).map_err(|_| NotFinite)?);
         }

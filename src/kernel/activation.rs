@@ -1,6 +1,8 @@
 //! Activations over lanes: tanh, sigmoid, ReLU, hard tanh, identity, and the exponential that softmax needs.
 
 use super::Part;
+use super::ends::{Functions, functions};
+use super::once::Once;
 use crate::simd::{Element, Integers, Lanes, Quantum};
 use core::fmt::Debug;
 
@@ -115,6 +117,12 @@ pub trait Scalar: Element + nalgebra::Scalar {
         let _ = (sums, states, out, count);
         None
     }
+    /// The functions of an activation, compiled once, in this crate.
+    #[doc(hidden)]
+    fn functions<A: Activation>() -> &'static Functions<Self>;
+    /// Does work that is compiled once, in this crate.
+    #[doc(hidden)]
+    fn once<O: Once>(job: O::Job<'_, Self>) -> O::Output<Self>;
     /// Square root of one number that is not negative.
     fn sqrt(self) -> Self;
     /// Cosine of one number.
@@ -135,6 +143,14 @@ pub trait Scalar: Element + nalgebra::Scalar {
 }
 
 impl Scalar for f32 {
+    #[inline(always)]
+    fn functions<A: Activation>() -> &'static Functions<Self> {
+        A::f32()
+    }
+    #[inline(always)]
+    fn once<O: Once>(job: O::Job<'_, Self>) -> O::Output<Self> {
+        if const { super::TYPED } { O::any(job) } else { O::f32(job) }
+    }
     const TANH_ERROR: f64 = 5e-7;
     /// A division-free hyperbolic tangent: a polynomial of degree seven on each of seven segments, chosen by
     /// exponent and first fraction bit of |x| + 1. The last operation adds the value at the segment's anchor
@@ -278,6 +294,14 @@ impl Scalar for f32 {
 }
 
 impl Scalar for f64 {
+    #[inline(always)]
+    fn functions<A: Activation>() -> &'static Functions<Self> {
+        A::f64()
+    }
+    #[inline(always)]
+    fn once<O: Once>(job: O::Job<'_, Self>) -> O::Output<Self> {
+        if const { super::TYPED } { O::any(job) } else { O::f64(job) }
+    }
     const TANH_ERROR: f64 = 4.0 * f64::EPSILON;
     /// The crate `libm`, lane by lane: `f64` networks are for exactness, not for speed.
     #[inline(always)]
@@ -334,6 +358,12 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
     fn quantized_error<H: Quantum>() -> f64;
     /// s'(z) from h = s(z).
     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector;
+    /// Its functions for `f32`.
+    #[doc(hidden)]
+    fn f32() -> &'static Functions<f32>;
+    /// Its functions for `f64`.
+    #[doc(hidden)]
+    fn f64() -> &'static Functions<f64>;
     /// Makes `count` units of their sums at once, where there is assembly: [`Scalar::finish_tanh`] for tanh.
     ///
     /// # Safety
@@ -411,6 +441,12 @@ macro_rules! activation {
             const IDENTITY: bool = $identity;
             const BOUND: Option<f64> = $bound;
             const BEND: f64 = $bend;
+            fn f32() -> &'static Functions<f32> {
+                functions!($name, f32)
+            }
+            fn f64() -> &'static Functions<f64> {
+                functions!($name, f64)
+            }
             fn potential($h64: f64) -> f64 {
                 $potential
             }

@@ -29,30 +29,30 @@ where
     #[inline(always)]
     pub(super) unsafe fn run(&self, changes: &mut [Change<L::Vector>]) {
         let mut sample = 0;
-        let (pairs, rest) = changes.as_chunks_mut::<2>();
-        for pair in pairs {
+        let mut index = 0;
+        // One place for each kind of group, which is long code.
+        while let Some(left) = changes.get_mut(index..).filter(|left| !left.is_empty()) {
             let whole = self.samples - sample >= 2 * L::WIDTH;
-            // Of a tall matrix, whose columns are far apart, a wide tile takes more of every cache line it touches.
-            if whole && const { L::BLOCKING.wide_tiles && !TRANSPOSED } && self.units >= TALL {
-                // SAFETY: both vectors of samples exist.
-                unsafe { self.group::<8, 2>(sample, None, pair) };
-                sample += 2 * L::WIDTH;
-            } else if whole {
-                // SAFETY: as above.
-                unsafe { self.group::<4, 2>(sample, None, pair) };
-                sample += 2 * L::WIDTH;
-            } else {
-                for change in pair {
-                    // SAFETY: `single` masks what does not exist.
-                    unsafe { self.single(sample, change) };
-                    sample += L::WIDTH;
+            let pair = if whole { left.first_chunk_mut::<2>() } else { None };
+            let taken = if let Some(pair) = pair {
+                // Of a tall matrix, whose columns are far apart, a wide tile takes more of every cache line it touches.
+                if const { L::BLOCKING.wide_tiles && !TRANSPOSED } && self.units >= TALL {
+                    // SAFETY: both vectors of samples exist.
+                    unsafe { self.group::<8, 2>(sample, None, pair) };
+                } else {
+                    // SAFETY: as above.
+                    unsafe { self.group::<4, 2>(sample, None, pair) };
                 }
-            }
-        }
-        for change in rest {
-            // SAFETY: as above.
-            unsafe { self.single(sample, change) };
-            sample += L::WIDTH;
+                2
+            } else if let Some(change) = changes.get_mut(index) {
+                // SAFETY: `single` masks what does not exist.
+                unsafe { self.single(sample, change) };
+                1
+            } else {
+                return;
+            };
+            sample += taken * L::WIDTH;
+            index += taken;
         }
     }
 
@@ -123,12 +123,9 @@ where
         self.products.visit(&mut tile);
         // All activations before anything else: their long chains of dependent operations run side by side.
         let mut values = tile.sums;
-        for (r, values) in values.iter_mut().enumerate() {
-            let offset = (unit + r) * self.stride + sample;
-            for (c, value) in values.iter_mut().enumerate() {
-                // SAFETY: the output's own units and samples.
-                *value = unsafe { self.finish.finish(lanes, *value, offset + c * L::WIDTH, count) };
-            }
+        // SAFETY: the output's own units and samples.
+        unsafe {
+            self.finish.finish_tile(lanes, &mut values, unit * self.stride + sample, self.stride, count);
         }
         for (r, (sums, values)) in tile.sums.iter().zip(values).enumerate() {
             let offset = (unit + r) * self.stride + sample;
@@ -141,7 +138,7 @@ where
                     let new = lanes.select(active, values[c], old);
                     let difference = lanes.abs(lanes.sub(new, old));
                     let difference = self.finish.weigh(lanes, difference, offset + c * L::WIDTH, count);
-                    change.record(lanes, if F::SHOWS { new } else { sums[c] }, difference);
+                    change.record(lanes, self.finish.shown(lanes, sums[c], new), difference);
                     store(lanes, at, new, count);
                 }
             }

@@ -33,6 +33,52 @@ pub(crate) trait Finish<T: Scalar>: Copy {
         let _ = (sums, out, offset, count);
         None
     }
+    /// Whether whole tiles are finished at once, by a call of a function.
+    const TILED: bool = false;
+    /// [`finish`](Self::finish) of the sums of a tile, of whose rows, each of neighbouring vectors, the first starts at `offset` and every
+    /// other `stride` after the one before.
+    ///
+    /// # Safety
+    /// As [`finish`](Self::finish), for every vector.
+    #[inline(always)]
+    unsafe fn finish_tile<L: Lanes<T>, const R: usize, const C: usize>(
+        self,
+        lanes: L,
+        tile: &mut [[L::Vector; C]; R],
+        offset: usize,
+        stride: usize,
+        count: Option<usize>,
+    ) {
+        for (r, row) in tile.iter_mut().enumerate() {
+            for (c, value) in row.iter_mut().enumerate() {
+                // SAFETY: one vector of the caller's tile.
+                *value = unsafe { self.finish(lanes, *value, offset + r * stride + c * L::WIDTH, count) };
+            }
+        }
+    }
+    /// The same of a factor times the sum.
+    type Times: Finish<T>;
+    /// Makes it of `factor` times the sum.
+    fn times(self, factor: T) -> Self::Times;
+    /// The same, a change of a unit divided by its weight, for one sample.
+    type Weighed<'w>: Finish<T>
+    where
+        Self: 'w;
+    /// Divides so; there is one weight a unit of the output.
+    fn weighed<'w>(self, weights: &'w [T]) -> Self::Weighed<'w>
+    where
+        Self: 'w;
+    /// The same for an output that starts `scalars` scalars later.
+    #[inline(always)]
+    fn skip(self, scalars: usize) -> Self {
+        let _ = scalars;
+        self
+    }
+    /// Of a sum and what was made of it, the one that shows whether either is infinite or NaN.
+    #[inline(always)]
+    fn shown<L: Lanes<T>>(self, _: L, z: L::Vector, new: L::Vector) -> L::Vector {
+        if Self::SHOWS { new } else { z }
+    }
     /// What a change of the unit at `offset` counts in the residual: itself, unless units are weighed.
     ///
     /// # Safety
@@ -48,6 +94,22 @@ pub(crate) trait Finish<T: Scalar>: Copy {
 pub(crate) struct Activate<A>(pub(crate) PhantomData<A>);
 
 impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
+    type Weighed<'w>
+        = Weighted<'w, T, Self>
+    where
+        Self: 'w;
+    #[inline(always)]
+    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
+    where
+        Self: 'w,
+    {
+        Weighted { finish: self, weights }
+    }
+    type Times = Scaled<T, Self>;
+    #[inline(always)]
+    fn times(self, factor: T) -> Scaled<T, Self> {
+        Scaled { factor, finish: self }
+    }
     const SHOWS: bool = false;
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
@@ -68,7 +130,28 @@ pub(crate) struct Weighted<'a, T, F> {
     pub(crate) weights: &'a [T],
 }
 
-impl<T: Scalar, F: Finish<T>> Finish<T> for Weighted<'_, T, F> {
+impl<'a, T: Scalar, F: Finish<T>> Finish<T> for Weighted<'a, T, F> {
+    type Weighed<'w>
+        = Weighted<'w, T, Self>
+    where
+        Self: 'w;
+    #[inline(always)]
+    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
+    where
+        Self: 'w,
+    {
+        Weighted { finish: self, weights }
+    }
+    type Times = Weighted<'a, T, F::Times>;
+    #[inline(always)]
+    fn times(self, factor: T) -> Self::Times {
+        Weighted { finish: self.finish.times(factor), weights: self.weights }
+    }
+    #[inline(always)]
+    fn skip(self, scalars: usize) -> Self {
+        let weights = self.weights.get(scalars..).unwrap_or_default();
+        Self { finish: self.finish.skip(scalars), weights }
+    }
     const SHOWS: bool = F::SHOWS;
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(
@@ -107,6 +190,22 @@ pub(crate) struct Scaled<T, F> {
 }
 
 impl<T: Scalar, F: Finish<T>> Finish<T> for Scaled<T, F> {
+    type Weighed<'w>
+        = Weighted<'w, T, Self>
+    where
+        Self: 'w;
+    #[inline(always)]
+    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
+    where
+        Self: 'w,
+    {
+        Weighted { finish: self, weights }
+    }
+    type Times = Scaled<T, Self>;
+    #[inline(always)]
+    fn times(self, factor: T) -> Scaled<T, Self> {
+        Scaled { factor, finish: self }
+    }
     const SHOWS: bool = F::SHOWS;
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(
@@ -137,6 +236,22 @@ impl<T: Scalar, F: Finish<T>> Finish<T> for Scaled<T, F> {
 pub(crate) struct Keep;
 
 impl<T: Scalar> Finish<T> for Keep {
+    type Weighed<'w>
+        = Weighted<'w, T, Self>
+    where
+        Self: 'w;
+    #[inline(always)]
+    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
+    where
+        Self: 'w,
+    {
+        Weighted { finish: self, weights }
+    }
+    type Times = Scaled<T, Self>;
+    #[inline(always)]
+    fn times(self, factor: T) -> Scaled<T, Self> {
+        Scaled { factor, finish: self }
+    }
     const SHOWS: bool = false;
     const RECORDS: bool = false;
     #[inline(always)]
@@ -165,6 +280,22 @@ impl<'a, T: Scalar, A: Activation> Backpropagate<'a, T, A> {
 }
 
 impl<T: Scalar, A: Activation> Finish<T> for Backpropagate<'_, T, A> {
+    type Weighed<'w>
+        = Weighted<'w, T, Self>
+    where
+        Self: 'w;
+    #[inline(always)]
+    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
+    where
+        Self: 'w,
+    {
+        Weighted { finish: self, weights }
+    }
+    type Times = Scaled<T, Self>;
+    #[inline(always)]
+    fn times(self, factor: T) -> Scaled<T, Self> {
+        Scaled { factor, finish: self }
+    }
     // The slope comes from states that may be anything.
     const SHOWS: bool = true;
     #[inline(always)]

@@ -30,11 +30,14 @@ mod assembly;
 mod batch;
 mod change;
 mod comparison;
+mod ends;
 mod finish;
 mod fused;
+mod once;
 mod outer;
 mod packed;
 mod products;
+mod scratch;
 mod shared;
 mod single;
 mod softmax;
@@ -44,17 +47,24 @@ mod view;
 pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
+#[doc(hidden)]
+pub use ends::Functions;
+pub(crate) use ends::{Chosen, End, Ends, Typed};
 use finish::Keep;
-pub(crate) use finish::{Activate, Backpropagate, Finish, Scaled, Weighted};
+pub(crate) use finish::{Activate, Backpropagate, Finish};
 use fused::one;
 pub(crate) use fused::{fused, fused_shared};
+#[doc(hidden)]
+pub use once::Once;
+pub(crate) use once::once;
 pub(crate) use outer::{Outer, SideBySide, column_sums};
 pub(crate) use packed::{HalfBase, PackedMatrix, half_layer, integer_drive, integer_sums, place};
 pub use packed::{IntegerRows, integer_layer};
 #[doc(hidden)]
 pub use products::Part;
 pub use products::{Base, Product};
-pub(crate) use products::{EachProduct, Products, Term, Terms};
+pub(crate) use products::{EachProduct, Gathered, Products, Term, Terms};
+pub(crate) use scratch::Scratch;
 pub(crate) use softmax::cross_entropy;
 pub use view::{Matrix, MatrixMut};
 
@@ -62,6 +72,30 @@ use crate::simd::{Backend, Lanes, Operation};
 use core::fmt;
 use core::marker::PhantomData;
 use products::{Listed, shapes_fit};
+
+/// Whether every network has its activations in its types and is compiled for itself, as where flash is small; elsewhere the engine is
+/// compiled once, in this crate.
+pub(crate) const TYPED: bool = <crate::simd::Portable as Lanes<f32>>::BLOCKING.shared;
+
+/// The largest magnitude in a matrix; NaN if any value is infinite or NaN.
+pub(crate) fn largest_on<T: Scalar>(backend: Backend, matrix: Matrix<'_, T>) -> T {
+    T::once::<LargestOnce>((backend, matrix))
+}
+once!(LargestOnce: (Backend, Matrix<'a, T>) => T, largest_once);
+
+fn largest_once<T: Scalar>((backend, matrix): (Backend, Matrix<'_, T>)) -> T {
+    T::run(backend, LargestOf(matrix))
+}
+
+struct LargestOf<'a, T>(Matrix<'a, T>);
+
+impl<T: Scalar> Operation<T> for LargestOf<'_, T> {
+    type Output = T;
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> T {
+        largest(lanes, self.0)
+    }
+}
 
 /// Two shapes that do not fit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -178,6 +178,65 @@ impl<T: Scalar> Terms<T> for Listed<'_, '_, T> {
     }
 }
 
+/// As many products as a layer can have: one of every layer of the deepest network, and the input's.
+const MOST: usize = 34;
+
+/// Products put in a list one by one.
+pub(crate) struct Gathered<'a, T> {
+    list: [MaybeUninit<Product<'a, T>>; MOST],
+    /// How many are there.
+    count: usize,
+}
+
+impl<'a, T: Copy> Gathered<'a, T> {
+    /// None yet. It is long and must not be moved.
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self { list: [const { MaybeUninit::uninit() }; MOST], count: 0 }
+    }
+    /// Them all.
+    #[inline(always)]
+    pub(crate) fn list(&self) -> List<'a, '_, T> {
+        // SAFETY: the first `count` are there, and `count` is at most MOST.
+        List(unsafe { core::slice::from_raw_parts(self.list.as_ptr().cast(), self.count) })
+    }
+}
+
+impl<'a, T: Copy> EachProduct<'a, T> for Gathered<'a, T> {
+    #[inline(always)]
+    fn product(&mut self, product: Product<'a, T>) {
+        if let Some(place) = self.list.get_mut(self.count) {
+            place.write(product);
+            self.count += 1;
+        }
+    }
+}
+
+/// Any number of products, in a loop: one copy of the code for a product.
+#[derive(Clone, Copy)]
+pub(crate) struct List<'a, 'b, T>(&'b [Product<'a, T>]);
+
+impl<'a, T: Copy> Products<'a, T> for List<'a, '_, T> {
+    type Terms = Self;
+    #[inline(always)]
+    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
+        for product in self.0 {
+            each.product(*product);
+        }
+    }
+    #[inline(always)]
+    fn terms(self) -> Self {
+        self
+    }
+}
+
+impl<T: Copy> Terms<T> for List<'_, '_, T> {
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Term<T>> {
+        self.0.get(index).copied().map(Term::of)
+    }
+}
+
 /// Whether base and products give `samples x units`; and whether the samples of all of them, if there is one of each, lie in a
 /// row.
 ///

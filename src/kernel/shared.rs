@@ -405,7 +405,8 @@ impl<T: Scalar, L: Lanes<T>, const PARTIAL: bool> EachTerm<T> for ColumnsInMemor
         let columns = if PARTIAL { count } else { L::WIDTH };
         let width = if T::ASSEMBLY { T::ROWS } else { L::WIDTH };
         let whole = if PARTIAL { 0 } else { rows - rows % width };
-        // SAFETY: rows of existing columns, as many units of the operand, and sums of WIDTH columns.
+        // SAFETY: rows of existing columns, as many units of the operand, and sums of WIDTH columns. Each pointer to the sums is made
+        // where it is used: a reference to them made in between would end it.
         unsafe {
             if whole > 0 {
                 if T::ASSEMBLY {

@@ -142,14 +142,24 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
 
     /// Finishes the units whose sums are `z`.
     #[inline(always)]
-    unsafe fn finish(
+    unsafe fn finish<const N: usize>(
         &self,
-        z: &[L::Vector],
+        z: &[L::Vector; N],
         unit: usize,
         count: Option<usize>,
         change: &mut Change<L::Vector>,
     ) {
         let ending = Ending { finish: self.finish, out: self.out, unit };
+        if const { F::TILED } {
+            let mut new = [*z];
+            // SAFETY: the caller's units.
+            unsafe { self.finish.finish_tile(self.lanes, &mut new, unit, 0, count) };
+            for (v, (z, new)) in z.iter().zip(new.as_flattened()).enumerate() {
+                // SAFETY: as above.
+                unsafe { ending.store_new(self.lanes, *z, *new, v * L::WIDTH, count, change) };
+            }
+            return;
+        }
         for (v, z) in z.iter().enumerate() {
             // SAFETY: handed on.
             unsafe { ending.store(self.lanes, *z, v * L::WIDTH, count, change) };
@@ -193,7 +203,49 @@ impl<T: Scalar, F: Finish<T>> Ending<T, F> {
                 return store(lanes, self.out.add(unit), z, count);
             }
             let old = load(lanes, self.out.add(unit), count);
-            let mut new = self.finish.finish(lanes, z, unit, count);
+            let new = self.finish.finish(lanes, z, unit, count);
+            self.keep(lanes, z, (old, new), unit, count, change);
+        }
+    }
+
+    /// [`store`](Self::store) of what was made of the sums before.
+    ///
+    /// # Safety
+    /// As [`store`](Self::store).
+    #[inline(always)]
+    pub(super) unsafe fn store_new<L: Lanes<T>>(
+        &self,
+        lanes: L,
+        z: L::Vector,
+        new: L::Vector,
+        at: usize,
+        count: Option<usize>,
+        change: &mut Change<L::Vector>,
+    ) {
+        let unit = self.unit + at;
+        // SAFETY: the caller's units lie in a row from `out`.
+        unsafe {
+            let old = load(lanes, self.out.add(unit), count);
+            self.keep(lanes, z, (old, new), unit, count, change);
+        }
+    }
+
+    /// Stores new values in place of old ones and records the change.
+    ///
+    /// # Safety
+    /// `count` (or WIDTH) units must exist from `unit` on.
+    #[inline(always)]
+    unsafe fn keep<L: Lanes<T>>(
+        &self,
+        lanes: L,
+        z: L::Vector,
+        (old, mut new): (L::Vector, L::Vector),
+        unit: usize,
+        count: Option<usize>,
+        change: &mut Change<L::Vector>,
+    ) {
+        // SAFETY: the caller's units lie in a row from `out`.
+        unsafe {
             store(lanes, self.out.add(unit), new, count);
             if let Some(count) = count {
                 // Lanes beyond the units may hold anything, and are not to count as a change.
@@ -202,7 +254,7 @@ impl<T: Scalar, F: Finish<T>> Ending<T, F> {
                 new = lanes.select(lanes.less(zero, ones), new, old);
             }
             let difference = self.finish.weigh(lanes, lanes.abs(lanes.sub(new, old)), unit, count);
-            change.record(lanes, if F::SHOWS { new } else { z }, difference);
+            change.record(lanes, self.finish.shown(lanes, z, new), difference);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Softmax with cross-entropy, stable for logits of any finite size.
 
-use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, store};
+use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, once, store};
 use crate::simd::{Backend, Lanes, Operation};
 
 /// Softmax of every sample's logits and, from it, the cross-entropy against targets that put `1 - smoothing` on
@@ -26,7 +26,12 @@ pub(crate) fn cross_entropy<T: Scalar>(
             return Err(ShapeError { what: "classes", expected: logits.cols(), found: label });
         }
     }
-    Ok(T::run(backend, CrossEntropy { logits, labels, smoothing, gradient }))
+    Ok(T::once::<SoftmaxOnce>((backend, CrossEntropy { logits, labels, smoothing, gradient })))
+}
+once!(SoftmaxOnce: (Backend, CrossEntropy<'a, T>) => T, softmax_once);
+
+fn softmax_once<T: Scalar>((backend, cross_entropy): (Backend, CrossEntropy<'_, T>)) -> T {
+    T::run(backend, cross_entropy)
 }
 
 struct CrossEntropy<'a, T> {

@@ -1,20 +1,19 @@
 //! The adjoint sweep and the accumulation of gradients, over flat memory.
 
 use crate::kernel::{
-    Activate, Activation, Backpropagate, Base, Change, EachProduct, Finish, Matrix, MatrixMut, Outer,
-    Product, Products, Scalar, ShapeError, SideBySide, Term, Terms, column_sums, largest,
+    Base, Change, EachProduct, End, Ends, Finish, Matrix, MatrixMut, Outer, Product, Products, Scalar,
+    ShapeError, SideBySide, Term, Terms, column_sums, largest,
 };
 use crate::network::{
-    Architecture, EachLayer, Flat, LayerLayout, Layout, Parameters, ParametersMut, Samples, State, Walk,
+    Architecture, EachLayer, LayerLayout, Layout, Parameters, ParametersMut, Samples, State, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
-use crate::solve::{Halves, Sweep, apply, fits};
+use crate::solve::{HalfRoom, Halves, Sweep, apply, fits};
 use crate::threads::Threads;
-use core::marker::PhantomData;
 
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas. `FAR` says whether layers may
 /// hear others than the next.
-pub(super) struct Backward<'a, T, H, O, R, W, const FAR: bool> {
+pub(super) struct Backward<'a, T, E, R, W, const FAR: bool> {
     pub(super) params: Parameters<'a, T>,
     /// g, the gradient of the outputs, or nothing.
     pub(super) injected: Option<Matrix<'a, T>>,
@@ -22,18 +21,17 @@ pub(super) struct Backward<'a, T, H, O, R, W, const FAR: bool> {
     pub(super) literal: bool,
     pub(super) states: Matrix<'a, T>,
     pub(super) deltas: MatrixMut<'a, T>,
-    pub(super) activations: PhantomData<(H, O)>,
+    pub(super) ends: E,
     pub(super) walk: W,
     /// Room for half the sums of a layer, where feedback is tied, or none.
     pub(super) room: R,
 }
 
-impl<T, H, O, R, W, const FAR: bool> Sweep<T> for Backward<'_, T, H, O, &mut R, W, FAR>
+impl<T, E, R, W, const FAR: bool> Sweep<T> for Backward<'_, T, E, &mut R, W, FAR>
 where
     T: Scalar,
-    H: Activation,
-    O: Activation,
-    R: Flat<Scalar = T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
     W: Walk,
 {
     #[inline(always)]
@@ -58,21 +56,20 @@ struct AtLayer<'a, K, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T, L, H, O, R, W, const C: usize, const FAR: bool> EachLayer
-    for AtLayer<'_, Backward<'_, T, H, O, &mut R, W, FAR>, L, T, C>
+impl<T, L, E, R, W, const C: usize, const FAR: bool> EachLayer
+    for AtLayer<'_, Backward<'_, T, E, &mut R, W, FAR>, L, T, C>
 where
     T: Scalar,
     L: Lanes<T>,
-    H: Activation,
-    O: Activation,
-    R: Flat<Scalar = T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
     W: Walk,
 {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { backward, lanes, changes, layout } = self;
-        let Backward { params, injected, literal, states, deltas, room, .. } = &mut **backward;
-        let (params, layers) = (*params, layout.layers());
+        let Backward { params, injected, literal, states, deltas, ends, room, .. } = &mut **backward;
+        let (params, layers, ends) = (*params, layout.layers(), *ends);
         let Some(layer) = layers.get(index) else { return };
         let (below, own, above) = deltas.reborrow().split(layer.units, layer.width);
         let base = match injected {
@@ -83,7 +80,7 @@ where
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
         let h = states.columns(layer.units, layer.width);
-        if R::LEN > 0
+        if R::ANY
             && let Some(k) = layout.tied::<T>()
         {
             // W^l is the U^T of the layer below too.
@@ -91,15 +88,15 @@ where
                 let operand = below.columns(layer.units - layer.inputs, layer.inputs);
                 Product { matrix: params.w(layer), operand }
             });
-            let room = room.flat_mut();
+            let (room, sum) = (&mut **room, ends.sum());
             if LAST {
                 let halves = Halves { base, first: (None, T::ONE / k), then: (from_below, k), room };
-                let step = InHalves::<_, false, false>(halves);
-                slope::<C, UNITS, LAST, W, T, L, H, O>(*lanes, step, h, own, changes);
+                let step = InHalves::<_, _, _, false, false>(halves, sum);
+                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own, changes);
             } else {
                 let halves = Halves { base, first: (from_below, k), then: (from_above, T::ONE), room };
-                let step = InHalves::<_, false, true>(halves);
-                slope::<C, UNITS, LAST, W, T, L, H, O>(*lanes, step, h, own, changes);
+                let step = InHalves::<_, _, _, false, true>(halves, sum);
+                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own, changes);
             }
             return;
         }
@@ -112,10 +109,10 @@ where
         let neighbours = (nearest.map(|from| sent(params, from, layer, below)), from_above);
         if FAR {
             let products = FromFar { params, layers: farther, to: layer, deltas: below, neighbours };
-            slope::<C, UNITS, LAST, W, T, L, H, O>(*lanes, InOne(base, products), h, own, changes);
+            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, InOne(base, products), h, own, changes);
         } else {
             // A program without the farther ones does not keep the layout.
-            slope::<C, UNITS, LAST, W, T, L, H, O>(*lanes, InOne(base, neighbours), h, own, changes);
+            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, InOne(base, neighbours), h, own, changes);
         }
     }
 }
@@ -198,9 +195,11 @@ impl<'a, T: Scalar, P: Products<'a, T>> Step<T> for InOne<'a, T, P> {
 }
 
 /// In two steps, each with a matrix or with its transpose.
-struct InHalves<'a, 'b, T, const FIRST: bool, const THEN: bool>(Halves<'a, 'b, T>);
+struct InHalves<'a, 'b, T, R, S, const FIRST: bool, const THEN: bool>(Halves<'a, 'b, T, R>, S);
 
-impl<T: Scalar, const FIRST: bool, const THEN: bool> Step<T> for InHalves<'_, '_, T, FIRST, THEN> {
+impl<T: Scalar, R: HalfRoom<T>, S: Finish<T>, const FIRST: bool, const THEN: bool> Step<T>
+    for InHalves<'_, '_, T, R, S, FIRST, THEN>
+{
     #[inline(always)]
     fn take<const C: usize, const UNITS: usize, W: Walk, L: Lanes<T>, F: Finish<T>>(
         self,
@@ -209,7 +208,7 @@ impl<T: Scalar, const FIRST: bool, const THEN: bool> Step<T> for InHalves<'_, '_
         own: MatrixMut<'_, T>,
         changes: &mut [Change<L::Vector>],
     ) {
-        self.0.apply::<FIRST, THEN, C, UNITS, W, L, F>(lanes, finish, own, changes);
+        self.0.apply::<FIRST, THEN, C, UNITS, W, L, S, F>(lanes, self.1, finish, own, changes);
     }
 }
 
@@ -222,28 +221,28 @@ pub(crate) fn slope<
     W: Walk,
     T: Scalar,
     L: Lanes<T>,
-    H,
-    O,
+    E,
 >(
     lanes: L,
+    ends: E,
     step: impl Step<T>,
     states: Matrix<'_, T>,
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) where
-    H: Activation,
-    O: Activation,
+    E: Ends<T>,
 {
     if LAST {
-        slope_of::<C, UNITS, W, T, L, O>(lanes, step, states, own, changes);
+        slope_of::<C, UNITS, W, T, L, _>(lanes, ends.output(), step, states, own, changes);
     } else {
-        slope_of::<C, UNITS, W, T, L, H>(lanes, step, states, own, changes);
+        slope_of::<C, UNITS, W, T, L, _>(lanes, ends.hidden(), step, states, own, changes);
     }
 }
 
 #[inline(always)]
-fn slope_of<const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, A: Activation>(
+fn slope_of<const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>, A: End<T>>(
     lanes: L,
+    end: A,
     step: impl Step<T>,
     states: Matrix<'_, T>,
     own: MatrixMut<'_, T>,
@@ -251,9 +250,9 @@ fn slope_of<const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>,
 ) {
     if const { A::IDENTITY } {
         // Its slope is 1, and there is code that stores sums as they are.
-        return step.take::<C, UNITS, W, L, _>(lanes, Activate::<A>(PhantomData), own, changes);
+        return step.take::<C, UNITS, W, L, _>(lanes, end.up(), own, changes);
     }
-    match Backpropagate::<T, A>::new(states, &own) {
+    match end.back(states, &own) {
         Ok(finish) => step.take::<C, UNITS, W, L, _>(lanes, finish, own, changes),
         Err(error) => fits(Err(error)),
     }

@@ -3,14 +3,18 @@
 use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::loss::{Loss, LossError};
 use crate::kernel::{
-    Activation, Base, CHUNK, Matrix, MatrixMut, Outer, Product, Scalar, column_sums, largest,
+    Activation, Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, TYPED, Typed,
+    column_sums, largest, once,
 };
 use crate::network::{
     Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Reach, Samples, Stack, State,
     Unrolled, Walk, Workspace,
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
-use crate::solve::{Drive, On, Progress, SolveError, Solved, Tolerance, chunks, fits, refine};
+use crate::solve::{
+    Bounded, Drive, HalfRoom, On, Progress, ROOM, SMALL_ROOM, SolveError, Solved, Specialized, Tolerance,
+    chunks, fits, refine,
+};
 use crate::threads::Threads;
 use core::fmt;
 use core::marker::PhantomData;
@@ -341,14 +345,10 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         output: &S::Output<T, B>,
         deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-        let activations = PhantomData::<(H, O)>;
         let result = if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
-            let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
-            let (network, deltas) = (self.network, &mut *deltas);
-            T::run(self.backend, AdjointOne { network, state, output, deltas, rule, walk })
+            self.adjoint_unrolled(rule, state, output, deltas)
         } else {
-            let flat = output.flat();
+            let (units, flat) = (Network::<INPUT, S, T, F, H, O>::UNITS, output.flat());
             let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
                 self.network.parameters(),
                 Matrix::new(state.as_slice(), B, units),
@@ -358,14 +358,22 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 return Err(SolveError::NotFinite);
             };
             let (tolerance, literal) = rule.tolerance();
-            let adjoint =
-                Adjoint::<_, H, O> { params, states, output, deltas, tolerance, literal, activations };
             let (backend, threads) = (self.backend, self.threads);
-            let progress = match const { (B == 1, matches!(F::REACH, Reach::All)) } {
-                (true, false) => adjoint.sweep::<F::Scratch<T, S, 1>, 1, false>(backend, threads),
-                (true, true) => adjoint.sweep::<F::Scratch<T, S, 1>, 1, true>(backend, threads),
-                (false, false) => adjoint.sweep::<F::Scratch<T, S, CHUNK>, CHUNK, false>(backend, threads),
-                (false, true) => adjoint.sweep::<F::Scratch<T, S, CHUNK>, CHUNK, true>(backend, threads),
+            let progress = if const { !TYPED } {
+                let ends = Chosen::new::<H, O>();
+                let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
+                T::once::<AdjointOnce>((adjoint, backend, threads))
+            } else {
+                let ends = Typed::<H, O>::NEW;
+                let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
+                match const { (B == 1, matches!(F::REACH, Reach::All)) } {
+                    (true, false) => adjoint.sweep::<F::Scratch<T, S, 1>, 1, false>(backend, threads),
+                    (true, true) => adjoint.sweep::<F::Scratch<T, S, 1>, 1, true>(backend, threads),
+                    (false, false) => {
+                        adjoint.sweep::<F::Scratch<T, S, CHUNK>, CHUNK, false>(backend, threads)
+                    }
+                    (false, true) => adjoint.sweep::<F::Scratch<T, S, CHUNK>, CHUNK, true>(backend, threads),
+                }
             };
             progress.and_then(Progress::finish)
         };
@@ -373,6 +381,19 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             deltas.reset();
         }
         result
+    }
+
+    #[inline(always)]
+    fn adjoint_unrolled<const B: usize>(
+        self,
+        rule: Rule<T>,
+        state: &State<Network<INPUT, S, T, F, H, O>, B>,
+        output: &S::Output<T, B>,
+        deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+        let network = self.network;
+        T::run(self.backend, AdjointOne { network, state, output, deltas, rule, walk })
     }
 
     /// [`Network::unrolled`] on this backend.
@@ -412,7 +433,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 let before = if t == 0 { Some(&*start) } else { states.get(t - 1) };
                 let (Some(after), Some(before)) = (states.get(t), before) else { continue };
                 let output = if t + 1 == SWEEPS { Some(workspace.output.flat()) } else { None };
-                let back = BackSweep::<T, H, O, F::Scratch<T, S, CHUNK>> {
+                let back = BackSweep {
                     params: self.network.parameters()?,
                     output: output.map(|output| Matrix::new(output, B, output.len() / B)).transpose()?,
                     after: Matrix::new(after.as_slice(), B, units)?,
@@ -420,19 +441,65 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                     deltas: MatrixMut::new(workspace.adjoint.as_mut_slice(), B, units)?,
                     drive: drive_gradient.flat_mut(),
                     gradient: if accumulating { Some(gradient.parameters_mut()?) } else { None },
-                    parts: PhantomData,
                 };
-                adjoint = T::run(self.backend, back)?;
+                adjoint = if const { !TYPED } {
+                    T::once::<BackOnce>((back, Chosen::new::<H, O>(), self.backend))?
+                } else {
+                    let (ends, room) = (Typed::<H, O>::NEW, PhantomData::<F::Scratch<T, S, CHUNK>>);
+                    T::run(self.backend, BackSweepOn { back, ends, room })?
+                };
             }
             let gradient = if accumulating { Some(gradient.parameters_mut()?) } else { None };
             let deltas = Matrix::new(drive_gradient.flat(), B, S::FIRST)?;
-            T::run(self.backend, FirstLayer { input: input.samples(), deltas, gradient })?;
+            T::once::<FirstOnce>((FirstLayer { input: input.samples(), deltas, gradient }, self.backend))?;
         }
         Ok(Learned {
             loss,
             solve: Solved { sweeps: SWEEPS, residual },
             adjoint: Solved { sweeps: SWEEPS, residual: adjoint },
         })
+    }
+}
+
+impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Specialized<On<'a, Network<INPUT, S, T, F, H, O>>>
+{
+    /// [`Network::gradient`].
+    ///
+    /// # Errors
+    /// As [`Network::gradient`].
+    pub fn gradient<X, Y: ?Sized, C, const B: usize>(
+        self,
+        objective: &Objective<C, T>,
+        input: &X,
+        target: &Y,
+        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        gradient: &mut Network<INPUT, S, T, F, H, O>,
+    ) -> Result<Learned<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        let on = self.0;
+        let Workspace { state, adjoint, output } = workspace;
+        let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
+        let loss = evaluate(&objective.loss, on.backend, state, target, output)?;
+        let special = const { B == 1 && Network::<INPUT, S, T, F, H, O>::specializes(1) };
+        let result = if special {
+            on.adjoint_unrolled(objective.rule, state, output, adjoint)
+        } else {
+            on.adjoint(objective.rule, state, output, adjoint)
+        };
+        if result == Err(SolveError::NotFinite) {
+            adjoint.reset();
+        }
+        let learned = Learned { loss, solve, adjoint: result.map_err(LearnError::Adjoint)? };
+        if special {
+            add_unrolled(on.backend, input, state, adjoint, T::ONE, gradient)?;
+        } else {
+            accumulate_on(on.backend, on.threads, input, state, adjoint, gradient)?;
+        }
+        Ok(learned)
     }
 }
 
@@ -492,42 +559,74 @@ where
     O: Activation,
     X: Samples<T, INPUT, B>,
 {
-    // Where layers share, a parameter has summands of several layers, and one thread adds them up in order.
-    if threads == Threads::One || const { Network::<INPUT, S, T, F, H, O>::LAYOUT.is_shared() } {
+    if const { Network::<INPUT, S, T, F, H, O>::UNROLLED && B == 1 } || !cfg!(feature = "rayon") {
         return add(backend, input, state, deltas, T::ONE, gradient);
     }
-    let sent = Sent::new(input, state, deltas)?;
-    let gradient = gradient.parameters_mut()?;
-    let layout = gradient.layout();
-    if !T::run(backend, Fits(sent, layout)) {
+    let from = Sent::new(input, state, deltas)?;
+    T::once::<SumsOnce>(SumsJob { from, factor: T::ONE, to: gradient.parameters_mut()?, backend, threads })
+}
+
+/// The sums of a gradient, compiled once for all networks.
+struct SumsJob<'a, T> {
+    from: Sent<'a, T>,
+    factor: T,
+    to: ParametersMut<'a, T>,
+    backend: Backend,
+    threads: Threads,
+}
+once!(SumsOnce: SumsJob<'a, T> => Result<(), LearnError<T>>, sums_once);
+
+fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), LearnError<T>> {
+    let SumsJob { from, factor, to, backend, threads } = job;
+    let (layout, walk) = (to.layout(), Looped);
+    // Where layers share, a parameter has summands of several layers, and one thread adds them up in order.
+    if threads == Threads::One || layout.is_shared() {
+        return if from.deltas.rows() == 1 {
+            T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk })
+        } else {
+            T::run(backend, Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk })
+        };
+    }
+    if !T::run(backend, Fits(from, layout)) {
         return Err(LearnError::NotFinite);
     }
-    let layers = gradient.into_layers().ok_or(LearnError::NotFinite)?;
-    accumulate_side_by_side(backend, threads, sent, layout, layers);
+    let layers = to.into_layers().ok_or(LearnError::NotFinite)?;
+    accumulate_side_by_side(backend, threads, from, layout, layers);
     Ok(())
 }
 
 /// The adjoint of any number of samples.
-struct Adjoint<'a, T, H, O> {
+struct Adjoint<'a, T, E> {
     params: Parameters<'a, T>,
     states: Matrix<'a, T>,
     output: Matrix<'a, T>,
     deltas: MatrixMut<'a, T>,
     tolerance: Tolerance<T>,
     literal: bool,
-    activations: PhantomData<(H, O)>,
+    ends: E,
+}
+once!(AdjointOnce: (Adjoint<'a, T, Chosen<T>>, Backend, Threads) => Result<Progress<T>, SolveError<T>>, adjoint_once);
+
+fn adjoint_once<T: Scalar>(
+    (adjoint, backend, threads): (Adjoint<'_, T, Chosen<T>>, Backend, Threads),
+) -> Result<Progress<T>, SolveError<T>> {
+    if adjoint.deltas.rows() == 1 {
+        adjoint.sweep::<Bounded<T, SMALL_ROOM>, 1, true>(backend, threads)
+    } else {
+        adjoint.sweep::<Bounded<T, ROOM>, CHUNK, true>(backend, threads)
+    }
 }
 
-impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
+impl<T: Scalar, E: Ends<T>> Adjoint<'_, T, E> {
     /// Sweeps all samples, parts of them side by side if `threads` says so.
-    fn sweep<R: Flat<Scalar = T>, const C: usize, const FAR: bool>(
+    fn sweep<R: HalfRoom<T>, const C: usize, const FAR: bool>(
         self,
         backend: Backend,
         threads: Threads,
     ) -> Result<Progress<T>, SolveError<T>> {
         let samples = self.deltas.rows();
         let Some(half) = threads.split(samples) else {
-            return T::run(backend, InChunks::<_, _, _, R, C, FAR>(self, PhantomData));
+            return T::run(backend, InChunks::<_, _, R, C, FAR>(self, PhantomData));
         };
         let (first, second) = self.deltas.split_rows(half);
         let part = |from, count, deltas| Adjoint {
@@ -548,20 +647,19 @@ impl<T: Scalar, H: Activation, O: Activation> Adjoint<'_, T, H, O> {
 }
 
 /// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct InChunks<'a, T, H, O, R, const C: usize, const FAR: bool>(Adjoint<'a, T, H, O>, PhantomData<R>);
+struct InChunks<'a, T, E, R, const C: usize, const FAR: bool>(Adjoint<'a, T, E>, PhantomData<R>);
 
-impl<T, H, O, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'_, T, H, O, R, C, FAR>
+impl<T, E, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'_, T, E, R, C, FAR>
 where
     T: Scalar,
-    H: Activation,
-    O: Activation,
-    R: Flat<Scalar = T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
 {
     type Output = Result<Progress<T>, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, FAR, R, _, _, _, _, _>(lanes, self.0, Looped)
+        adjoint_all::<C, FAR, R, _, _, _, _>(lanes, self.0, Looped)
     }
 }
 
@@ -599,12 +697,12 @@ where
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let ((tolerance, literal), activations) = (self.rule.tolerance(), PhantomData::<(H, O)>);
-        let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, activations };
+        let ((tolerance, literal), ends) = (self.rule.tolerance(), Typed::<H, O>::NEW);
+        let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
         if const { matches!(F::REACH, Reach::All) } {
-            adjoint_all::<1, true, F::Scratch<T, S, 1>, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+            adjoint_all::<1, true, F::Scratch<T, S, 1>, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
         } else {
-            adjoint_all::<1, false, F::Scratch<T, S, 1>, _, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+            adjoint_all::<1, false, F::Scratch<T, S, 1>, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
         }
     }
 }
@@ -613,27 +711,26 @@ where
 fn adjoint_all<
     const C: usize,
     const FAR: bool,
-    R: Flat<Scalar = T>,
+    R: HalfRoom<T>,
     T: Scalar,
     L: Lanes<T>,
-    H: Activation,
-    O: Activation,
+    E: Ends<T>,
     W: Walk,
 >(
     lanes: L,
-    adjoint: Adjoint<'_, T, H, O>,
+    adjoint: Adjoint<'_, T, E>,
     walk: W,
 ) -> Result<Progress<T>, SolveError<T>> {
-    let Adjoint { params, states, output, mut deltas, tolerance, literal, activations } = adjoint;
-    let (mut progress, mut room) = (Progress::default(), R::ZERO);
+    let Adjoint { params, states, output, mut deltas, tolerance, literal, ends } = adjoint;
+    let (mut progress, mut room) = (Progress::default(), R::new());
     for (first, samples) in chunks(deltas.rows()) {
-        let backward = Backward::<T, H, O, _, W, FAR> {
+        let backward = Backward::<T, _, _, W, FAR> {
             params,
             injected: Some(output.row_range(first, samples)),
             literal,
             states: states.row_range(first, samples),
             deltas: deltas.reborrow().row_range(first, samples),
-            activations,
+            ends,
             walk,
             room: &mut room,
         };
@@ -661,16 +758,41 @@ where
     X: Samples<T, INPUT, B>,
 {
     if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
-        let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
-        let from = Kept { input, state, deltas };
-        return T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk });
+        return add_unrolled(backend, input, state, deltas, factor, to);
     }
-    let (from, to, walk) = (Sent::new(input, state, deltas)?, to.parameters_mut()?, Looped);
+    let (from, to) = (Sent::new(input, state, deltas)?, to.parameters_mut()?);
+    if const { !TYPED } {
+        return T::once::<SumsOnce>(SumsJob { from, factor, to, backend, threads: Threads::One });
+    }
+    let walk = Looped;
     if const { B == 1 } {
         T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk })
     } else {
         T::run(backend, Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk })
     }
+}
+
+/// [`add`] in code of the network's own.
+#[inline(always)]
+fn add_unrolled<const INPUT: usize, const B: usize, S, T, F, H, O, X>(
+    backend: Backend,
+    input: &X,
+    state: &State<Network<INPUT, S, T, F, H, O>, B>,
+    deltas: &State<Network<INPUT, S, T, F, H, O>, B>,
+    factor: T,
+    to: &mut Network<INPUT, S, T, F, H, O>,
+) -> Result<(), LearnError<T>>
+where
+    S: Stack,
+    T: Scalar,
+    F: Form,
+    H: Activation,
+    O: Activation,
+    X: Samples<T, INPUT, B>,
+{
+    let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+    let from = Kept { input, state, deltas };
+    T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk })
 }
 
 /// What a gradient is summed from, with all shapes in its type.
@@ -757,7 +879,7 @@ impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Ope
 }
 
 /// One sweep back: the deltas of the sweep that led from `before` to `after`.
-struct BackSweep<'a, T, H, O, R> {
+struct BackSweep<'a, T> {
     params: Parameters<'a, T>,
     output: Option<Matrix<'a, T>>,
     after: Matrix<'a, T>,
@@ -766,29 +888,40 @@ struct BackSweep<'a, T, H, O, R> {
     /// Sum of the first layer's deltas, as long as its states.
     drive: &'a mut [T],
     gradient: Option<ParametersMut<'a, T>>,
-    /// Activations, and what room a sweep needs.
-    parts: PhantomData<(H, O, R)>,
+}
+once!(BackOnce: (BackSweep<'a, T>, Chosen<T>, Backend) => Result<T, LearnError<T>>, back_once);
+
+fn back_once<T: Scalar>(
+    (back, ends, backend): (BackSweep<'_, T>, Chosen<T>, Backend),
+) -> Result<T, LearnError<T>> {
+    T::run(backend, BackSweepOn { back, ends, room: PhantomData::<Bounded<T, ROOM>> })
 }
 
-impl<T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>> Operation<T>
-    for BackSweep<'_, T, H, O, R>
-{
+/// The same with activations, and room for half sums.
+struct BackSweepOn<'a, T, E, R> {
+    back: BackSweep<'a, T>,
+    ends: E,
+    room: PhantomData<R>,
+}
+
+impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, T, E, R> {
     type Output = Result<T, LearnError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, output, after, before, mut deltas, drive, gradient, .. } = self;
-        let (activations, mut room) = (PhantomData::<(H, O)>, R::ZERO);
+        let Self { back, ends, .. } = self;
+        let BackSweep { params, output, after, before, mut deltas, drive, gradient } = back;
+        let mut room = R::new();
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
-            let backward = Backward::<T, H, O, _, Looped, true> {
+            let backward = Backward::<T, _, _, Looped, true> {
                 params,
                 injected: output.map(|output| output.row_range(first, samples)),
                 literal: false,
                 states: after.row_range(first, samples),
                 deltas: deltas.reborrow().row_range(first, samples),
-                activations,
+                ends,
                 walk: Looped,
                 room: &mut room,
             };
@@ -813,6 +946,12 @@ impl<T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>> Operation<T>
         let solved = progress.finish().map_err(LearnError::Adjoint)?;
         Ok(solved.residual)
     }
+}
+
+once!(FirstOnce: (FirstLayer<'a, T>, Backend) => Result<(), LearnError<T>>, first_once);
+
+fn first_once<T: Scalar>((first, backend): (FirstLayer<'_, T>, Backend)) -> Result<(), LearnError<T>> {
+    T::run(backend, first)
 }
 
 /// What the first layer's summed deltas make of W^1 and b^1.

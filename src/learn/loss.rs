@@ -1,6 +1,6 @@
 //! Losses: what an output is worth, and the gradient with respect to it.
 
-use crate::kernel::{Matrix, Scalar, cross_entropy};
+use crate::kernel::{Matrix, MatrixMut, Scalar, cross_entropy, once};
 use crate::network::Samples;
 use crate::simd::Backend;
 use core::fmt;
@@ -157,17 +157,27 @@ impl<T: Scalar, X: Samples<T, N, B>, const B: usize, const N: usize> Loss<SMatri
         target: &X,
         gradient: &mut SMatrix<T, B, N>,
     ) -> Result<T, LossError> {
-        let target: Matrix<'_, T> = target.samples();
-        let share = T::ONE / T::from_f64((B * N) as f64);
-        let mut sum = T::ZERO;
-        for unit in 0..N {
-            for sample in 0..B {
-                let at = (sample, unit);
-                let difference = output[at] - target.at(sample, unit).unwrap_or(T::NAN);
-                sum += difference * difference;
-                gradient[at] = (difference + difference) * share;
-            }
-        }
-        Ok(sum * share)
+        Ok(T::once::<SquaresOnce>((output.into(), target.samples(), gradient.into())))
     }
+}
+once!(SquaresOnce: (Matrix<'a, T>, Matrix<'a, T>, MatrixMut<'a, T>) => T, squares_once);
+
+/// The mean of the squared differences of `output` and `target`, and its gradient.
+fn squares_once<T: Scalar>(
+    (output, target, mut gradient): (Matrix<'_, T>, Matrix<'_, T>, MatrixMut<'_, T>),
+) -> T {
+    let (samples, units) = (output.rows(), output.cols());
+    let share = T::ONE / T::from_f64((samples * units) as f64);
+    let mut sum = T::ZERO;
+    for unit in 0..units {
+        let mut sample = 0;
+        gradient.reborrow().column_range(unit, 1).fill_with(|_| {
+            let wanted = target.at(sample, unit).unwrap_or(T::NAN);
+            let difference = output.at(sample, unit).unwrap_or(T::NAN) - wanted;
+            sample += 1;
+            sum += difference * difference;
+            (difference + difference) * share
+        });
+    }
+    sum * share
 }

@@ -1,6 +1,6 @@
 //! Optimizers over flat slices: what they need beside the parameters is shaped like the network.
 
-use crate::kernel::Scalar;
+use crate::kernel::{Scalar, once};
 use crate::network::{Flat, Nothing, Room};
 use core::fmt;
 
@@ -88,6 +88,11 @@ fn bounded<T: Scalar>(x: T, limit: T) -> T {
 /// [`UpdateError::NotFinite`] if an entry is a NaN or too large for its square to be finite,
 /// [`UpdateError::Setting`] if `norm` is not positive; nothing is changed then.
 pub fn clip<T: Scalar>(gradient: &mut [T], norm: T) -> Result<T, UpdateError> {
+    T::once::<ClipOnce>((gradient, norm))
+}
+once!(ClipOnce: (&'a mut [T], T) => Result<T, UpdateError>, clip_once);
+
+fn clip_once<T: Scalar>((gradient, norm): (&mut [T], T)) -> Result<T, UpdateError> {
     if !(norm > T::ZERO) {
         return Err(UpdateError::Setting("norm"));
     }
@@ -161,24 +166,45 @@ impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Sgd<M> {
 
 impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Sgd<M> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
-        let memory = if M::Of::LEN == 0 { params.len() } else { M::Of::LEN };
-        check(params, gradient, memory, rate, self.decay)?;
-        if !(self.momentum >= T::ZERO && self.momentum < T::ONE) {
-            return Err(UpdateError::Setting("momentum"));
-        }
-        let keep = T::ONE - rate * self.decay;
-        if M::Of::LEN == 0 {
+        let Self { momentum, decay, velocity } = self;
+        let velocity = if M::Of::LEN == 0 { None } else { Some(velocity.get_mut().flat_mut()) };
+        T::once::<SgdOnce>(SgdUpdate { params, gradient, velocity, rate, momentum: *momentum, decay: *decay })
+    }
+}
+
+/// An update by [`Sgd`].
+struct SgdUpdate<'a, T> {
+    params: &'a mut [T],
+    gradient: &'a [T],
+    velocity: Option<&'a mut [T]>,
+    rate: T,
+    momentum: T,
+    decay: T,
+}
+once!(SgdOnce: SgdUpdate<'a, T> => Result<(), UpdateError>, sgd_once);
+
+fn sgd_once<T: Scalar>(update: SgdUpdate<'_, T>) -> Result<(), UpdateError> {
+    let SgdUpdate { params, gradient, velocity, rate, momentum, decay } = update;
+    let memory = velocity.as_ref().map_or(params.len(), |velocity| velocity.len());
+    check(params, gradient, memory, rate, decay)?;
+    if !(momentum >= T::ZERO && momentum < T::ONE) {
+        return Err(UpdateError::Setting("momentum"));
+    }
+    let keep = T::ONE - rate * decay;
+    match velocity {
+        None => {
             for (w, g) in params.iter_mut().zip(gradient) {
                 *w = *w * keep - rate * *g;
             }
-        } else {
-            for ((w, g), v) in params.iter_mut().zip(gradient).zip(self.velocity.get_mut().flat_mut()) {
-                *v = self.momentum * *v + *g;
+        }
+        Some(velocity) => {
+            for ((w, g), v) in params.iter_mut().zip(gradient).zip(velocity) {
+                *v = momentum * *v + *g;
                 *w = *w * keep - rate * *v;
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019):
@@ -243,28 +269,57 @@ impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Default for Adam<M> {
 
 impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Adam<M> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
-        check(params, gradient, M::Of::LEN, rate, self.decay)?;
-        for (name, setting) in [("first_decay", self.first_decay), ("second_decay", self.second_decay)] {
-            if !(setting >= T::ZERO && setting < T::ONE) {
-                return Err(UpdateError::Setting(name));
-            }
-        }
-        if !(self.epsilon > T::ZERO && self.epsilon.is_finite()) {
-            return Err(UpdateError::Setting("epsilon"));
-        }
-        self.steps = self.steps.saturating_add(1);
-        let (b1, b2) = (self.first_decay, self.second_decay);
-        let keep = T::ONE - rate * self.decay;
-        let step = rate / (T::ONE - b1.power(self.steps));
-        let unbias = T::ONE / (T::ONE - b2.power(self.steps));
-        let memories = self.first.get_mut().flat_mut().iter_mut().zip(self.second.get_mut().flat_mut());
-        for ((w, g), (m, v)) in params.iter_mut().zip(gradient).zip(memories) {
-            *m = b1 * *m + (T::ONE - b1) * *g;
-            *v = b2 * *v + (T::ONE - b2) * *g * *g;
-            // Bounded, for an epsilon so small that it does not do it.
-            let direction = bounded(*m / ((*v * unbias).sqrt() + self.epsilon), T::GRADIENT_LIMIT);
-            *w = *w * keep - step * direction;
-        }
-        Ok(())
+        let update = AdamUpdate {
+            params,
+            gradient,
+            first: self.first.get_mut().flat_mut(),
+            second: self.second.get_mut().flat_mut(),
+            steps: &mut self.steps,
+            rate,
+            decays: (self.first_decay, self.second_decay),
+            epsilon: self.epsilon,
+            decay: self.decay,
+        };
+        T::once::<AdamOnce>(update)
     }
+}
+
+/// An update by [`Adam`].
+struct AdamUpdate<'a, T> {
+    params: &'a mut [T],
+    gradient: &'a [T],
+    first: &'a mut [T],
+    second: &'a mut [T],
+    steps: &'a mut u64,
+    rate: T,
+    decays: (T, T),
+    epsilon: T,
+    decay: T,
+}
+once!(AdamOnce: AdamUpdate<'a, T> => Result<(), UpdateError>, adam_once);
+
+fn adam_once<T: Scalar>(update: AdamUpdate<'_, T>) -> Result<(), UpdateError> {
+    let AdamUpdate { params, gradient, first, second, steps, rate, decays: (b1, b2), epsilon, decay } =
+        update;
+    check(params, gradient, first.len(), rate, decay)?;
+    for (name, setting) in [("first_decay", b1), ("second_decay", b2)] {
+        if !(setting >= T::ZERO && setting < T::ONE) {
+            return Err(UpdateError::Setting(name));
+        }
+    }
+    if !(epsilon > T::ZERO && epsilon.is_finite()) {
+        return Err(UpdateError::Setting("epsilon"));
+    }
+    *steps = steps.saturating_add(1);
+    let keep = T::ONE - rate * decay;
+    let step = rate / (T::ONE - b1.power(*steps));
+    let unbias = T::ONE / (T::ONE - b2.power(*steps));
+    for ((w, g), (m, v)) in params.iter_mut().zip(gradient).zip(first.iter_mut().zip(second)) {
+        *m = b1 * *m + (T::ONE - b1) * *g;
+        *v = b2 * *v + (T::ONE - b2) * *g * *g;
+        // Bounded, for an epsilon so small that it does not do it.
+        let direction = bounded(*m / ((*v * unbias).sqrt() + epsilon), T::GRADIENT_LIMIT);
+        *w = *w * keep - step * direction;
+    }
+    Ok(())
 }

@@ -129,13 +129,34 @@ where
         gradient.params_mut().fill(T::ZERO);
         workspace.state.reset();
         workspace.adjoint.reset();
-        let learned = network.on(self.backend).threads(self.threads).gradient(
-            &self.objective,
-            input,
-            target,
-            workspace,
-            gradient,
-        )?;
+        let on = network.on(self.backend).threads(self.threads);
+        let learned = on.gradient(&self.objective, input, target, workspace, gradient)?;
+        self.update(learned)
+    }
+
+    /// [`step`](Self::step) with the layers of this network in the code of the caller, for small networks and single samples; see
+    /// [`On::specialized`](crate::On::specialized).
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_specialized<X, Y: ?Sized>(&mut self, input: &X, target: &Y) -> Result<Step<T>, LearnError<T>>
+    where
+        X: Samples<T, INPUT, B>,
+        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+    {
+        let Self { network, gradient, workspace, .. } = self;
+        let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
+        gradient.params_mut().fill(T::ZERO);
+        workspace.state.reset();
+        workspace.adjoint.reset();
+        let on = network.on(self.backend).threads(self.threads).specialized();
+        let learned = on.gradient(&self.objective, input, target, workspace, gradient)?;
+        self.update(learned)
+    }
+
+    /// Clips and updates.
+    fn update(&mut self, learned: Learned<T>) -> Result<Step<T>, LearnError<T>> {
+        let (network, gradient) = (self.network.get_mut(), self.gradient.get_mut());
         let norm = match self.clip {
             Some(norm) => Some(clip(gradient.params_mut(), norm).map_err(LearnError::Update)?),
             None => None,

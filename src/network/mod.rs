@@ -34,9 +34,9 @@ pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub(crate) use text::Text;
 pub use walk::EachLayer;
-pub(crate) use walk::{Looped, Only, Unrolled, Walk};
+pub(crate) use walk::{Looped, OneOrAll, Only, Unrolled, Walk};
 
-use crate::kernel::{Activation, Identity, Scalar, Tanh};
+use crate::kernel::{Activation, Identity, Scalar, TYPED, Tanh};
 use crate::simd::Entry;
 use core::fmt;
 use core::marker::PhantomData;
@@ -220,14 +220,22 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         outputs: Self::OUTPUTS,
     };
 
-    /// Whether one sample is worth code of its own, every width a constant: not where flash is small, not where
-    /// a layer takes long anyway, and not while developing, when compiling should be quick. The sums are the same.
-    pub(crate) const UNROLLED: bool = !cfg!(debug_assertions) && Self::PARAMS <= 1 << 16 && S::DEPTH <= 8;
+    /// Whether one sample can have code of its own, every width a constant; not while developing, when compiling should be quick. The
+    /// sums are the same.
+    pub(crate) const SPECIAL: bool = !cfg!(debug_assertions) && Self::PARAMS <= 1 << 16 && S::DEPTH <= 8;
 
-    /// Whether a batch of `samples` is worth code of its own as well: a tiny network spends as long on finding out its
+    /// Whether it has that without being asked: where the engine is compiled for every network anyway.
+    pub(crate) const UNROLLED: bool = TYPED && Self::SPECIAL;
+
+    /// Whether a batch of `samples` can have code of its own as well: a tiny network spends as long on finding out its
     /// shapes as on their sums, and its code is short.
+    pub(crate) const fn specializes(samples: usize) -> bool {
+        Self::SPECIAL && (samples == 1 || Self::PARAMS <= 1 << 11)
+    }
+
+    /// Whether it has that without being asked.
     pub(crate) const fn unrolls(samples: usize) -> bool {
-        Self::UNROLLED && (samples == 1 || Self::PARAMS <= 1 << 11)
+        TYPED && Self::specializes(samples)
     }
 
     /// A state of `B` samples at zero, where the first sweep is the plain feed-forward pass.

@@ -92,6 +92,38 @@ impl Walk for Only {
     }
 }
 
+/// One layer, counted from 0, or all.
+#[derive(Clone, Copy)]
+pub(crate) struct OneOrAll(pub(crate) Option<usize>);
+
+impl Walk for OneOrAll {
+    const SHARED: bool = true;
+    #[inline(always)]
+    fn layout(self, shared: &'static Layout) -> &'static Layout {
+        shared
+    }
+    #[inline(always)]
+    fn first<E: EachLayer>(self, each: &mut E) {
+        Looped.first(each);
+    }
+    #[inline(always)]
+    fn up<E: EachLayer>(self, layout: &Layout, each: &mut E) {
+        for layer in 0..layout.depth() {
+            if self.0.is_none_or(|only| only == layer) {
+                Only(layer).visit(layout, each);
+            }
+        }
+    }
+    #[inline(always)]
+    fn down<E: EachLayer>(self, layout: &Layout, each: &mut E) {
+        for layer in (0..layout.depth()).rev() {
+            if self.0.is_none_or(|only| only == layer) {
+                Only(layer).visit(layout, each);
+            }
+        }
+    }
+}
+
 /// One layer after the other, every width a constant: quick where a layer takes only some ten nanoseconds.
 pub(crate) struct Unrolled<N>(PhantomData<N>);
 

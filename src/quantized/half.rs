@@ -231,7 +231,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Operation<
 
     #[inline(always)]
     fn run<L: Lanes<f32>>(self, lanes: L) -> Self::Output {
-        if const { Network::<I, S, f32, F, A, O>::UNROLLED && !cfg!(target_os = "none") } {
+        if const { Network::<I, S, f32, F, A, O>::SPECIAL && !cfg!(target_os = "none") } {
             self.walk::<A, O, L, _>(lanes, Unrolled::<Network<I, S, f32, F, A, O>>::NEW)
         } else {
             self.walk::<A, O, L, _>(lanes, Looped)

@@ -26,7 +26,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     where
         L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
     {
-        if const { Network::<I, S, f32, F, A, O>::UNROLLED && !cfg!(target_os = "none") } {
+        if const { Network::<I, S, f32, F, A, O>::SPECIAL && !cfg!(target_os = "none") } {
             self.walk::<A, O, L, _>(lanes, Unrolled::<Network<I, S, f32, F, A, O>>::NEW)
         } else {
             self.walk::<A, O, L, _>(lanes, Looped)

@@ -198,6 +198,8 @@ pub trait Element:
     fn half_octave(self) -> usize;
     /// 2 to the power of `self`, a whole number in the range of normal exponents.
     fn power_of_two(self) -> Self;
+    /// One of `F` for every backend of this target.
+    type Each<F: Family<Self>>: Debug + Send + Sync + 'static;
     /// Runs `operation` with the lanes of `backend`.
     fn run<O: Operation<Self>>(backend: Backend, operation: O) -> O::Output;
 }
@@ -215,6 +217,10 @@ macro_rules! element {
             const MIN_POSITIVE: Self = <$scalar>::MIN_POSITIVE;
             const HEADROOM: Self = $headroom;
             const GRADIENT_LIMIT: Self = $limit;
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            type Each<F: Family<Self>> = ForEach<F::On<Portable>, F::On<Avx2>, F::On<Avx512>>;
+            #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+            type Each<F: Family<Self>> = ForEach<F::On<Portable>, (), ()>;
 
             #[inline(always)]
             fn from_f32(x: f32) -> Self {
@@ -381,6 +387,13 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     /// `yes` where the mask is set, else `no`.
     fn select(self, mask: Self::Mask, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
 
+    /// What `table` holds for these lanes; nothing where it has no place for them.
+    #[inline(always)]
+    fn of<F: Family<T>>(table: &'static T::Each<F>) -> Option<&'static F::On<Self>> {
+        let _ = table;
+        None
+    }
+
     /// Runs `routine` compiled for this instruction set, in a function of its own: one copy for all callers.
     fn vectorize<R: Routine<Self>>(self, routine: R) -> R::Output;
 
@@ -465,6 +478,23 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
         // SAFETY: the array holds MAX_WIDTH >= WIDTH scalars.
         unsafe { self.load(sums.as_ptr()) }
     }
+}
+
+/// Something there is one of for every backend, as there is of a function.
+pub trait Family<T: Element>: 'static {
+    /// That of one backend.
+    type On<L: Lanes<T>>: Debug + Send + Sync + 'static;
+}
+
+/// One of a [`Family`] for every backend of this target; [`Lanes::of`] takes its own.
+#[derive(Clone, Copy, Debug)]
+pub struct ForEach<P, M, W> {
+    /// For [`Portable`].
+    pub portable: P,
+    /// For AVX2; nothing on other processors than x86.
+    pub avx2: M,
+    /// For AVX-512; nothing on other processors than x86.
+    pub avx512: W,
 }
 
 /// What `number` gives for the first `count` lanes or all, the others zero.

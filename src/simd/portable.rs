@@ -1,6 +1,6 @@
 //! Vectors of 128 bits from the crate `wide`: SSE2, NEON or WebAssembly SIMD.
 
-use super::{Blocking, Lanes, Portable, Routine};
+use super::{Blocking, Element, Family, Lanes, Portable, Routine};
 use wide::{f32x4, f64x2};
 
 macro_rules! portable {
@@ -15,6 +15,12 @@ macro_rules! portable {
             #[inline(always)]
             fn narrow(self) -> Self {
                 self
+            }
+            #[inline(always)]
+            fn of<F: Family<$scalar>>(
+                table: &'static <$scalar as Element>::Each<F>,
+            ) -> Option<&'static F::On<Self>> {
+                Some(&table.portable)
             }
 
             #[inline(always)]

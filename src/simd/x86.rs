@@ -1,6 +1,6 @@
 //! AVX2 with FMA, and AVX-512, on `core::arch`.
 
-use super::{Bf16, Blocking, Lanes, MAX_WIDTH, Routine};
+use super::{Bf16, Blocking, Element, Family, Lanes, MAX_WIDTH, Routine};
 #[cfg(target_arch = "x86")]
 use core::arch::x86::*;
 #[cfg(target_arch = "x86_64")]
@@ -48,7 +48,7 @@ impl Avx512 {
 /// intrinsics and in the few methods that stand in braces.
 macro_rules! x86_lanes {
     (
-        $token:ident, $features:literal, $wide_tiles:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
+        $token:ident, $entry:ident, $features:literal, $wide_tiles:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
         $min:ident, $max:ident, $and:ident, $andnot:ident, $or:ident,
         { $($own:item)* }
@@ -66,6 +66,12 @@ macro_rules! x86_lanes {
             #[inline(always)]
             fn narrow(self) -> Self {
                 self
+            }
+            #[inline(always)]
+            fn of<F: Family<$scalar>>(
+                table: &'static <$scalar as Element>::Each<F>,
+            ) -> Option<&'static F::On<Self>> {
+                Some(&table.$entry)
             }
 
             #[inline(always)]
@@ -142,7 +148,7 @@ fn window(_: Avx2, count: usize, words: usize) -> __m256i {
 }
 
 x86_lanes! {
-    Avx2, "avx2,fma", false, f32, __m256, __m256, 8,
+    Avx2, avx2, "avx2,fma", false, f32, __m256, __m256, 8,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
     _mm256_div_ps, _mm256_fmadd_ps, _mm256_min_ps, _mm256_max_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps,
     {
@@ -217,7 +223,7 @@ x86_lanes! {
 }
 
 x86_lanes! {
-    Avx2, "avx2,fma", false, f64, __m256d, __m256d, 4,
+    Avx2, avx2, "avx2,fma", false, f64, __m256d, __m256d, 4,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
     _mm256_div_pd, _mm256_fmadd_pd, _mm256_min_pd, _mm256_max_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_or_pd,
     {
@@ -255,7 +261,7 @@ const fn first(count: usize) -> u32 {
 }
 
 x86_lanes! {
-    Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, f32, __m512, __mmask16, 16,
+    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, f32, __m512, __mmask16, 16,
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
     _mm512_div_ps, _mm512_fmadd_ps, _mm512_min_ps, _mm512_max_ps, _mm512_and_ps, _mm512_andnot_ps, _mm512_or_ps,
     {
@@ -338,7 +344,7 @@ x86_lanes! {
 }
 
 x86_lanes! {
-    Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, f64, __m512d, __mmask8, 8,
+    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, f64, __m512d, __mmask8, 8,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
     _mm512_div_pd, _mm512_fmadd_pd, _mm512_min_pd, _mm512_max_pd, _mm512_and_pd, _mm512_andnot_pd, _mm512_or_pd,
     {

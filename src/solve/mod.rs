@@ -16,14 +16,18 @@ mod trace;
 pub use accelerate::Acceleration;
 pub use diagnosis::Diagnosis;
 pub(crate) use refine::{Progress, Sweep, refine};
-use sweep::{Forward, Weights, set_drive};
-pub(crate) use sweep::{Halves, apply, chunks, fits};
+pub(crate) use sweep::{Bounded, HalfRoom, Halves, apply, chunks, fits};
+use sweep::{First, Forward, Weights, chunks_of, set_drive};
 pub use tolerance::{SolveError, Solved, Tolerance};
 pub use trace::Trace;
 
-use crate::kernel::{Activation, CHUNK, Matrix, MatrixMut, Scalar, largest};
+use crate::kernel::{
+    Activation, CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest, largest_on,
+    once,
+};
 use crate::network::{
-    Architecture, Flat, Form, Looped, Network, Only, Parameters, Samples, Stack, State, Unrolled, Walk,
+    Architecture, Flat, Form, Looped, Network, OneOrAll, Only, Parameters, Samples, Stack, State, Unrolled,
+    Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::threads::Threads;
@@ -182,31 +186,54 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
         tolerance: Tolerance<T>,
     ) -> Result<Solved<T>, SolveError<T>> {
+        let result =
+            if !const { Network::<INPUT, S, T, F, H, O>::unrolls(B) } || self.threads.split(B).is_some() {
+                self.solve_looped(input.samples(), state, tolerance)
+            } else {
+                self.solve_unrolled(input, state, tolerance)
+            };
+        settled(result, state)
+    }
+
+    /// The layers of this network in the code of the caller, every width a constant. It spares a small network (a few thousand
+    /// parameters, one sample) some of its time and costs seconds of compiling for every type it is used with; see
+    /// docs/performance.md. The results are the same to the bit.
+    ///
+    /// ```
+    /// use attractor::{fnn, Tolerance};
+    /// type Net = fnn![3, 8, 2];
+    /// let (net, mut state) = (Net::ZERO, Net::state());
+    /// let solved = net.on(attractor::simd::Backend::best()).specialized().solve(
+    ///     &[1.0, 0.5, -0.5],
+    ///     &mut state,
+    ///     Tolerance::residual(1e-5),
+    /// )?;
+    /// assert_eq!(solved.sweeps, 1);
+    /// # Ok::<(), attractor::SolveError>(())
+    /// ```
+    #[must_use]
+    #[inline(always)]
+    pub fn specialized(self) -> Specialized<Self> {
+        Specialized(self)
+    }
+
+    #[inline(always)]
+    fn solve_unrolled<X: Samples<T, INPUT, B>, const B: usize>(
+        self,
+        input: &X,
+        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        tolerance: Tolerance<T>,
+    ) -> Result<Solved<T>, Failure<T>> {
         let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
         let network = self.network;
-        let result = if !const { Network::<INPUT, S, T, F, H, O>::unrolls(B) }
-            || self.threads.split(B).is_some()
-        {
-            self.solve_looped(input.samples(), state, tolerance)
-        } else if const { B == 1 } {
-            let state = &mut *state;
+        if const { B == 1 } {
             T::run(self.backend, SolveUnrolled::<_, _, _, _, _, 1> { network, input, state, tolerance, walk })
         } else {
-            let state = &mut *state;
             T::run(
                 self.backend,
                 SolveUnrolled::<_, _, _, _, _, CHUNK> { network, input, state, tolerance, walk },
             )
-        };
-        result.map_err(|failure| match failure {
-            Failure::Input => SolveError::NotFinite,
-            Failure::Solve(error) => {
-                if error == SolveError::NotFinite {
-                    state.reset();
-                }
-                error
-            }
-        })
+        }
     }
 
     fn solve_looped<const B: usize>(
@@ -217,11 +244,16 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ) -> Result<Solved<T>, Failure<T>> {
         let params = self.network.parameters()?;
         let states = MatrixMut::new(state.as_mut_slice(), B, Network::<INPUT, S, T, F, H, O>::UNITS)?;
+        let On { backend, threads, .. } = self;
+        if const { !TYPED } {
+            let ends = Chosen::new::<H, O>();
+            let job = SolveJob { params, ends, input, states, tolerance, backend, threads };
+            return T::once::<SolveOnce>(job)?.finish().map_err(Failure::Solve);
+        }
         // Before anything changes in any part.
-        if self.threads != Threads::One && !T::run(self.backend, Largest(input)).is_finite() {
+        if threads != Threads::One && !largest_on(backend, input).is_finite() {
             return Err(Failure::Input);
         }
-        let On { backend, threads, .. } = self;
         let progress = if const { B == 1 } {
             solve_in::<S, T, H, O, F::Scratch<T, S, 1>, 1>(backend, threads, params, input, states, tolerance)
         } else {
@@ -248,10 +280,20 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         else {
             return Err(SolveError::NotFinite);
         };
-        let finite = if const { B == 1 } {
-            T::run(self.backend, SetDrive::<T, _, 1> { params, input, out, walk: Looped })
+        let finite = if const { !TYPED } {
+            T::once::<DriveOnce>(DriveJob {
+                params,
+                input,
+                out,
+                ends: Chosen::new::<H, O>(),
+                backend: self.backend,
+            })
+        } else if const { B == 1 } {
+            let ends = Typed::<H, O>::NEW;
+            T::run(self.backend, SetDrive::<T, _, _, 1> { params, input, out, ends, walk: Looped })
         } else {
-            T::run(self.backend, SetDrive::<T, _, CHUNK> { params, input, out, walk: Looped })
+            let ends = Typed::<H, O>::NEW;
+            T::run(self.backend, SetDrive::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
         };
         if finite { Ok(()) } else { Err(SolveError::NotFinite) }
     }
@@ -274,12 +316,22 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let (parts, walk) = (PhantomData::<(H, O, F::Scratch<T, S, 1>)>, Looped);
-        let sweep = OneSweep::<_, _, _, _, _, _, 1> { params, drive, states, parts, weights: (), walk };
-        let result = if const { B == 1 } {
-            T::run(self.backend, sweep)
+        let (ends, walk, backend) = (Typed::<H, O>::NEW, Looped, self.backend);
+        let result = if const { !TYPED } {
+            let ends = Chosen::new::<H, O>();
+            T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights: None, only: None, backend })
+        } else if const { B == 1 } {
+            let room: PhantomData<F::Scratch<T, S, 1>> = PhantomData;
+            T::run(
+                backend,
+                OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights: (), walk },
+            )
         } else {
-            T::run(self.backend, sweep.along::<F::Scratch<T, S, CHUNK>, _, CHUNK>(walk))
+            let room: PhantomData<F::Scratch<T, S, CHUNK>> = PhantomData;
+            T::run(
+                backend,
+                OneSweep::<_, _, _, _, _, CHUNK> { params, drive, states, ends, room, weights: (), walk },
+            )
         };
         if result.is_err() {
             state.reset();
@@ -298,9 +350,9 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
         if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
-            self.weighted(drive, state, weights, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW)
+            self.weighted(drive, state, weights, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW, None)
         } else {
-            self.weighted(drive, state, weights, Looped)
+            self.weighted(drive, state, weights, Looped, None)
         }
     }
 
@@ -315,7 +367,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<INPUT, S, T, F, H, O>>,
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
-        self.weighted(drive, state, weights, Only(index))
+        self.weighted(drive, state, weights, Only(index), Some(index))
     }
 
     fn weighted(
@@ -324,6 +376,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<INPUT, S, T, F, H, O>>,
         weights: &[T],
         walk: impl Walk,
+        only: Option<usize>,
     ) -> Result<T, SolveError<T>> {
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
         let (Ok(params), Ok(drive), Ok(states)) = (
@@ -333,13 +386,182 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let parts = PhantomData::<(H, O, F::Scratch<T, S, 1>)>;
-        let sweep = OneSweep::<_, _, _, _, _, _, 1> { params, drive, states, parts, weights, walk };
-        let result = T::run(self.backend, sweep);
+        let backend = self.backend;
+        let result = if const { !TYPED } {
+            let (ends, weights) = (Chosen::new::<H, O>(), Some(weights));
+            T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights, only, backend })
+        } else {
+            let (ends, room) = (Typed::<H, O>::NEW, PhantomData::<F::Scratch<T, S, 1>>);
+            T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
+        };
         if result.is_err() {
             state.reset();
         }
         result
+    }
+}
+
+/// A network on a backend, its layers in the code of the caller; see [`On::specialized`].
+#[derive(Clone, Copy, Debug)]
+pub struct Specialized<K>(pub(crate) K);
+
+impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Specialized<On<'a, Network<INPUT, S, T, F, H, O>>>
+{
+    /// [`Network::solve`].
+    ///
+    /// # Errors
+    /// As [`Network::solve`].
+    #[inline]
+    pub fn solve<X: Samples<T, INPUT, B>, const B: usize>(
+        self,
+        input: &X,
+        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        tolerance: Tolerance<T>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        if const { !Network::<INPUT, S, T, F, H, O>::specializes(B) } || self.0.threads.split(B).is_some() {
+            return self.0.solve(input, state, tolerance);
+        }
+        let result = self.0.solve_unrolled(input, state, tolerance);
+        settled(result, state)
+    }
+}
+
+/// What a solve gave, its state back at zero where that may be anything.
+#[inline(always)]
+fn settled<N: Architecture, const B: usize>(
+    result: Result<Solved<N::Scalar>, Failure<N::Scalar>>,
+    state: &mut State<N, B>,
+) -> Result<Solved<N::Scalar>, SolveError<N::Scalar>> {
+    result.map_err(|failure| match failure {
+        Failure::Input => SolveError::NotFinite,
+        Failure::Solve(error) => {
+            if error == SolveError::NotFinite {
+                state.reset();
+            }
+            error
+        }
+    })
+}
+
+/// A solve, compiled once for all networks.
+struct SolveJob<'a, T: Scalar> {
+    params: Parameters<'a, T>,
+    ends: Chosen<T>,
+    input: Matrix<'a, T>,
+    states: MatrixMut<'a, T>,
+    tolerance: Tolerance<T>,
+    backend: Backend,
+    threads: Threads,
+}
+once!(SolveOnce: SolveJob<'a, T> => Result<Progress<T>, Failure<T>>, solve_once);
+
+fn solve_once<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
+    // Before anything changes in any part.
+    if job.threads != Threads::One && !largest_on(job.backend, job.input).is_finite() {
+        return Err(Failure::Input);
+    }
+    solve_parts(job)
+}
+
+/// Parts side by side if there are threads. The room a part takes is not in this frame, of which there are as many as there are halvings.
+fn solve_parts<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
+    let Some(half) = job.threads.split(job.states.rows()) else { return solve_part(job) };
+    let rows = job.states.rows();
+    let (first, second) = job.states.split_rows(half);
+    let part = |from, count, states| SolveJob { input: job.input.row_range(from, count), states, ..job };
+    let (first, second) = (part(0, half, first), part(half, rows - half, second));
+    let (first, second) = job.threads.join(|| solve_parts(first), || solve_parts(second));
+    let mut progress = first?;
+    progress.merge(second?).map_err(Failure::Solve)?;
+    Ok(progress)
+}
+
+#[inline(never)]
+fn solve_part<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
+    let first = job.params.layout().layers().first().map_or(0, |layer| layer.width);
+    let widest = job.params.layout().layers().iter().map(|layer| layer.width).max().unwrap_or(0);
+    // A sample that is a part of a batch does not lie in a row.
+    if job.states.rows() > 1 || job.states.stride() > 1 {
+        T::run(job.backend, SolvePart::<T, CHUNK, ROOM>(job))
+    } else if first.max(widest) <= SMALL_ROOM {
+        T::run(job.backend, SolvePart::<T, 1, SMALL_ROOM>(job))
+    } else {
+        T::run(job.backend, SolvePart::<T, 1, ROOM>(job))
+    }
+}
+
+/// Scalars a batch, or a wide network, may take of the stack for W^1 x + b^1, and as many for half sums.
+pub(crate) const ROOM: usize = 1 << 14;
+/// The same of one sample of most networks: a large frame costs time, for its pages are touched one by one.
+pub(crate) const SMALL_ROOM: usize = 512;
+
+struct SolvePart<'a, T: Scalar, const C: usize, const N: usize>(SolveJob<'a, T>);
+
+impl<T: Scalar, const C: usize, const N: usize> Operation<T> for SolvePart<'_, T, C, N> {
+    type Output = Result<Progress<T>, Failure<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let SolveJob { params, ends, input, states, tolerance, .. } = self.0;
+        let (mut base, mut room) = (Bounded(Scratch::<T, N>::new()), Bounded(Scratch::<T, N>::new()));
+        let solve = Solve { params, input, states, base: &mut base, room: &mut room, tolerance, ends };
+        solve_all::<_, _, _, _, _, _, C>(lanes, solve, Looped)
+    }
+}
+
+/// W^1 x + b^1, compiled once for all networks.
+struct DriveJob<'a, T: Scalar> {
+    params: Parameters<'a, T>,
+    input: Matrix<'a, T>,
+    out: MatrixMut<'a, T>,
+    ends: Chosen<T>,
+    backend: Backend,
+}
+once!(DriveOnce: DriveJob<'a, T> => bool, drive_once);
+
+fn drive_once<T: Scalar>(job: DriveJob<'_, T>) -> bool {
+    let DriveJob { params, input, out, ends, backend } = job;
+    if out.rows() == 1 {
+        T::run(backend, SetDrive::<T, _, _, 1> { params, input, out, ends, walk: Looped })
+    } else {
+        T::run(backend, SetDrive::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
+    }
+}
+
+/// A sweep, compiled once for all networks.
+struct SweepJob<'a, T: Scalar> {
+    params: Parameters<'a, T>,
+    drive: Matrix<'a, T>,
+    states: MatrixMut<'a, T>,
+    ends: Chosen<T>,
+    /// What the changes of the units of one sample are divided by.
+    weights: Option<&'a [T]>,
+    /// The one layer that is swept, counted from 0.
+    only: Option<usize>,
+    backend: Backend,
+}
+once!(SweepOnce: SweepJob<'a, T> => Result<T, SolveError<T>>, sweep_once);
+
+fn sweep_once<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
+    let SweepJob { params, drive, states, ends, weights, only, backend } = job;
+    let walk = OneOrAll(only);
+    if states.rows() > 1 {
+        let room: PhantomData<Bounded<T, ROOM>> = PhantomData;
+        return T::run(
+            backend,
+            OneSweep::<_, _, _, _, _, CHUNK> { params, drive, states, ends, room, weights: (), walk },
+        );
+    }
+    let room: PhantomData<Bounded<T, SMALL_ROOM>> = PhantomData;
+    match weights {
+        Some(weights) => {
+            T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
+        }
+        None => T::run(
+            backend,
+            OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights: (), walk },
+        ),
     }
 }
 
@@ -354,8 +576,11 @@ fn solve_in<S: Stack, T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = 
 ) -> Result<Progress<T>, Failure<T>> {
     let Some(half) = threads.split(states.rows()) else {
         let mut base: S::First<T, C> = Flat::ZERO;
-        let (base, parts) = (base.flat_mut(), PhantomData::<(H, O, R)>);
-        return T::run(backend, Solve::<_, _, _, _, C> { params, input, states, base, tolerance, parts });
+        let (ends, room) = (Typed::<H, O>::NEW, PhantomData::<R>);
+        return T::run(
+            backend,
+            SolveTyped::<_, _, _, _, C> { params, input, states, base: &mut base, room, tolerance, ends },
+        );
     };
     let (first, second) = states.split_rows(half);
     let (inputs, others) = (input.row_range(0, half), input.row_range(half, input.rows()));
@@ -366,17 +591,6 @@ fn solve_in<S: Stack, T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = 
     let mut progress = first?;
     progress.merge(second?).map_err(Failure::Solve)?;
     Ok(progress)
-}
-
-/// The largest magnitude, NaN if any value is not finite.
-pub(crate) struct Largest<'a, T>(pub(crate) Matrix<'a, T>);
-
-impl<T: Scalar> Operation<T> for Largest<'_, T> {
-    type Output = T;
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> T {
-        largest(lanes, self.0)
-    }
 }
 
 /// Why a solve gave no solution.
@@ -399,30 +613,45 @@ impl<T> From<crate::LengthError> for Failure<T> {
     }
 }
 
-/// A solve of a batch (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct Solve<'a, T, H, O, R, const C: usize> {
+/// A solve of a batch (`C` = CHUNK) or of one sample (`C` = 1).
+struct Solve<'a, 'b, T, E, Q, R> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     /// Room for W^1 x + b^1 of one chunk of samples.
-    base: &'a mut [T],
+    base: &'b mut Q,
+    /// Room for half sums.
+    room: &'b mut R,
     tolerance: Tolerance<T>,
-    /// Activations, and what room a sweep needs.
-    parts: PhantomData<(H, O, R)>,
+    ends: E,
 }
 
-impl<T, H, O, R, const C: usize> Operation<T> for Solve<'_, T, H, O, R, C>
+/// A solve with activations and room as types.
+struct SolveTyped<'a, 'b, T, E, Q, R, const C: usize> {
+    params: Parameters<'a, T>,
+    input: Matrix<'a, T>,
+    states: MatrixMut<'a, T>,
+    base: &'b mut Q,
+    room: PhantomData<R>,
+    tolerance: Tolerance<T>,
+    ends: E,
+}
+
+impl<T, E, Q, R, const C: usize> Operation<T> for SolveTyped<'_, '_, T, E, Q, R, C>
 where
     T: Scalar,
-    H: Activation,
-    O: Activation,
+    E: Ends<T>,
+    Q: HalfRoom<T>,
     R: Flat<Scalar = T>,
 {
     type Output = Result<Progress<T>, Failure<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        solve_all(lanes, self, Looped)
+        let Self { params, input, states, base, tolerance, ends, .. } = self;
+        let mut room = R::ZERO;
+        let solve = Solve { params, input, states, base, room: &mut room, tolerance, ends };
+        solve_all::<_, _, _, _, _, _, C>(lanes, solve, Looped)
     }
 }
 
@@ -452,101 +681,101 @@ where
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let mut base: S::First<T, C> = Flat::ZERO;
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-        let solve = Solve::<T, H, O, F::Scratch<T, S, C>, C> {
+        let mut room: F::Scratch<T, S, C> = Flat::ZERO;
+        let solve = Solve {
             params: self.network.parameters()?,
             input: self.input.samples(),
             states: MatrixMut::new(self.state.as_mut_slice(), B, units)?,
-            base: base.flat_mut(),
+            base: &mut base,
+            room: &mut room,
             tolerance: self.tolerance,
-            parts: PhantomData,
+            ends: Typed::<H, O>::NEW,
         };
-        solve_all(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
+        solve_all::<_, _, _, _, _, _, C>(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
     }
 }
 
 #[inline(always)]
-fn solve_all<T, L, H, O, R, W, const C: usize>(
+fn solve_all<T, L, E, Q, R, W, const C: usize>(
     lanes: L,
-    solve: Solve<'_, T, H, O, R, C>,
+    solve: Solve<'_, '_, T, E, Q, R>,
     walk: W,
 ) -> Result<Progress<T>, Failure<T>>
 where
     T: Scalar,
     L: Lanes<T>,
-    H: Activation,
-    O: Activation,
-    R: Flat<Scalar = T>,
+    E: Ends<T>,
+    Q: HalfRoom<T>,
+    R: HalfRoom<T>,
     W: Walk,
 {
-    let Solve { params, input, mut states, base, tolerance, .. } = solve;
-    let (activations, mut room) = (PhantomData::<(H, O)>, R::ZERO);
+    let Solve { params, input, mut states, base, room, tolerance, ends } = solve;
     if !largest(lanes, input).is_finite() {
         return Err(Failure::Input);
     }
     let mut progress = Progress::default();
     let width = walk.layout(params.layout()).layers().first().map_or(0, |layer| layer.width);
-    for (first, samples) in chunks(states.rows()) {
-        let mut base = MatrixMut::new(base.get_mut(..samples * width).unwrap_or_default(), samples, width)?;
+    let most = match Q::BOUND {
+        Some(bound) => CHUNK.min(bound.checked_div(width).unwrap_or(CHUNK)),
+        None => CHUNK,
+    };
+    // Where there is no room for one sample, its first sum is made again in every sweep.
+    let (kept, most) = if most == 0 { (false, CHUNK) } else { (true, most) };
+    for (first, samples) in chunks_of(states.rows(), most) {
         let input = input.row_range(first, samples);
-        if !set_drive::<C, W, T, L>(lanes, walk, params, input, base.reborrow()) {
+        let rows = if kept { samples } else { 0 };
+        let mut drive = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
+        if kept && !set_drive::<C, W, T, L, E>(lanes, walk, ends, params, input, drive.reborrow()) {
             return Err(Failure::Solve(SolveError::NotFinite));
         }
+        let base = if kept { First::Kept(drive.as_ref()) } else { First::Again(input) };
         let states = states.reborrow().row_range(first, samples);
-        let base = base.as_ref();
-        let room = &mut room;
-        let forward = Forward { params, base, states, activations, walk, weights: (), room };
+        let forward = Forward { params, base, states, ends, walk, weights: (), room: &mut *room };
         let chunk = refine::<C, T, L>(lanes, samples, tolerance, forward);
         progress.merge(chunk).map_err(Failure::Solve)?;
     }
     Ok(progress)
 }
 
-struct SetDrive<'a, T, W, const C: usize> {
+struct SetDrive<'a, T, E, W, const C: usize> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     out: MatrixMut<'a, T>,
+    ends: E,
     walk: W,
 }
 
-impl<T: Scalar, W: Walk, const C: usize> Operation<T> for SetDrive<'_, T, W, C> {
+impl<T: Scalar, E: Ends<T>, W: Walk, const C: usize> Operation<T> for SetDrive<'_, T, E, W, C> {
     type Output = bool;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        let Self { params, input, mut out, walk } = self;
+        let Self { params, input, mut out, ends, walk } = self;
         let mut finite = largest(lanes, input).is_finite();
         for (first, samples) in chunks(out.rows()) {
             let out = out.reborrow().row_range(first, samples);
             let input = input.row_range(first, samples);
-            finite = finite && set_drive::<C, W, T, L>(lanes, walk, params, input, out);
+            finite = finite && set_drive::<C, W, T, L, E>(lanes, walk, ends, params, input, out);
         }
         finite
     }
 }
 
-struct OneSweep<'a, T, H, O, R, K, W, const C: usize> {
+struct OneSweep<'a, T, E, R, K, W, const C: usize> {
     params: Parameters<'a, T>,
     drive: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
-    parts: PhantomData<(H, O, R)>,
+    ends: E,
+    room: PhantomData<R>,
     weights: K,
     walk: W,
 }
 
-impl<'a, T, H, O, R, K, W, const C: usize> OneSweep<'a, T, H, O, R, K, W, C> {
-    /// The same by another walk, `D` samples at a time, with room for as many.
-    fn along<Q, V: Walk, const D: usize>(self, walk: V) -> OneSweep<'a, T, H, O, Q, K, V, D> {
-        let Self { params, drive, states, weights, .. } = self;
-        OneSweep { params, drive, states, parts: PhantomData, weights, walk }
-    }
-}
-
-impl<T, H, O, R, K, W, const C: usize> Operation<T> for OneSweep<'_, T, H, O, R, K, W, C>
+impl<T, E, R, K, W, const C: usize> Operation<T> for OneSweep<'_, T, E, R, K, W, C>
 where
     T: Scalar,
-    H: Activation,
-    O: Activation,
-    R: Flat<Scalar = T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
     K: Weights<T>,
     W: Walk,
 {
@@ -554,14 +783,14 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, drive, mut states, weights, walk, .. } = self;
-        let (activations, mut room) = (PhantomData::<(H, O)>, R::ZERO);
+        let Self { params, drive, mut states, ends, weights, walk, .. } = self;
+        let mut room = R::new();
         let mut progress = Progress::default();
         for (first, samples) in chunks(states.rows()) {
-            let base = drive.row_range(first, samples);
+            let base = First::Kept(drive.row_range(first, samples));
             let states = states.reborrow().row_range(first, samples);
             let room = &mut room;
-            let forward = Forward { params, base, states, activations, walk, weights, room };
+            let forward = Forward { params, base, states, ends, walk, weights, room };
             progress.merge(refine::<C, T, L>(lanes, samples, Tolerance::exactly(1), forward))?;
         }
         Ok(progress.finish()?.residual)

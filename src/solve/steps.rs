@@ -1,7 +1,7 @@
 //! A solve of one sample in single sweeps, for those who do something in between.
 
-use super::{Drive, Largest, On, SolveError, Solved, Tolerance};
-use crate::kernel::{Activation, Matrix, Scalar};
+use super::{Drive, On, SolveError, Solved, Tolerance};
+use crate::kernel::{Activation, Matrix, Scalar, largest_on};
 use crate::network::{Architecture, Form, Network, Samples, Stack, State};
 
 /// A solve under way. Swept until the tolerance is met, it is [`Network::solve`], bit for bit.
@@ -39,7 +39,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<I, S, T, F, H, O>>,
         tolerance: Tolerance<T>,
     ) -> Result<Self, SolveError<T>> {
-        if !T::run(on.backend, Largest(input.samples())).is_finite() {
+        if !largest_on(on.backend, input.samples()).is_finite() {
             return Err(SolveError::NotFinite);
         }
         if let Err(error) = on.drive(input, drive) {
@@ -69,7 +69,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// The largest activation.
     pub(super) fn largest(&self, state: &State<Network<I, S, T, F, H, O>>) -> T {
         let column = Matrix::new(state.as_slice(), 1, Network::<I, S, T, F, H, O>::UNITS);
-        column.map_or(T::NAN, |column| T::run(self.on.backend, Largest(column)))
+        column.map_or(T::NAN, |column| largest_on(self.on.backend, column))
     }
 
     /// What came of it after a last sweep of this residual, of none before the first.

@@ -2,11 +2,11 @@
 
 use super::refine::Sweep;
 use crate::kernel::{
-    Activate, Activation, Base, CHUNK, Change, Changes, Finish, Identity, Matrix, MatrixMut, Product,
-    Products, Scalar, Scaled, ShapeError, Weighted, fused, fused_shared,
+    Base, CHUNK, Change, Changes, End, Ends, Finish, Gathered, Matrix, MatrixMut, Product, Products, Scalar,
+    Scratch, ShapeError, fused, fused_shared,
 };
 use crate::network::{EachLayer, Flat, LayerLayout, Layout, Parameters, Walk};
-use crate::simd::{Element, Lanes};
+use crate::simd::{Lanes, Routine};
 use core::marker::PhantomData;
 
 /// Shapes inside the crate come from one layout and always fit; a kernel that found otherwise has done nothing.
@@ -18,50 +18,110 @@ pub(crate) fn fits(result: Result<(), ShapeError>) {
 /// The first sample and the number of samples of every chunk of a batch.
 #[inline(always)]
 pub(crate) fn chunks(samples: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..samples.div_ceil(CHUNK)).map(move |chunk| (chunk * CHUNK, CHUNK.min(samples - chunk * CHUNK)))
+    chunks_of(samples, CHUNK)
+}
+
+/// The first sample and the number of samples of every chunk of at most `most` samples, of which there is one at least.
+#[inline(always)]
+pub(crate) fn chunks_of(samples: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut next = 0;
+    core::iter::from_fn(move || {
+        let first = next;
+        let count = most.min(samples - first);
+        next += count;
+        (count > 0).then_some((first, count))
+    })
+}
+
+/// Room for half the sums of a layer, where feedback is tied.
+pub(crate) trait HalfRoom<T: Scalar>: Sized {
+    /// Whether there may be tied feedback.
+    const ANY: bool;
+    /// Room for so many scalars, or none.
+    fn first(&mut self, count: usize) -> Option<&mut [T]>;
+    /// How many it holds at most, where that may be too few for a layer.
+    const BOUND: Option<usize>;
+    /// It, untouched.
+    fn new() -> Self;
+}
+
+impl<T: Scalar, R: Flat<Scalar = T>> HalfRoom<T> for R {
+    const ANY: bool = R::LEN > 0;
+    const BOUND: Option<usize> = None;
+    #[inline(always)]
+    fn new() -> Self {
+        R::ZERO
+    }
+    #[inline(always)]
+    fn first(&mut self, count: usize) -> Option<&mut [T]> {
+        self.flat_mut().get_mut(..count)
+    }
+}
+
+/// Room of one size for all networks: a layer that does not fit is taken in blocks of units.
+pub(crate) struct Bounded<T, const N: usize>(pub(crate) Scratch<T, N>);
+
+impl<T: Scalar, const N: usize> HalfRoom<T> for Bounded<T, N> {
+    const ANY: bool = true;
+    const BOUND: Option<usize> = Some(N);
+    #[inline(always)]
+    fn new() -> Self {
+        Self(Scratch::new())
+    }
+    #[inline(always)]
+    fn first(&mut self, count: usize) -> Option<&mut [T]> {
+        self.0.first(count)
+    }
+}
+
+/// What the first layer is given of its input.
+#[derive(Clone, Copy)]
+pub(crate) enum First<'a, T> {
+    /// W^1 x + b^1, computed once.
+    Kept(Matrix<'a, T>),
+    /// x, where there is no room to keep that.
+    Again(Matrix<'a, T>),
 }
 
 /// What a unit's change is measured by.
 pub(crate) trait Weights<T: Scalar>: Copy {
     /// A finish that measures so.
-    type Weighed<F: Finish<T>>: Finish<T>;
+    type Weighed<F: Finish<T> + 'static>: Finish<T>;
     /// `finish` in a layer.
-    fn weigh<F: Finish<T>>(self, finish: F, layer: &LayerLayout) -> Self::Weighed<F>;
+    fn weigh<F: Finish<T> + 'static>(self, finish: F, layer: &LayerLayout) -> Self::Weighed<F>;
 }
 
 /// Nothing: the plain maximum norm.
 impl<T: Scalar> Weights<T> for () {
-    type Weighed<F: Finish<T>> = F;
+    type Weighed<F: Finish<T> + 'static> = F;
     #[inline(always)]
-    fn weigh<F: Finish<T>>(self, finish: F, _: &LayerLayout) -> F {
+    fn weigh<F: Finish<T> + 'static>(self, finish: F, _: &LayerLayout) -> F {
         finish
     }
 }
 
 /// One weight for each unit of all layers, for one sample.
 impl<'a, T: Scalar> Weights<T> for &'a [T] {
-    type Weighed<F: Finish<T>> = Weighted<'a, T, F>;
+    type Weighed<F: Finish<T> + 'static> = F::Weighed<'a>;
     #[inline(always)]
-    fn weigh<F: Finish<T>>(self, finish: F, layer: &LayerLayout) -> Weighted<'a, T, F> {
-        let weights = self.get(layer.units..layer.units + layer.width).unwrap_or_default();
-        Weighted { finish, weights }
+    fn weigh<F: Finish<T> + 'static>(self, finish: F, layer: &LayerLayout) -> F::Weighed<'a> {
+        finish.weighed(self.get(layer.units..layer.units + layer.width).unwrap_or_default())
     }
 }
 
-/// One sweep of a network: every layer from the freshest values, the first from `base` = W^1 x + b^1. `R` is room for half
-/// the sums of a layer, where feedback is tied, or none.
-pub(crate) struct Forward<'a, T, H, O, R, W, K> {
+/// One sweep of a network: every layer from the freshest values. `R` is a [`HalfRoom`].
+pub(crate) struct Forward<'a, T, E, R, W, K> {
     pub(crate) params: Parameters<'a, T>,
-    pub(crate) base: Matrix<'a, T>,
+    pub(crate) base: First<'a, T>,
     pub(crate) states: MatrixMut<'a, T>,
-    pub(crate) activations: PhantomData<(H, O)>,
+    pub(crate) ends: E,
     pub(crate) walk: W,
     pub(crate) weights: K,
     pub(crate) room: R,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>, W: Walk, K: Weights<T>> Sweep<T>
-    for Forward<'_, T, H, O, &mut R, W, K>
+impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>, W: Walk, K: Weights<T>> Sweep<T>
+    for Forward<'_, T, E, &mut R, W, K>
 {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
@@ -77,7 +137,7 @@ impl<T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>, W: Walk, K: W
             base: self.base,
             states,
             weights: self.weights,
-            activations: self.activations,
+            ends: self.ends,
             walk,
             room: &mut *self.room,
         };
@@ -96,45 +156,52 @@ struct AtLayer<'a, F, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T, L, H, O, R, W, K, const C: usize> EachLayer
-    for AtLayer<'_, Forward<'_, T, H, O, &mut R, W, K>, L, T, C>
+impl<T, L, E, R, W, K, const C: usize> EachLayer for AtLayer<'_, Forward<'_, T, E, &mut R, W, K>, L, T, C>
 where
     T: Scalar,
     L: Lanes<T>,
-    H: Activation,
-    O: Activation,
-    R: Flat<Scalar = T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
     W: Walk,
     K: Weights<T>,
 {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { forward, lanes, changes, layout } = self;
-        let Forward { params, base, states, weights, room, .. } = &mut **forward;
+        let Forward { params, base, states, weights, ends, room, .. } = &mut **forward;
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
-        let (base, up) = if index == 0 {
-            (Base::Matrix(*base), None)
-        } else {
-            let operand = below.columns(layer.units - layer.inputs, layer.inputs);
-            (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
+        let (base, up) = match base {
+            First::Kept(base) if index == 0 => (Base::Matrix(*base), None),
+            First::Again(input) if index == 0 => {
+                (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand: *input }))
+            }
+            _ => {
+                let operand = below.columns(layer.units - layer.inputs, layer.inputs);
+                (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
+            }
         };
-        if let Some((k, next)) = tied::<R, LAST>(layout, index) {
+        if let Some((k, next)) = tied::<T, R, LAST>(layout, index) {
             let down = Product { matrix: params.w(next), operand: above.columns(0, next.width) };
-            let halves =
-                Halves { base, first: (up, T::ONE / k), then: (Some(down), k), room: room.flat_mut() };
-            let finish = weights.weigh(Activate::<H>(PhantomData), layer);
-            return halves.apply::<false, true, C, UNITS, W, _, _>(*lanes, finish, own, changes);
+            let halves = Halves { base, first: (up, T::ONE / k), then: (Some(down), k), room: &mut **room };
+            let finish = weights.weigh(ends.hidden().up(), layer);
+            return halves.apply::<false, true, C, UNITS, W, _, _, _>(
+                *lanes,
+                ends.sum(),
+                finish,
+                own,
+                changes,
+            );
         }
         let down = (layer.feedback > 0)
             .then(|| Product { matrix: params.u(layer), operand: above.columns(0, layer.feedback) });
         // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
         let products = (down, up);
         if LAST {
-            let finish = weights.weigh(Activate::<O>(PhantomData), layer);
+            let finish = weights.weigh(ends.output().up(), layer);
             apply::<false, C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
         } else {
-            let finish = weights.weigh(Activate::<H>(PhantomData), layer);
+            let finish = weights.weigh(ends.hidden().up(), layer);
             apply::<false, C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
         }
     }
@@ -142,9 +209,10 @@ where
 
 /// base = W^1 x + b^1; whether it is finite.
 #[inline(always)]
-pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
+pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
     walk: W,
+    ends: E,
     params: Parameters<'_, T>,
     input: Matrix<'_, T>,
     base: MatrixMut<'_, T>,
@@ -152,7 +220,8 @@ pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
     let layout = walk.layout(params.layout());
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, base.rows());
-    walk.first(&mut AtFirst::<_, _, W, C> { lanes, params, input, base, changes, layout, walk: PhantomData });
+    let walked = PhantomData::<W>;
+    walk.first(&mut AtFirst::<_, _, _, W, C> { lanes, ends, params, input, base, changes, layout, walked });
     if C == 1 {
         // NaN if something was not finite; what was there before may be anything, and so may the change.
         return changes.first().is_some_and(|change| change.of_one(lanes) >= T::ZERO);
@@ -164,51 +233,67 @@ pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>>(
     lanes.reduce_add(poison).is_finite()
 }
 
-struct AtFirst<'a, L: Lanes<T>, T: Scalar, W, const C: usize> {
+struct AtFirst<'a, E, L: Lanes<T>, T: Scalar, W, const C: usize> {
     lanes: L,
+    ends: E,
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     base: MatrixMut<'a, T>,
     changes: &'a mut [Change<L::Vector>],
     layout: &'static Layout,
-    walk: PhantomData<W>,
+    walked: PhantomData<W>,
 }
 
-impl<L: Lanes<T>, T: Scalar, W: Walk, const C: usize> EachLayer for AtFirst<'_, L, T, W, C> {
+impl<E: Ends<T>, L: Lanes<T>, T: Scalar, W: Walk, const C: usize> EachLayer for AtFirst<'_, E, L, T, W, C> {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
-        let Self { lanes, params, input, base, changes, layout, .. } = self;
+        let Self { lanes, ends, params, input, base, changes, layout, .. } = self;
         let Some(layer) = layout.layers().get(index) else { return };
         // Of the type a sweep's products have, so that they share their code.
         let product = Product { matrix: params.w(layer), operand: *input };
         let products = (None::<Product<'_, T>>, Some(product));
-        let (bias, finish) = (Base::Bias(params.b(layer)), Activate::<Identity>(PhantomData));
+        let (bias, finish) = (Base::Bias(params.b(layer)), ends.sum());
         apply::<false, C, UNITS, W, _, _, _>(*lanes, bias, products, finish, base.reborrow(), changes);
     }
 }
 
-/// k, and the next layer, where layers hear it through W^T.
+/// k, and the next layer, where layers have it fed back through W^T.
 #[inline(always)]
-fn tied<R: Flat<Scalar: Element>, const LAST: bool>(
+fn tied<T: Scalar, R: HalfRoom<T>, const LAST: bool>(
     layout: &'static Layout,
     index: usize,
-) -> Option<(R::Scalar, &'static LayerLayout)> {
-    if const { R::LEN == 0 || LAST } {
+) -> Option<(T, &'static LayerLayout)> {
+    if const { !R::ANY || LAST } {
         return None;
     }
     Some((layout.tied()?, layout.layers().get(index + 1)?))
 }
 
+/// The product of some of the units, from the first on, or of all.
+#[inline(always)]
+fn some_units<const TRANSPOSED: bool, T: Scalar>(
+    product: Product<'_, T>,
+    units: Option<(usize, usize)>,
+) -> Product<'_, T> {
+    match units {
+        None => product,
+        Some((first, count)) if TRANSPOSED => {
+            Product { matrix: product.matrix.columns(first, count), ..product }
+        }
+        Some((first, count)) => Product { matrix: product.matrix.row_range(first, count), ..product },
+    }
+}
+
 /// A layer in two steps, for a sum of a product with a matrix and of one with the transpose of another: what its `first` factor
 /// makes of base and first product waits in the room, and what the other makes of that and of the other product is the sum.
-pub(crate) struct Halves<'a, 'b, T> {
+pub(crate) struct Halves<'a, 'b, T, R> {
     pub(crate) base: Base<'a, T>,
     pub(crate) first: (Option<Product<'a, T>>, T),
     pub(crate) then: (Option<Product<'a, T>>, T),
-    pub(crate) room: &'b mut [T],
+    pub(crate) room: &'b mut R,
 }
 
-impl<T: Scalar> Halves<'_, '_, T> {
+impl<T: Scalar, R: HalfRoom<T>> Halves<'_, '_, T, R> {
     #[inline(always)]
     pub(crate) fn apply<
         const FIRST: bool,
@@ -217,37 +302,115 @@ impl<T: Scalar> Halves<'_, '_, T> {
         const UNITS: usize,
         W: Walk,
         L: Lanes<T>,
+        S: Finish<T>,
         F: Finish<T>,
     >(
         self,
         lanes: L,
+        sum: S,
         finish: F,
         own: MatrixMut<'_, T>,
         changes: &mut [Change<L::Vector>],
     ) {
+        if const { F::TILED } {
+            let halves = self;
+            lanes.vectorize(InTwo::<T, R, S, F, L::Vector, W, FIRST, THEN, C> {
+                halves,
+                sum,
+                finish,
+                own,
+                changes,
+                walk: PhantomData,
+            });
+        } else {
+            self.steps::<FIRST, THEN, C, UNITS, W, L, S, F>(lanes, sum, finish, own, changes);
+        }
+    }
+
+    #[inline(always)]
+    fn steps<
+        const FIRST: bool,
+        const THEN: bool,
+        const C: usize,
+        const UNITS: usize,
+        W: Walk,
+        L: Lanes<T>,
+        S: Finish<T>,
+        F: Finish<T>,
+    >(
+        self,
+        lanes: L,
+        sum: S,
+        finish: F,
+        mut own: MatrixMut<'_, T>,
+        changes: &mut [Change<L::Vector>],
+    ) {
         let Self { base, first, then, room } = self;
         let (samples, units) = (own.rows(), own.cols());
-        let Ok(mut room) =
-            MatrixMut::new(room.get_mut(..samples * units).unwrap_or_default(), samples, units)
-        else {
-            return fits(Err(ShapeError { what: "room", expected: samples * units, found: 0 }));
-        };
-        // Nobody asks what changed there; and what is not finite goes on into the sum.
-        let mut unasked = Changes::<_, C>::none(lanes);
-        let unasked = unasked.of(lanes, samples);
-        let half = Scaled { factor: first.1, finish: Activate::<Identity>(PhantomData) };
-        let products = (None::<Product<'_, T>>, first.0);
-        apply::<FIRST, C, UNITS, W, T, L, _>(lanes, base, products, half, room.reborrow(), unasked);
-        let finish = Scaled { factor: then.1, finish };
-        let products = (None::<Product<'_, T>>, then.0);
-        apply::<THEN, C, UNITS, W, T, L, _>(
-            lanes,
-            Base::Matrix(room.as_ref()),
-            products,
-            finish,
-            own,
-            changes,
-        );
+        let mut unit = 0;
+        while unit < units {
+            let left = units - unit;
+            let count = match R::BOUND {
+                Some(bound) if samples * left > bound => {
+                    bound.checked_div(samples).unwrap_or(0).min(left).max(1)
+                }
+                _ => left,
+            };
+            let Some(room) = room.first(samples * count) else {
+                return fits(Err(ShapeError { what: "room", expected: samples * count, found: 0 }));
+            };
+            let Ok(mut room) = MatrixMut::new(room, samples, count) else { return };
+            let whole = R::BOUND.is_none() || count == units;
+            let units = (!whole).then_some((unit, count));
+            let base = match base {
+                Base::Bias(bias) if !whole => Base::Bias(bias.get(unit..unit + count).unwrap_or_default()),
+                Base::Matrix(matrix) if !whole => Base::Matrix(matrix.columns(unit, count)),
+                base => base,
+            };
+            // The change of a half is of no use; and what is not finite goes on into the sum.
+            let mut unused = Changes::<_, C>::none(lanes);
+            let unused = unused.of(lanes, samples);
+            let products =
+                (None::<Product<'_, T>>, first.0.map(|product| some_units::<FIRST, T>(product, units)));
+            let half = sum.times(first.1);
+            // Blocks are only taken where the number of units is not known while compiling.
+            apply::<FIRST, C, UNITS, W, T, L, _>(lanes, base, products, half, room.reborrow(), unused);
+            let base = Base::Matrix(room.as_ref());
+            let products =
+                (None::<Product<'_, T>>, then.0.map(|product| some_units::<THEN, T>(product, units)));
+            let finish = finish.skip(unit * own.stride()).times(then.1);
+            let block = own.reborrow().column_range(unit, count);
+            apply::<THEN, C, UNITS, W, T, L, _>(lanes, base, products, finish, block, changes);
+            unit += count;
+        }
+    }
+}
+
+/// [`Halves`] as a function of its own.
+struct InTwo<'a, 'b, 'c, T, R, S, F, V, W, const FIRST: bool, const THEN: bool, const C: usize> {
+    halves: Halves<'a, 'b, T, R>,
+    sum: S,
+    finish: F,
+    own: MatrixMut<'c, T>,
+    changes: &'c mut [Change<V>],
+    walk: PhantomData<W>,
+}
+
+impl<T, R, S, F, W, L, const FIRST: bool, const THEN: bool, const C: usize> Routine<L>
+    for InTwo<'_, '_, '_, T, R, S, F, L::Vector, W, FIRST, THEN, C>
+where
+    T: Scalar,
+    R: HalfRoom<T>,
+    S: Finish<T>,
+    F: Finish<T>,
+    W: Walk,
+    L: Lanes<T>,
+{
+    type Output = ();
+    #[inline(always)]
+    fn run(self, lanes: L) {
+        let Self { halves, sum, finish, own, changes, .. } = self;
+        halves.steps::<FIRST, THEN, C, 0, W, L, S, F>(lanes, sum, finish, own, changes);
     }
 }
 
@@ -270,7 +433,12 @@ pub(crate) fn apply<
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) {
-    if W::SHARED {
+    if const { F::TILED } {
+        // Compiled once: of one type whatever the products are.
+        let mut gathered = Gathered::new();
+        products.visit(&mut gathered);
+        fits(fused_shared::<TRANSPOSED, C, T, L, F>(lanes, base, &gathered.list(), finish, own, changes));
+    } else if W::SHARED {
         fits(fused_shared::<TRANSPOSED, C, T, L, F>(lanes, base, &products, finish, own, changes));
     } else {
         fits(fused::<TRANSPOSED, C, UNITS, T, L, F>(lanes, base, &products, finish, own, changes));

@@ -1,5 +1,6 @@
 //! What is counted: a solve of 16 sweeps, and a training step of 16 sweeps and 16 adjoint sweeps, of the networks S, M and
-//! D of `benches/speed.rs`, on the two x86 backends that valgrind knows.
+//! D of `benches/speed.rs`, specialized, on the two x86 backends that valgrind knows. Batches of M and D are always the engine's that is
+//! compiled once.
 
 use attractor::learn::{CrossEntropy, Objective, Rule, Sgd, Trainer};
 use attractor::nalgebra::SMatrix;
@@ -42,7 +43,8 @@ fn solving<const I: usize, const A: usize, const B: usize, const O: usize>(backe
     let mut state = State::<_, 1>::boxed();
     warm(move || {
         state.reset();
-        let solved = net.on(backend).solve(black_box(&input), &mut state, Tolerance::exactly(SWEEPS));
+        let on = net.on(backend).specialized();
+        let solved = on.solve(black_box(&input), &mut state, Tolerance::exactly(SWEEPS));
         black_box(solved.expect("finite"));
     })
 }
@@ -57,7 +59,7 @@ fn training<const I: usize, const A: usize, const B: usize, const O: usize, cons
     let input = SMatrix::<f32, N, I>::from_element(0.5);
     let labels: [usize; N] = std::array::from_fn(|sample| sample % O);
     warm(move || {
-        black_box(trainer.step(black_box(&input), black_box(&labels)).expect("finite"));
+        black_box(trainer.step_specialized(black_box(&input), black_box(&labels)).expect("finite"));
     })
 }
 

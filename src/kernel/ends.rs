@@ -1,0 +1,480 @@
+//! How the layers of a network end: their activations, as types that are known while compiling, or as functions that are chosen when
+//! running and compiled once, in this crate.
+
+use super::{
+    Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError, expect,
+};
+use crate::simd::{Family, Lanes, Routine};
+use core::fmt;
+use core::marker::PhantomData;
+
+/// The activations of a network.
+pub(crate) trait Ends<T: Scalar>: Copy + Send + Sync {
+    /// That of the hidden layers.
+    type Hidden: End<T>;
+    /// That of the output layer.
+    type Output: End<T>;
+    /// The sum as it is.
+    type Sum: Finish<T>;
+    /// The hidden layers' end.
+    fn hidden(self) -> Self::Hidden;
+    /// The output layer's end.
+    fn output(self) -> Self::Output;
+    /// Keeps the sum.
+    fn sum(self) -> Self::Sum;
+}
+
+/// An activation and its slope.
+pub(crate) trait End<T: Scalar>: Copy {
+    /// h = s(z).
+    type Up: Finish<T> + 'static;
+    /// d = s'(z) times the sum.
+    type Back<'a>: Finish<T>;
+    /// Whether the slope is known to be 1, so that [`up`](Self::up) serves both ways.
+    const IDENTITY: bool;
+    /// Going up.
+    fn up(self) -> Self::Up;
+    /// Going down, with the slopes from `states`.
+    ///
+    /// # Errors
+    /// [`ShapeError`] unless `states` lie as `out` does.
+    fn back<'a>(self, states: Matrix<'a, T>, out: &MatrixMut<'_, T>) -> Result<Self::Back<'a>, ShapeError>;
+}
+
+/// Activations as types: code of its own for each, where flash is small and calls cost more than they save.
+pub(crate) struct Typed<H, O>(PhantomData<(H, O)>);
+
+impl<H, O> Typed<H, O> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+impl<H, O> Clone for Typed<H, O> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<H, O> Copy for Typed<H, O> {}
+
+impl<T: Scalar, H: Activation, O: Activation> Ends<T> for Typed<H, O> {
+    type Hidden = Activate<H>;
+    type Output = Activate<O>;
+    type Sum = Activate<Identity>;
+    #[inline(always)]
+    fn hidden(self) -> Activate<H> {
+        Activate(PhantomData)
+    }
+    #[inline(always)]
+    fn output(self) -> Activate<O> {
+        Activate(PhantomData)
+    }
+    #[inline(always)]
+    fn sum(self) -> Activate<Identity> {
+        Activate(PhantomData)
+    }
+}
+
+impl<T: Scalar, A: Activation> End<T> for Activate<A> {
+    type Up = Self;
+    type Back<'a> = Backpropagate<'a, T, A>;
+    const IDENTITY: bool = A::IDENTITY;
+    #[inline(always)]
+    fn up(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn back<'a>(self, states: Matrix<'a, T>, out: &MatrixMut<'_, T>) -> Result<Self::Back<'a>, ShapeError> {
+        Backpropagate::new(states, out)
+    }
+}
+
+/// The functions of one activation on every backend.
+#[derive(Debug)]
+pub struct Functions<T: Scalar> {
+    value: T::Each<Tiles>,
+    slope: T::Each<Tiles>,
+}
+
+/// Functions that finish tiles of sums.
+#[derive(Debug)]
+pub struct Tiles;
+
+impl<T: Scalar> Family<T> for Tiles {
+    type On<L: Lanes<T>> = OnTile<T, L>;
+}
+
+/// A function that finishes a tile of sums.
+pub struct OnTile<T: Scalar, L: Lanes<T>>(unsafe fn(L, *mut L::Vector, &Place<T>));
+
+impl<T: Scalar, L: Lanes<T>> fmt::Debug for OnTile<T, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnTile")
+    }
+}
+
+/// Where a tile lies, and what its sums are multiplied with.
+#[derive(Clone, Copy)]
+struct Place<T> {
+    /// The states at the first sum; not read for a value.
+    states: *const T,
+    /// Vectors in all, and in a row.
+    vectors: usize,
+    columns: usize,
+    /// From row to row.
+    stride: usize,
+    /// The lanes that count; all where it is `WIDTH`.
+    count: usize,
+    factor: T,
+}
+
+impl<T: Scalar> Functions<T> {
+    /// h = s(z) for a tile.
+    ///
+    /// # Safety
+    /// `values` must be the vectors of the place.
+    unsafe fn value<A: Activation, L: Lanes<T>>(lanes: L, values: *mut L::Vector, place: &Place<T>) {
+        lanes.vectorize(Values::<T, L, A> { values, place, activation: PhantomData });
+    }
+    /// d = s'(z) times the sum for a tile.
+    ///
+    /// # Safety
+    /// `values` must be the vectors of the place, and the states must exist.
+    unsafe fn slope<A: Activation, L: Lanes<T>>(lanes: L, values: *mut L::Vector, place: &Place<T>) {
+        lanes.vectorize(Slopes::<T, L, A> { values, place, activation: PhantomData });
+    }
+}
+
+struct Values<'a, T, L: Lanes<T>, A>
+where
+    T: Scalar,
+{
+    values: *mut L::Vector,
+    // By reference: two words go through registers.
+    place: &'a Place<T>,
+    activation: PhantomData<A>,
+}
+
+impl<T: Scalar, L: Lanes<T>, A: Activation> Routine<L> for Values<'_, T, L, A> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, lanes: L) {
+        let (factor, vectors) = (lanes.splat(self.place.factor), self.place.vectors);
+        let mut at = 0;
+        // SAFETY: `vectors` vectors from `values` on.
+        unsafe {
+            while vectors - at >= 4 {
+                let z = |i: usize| lanes.mul(factor, *self.values.add(at + i));
+                let (a, b, c, d) = (z(0), z(1), z(2), z(3));
+                let (a, b) = (A::value(lanes, a), A::value(lanes, b));
+                let (c, d) = (A::value(lanes, c), A::value(lanes, d));
+                self.values.add(at).write(a);
+                self.values.add(at + 1).write(b);
+                self.values.add(at + 2).write(c);
+                self.values.add(at + 3).write(d);
+                at += 4;
+            }
+            while at < vectors {
+                let one = &mut *self.values.add(at);
+                *one = A::value(lanes, lanes.mul(factor, *one));
+                at += 1;
+            }
+        }
+    }
+}
+
+struct Slopes<'a, T, L: Lanes<T>, A>
+where
+    T: Scalar,
+{
+    values: *mut L::Vector,
+    // By reference: two words go through registers.
+    place: &'a Place<T>,
+    activation: PhantomData<A>,
+}
+
+impl<T: Scalar, L: Lanes<T>, A: Activation> Routine<L> for Slopes<'_, T, L, A> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, lanes: L) {
+        let Place { states, vectors, columns, stride, count, factor } = *self.place;
+        let factor = lanes.splat(factor);
+        let part = (count < L::WIDTH).then_some(count);
+        let (mut row, mut column, mut at) = (states, 0, 0);
+        // SAFETY: `vectors` vectors from `values` on, and as many states in rows of `columns` vectors.
+        unsafe {
+            while at < vectors {
+                // Two at a time, which is what a row of a batch has, so that one does not wait for the other.
+                let pair = columns - column >= 2;
+                let h = super::load(lanes, row.wrapping_add(column * L::WIDTH), part);
+                let first = lanes.mul(A::slope(lanes, h), lanes.mul(factor, *self.values.add(at)));
+                if pair {
+                    let h = super::load(lanes, row.wrapping_add((column + 1) * L::WIDTH), part);
+                    let second = lanes.mul(A::slope(lanes, h), lanes.mul(factor, *self.values.add(at + 1)));
+                    self.values.add(at + 1).write(second);
+                }
+                self.values.add(at).write(first);
+                let taken = if pair { 2 } else { 1 };
+                (at, column) = (at + taken, column + taken);
+                if column == columns {
+                    (row, column) = (row.wrapping_add(stride), 0);
+                }
+            }
+        }
+    }
+}
+
+/// Writes the functions of an activation for a scalar on every backend.
+macro_rules! functions {
+    ($activation:ty, $scalar:ty) => {{
+        static FUNCTIONS: $crate::kernel::ends::Functions<$scalar> =
+            $crate::kernel::ends::Functions::<$scalar>::new_for::<$activation>();
+        &FUNCTIONS
+    }};
+}
+pub(super) use functions;
+
+macro_rules! new_for {
+    ($scalar:ty) => {
+        impl Functions<$scalar> {
+            /// Those of an activation.
+            pub(super) const fn new_for<A: Activation>() -> Self {
+                #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                use crate::simd::{Avx2, Avx512};
+                use crate::simd::{ForEach, Portable};
+                Self {
+                    value: ForEach {
+                        portable: OnTile(Self::value::<A, Portable>),
+                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                        avx2: OnTile(Self::value::<A, Avx2>),
+                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                        avx512: OnTile(Self::value::<A, Avx512>),
+                        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+                        avx2: (),
+                        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+                        avx512: (),
+                    },
+                    slope: ForEach {
+                        portable: OnTile(Self::slope::<A, Portable>),
+                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                        avx2: OnTile(Self::slope::<A, Avx2>),
+                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                        avx512: OnTile(Self::slope::<A, Avx512>),
+                        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+                        avx2: (),
+                        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+                        avx512: (),
+                    },
+                }
+            }
+        }
+    };
+}
+new_for!(f32);
+new_for!(f64);
+
+/// Activations as functions: compiled once for all networks.
+pub(crate) struct Chosen<T: Scalar> {
+    hidden: &'static Functions<T>,
+    output: &'static Functions<T>,
+    sum: &'static Functions<T>,
+}
+
+impl<T: Scalar> Chosen<T> {
+    #[inline(always)]
+    pub(crate) fn new<H: Activation, O: Activation>() -> Self {
+        Self { hidden: T::functions::<H>(), output: T::functions::<O>(), sum: T::functions::<Identity>() }
+    }
+}
+impl<T: Scalar> Clone for Chosen<T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T: Scalar> Copy for Chosen<T> {}
+
+impl<T: Scalar> Ends<T> for Chosen<T> {
+    type Hidden = &'static Functions<T>;
+    type Output = &'static Functions<T>;
+    type Sum = Through<'static, T>;
+    #[inline(always)]
+    fn hidden(self) -> &'static Functions<T> {
+        self.hidden
+    }
+    #[inline(always)]
+    fn output(self) -> &'static Functions<T> {
+        self.output
+    }
+    #[inline(always)]
+    fn sum(self) -> Through<'static, T> {
+        self.sum.up()
+    }
+}
+
+impl<T: Scalar> End<T> for &'static Functions<T> {
+    type Up = Through<'static, T>;
+    type Back<'a> = Through<'a, T>;
+    const IDENTITY: bool = false;
+    #[inline(always)]
+    fn up(self) -> Through<'static, T> {
+        Through {
+            function: &self.value,
+            back: false,
+            states: core::ptr::null(),
+            factor: T::ONE,
+            weights: core::ptr::null(),
+            weighed: 0,
+            borrow: PhantomData,
+        }
+    }
+    #[inline(always)]
+    fn back<'a>(self, states: Matrix<'a, T>, out: &MatrixMut<'_, T>) -> Result<Through<'a, T>, ShapeError> {
+        expect("states", out.rows(), states.rows())?;
+        expect("units", out.cols(), states.cols())?;
+        expect("stride", out.stride(), states.stride())?;
+        Ok(Through {
+            function: &self.slope,
+            back: true,
+            states: states.start(),
+            factor: T::ONE,
+            weights: core::ptr::null(),
+            weighed: 0,
+            borrow: PhantomData,
+        })
+    }
+}
+
+/// What a function makes of `factor` times the sums: values, or with states that lie as the output does, slopes times sums.
+pub(crate) struct Through<'a, T: Scalar> {
+    function: &'static T::Each<Tiles>,
+    /// Whether the function is a slope, which comes from states.
+    back: bool,
+    states: *const T,
+    factor: T,
+    /// What the changes of units are divided by, one a unit; null where they count as they are.
+    weights: *const T,
+    /// How many of them there are.
+    weighed: usize,
+    borrow: PhantomData<Matrix<'a, T>>,
+}
+
+impl<T: Scalar> Clone for Through<'_, T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T: Scalar> Copy for Through<'_, T> {}
+
+// SAFETY: the states are a shared borrow.
+unsafe impl<T: Scalar> Send for Through<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Scalar> Sync for Through<'_, T> {}
+
+impl<T: Scalar> Through<'_, T> {
+    /// # Safety
+    /// As [`Finish::finish_tile`], for `vectors` vectors, `columns` in a row.
+    #[inline(always)]
+    unsafe fn call<L: Lanes<T>>(
+        self,
+        lanes: L,
+        values: &mut [L::Vector],
+        columns: usize,
+        offset: usize,
+        stride: usize,
+        count: Option<usize>,
+    ) {
+        let place = Place {
+            states: self.states.wrapping_add(offset),
+            vectors: values.len(),
+            columns,
+            stride,
+            count: count.unwrap_or(L::WIDTH),
+            factor: self.factor,
+        };
+        match L::of(self.function) {
+            // SAFETY: these are the vectors, and where there are states they lie as the output does (`back` compared the shapes).
+            Some(function) => unsafe { (function.0)(lanes, values.as_mut_ptr(), &place) },
+            // No backend is without; then nothing is claimed.
+            None => values.fill(lanes.splat(T::NAN)),
+        }
+    }
+}
+
+impl<T: Scalar> Finish<T> for Through<'_, T> {
+    const SHOWS: bool = false;
+    const TILED: bool = true;
+    type Times = Self;
+    type Weighed<'w>
+        = Through<'w, T>
+    where
+        Self: 'w;
+    #[inline(always)]
+    fn times(self, factor: T) -> Self {
+        Self { factor, ..self }
+    }
+    #[inline(always)]
+    fn weighed<'w>(self, weights: &'w [T]) -> Through<'w, T>
+    where
+        Self: 'w,
+    {
+        Self { weights: weights.as_ptr(), weighed: weights.len(), ..self }
+    }
+    #[inline(always)]
+    fn skip(self, scalars: usize) -> Self {
+        let states = self.states.wrapping_add(scalars);
+        if self.weights.is_null() {
+            return Self { states, ..self };
+        }
+        let weighed = self.weighed.saturating_sub(scalars);
+        Self { states, weights: self.weights.wrapping_add(scalars), weighed, ..self }
+    }
+    #[inline(always)]
+    unsafe fn finish<L: Lanes<T>>(
+        self,
+        lanes: L,
+        z: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector {
+        let mut one = [z];
+        // SAFETY: one vector of the caller's.
+        unsafe { self.call(lanes, &mut one, 1, offset, 0, count) };
+        let [one] = one;
+        one
+    }
+    #[inline(always)]
+    unsafe fn finish_tile<L: Lanes<T>, const R: usize, const C: usize>(
+        self,
+        lanes: L,
+        tile: &mut [[L::Vector; C]; R],
+        offset: usize,
+        stride: usize,
+        count: Option<usize>,
+    ) {
+        // SAFETY: the caller's tile.
+        unsafe { self.call(lanes, tile.as_flattened_mut(), C, offset, stride, count) };
+    }
+    #[inline(always)]
+    unsafe fn weigh<L: Lanes<T>>(
+        self,
+        lanes: L,
+        difference: L::Vector,
+        offset: usize,
+        count: Option<usize>,
+    ) -> L::Vector {
+        if self.weights.is_null() {
+            return difference;
+        }
+        if offset + count.unwrap_or(L::WIDTH) > self.weighed {
+            // Never; and then nothing is claimed.
+            return lanes.splat(T::INFINITE);
+        }
+        // SAFETY: so many weights exist. Lanes beyond `count` divide 0 by 0, which is not recorded.
+        lanes.div(difference, unsafe { super::load(lanes, self.weights.add(offset), count) })
+    }
+    #[inline(always)]
+    fn shown<L: Lanes<T>>(self, _: L, z: L::Vector, new: L::Vector) -> L::Vector {
+        // A slope comes from states that may be anything; a value may be finite where the sum is not.
+        if self.back { new } else { z }
+    }
+}

@@ -1,0 +1,42 @@
+//! Work that is compiled once, in this crate, for every scalar there is: a program that uses the crate compiles a call.
+
+use super::Scalar;
+
+/// Such work. A type with a function for each scalar and not one generic function alone, which the compiler would make again in every
+/// program; that is what is wanted where flash is small, and calls cost more than they save.
+pub trait Once {
+    /// What it works on.
+    type Job<'a, T: Scalar>;
+    /// What it gives.
+    type Output<T: Scalar>;
+    /// Does it for `f32`.
+    fn f32(job: Self::Job<'_, f32>) -> Self::Output<f32>;
+    /// Does it for `f64`.
+    fn f64(job: Self::Job<'_, f64>) -> Self::Output<f64>;
+    /// Does it for any scalar, in the program.
+    fn any<T: Scalar>(job: Self::Job<'_, T>) -> Self::Output<T>;
+}
+
+/// Writes such work: its name, its job, its output and the generic function that does it.
+macro_rules! once {
+    ($name:ident: $job:ty => $output:ty, $run:path) => {
+        enum $name {}
+        impl $crate::kernel::Once for $name {
+            type Job<'a, T: $crate::kernel::Scalar> = $job;
+            type Output<T: $crate::kernel::Scalar> = $output;
+            #[inline(never)]
+            fn f32(job: Self::Job<'_, f32>) -> Self::Output<f32> {
+                $run(job)
+            }
+            #[inline(never)]
+            fn f64(job: Self::Job<'_, f64>) -> Self::Output<f64> {
+                $run(job)
+            }
+            #[inline(always)]
+            fn any<T: $crate::kernel::Scalar>(job: Self::Job<'_, T>) -> Self::Output<T> {
+                $run(job)
+            }
+        }
+    };
+}
+pub(crate) use once;
