@@ -1,8 +1,14 @@
 //! Networks of megabytes in a thread of 2 MiB of stack. `.ci/run` repeats this without optimization, where the
 //! compiler moves every value through the stack that the code moves.
 
-use attractor::learn::{Adam, CrossEntropy, Objective, Optimizer, Trainer};
-use attractor::{Boxed, Drive, Room, State, Tolerance, Workspace, fnn};
+use attractor::adapt::{Adapted, BiasOnly, LowRank};
+use attractor::kernel::Scalar;
+use attractor::learn::{Adam, CrossEntropy, MeanSquared, Objective, Optimizer, Rule, Trainer};
+use attractor::simd::{Backend, Element};
+use attractor::{
+    Adjacent, Boxed, Dense, Drive, Form, Layer, Network, Room, State, Threads, Tied, Tolerance, Workspace,
+    fnn,
+};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng};
 
@@ -13,7 +19,11 @@ const _: () = assert!(Net::BYTES > STACK, "one network alone would overflow it")
 
 /// Runs `work` with 2 MiB of stack.
 fn with_small_stack(work: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(STACK).spawn(work).expect("threads can be started");
+    with_stack(STACK, work);
+}
+
+fn with_stack(bytes: usize, work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(bytes).spawn(work).expect("threads can be started");
     thread.join().expect("the thread ends well");
 }
 
@@ -109,5 +119,173 @@ fn cloning_and_comparing_in_boxes() {
         assert!(*copy == *net);
         copy.layer_mut::<2>().w[(9, 1023)] += 1.0;
         assert!(*copy != *net);
+    });
+}
+
+/// Weights that make sums of thousands of units small, and every output another.
+fn weights(params: &mut [impl Scalar], most: f64) {
+    for (i, weight) in params.iter_mut().enumerate() {
+        *weight = Element::from_f64(most * ((i as u64 * 2_654_435_761 % 1009) as f64 / 504.5 - 1.0));
+    }
+}
+
+/// What three sweeps from zero make of one sample, in loops of `f64`: the outputs of a network of two layers of which the first
+/// hears the second.
+fn sweeps_of_two<T: Scalar + Into<f64>>(
+    (w1, u1, b1): (&[T], &[T], &[T]),
+    (w2, b2): (&[T], &[T]),
+    x: &[f64],
+) -> Vec<f64> {
+    let (wide, outputs) = (b1.len(), b2.len());
+    let (mut h1, mut h2) = (vec![0.0; wide], vec![0.0; outputs]);
+    for _ in 0..3 {
+        for i in 0..wide {
+            let mut z: f64 = b1[i].into();
+            for (j, x) in x.iter().enumerate() {
+                z += w1[j * wide + i].into() * x;
+            }
+            for (j, h) in h2.iter().enumerate() {
+                z += u1[j * wide + i].into() * h;
+            }
+            h1[i] = z.tanh();
+        }
+        for i in 0..outputs {
+            let mut z: f64 = b2[i].into();
+            for (j, h) in h1.iter().enumerate() {
+                z += w2[j * outputs + i].into() * h;
+            }
+            h2[i] = z;
+        }
+    }
+    h2
+}
+
+/// A network with a wide first layer, with any feature: solve, gradient and adapter of a batch, in 2 MiB of stack and in threads of
+/// as much; three sweeps are those of the loops above, and threads leave no trace.
+macro_rules! wide {
+    ($name:ident, $scalar:ty, $net:ty, $wide:literal, $batch:literal, tied: $tied:literal $(, $adapter:ty)?) => {
+        #[test]
+        fn $name() {
+            with_small_stack(|| {
+                type Net = $net;
+                let mut net = Net::boxed();
+                weights(net.params_mut(), 8.0 / $wide as f64);
+                let mut x: Box<[$scalar]> = vec![0.0; $batch * 8].into_boxed_slice();
+                weights(&mut x, 3.0);
+                // SAFETY: a matrix is its array of columns.
+                let x: Box<SMatrix<$scalar, $batch, 8>> = unsafe { Box::from_raw(Box::into_raw(x).cast()) };
+                let tolerance = Tolerance::exactly(3);
+                let mut state = State::<Net, $batch>::boxed();
+                net.solve(&*x, &mut state, tolerance).expect("finite");
+
+                let tied: Vec<$scalar>;
+                let (first, second) = (net.layer::<1>(), net.layer::<2>());
+                let u = if $tied {
+                    // Half of W^2, transposed.
+                    let w = &second.w;
+                    tied = (0..4 * $wide).map(|i| w[(i / $wide, i % $wide)] * 0.5).collect();
+                    &tied[..]
+                } else {
+                    &net.params()[8 * $wide..12 * $wide]
+                };
+                for sample in [0, $batch / 2, $batch - 1] {
+                    let x: Vec<f64> = (0..8).map(|i| x[(sample, i)].into()).collect();
+                    let (b1, b2) = (first.b.as_slice(), second.b.as_slice());
+                    let exact =
+                        sweeps_of_two((first.w.as_slice(), u, b1), (second.w.as_slice(), b2), &x);
+                    for (class, exact) in exact.into_iter().enumerate() {
+                        let found: f64 = state.output()[(sample, class)].into();
+                        assert!((found - exact).abs() < 1e-4, "{sample}, {class}: {found} is not {exact}");
+                    }
+                }
+
+                let mut workspace = <Boxed<Workspace<Net, $batch>> as Room>::zeroed();
+                let mut gradient = Net::boxed();
+                let target = Box::new(SMatrix::<$scalar, $batch, 4>::zeros());
+                let rule = Rule::Adjoint(tolerance);
+                let objective = Objective::new(MeanSquared).solve(tolerance).rule(rule);
+                net.gradient(&objective, &*x, &*target, &mut workspace, &mut gradient).expect("finite");
+
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(STACK).build();
+                pool.expect("threads can be started").install(|| {
+                    let on = net.on(Backend::best()).threads(Threads::Rayon);
+                    let mut again = State::<Net, $batch>::boxed();
+                    on.solve(&*x, &mut again, tolerance).expect("finite");
+                    assert!(*again == *state);
+                    let mut workspace = <Boxed<Workspace<Net, $batch>> as Room>::zeroed();
+                    let mut side_by_side = Net::boxed();
+                    on.gradient(&objective, &*x, &*target, &mut workspace, &mut side_by_side).expect("finite");
+                    assert!(*side_by_side == *gradient);
+                });
+                $(
+                    // One that changes nothing yet.
+                    let adapted = Adapted::<Net, $adapter>::new(&net, 1);
+                    let mut as_well = State::<Net, $batch>::boxed();
+                    adapted.solve(&*x, &mut as_well, tolerance).expect("finite");
+                    for (a, b) in as_well.as_slice().iter().zip(state.as_slice()) {
+                        assert!((a - b).abs() < 1e-5, "{a} is not {b}");
+                    }
+                    let mut slopes = Box::new(Adapted::<Net, $adapter>::gradient_zero());
+                    adapted.gradient(&objective, &*x, &*target, &mut workspace, &mut slopes).expect("finite");
+                )?
+            });
+        }
+    };
+}
+
+// Of the first, a few samples at a time have room for what the first layer is given of its input; of the last not even one.
+wide!(wide_layers_in_threads, f32, fnn![8, 4096, 4], 4096, 1024, tied: false, LowRank<1>);
+wide!(wider_layers, f32, fnn![8, 16384, 4], 16384, 32, tied: false, LowRank<1>);
+wide!(wider_layers_in_threads, f32, fnn![8, 12000, 4], 12000, 65, tied: false, LowRank<1>);
+wide!(wider_layers_that_are_tied, f32, fnn![8, 16387, 4; feedback = Tied<50>], 16387, 65, tied: true);
+wide!(wider_layers_of_doubles, f64, fnn![8, 8192, 4; scalar = f64], 8192, 33, tied: false, BiasOnly);
+wide!(tied_doubles, f64, fnn![8, 8192, 4; feedback = Tied<50>, scalar = f64], 8192, 33, tied: true);
+wide!(layers_without_room, f32, fnn![8, 70_000, 4], 70_000, 2, tied: false);
+wide!(one_sample_without_room, f32, fnn![8, 70_000, 4], 70_000, 1, tied: false);
+wide!(tied_without_room, f32, fnn![8, 70_000, 4; feedback = Tied<50>], 70_000, 2, tied: true);
+wide!(one_tied_sample_without_room, f32, fnn![8, 70_000, 4; feedback = Tied<50>], 70_000, 1, tied: true);
+
+/// Where W^1 x + b^1 has no room and is worked out in every sweep, the bits are those of single sweeps from a drive, which is the
+/// caller's; and an adapter that changes nothing gives nearly the same. (Drive and adapter are values, so that this needs stack.)
+#[test]
+fn without_room_the_bits_are_the_same() {
+    const WIDE: usize = 20_003;
+    type Net<F> = Network<8, Layer<WIDE, Layer<4>>, f32, F>;
+    fn agree<F: Form, const B: usize>() {
+        let mut net = Net::<F>::boxed();
+        weights(net.params_mut(), 8.0 / WIDE as f64);
+        let mut x = SMatrix::<f32, B, 8>::zeros();
+        weights(x.as_mut_slice(), 3.0);
+        let on = net.on(Backend::portable());
+        let (mut solved, mut swept) = (State::<Net<F>, B>::boxed(), State::<Net<F>, B>::boxed());
+        on.solve(&x, &mut solved, Tolerance::exactly(3)).expect("finite");
+        let mut drive = Box::new(Drive::<Net<F>, B>::ZERO);
+        on.drive(&x, &mut drive).expect("finite");
+        for _ in 0..3 {
+            on.sweep(&drive, &mut swept).expect("finite");
+        }
+        assert!(*solved == *swept);
+        assert!(solved.output().iter().all(|h| *h != 0.0));
+    }
+    fn adapts<const B: usize>() {
+        let mut net = Net::<Adjacent>::boxed();
+        weights(net.params_mut(), 8.0 / WIDE as f64);
+        let mut x = SMatrix::<f32, B, 8>::zeros();
+        weights(x.as_mut_slice(), 3.0);
+        let (mut plain, mut state) = (State::<Net<Adjacent>, B>::boxed(), State::<Net<Adjacent>, B>::boxed());
+        net.solve(&x, &mut plain, Tolerance::exactly(3)).expect("finite");
+        let adapted = Adapted::<Net<Adjacent>, LowRank<1>>::new(&net, 1);
+        adapted.solve(&x, &mut state, Tolerance::exactly(3)).expect("finite");
+        for (a, b) in state.as_slice().iter().zip(plain.as_slice()) {
+            assert!((a - b).abs() < 1e-5, "{a} is not {b}");
+        }
+    }
+    with_stack(32 << 20, || {
+        agree::<Adjacent, 1>();
+        agree::<Dense, 2>();
+        agree::<Tied<50>, 1>();
+        agree::<Tied<50>, 2>();
+        adapts::<1>();
+        adapts::<2>();
     });
 }

@@ -50,16 +50,15 @@ pub use certificate::AdaptedCertificate;
 
 use crate::NotFinite;
 use crate::kernel::largest_on;
-use crate::kernel::{Activation, Base, CHUNK, Matrix, MatrixMut, Product, Scalar};
+use crate::kernel::{Activation, Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed};
 use crate::learn::{LearnError, Learned, Loss, Objective, Rule, UpdateError, evaluate};
 use crate::network::{
     Architecture, Flat, Form, Layout, Memory, Network, Nothing, Samples, Sealed, Stack, State, Workspace,
 };
 use crate::simd::{Backend, Element};
-use crate::solve::{Progress, SolveError, Solved, Tolerance};
+use crate::solve::{Progress, ROOM, SolveError, Solved, Tolerance};
 use core::fmt;
-use core::marker::PhantomData;
-use run::{Add, Adjoint, Solve, To};
+use run::{Add, AddJob, AddOnce, Adjoint, AdjointJob, AdjointOnce, Solve, SolveJob, SolveOnce, To};
 use view::View;
 
 /// What an adapter holds.
@@ -198,6 +197,10 @@ where
             "layers that share weights cannot be adapted: each would have a correction of its own"
         );
         assert!(A::PLAN.len(layout) == A::Params::LEN, "the layout is the memory");
+        assert!(
+            A::PLAN.rank() * layout.depth() <= ROOM,
+            "the rank of an adapter, times the layers, is at most 16384"
+        );
         layout
     };
 
@@ -296,19 +299,14 @@ where
         if !largest_on(self.backend, input).is_finite() {
             return Err(SolveError::NotFinite);
         }
-        let result = if const { B == 1 } {
-            self.solve_in::<B, 1>(input, state, tolerance)
-        } else {
-            self.solve_in::<B, CHUNK>(input, state, tolerance)
-        };
-        let result = result.and_then(Progress::finish);
+        let result = self.solve_in(input, state, tolerance).and_then(Progress::finish);
         if result == Err(SolveError::NotFinite) {
             state.reset();
         }
         result
     }
 
-    fn solve_in<const B: usize, const C: usize>(
+    fn solve_in<const B: usize>(
         &self,
         input: Matrix<'_, T>,
         state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
@@ -318,10 +316,21 @@ where
         let (Some(view), Ok(states)) = (self.view(), MatrixMut::new(state.as_mut_slice(), B, units)) else {
             return Err(SolveError::NotFinite);
         };
-        let mut base: S::First<T, C> = Flat::ZERO;
-        let mut room: A::Thin<C> = Flat::ZERO;
-        let (base, room, activations) = (base.flat_mut(), room.flat_mut(), PhantomData::<(H, O)>);
-        T::run(self.backend, Solve::<T, H, O, C> { view, input, states, tolerance, base, room, activations })
+        let backend = self.backend;
+        if const { !TYPED } {
+            let ends = Chosen::new::<H, O>();
+            return T::once::<SolveOnce>(SolveJob { view, input, states, tolerance, ends, backend });
+        }
+        let ends = Typed::<H, O>::NEW;
+        if const { B == 1 } {
+            let (mut base, mut room): (S::First<T, 1>, A::Thin<1>) = (Flat::ZERO, Flat::ZERO);
+            let (base, room) = (&mut base, &mut room);
+            T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, tolerance, ends, base, room })
+        } else {
+            let (mut base, mut room): (S::First<T, CHUNK>, A::Thin<CHUNK>) = (Flat::ZERO, Flat::ZERO);
+            let (base, room) = (&mut base, &mut room);
+            T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, tolerance, ends, base, room })
+        }
     }
 
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter of the adapter to `gradient`, as
@@ -406,19 +415,14 @@ where
         output: &S::Output<T, B>,
         deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        let result = if const { B == 1 } {
-            self.adjoint_in::<B, 1>(rule, state, output, deltas)
-        } else {
-            self.adjoint_in::<B, CHUNK>(rule, state, output, deltas)
-        };
-        let result = result.and_then(Progress::finish);
+        let result = self.adjoint_in(rule, state, output, deltas).and_then(Progress::finish);
         if result == Err(SolveError::NotFinite) {
             deltas.reset();
         }
         result
     }
 
-    fn adjoint_in<const B: usize, const C: usize>(
+    fn adjoint_in<const B: usize>(
         &self,
         rule: Rule<T>,
         state: &State<Network<INPUT, S, T, F, H, O>, B>,
@@ -435,13 +439,25 @@ where
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let (tolerance, literal) = rule.tolerance();
-        let mut room: A::EveryThin<C> = Flat::ZERO;
-        let (room, activations) = (room.flat_mut(), PhantomData::<(H, O)>);
-        T::run(
-            self.backend,
-            Adjoint::<T, H, O, C> { view, states, output, deltas, tolerance, literal, room, activations },
-        )
+        let backend = self.backend;
+        if const { !TYPED } {
+            let ends = Chosen::new::<H, O>();
+            return T::once::<AdjointOnce>(AdjointJob { view, states, output, deltas, rule, ends, backend });
+        }
+        let ((tolerance, literal), ends) = (rule.tolerance(), Typed::<H, O>::NEW);
+        if const { B == 1 } {
+            let mut room: A::EveryThin<1> = Flat::ZERO;
+            let room = &mut room;
+            let adjoint =
+                Adjoint::<_, _, _, 1> { view, states, output, deltas, tolerance, literal, ends, room };
+            T::run(backend, adjoint)
+        } else {
+            let mut room: A::EveryThin<CHUNK> = Flat::ZERO;
+            let room = &mut room;
+            let adjoint =
+                Adjoint::<_, _, _, CHUNK> { view, states, output, deltas, tolerance, literal, ends, room };
+            T::run(backend, adjoint)
+        }
     }
 
     /// Makes `network` what the adapter makes of the borrowed one: an ordinary network with the same solutions, within rounding.
@@ -508,12 +524,17 @@ where
     let (base, plan, input) = (network.parameters()?, A::PLAN, input.samples());
     let states = Matrix::new(workspace.state.as_slice(), B, units)?;
     let deltas = Matrix::new(workspace.adjoint.as_slice(), B, units)?;
+    // In place, all samples must be gone through before anything changes, which takes room for all of them.
+    let all = const { B * A::PLAN.rank() <= ROOM };
+    if const { !TYPED } && (all || matches!(to, To::Apart(..))) {
+        return T::once::<AddOnce>(AddJob { base, plan, to, input, states, deltas, factor, backend });
+    }
     let (mut s, mut t): (A::Thin<B>, A::Thin<B>) = (Flat::ZERO, Flat::ZERO);
-    let rooms = [s.flat_mut(), t.flat_mut()];
+    let rooms = [&mut s, &mut t];
     if const { B == 1 } {
-        T::run(backend, Add::<T, 1> { base, plan, to, input, states, deltas, factor, rooms })
+        T::run(backend, Add::<T, _, 1> { base, plan, to, input, states, deltas, factor, rooms })
     } else {
-        T::run(backend, Add::<T, CHUNK> { base, plan, to, input, states, deltas, factor, rooms })
+        T::run(backend, Add::<T, _, CHUNK> { base, plan, to, input, states, deltas, factor, rooms })
     }
 }
 

@@ -3,85 +3,185 @@
 use super::Plan;
 use super::sweep::{Backward, Forward, part, set_drive, thin, thin_back};
 use super::view::{View, own};
-use crate::kernel::{Activation, Matrix, MatrixMut, Outer, Scalar, column_sums, largest};
-use crate::learn::{LearnError, fits_gradient};
-use crate::simd::{Lanes, Operation};
-use crate::solve::{Progress, SolveError, Tolerance, chunks, fits, refine};
-use core::marker::PhantomData;
+use crate::kernel::{
+    CHUNK, Chosen, Ends, Identity, Matrix, MatrixMut, Outer, Scalar, Scratch, Typed, column_sums, largest,
+    once,
+};
+use crate::learn::{LearnError, Rule, fits_gradient};
+use crate::network::Parameters;
+use crate::simd::{Backend, Lanes, Operation};
+use crate::solve::{
+    Bounded, First, HalfRoom, Progress, ROOM, SMALL_ROOM, SolveError, Tolerance, chunks, chunks_of, fits,
+    refine,
+};
+
+/// Samples that fit in room for `each` values of one: a chunk at most, and none if there is no room for one.
+#[inline(always)]
+fn that_fit<T: Scalar, R: HalfRoom<T>>(each: usize) -> usize {
+    match R::BOUND {
+        Some(bound) => CHUNK.min(bound.checked_div(each).unwrap_or(CHUNK)),
+        None => CHUNK,
+    }
+}
 
 /// A solve: of one sample (`C` = 1) or in chunks.
-pub(super) struct Solve<'a, T, H, O, const C: usize> {
+pub(super) struct Solve<'a, 'b, T, E, Q, R, const C: usize> {
     pub(super) view: View<'a, T>,
     pub(super) input: Matrix<'a, T>,
     pub(super) states: MatrixMut<'a, T>,
     pub(super) tolerance: Tolerance<T>,
+    pub(super) ends: E,
     /// For W^1 x + b^1 + P Q^T x of a chunk.
-    pub(super) base: &'a mut [T],
+    pub(super) base: &'b mut Q,
     /// For Q^T h of a chunk.
-    pub(super) room: &'a mut [T],
-    pub(super) activations: PhantomData<(H, O)>,
+    pub(super) room: &'b mut R,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for Solve<'_, T, H, O, C> {
+impl<T: Scalar, E: Ends<T>, Q: HalfRoom<T>, R: HalfRoom<T>, const C: usize> Operation<T>
+    for Solve<'_, '_, T, E, Q, R, C>
+{
     type Output = Result<Progress<T>, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { view, input, mut states, tolerance, base, room, activations } = self;
+        let Self { view, input, mut states, tolerance, ends, base, room } = self;
         let mut progress = Progress::default();
         let width = view.layout().layers().first().map_or(0, |layer| layer.width);
-        for (first, samples) in chunks(states.rows()) {
-            let base = base.get_mut(..samples * width).unwrap_or_default();
-            let Ok(mut base) = MatrixMut::new(base, samples, width) else {
+        let rank = view.plan.rank();
+        let thin = that_fit::<T, R>(rank);
+        // Where there is no room for one sample, its first sum is made again in every sweep.
+        let (kept, most) = match that_fit::<T, Q>(width) {
+            0 => (false, thin),
+            most => (true, most.min(thin)),
+        };
+        for (first, samples) in chunks_of(states.rows(), most) {
+            let Some(room) = room.first(samples * rank) else { return Err(SolveError::NotFinite) };
+            let input = input.row_range(first, samples);
+            let rows = if kept { samples } else { 0 };
+            let base = base.first(rows * width).unwrap_or_default();
+            let Ok(mut base) = MatrixMut::new(base, rows, width) else {
                 return Err(SolveError::NotFinite);
             };
-            let input = input.row_range(first, samples);
-            if !set_drive::<C, T, L>(lanes, view, input, base.reborrow(), room) {
+            if kept && !set_drive::<C, T, L, E>(lanes, view, ends, input, base.reborrow(), room) {
                 return Err(SolveError::NotFinite);
             }
             let states = states.reborrow().row_range(first, samples);
-            let base = base.as_ref();
-            let forward = Forward::<T, H, O> { view, base, states, activations, room: &mut *room };
+            let base = if kept { First::Kept(base.as_ref()) } else { First::Again(input) };
+            let forward = Forward { view, base, states, ends, room };
             progress.merge(refine::<C, T, L>(lanes, samples, tolerance, forward))?;
         }
         Ok(progress)
     }
 }
 
+/// A solve, compiled once for all networks and adapters.
+pub(super) struct SolveJob<'a, T: Scalar> {
+    pub(super) view: View<'a, T>,
+    pub(super) input: Matrix<'a, T>,
+    pub(super) states: MatrixMut<'a, T>,
+    pub(super) tolerance: Tolerance<T>,
+    pub(super) ends: Chosen<T>,
+    pub(super) backend: Backend,
+}
+once!(pub(super) SolveOnce: SolveJob<'a, T> => Result<Progress<T>, SolveError<T>>, solve_once);
+
+fn solve_once<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
+    let width = job.view.layout().layers().first().map_or(0, |layer| layer.width);
+    if job.states.rows() > 1 {
+        T::run(job.backend, SolvePart::<T, CHUNK, ROOM>(job))
+    } else if width.max(job.view.plan.rank()) <= SMALL_ROOM {
+        T::run(job.backend, SolvePart::<T, 1, SMALL_ROOM>(job))
+    } else {
+        T::run(job.backend, SolvePart::<T, 1, ROOM>(job))
+    }
+}
+
+struct SolvePart<'a, T: Scalar, const C: usize, const N: usize>(SolveJob<'a, T>);
+
+impl<T: Scalar, const C: usize, const N: usize> Operation<T> for SolvePart<'_, T, C, N> {
+    type Output = Result<Progress<T>, SolveError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let SolveJob { view, input, states, tolerance, ends, .. } = self.0;
+        let (mut base, mut room) = (Bounded(Scratch::<T, N>::new()), Bounded(Scratch::<T, N>::new()));
+        let (base, room) = (&mut base, &mut room);
+        Solve::<_, _, _, _, C> { view, input, states, tolerance, ends, base, room }.run(lanes)
+    }
+}
+
 /// An adjoint, as [`Solve`].
-pub(super) struct Adjoint<'a, T, H, O, const C: usize> {
+pub(super) struct Adjoint<'a, 'b, T, E, R, const C: usize> {
     pub(super) view: View<'a, T>,
     pub(super) states: Matrix<'a, T>,
     pub(super) output: Matrix<'a, T>,
     pub(super) deltas: MatrixMut<'a, T>,
     pub(super) tolerance: Tolerance<T>,
     pub(super) literal: bool,
+    pub(super) ends: E,
     /// For P^T d of all layers of a chunk.
-    pub(super) room: &'a mut [T],
-    pub(super) activations: PhantomData<(H, O)>,
+    pub(super) room: &'b mut R,
 }
 
-impl<T: Scalar, H: Activation, O: Activation, const C: usize> Operation<T> for Adjoint<'_, T, H, O, C> {
+impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>, const C: usize> Operation<T> for Adjoint<'_, '_, T, E, R, C> {
     type Output = Result<Progress<T>, SolveError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { view, states, output, mut deltas, tolerance, literal, room, activations } = self;
+        let Self { view, states, output, mut deltas, tolerance, literal, ends, room } = self;
         let mut progress = Progress::default();
-        for (first, samples) in chunks(deltas.rows()) {
-            let mut backward = Backward::<T, H, O> {
+        let each = view.plan.rank() * view.layout().depth();
+        for (first, samples) in chunks_of(deltas.rows(), that_fit::<T, R>(each)) {
+            let Some(room) = room.first(samples * each) else { return Err(SolveError::NotFinite) };
+            let mut backward = Backward {
                 view,
                 injected: output.row_range(first, samples),
                 literal,
                 states: states.row_range(first, samples),
                 deltas: deltas.reborrow().row_range(first, samples),
-                activations,
-                room: &mut *room,
+                ends,
+                room,
             };
             backward.start::<C, L>(lanes);
             progress.merge(refine::<C, T, L>(lanes, samples, tolerance, backward))?;
         }
         Ok(progress)
+    }
+}
+
+/// An adjoint, compiled once for all networks and adapters.
+pub(super) struct AdjointJob<'a, T: Scalar> {
+    pub(super) view: View<'a, T>,
+    pub(super) states: Matrix<'a, T>,
+    pub(super) output: Matrix<'a, T>,
+    pub(super) deltas: MatrixMut<'a, T>,
+    pub(super) rule: Rule<T>,
+    pub(super) ends: Chosen<T>,
+    pub(super) backend: Backend,
+}
+once!(pub(super) AdjointOnce: AdjointJob<'a, T> => Result<Progress<T>, SolveError<T>>, adjoint_once);
+
+fn adjoint_once<T: Scalar>(job: AdjointJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
+    if job.deltas.rows() > 1 {
+        T::run(job.backend, AdjointPart::<T, CHUNK, ROOM>(job))
+    } else if job.view.plan.rank() * job.view.layout().depth() <= SMALL_ROOM {
+        T::run(job.backend, AdjointPart::<T, 1, SMALL_ROOM>(job))
+    } else {
+        T::run(job.backend, AdjointPart::<T, 1, ROOM>(job))
+    }
+}
+
+struct AdjointPart<'a, T: Scalar, const C: usize, const N: usize>(AdjointJob<'a, T>);
+
+impl<T: Scalar, const C: usize, const N: usize> Operation<T> for AdjointPart<'_, T, C, N> {
+    type Output = Result<Progress<T>, SolveError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let AdjointJob { view, states, output, deltas, rule, ends, .. } = self.0;
+        let (tolerance, literal) = rule.tolerance();
+        let room = &mut Bounded(Scratch::<T, N>::new());
+        Adjoint::<_, _, _, C> { view, states, output, deltas, tolerance, literal, ends, room }.run(lanes)
     }
 }
 
@@ -111,19 +211,19 @@ impl<T> To<'_, T> {
 }
 
 /// Adds `factor` times the gradient of the adapter, if no sum can leave the finite numbers.
-pub(super) struct Add<'a, T, const C: usize> {
-    pub(super) base: crate::network::Parameters<'a, T>,
+pub(super) struct Add<'a, 'b, T, R, const C: usize> {
+    pub(super) base: Parameters<'a, T>,
     pub(super) plan: Plan,
     pub(super) to: To<'a, T>,
     pub(super) input: Matrix<'a, T>,
     pub(super) states: Matrix<'a, T>,
     pub(super) deltas: Matrix<'a, T>,
     pub(super) factor: T,
-    /// For s = Q^T h of a layer, and t = P^T d, of all samples.
-    pub(super) rooms: [&'a mut [T]; 2],
+    /// For s = Q^T h of a layer, and t = P^T d.
+    pub(super) rooms: [&'b mut R; 2],
 }
 
-impl<T: Scalar, const C: usize> Operation<T> for Add<'_, T, C> {
+impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, R, C> {
     type Output = Result<(), LearnError<T>>;
 
     #[inline(always)]
@@ -138,12 +238,14 @@ impl<T: Scalar, const C: usize> Operation<T> for Add<'_, T, C> {
         // The first time through only looks.
         if let Plan::LowRank(1..) = self.plan {
             for index in 0..self.base.layout().depth() {
-                let [s, t] = self.thin::<L>(lanes, index).ok_or(LearnError::NotFinite)?;
-                let t = factor * largest(lanes, t);
-                let fits = fits_gradient(delta, largest(lanes, s), samples)
-                    && sent.into_iter().all(|sent| fits_gradient(t, sent, samples));
-                if !fits {
-                    return Err(LearnError::NotFinite);
+                for part in self.parts() {
+                    let [s, t] = self.thin::<L>(lanes, index, part).ok_or(LearnError::NotFinite)?;
+                    let t = factor * largest(lanes, t);
+                    let fits = fits_gradient(delta, largest(lanes, s), samples)
+                        && sent.into_iter().all(|sent| fits_gradient(t, sent, samples));
+                    if !fits {
+                        return Err(LearnError::NotFinite);
+                    }
                 }
             }
         }
@@ -154,34 +256,54 @@ impl<T: Scalar, const C: usize> Operation<T> for Add<'_, T, C> {
     }
 }
 
-/// As many values as a correction has rank, of all samples.
+/// Sums are kept as they are.
+const ENDS: Typed<Identity, Identity> = Typed::NEW;
+
+/// As many values as a correction has rank, of some samples.
 #[inline(always)]
 fn seen<T>(room: &[T], samples: usize, rank: usize) -> Option<Matrix<'_, T>> {
     Matrix::new(room.get(..samples * rank)?, samples, rank).ok()
 }
 
-impl<T: Scalar, const C: usize> Add<'_, T, C> {
-    /// s and t of a layer.
+impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
+    /// The samples whose s and t there is room for at a time.
     #[inline(always)]
-    fn thin<L: Lanes<T>>(&mut self, lanes: L, index: usize) -> Option<[Matrix<'_, T>; 2]> {
+    fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<T, R, C> {
+        let samples = self.deltas.rows();
+        let most = R::BOUND.map_or(samples, |bound| bound.checked_div(self.plan.rank()).unwrap_or(samples));
+        chunks_of(samples, most)
+    }
+
+    /// s and t of a layer, of the samples `count` from `from` on.
+    #[inline(always)]
+    fn thin<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        index: usize,
+        (from, count): (usize, usize),
+    ) -> Option<[Matrix<'_, T>; 2]> {
         let Self { base, plan, to, input, states, deltas, rooms: [s, t], .. } = self;
         let view = View { base: *base, own: to.of(), plan: *plan };
         let layer = base.layout().layers().get(index)?;
         let correction = view.correction(layer)?;
-        let (samples, rank) = (deltas.rows(), correction.p.cols());
-        let (mut s, mut t) = (part(s, 0, samples, rank)?, part(t, 0, samples, rank)?);
+        let rank = correction.p.cols();
+        let (s, t) = (s.first(count * rank)?, t.first(count * rank)?);
         let below =
             if index == 0 { *input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
         let above = states.columns(layer.units + layer.width, layer.feedback);
         let own = deltas.columns(layer.units, layer.width);
-        for (first, samples) in chunks(samples) {
-            let [below, above, own] = [below, above, own].map(|matrix| matrix.row_range(first, samples));
-            let s = s.reborrow().row_range(first, samples);
-            thin::<C, T, L>(lanes, correction, layer, Some(below), Some(above), s);
-            thin_back::<C, T, L>(lanes, correction, own, t.reborrow().row_range(first, samples));
+        {
+            let (mut s, mut t) = (part(s, 0, count, rank)?, part(t, 0, count, rank)?);
+            for (first, samples) in chunks(count) {
+                let [below, above, own] =
+                    [below, above, own].map(|matrix| matrix.row_range(from + first, samples));
+                let s = s.reborrow().row_range(first, samples);
+                thin::<C, T, L, _>(lanes, ENDS, correction, layer, Some(below), Some(above), s);
+                let t = t.reborrow().row_range(first, samples);
+                thin_back::<C, T, L, _>(lanes, ENDS, correction, own, t);
+            }
         }
-        let [s, t] = &mut self.rooms;
-        Some([seen(s, samples, rank)?, seen(t, samples, rank)?])
+        Some([seen(s, count, rank)?, seen(t, count, rank)?])
     }
 
     /// Adds a layer's share.
@@ -194,25 +316,32 @@ impl<T: Scalar, const C: usize> Add<'_, T, C> {
         let own_deltas = deltas.columns(layer.units, layer.width);
         let below = if index == 0 { input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
         let above = states.columns(layer.units + layer.width, layer.feedback);
-        let low_rank = if let Plan::LowRank(rank) = plan { Some(rank) } else { None };
-        if low_rank.is_some_and(|rank| rank > 0) && self.thin::<L>(lanes, index).is_none() {
-            return;
-        }
-        let Self { to, rooms: [s, t], .. } = self;
-        let Some(gradient) = own(to.to(), plan, layout, layer) else { return };
-        let add = |deltas, inputs, gradient| {
+        let add = |deltas: Matrix<'_, T>, inputs: Matrix<'_, T>, gradient: MatrixMut<'_, T>| {
             fits(lanes.vectorize(Outer { factor, deltas, inputs, gradient }));
         };
+        let Some(gradient) = own(self.to.to(), plan, layout, layer) else { return };
         fits(column_sums(factor, own_deltas, gradient.b));
-        let Some(rank) = low_rank else {
+        let Plan::LowRank(rank) = plan else {
             add(own_deltas, below, gradient.first);
             if layer.feedback > 0 {
                 add(own_deltas, above, gradient.second);
             }
             return;
         };
-        let (Some(s), Some(t)) = (seen(s, deltas.rows(), rank), seen(t, deltas.rows(), rank)) else { return };
-        if rank > 0 {
+        if rank == 0 {
+            return;
+        }
+        for (from, count) in self.parts() {
+            // Where the parameters themselves are changed there is one part, or these would be of what the last one left.
+            if self.thin::<L>(lanes, index, (from, count)).is_none() {
+                return;
+            }
+            let Self { to, rooms: [s, t], .. } = self;
+            let (Some(s), Some(t)) = (s.first(count * rank), t.first(count * rank)) else { return };
+            let (Some(s), Some(t)) = (seen(s, count, rank), seen(t, count, rank)) else { return };
+            let Some(gradient) = own(to.to(), plan, layout, layer) else { return };
+            let [own_deltas, below, above] =
+                [own_deltas, below, above].map(|matrix| matrix.row_range(from, count));
             add(own_deltas, s, gradient.first);
             let (of_w, of_u) = gradient.second.split_columns(layer.inputs);
             add(t, below, of_w);
@@ -220,5 +349,42 @@ impl<T: Scalar, const C: usize> Add<'_, T, C> {
                 add(t, above, of_u);
             }
         }
+    }
+}
+
+/// [`Add`], compiled once for all networks and adapters.
+pub(super) struct AddJob<'a, T> {
+    pub(super) base: Parameters<'a, T>,
+    pub(super) plan: Plan,
+    pub(super) to: To<'a, T>,
+    pub(super) input: Matrix<'a, T>,
+    pub(super) states: Matrix<'a, T>,
+    pub(super) deltas: Matrix<'a, T>,
+    pub(super) factor: T,
+    pub(super) backend: Backend,
+}
+once!(pub(super) AddOnce: AddJob<'a, T> => Result<(), LearnError<T>>, add_once);
+
+fn add_once<T: Scalar>(job: AddJob<'_, T>) -> Result<(), LearnError<T>> {
+    if job.deltas.rows() > 1 {
+        T::run(job.backend, AddPart::<T, CHUNK, ROOM>(job))
+    } else if job.plan.rank() <= SMALL_ROOM {
+        T::run(job.backend, AddPart::<T, 1, SMALL_ROOM>(job))
+    } else {
+        T::run(job.backend, AddPart::<T, 1, ROOM>(job))
+    }
+}
+
+struct AddPart<'a, T, const C: usize, const N: usize>(AddJob<'a, T>);
+
+impl<T: Scalar, const C: usize, const N: usize> Operation<T> for AddPart<'_, T, C, N> {
+    type Output = Result<(), LearnError<T>>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        let AddJob { base, plan, to, input, states, deltas, factor, .. } = self.0;
+        let (mut s, mut t) = (Bounded(Scratch::<T, N>::new()), Bounded(Scratch::<T, N>::new()));
+        let rooms = [&mut s, &mut t];
+        Add::<T, _, C> { base, plan, to, input, states, deltas, factor, rooms }.run(lanes)
     }
 }

@@ -2,21 +2,20 @@
 
 use super::view::{Correction, View};
 use crate::kernel::{
-    Activate, Activation, Base, Change, Changes, EachProduct, Identity, Matrix, MatrixMut, Product, Products,
-    Scalar, ShapeError, Term, Terms, Typed,
+    Base, Change, Changes, EachProduct, End, Ends, Matrix, MatrixMut, Product, Products, Scalar, ShapeError,
+    Term, Terms,
 };
 use crate::learn::{InOne, slope};
 use crate::network::{EachLayer, LayerLayout, Layout, Looped, Walk};
 use crate::simd::Lanes;
-use crate::solve::{Sweep, apply, fits};
-use core::marker::PhantomData;
+use crate::solve::{First, Sweep, apply, fits};
 
 /// A product before others.
 #[derive(Clone, Copy)]
-struct First<'a, T, P>(Product<'a, T>, P);
+struct Before<'a, T, P>(Product<'a, T>, P);
 
-impl<'a, T: Scalar, P: Products<'a, T>> Products<'a, T> for First<'a, T, P> {
-    type Terms = FirstTerm<T, P::Terms>;
+impl<'a, T: Scalar, P: Products<'a, T>> Products<'a, T> for Before<'a, T, P> {
+    type Terms = BeforeTerm<T, P::Terms>;
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
         each.product(self.0);
@@ -24,13 +23,13 @@ impl<'a, T: Scalar, P: Products<'a, T>> Products<'a, T> for First<'a, T, P> {
     }
     #[inline(always)]
     fn terms(self) -> Self::Terms {
-        FirstTerm(Term::of(self.0), self.1.terms())
+        BeforeTerm(Term::of(self.0), self.1.terms())
     }
 }
 
-struct FirstTerm<T, R>(Term<T>, R);
+struct BeforeTerm<T, R>(Term<T>, R);
 
-impl<T: Scalar, R: Terms<T>> Terms<T> for FirstTerm<T, R> {
+impl<T: Scalar, R: Terms<T>> Terms<T> for BeforeTerm<T, R> {
     #[inline(always)]
     fn at(&self, index: usize) -> Option<Term<T>> {
         match index.checked_sub(1) {
@@ -50,21 +49,22 @@ pub(super) fn part<T>(room: &mut [T], index: usize, samples: usize, rank: usize)
 
 /// The sums of `products` into `room`. What is not finite goes on into whatever they are for.
 #[inline(always)]
-fn sums<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: Lanes<T>>(
+fn sums<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
+    ends: E,
     products: (Option<Product<'a, T>>, Option<Product<'a, T>>),
     room: MatrixMut<'_, T>,
 ) {
     let mut unasked = Changes::<_, C>::none(lanes);
     let unasked = unasked.of(lanes, room.rows());
-    let finish = Activate::<Identity>(PhantomData);
-    apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, finish, room, unasked);
+    apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, ends.sum(), room, unasked);
 }
 
 /// s = Q^T of what a layer hears from `below` and from `above`, into `room`.
 #[inline(always)]
-pub(super) fn thin<const C: usize, T: Scalar, L: Lanes<T>>(
+pub(super) fn thin<const C: usize, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
+    ends: E,
     correction: Correction<'_, T>,
     layer: &LayerLayout,
     below: Option<Matrix<'_, T>>,
@@ -75,19 +75,20 @@ pub(super) fn thin<const C: usize, T: Scalar, L: Lanes<T>>(
     let below = below.map(|operand| Product { matrix: q.columns(0, layer.inputs), operand });
     let above = above.filter(|above| above.cols() > 0);
     let above = above.map(|operand| Product { matrix: q.columns(layer.inputs, layer.feedback), operand });
-    sums::<false, C, T, L>(lanes, (above, below), room);
+    sums::<false, C, T, L, E>(lanes, ends, (above, below), room);
 }
 
 /// t = P^T d of a layer, into `room`.
 #[inline(always)]
-pub(super) fn thin_back<const C: usize, T: Scalar, L: Lanes<T>>(
+pub(super) fn thin_back<const C: usize, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
+    ends: E,
     correction: Correction<'_, T>,
     deltas: Matrix<'_, T>,
     room: MatrixMut<'_, T>,
 ) {
     let product = Product { matrix: correction.p, operand: deltas };
-    sums::<true, C, T, L>(lanes, (None, Some(product)), room);
+    sums::<true, C, T, L, E>(lanes, ends, (None, Some(product)), room);
 }
 
 /// Shapes come from one layout and always fit.
@@ -98,9 +99,10 @@ fn no_room() {
 
 /// base = W^1 x + b^1 + P Q^T x, with room for Q^T x; whether it is finite.
 #[inline(always)]
-pub(super) fn set_drive<const C: usize, T: Scalar, L: Lanes<T>>(
+pub(super) fn set_drive<const C: usize, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
     view: View<'_, T>,
+    ends: E,
     input: Matrix<'_, T>,
     base: MatrixMut<'_, T>,
     room: &mut [T],
@@ -109,14 +111,14 @@ pub(super) fn set_drive<const C: usize, T: Scalar, L: Lanes<T>>(
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, base.rows());
     let products = (None, Some(Product { matrix: view.w(layer), operand: input }));
-    let (bias, finish) = (Base::Bias(view.b(layer)), Activate::<Identity>(PhantomData));
+    let (bias, finish) = (Base::Bias(view.b(layer)), ends.sum());
     match view.correction(layer) {
         None => apply::<false, C, 0, Looped, T, L, _>(lanes, bias, products, finish, base, changes),
         Some(correction) => {
             let Some(mut room) = part(room, 0, base.rows(), correction.p.cols()) else { return false };
-            thin::<C, T, L>(lanes, correction, layer, Some(input), None, room.reborrow());
+            thin::<C, T, L, E>(lanes, ends, correction, layer, Some(input), None, room.reborrow());
             let first = Product { matrix: correction.p, operand: room.as_ref() };
-            let products = First(first, products);
+            let products = Before(first, products);
             apply::<false, C, 0, Looped, T, L, _>(lanes, bias, products, finish, base, changes);
         }
     }
@@ -132,17 +134,17 @@ pub(super) fn set_drive<const C: usize, T: Scalar, L: Lanes<T>>(
 }
 
 /// One sweep of an adapted network.
-pub(super) struct Forward<'a, T, H, O> {
+pub(super) struct Forward<'a, 'b, T, E> {
     pub(super) view: View<'a, T>,
-    /// W^1 x + b^1 + P Q^T x.
-    pub(super) base: Matrix<'a, T>,
-    pub(super) states: MatrixMut<'a, T>,
-    pub(super) activations: PhantomData<(H, O)>,
+    /// W^1 x + b^1 + P Q^T x, or x.
+    pub(super) base: First<'b, T>,
+    pub(super) states: MatrixMut<'b, T>,
+    pub(super) ends: E,
     /// For Q^T h of a layer.
-    pub(super) room: &'a mut [T],
+    pub(super) room: &'b mut [T],
 }
 
-impl<T: Scalar, H: Activation, O: Activation> Sweep<T> for Forward<'_, T, H, O> {
+impl<T: Scalar, E: Ends<T>> Sweep<T> for Forward<'_, '_, T, E> {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.view.layout();
@@ -162,86 +164,87 @@ struct At<'a, K, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T, L, H, O, const C: usize> EachLayer for At<'_, Forward<'_, T, H, O>, L, T, C>
+impl<T, L, E, const C: usize> EachLayer for At<'_, Forward<'_, '_, T, E>, L, T, C>
 where
     T: Scalar,
     L: Lanes<T>,
-    H: Activation,
-    O: Activation,
+    E: Ends<T>,
 {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { sweep, lanes, changes, layout } = self;
-        let Forward { view, base, states, room, .. } = &mut **sweep;
+        let Forward { view, base, states, ends, room } = &mut **sweep;
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
-        let (base, below) = if index == 0 {
-            (Base::Matrix(*base), None)
-        } else {
-            let below = below.columns(layer.units - layer.inputs, layer.inputs);
-            (Base::Bias(view.b(layer)), Some(below))
+        let (base, below) = match base {
+            First::Kept(base) if index == 0 => (Base::Matrix(*base), None),
+            First::Again(input) if index == 0 => (Base::Bias(view.b(layer)), Some(*input)),
+            _ => {
+                let below = below.columns(layer.units - layer.inputs, layer.inputs);
+                (Base::Bias(view.b(layer)), Some(below))
+            }
         };
         let above = (layer.feedback > 0).then(|| above.columns(0, layer.feedback));
         let up = below.map(|operand| Product { matrix: view.w(layer), operand });
         let down = above.map(|operand| Product { matrix: view.u(layer), operand });
         let correction = if below.is_some() || above.is_some() { view.correction(layer) } else { None };
         let Some(correction) = correction else {
-            return activate::<C, LAST, T, L, H, O>(*lanes, base, (down, up), own, changes);
+            return activate::<C, LAST, T, L, E>(*lanes, *ends, base, (down, up), own, changes);
         };
         let Some(mut room) = part(room, 0, own.rows(), correction.p.cols()) else { return no_room() };
-        thin::<C, T, L>(*lanes, correction, layer, below, above, room.reborrow());
+        thin::<C, T, L, E>(*lanes, *ends, correction, layer, below, above, room.reborrow());
         let first = Product { matrix: correction.p, operand: room.as_ref() };
-        activate::<C, LAST, T, L, H, O>(*lanes, base, First(first, (down, up)), own, changes);
+        activate::<C, LAST, T, L, E>(*lanes, *ends, base, Before(first, (down, up)), own, changes);
     }
 }
 
 #[inline(always)]
-fn activate<'a, const C: usize, const LAST: bool, T: Scalar, L: Lanes<T>, H: Activation, O: Activation>(
+fn activate<'a, const C: usize, const LAST: bool, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
+    ends: E,
     base: Base<'a, T>,
     products: impl Products<'a, T>,
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) {
     if LAST {
-        let finish = Activate::<O>(PhantomData);
-        apply::<false, C, 0, Looped, T, L, _>(lanes, base, products, finish, own, changes);
+        apply::<false, C, 0, Looped, T, L, _>(lanes, base, products, ends.output().up(), own, changes);
     } else {
-        let finish = Activate::<H>(PhantomData);
-        apply::<false, C, 0, Looped, T, L, _>(lanes, base, products, finish, own, changes);
+        apply::<false, C, 0, Looped, T, L, _>(lanes, base, products, ends.hidden().up(), own, changes);
     }
 }
 
 /// One sweep of the adjoint of an adapted network.
-pub(super) struct Backward<'a, T, H, O> {
+pub(super) struct Backward<'a, 'b, T, E> {
     pub(super) view: View<'a, T>,
     /// g, the gradient of the outputs.
     pub(super) injected: Matrix<'a, T>,
     /// As [`Rule::Literal`](crate::learn::Rule) has it.
     pub(super) literal: bool,
     pub(super) states: Matrix<'a, T>,
-    pub(super) deltas: MatrixMut<'a, T>,
-    pub(super) activations: PhantomData<(H, O)>,
+    pub(super) deltas: MatrixMut<'b, T>,
+    pub(super) ends: E,
     /// t = P^T d of every layer.
-    pub(super) room: &'a mut [T],
+    pub(super) room: &'b mut [T],
 }
 
-impl<T: Scalar, H: Activation, O: Activation> Backward<'_, T, H, O> {
+impl<T: Scalar, E: Ends<T>> Backward<'_, '_, T, E> {
     /// The t of the deltas that are there.
     #[inline(always)]
     pub(super) fn start<const C: usize, L: Lanes<T>>(&mut self, lanes: L) {
-        let Self { view, deltas, room, .. } = self;
+        let Self { view, deltas, ends, room, .. } = self;
         for (index, layer) in view.layout().layers().iter().enumerate() {
             let own = deltas.as_ref().columns(layer.units, layer.width);
-            send::<C, T, L>(lanes, *view, (index, layer), own, room);
+            send::<C, T, L, E>(lanes, *ends, *view, (index, layer), own, room);
         }
     }
 }
 
 /// Sets t of a layer, if it has a correction.
 #[inline(always)]
-fn send<const C: usize, T: Scalar, L: Lanes<T>>(
+fn send<const C: usize, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
+    ends: E,
     view: View<'_, T>,
     (index, layer): (usize, &LayerLayout),
     deltas: Matrix<'_, T>,
@@ -249,12 +252,12 @@ fn send<const C: usize, T: Scalar, L: Lanes<T>>(
 ) {
     let Some(correction) = view.correction(layer) else { return };
     match part(room, index, deltas.rows(), correction.p.cols()) {
-        Some(room) => thin_back::<C, T, L>(lanes, correction, deltas, room),
+        Some(room) => thin_back::<C, T, L, E>(lanes, ends, correction, deltas, room),
         None => no_room(),
     }
 }
 
-impl<T: Scalar, H: Activation, O: Activation> Sweep<T> for Backward<'_, T, H, O> {
+impl<T: Scalar, E: Ends<T>> Sweep<T> for Backward<'_, '_, T, E> {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.view.layout();
@@ -266,17 +269,16 @@ impl<T: Scalar, H: Activation, O: Activation> Sweep<T> for Backward<'_, T, H, O>
     }
 }
 
-impl<T, L, H, O, const C: usize> EachLayer for At<'_, Backward<'_, T, H, O>, L, T, C>
+impl<T, L, E, const C: usize> EachLayer for At<'_, Backward<'_, '_, T, E>, L, T, C>
 where
     T: Scalar,
     L: Lanes<T>,
-    H: Activation,
-    O: Activation,
+    E: Ends<T>,
 {
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { sweep, lanes, changes, layout } = self;
-        let Backward { view, injected, literal, states, deltas, room, .. } = &mut **sweep;
+        let Backward { view, injected, literal, states, deltas, ends, room } = &mut **sweep;
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, mut own, above) = deltas.reborrow().split(layer.units, layer.width);
         let base = if LAST { Base::Matrix(*injected) } else { Base::Zero };
@@ -284,8 +286,8 @@ where
         let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
         let heard = Heard { view: *view, index, first: hearers.start, below, above, room };
         let step = InOne(base, heard);
-        slope::<C, 0, LAST, Looped, T, L, _>(*lanes, Typed::<H, O>::NEW, step, h, own.reborrow(), changes);
-        send::<C, T, L>(*lanes, *view, (index, layer), own.as_ref(), room);
+        slope::<C, 0, LAST, Looped, T, L, _>(*lanes, *ends, step, h, own.reborrow(), changes);
+        send::<C, T, L, E>(*lanes, *ends, *view, (index, layer), own.as_ref(), room);
     }
 }
 

@@ -38,6 +38,14 @@ pub(super) enum Place {
 }
 
 impl Plan {
+    /// The rank of the corrections, if there are any.
+    pub(super) const fn rank(self) -> usize {
+        match self {
+            Self::LowRank(rank) => rank,
+            Self::Above(_) => 0,
+        }
+    }
+
     /// How many parameters the adapter has.
     pub(super) const fn len(self, layout: &Layout) -> usize {
         match self {

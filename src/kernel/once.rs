@@ -19,8 +19,8 @@ pub trait Once {
 
 /// Writes such work: its name, its job, its output and the generic function that does it.
 macro_rules! once {
-    ($name:ident: $job:ty => $output:ty, $run:path) => {
-        enum $name {}
+    ($seen:vis $name:ident: $job:ty => $output:ty, $run:path) => {
+        $seen enum $name {}
         impl $crate::kernel::Once for $name {
             type Job<'a, T: $crate::kernel::Scalar> = $job;
             type Output<T: $crate::kernel::Scalar> = $output;

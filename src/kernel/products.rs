@@ -178,8 +178,8 @@ impl<T: Scalar> Terms<T> for Listed<'_, '_, T> {
     }
 }
 
-/// As many products as a layer can have: one of every layer of the deepest network, and the input's.
-const MOST: usize = 34;
+/// As many products as a layer can have: one of every layer of the deepest network, twice with an adapter, and what its neighbours add.
+const MOST: usize = 68;
 
 /// Products put in a list one by one.
 pub(crate) struct Gathered<'a, T> {

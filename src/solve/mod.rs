@@ -16,8 +16,8 @@ mod trace;
 pub use accelerate::Acceleration;
 pub use diagnosis::Diagnosis;
 pub(crate) use refine::{Progress, Sweep, refine};
-pub(crate) use sweep::{Bounded, HalfRoom, Halves, apply, chunks, fits};
-use sweep::{First, Forward, Weights, chunks_of, set_drive};
+pub(crate) use sweep::{Bounded, First, HalfRoom, Halves, apply, chunks, chunks_of, fits};
+use sweep::{Forward, Weights, set_drive};
 pub use tolerance::{SolveError, Solved, Tolerance};
 pub use trace::Trace;
 

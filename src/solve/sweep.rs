@@ -171,6 +171,8 @@ where
         let Forward { params, base, states, weights, ends, room, .. } = &mut **forward;
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
+        // Then the input goes before what is fed back, as it does where its sum is kept: the bits are the same.
+        let again = index == 0 && matches!(base, First::Again(_));
         let (base, up) = match base {
             First::Kept(base) if index == 0 => (Base::Matrix(*base), None),
             First::Again(input) if index == 0 => {
@@ -196,7 +198,7 @@ where
         let down = (layer.feedback > 0)
             .then(|| Product { matrix: params.u(layer), operand: above.columns(0, layer.feedback) });
         // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
-        let products = (down, up);
+        let products = if again { (up, down) } else { (down, up) };
         if LAST {
             let finish = weights.weigh(ends.output().up(), layer);
             apply::<false, C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
