@@ -8,8 +8,8 @@ use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
 use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
 use attractor::simd::{Backend, Bf16, Integers, OnIntegers, Packed, Quantum};
 use attractor::{
-    Align64, Certificate, Dense, Feedforward, Form, Network, SolveError, Solved, Stack, Tolerance, Workspace,
-    fnn, include_network,
+    Align64, Certificate, Dense, Feedforward, Form, Layer, Network, Shared, SolveError, Solved, Stack,
+    Tolerance, Workspace, fnn, include_network,
 };
 use oracle::subject;
 use proptest::prelude::*;
@@ -403,6 +403,57 @@ fn small_net() -> (Small, Calibration<Small>) {
     net.solve(&[1.0; 5], &mut state, Tolerance::residual(1e-4)).expect("it converges");
     calibration.observe(&[1.0; 5], &state).expect("finite");
     (net, calibration)
+}
+
+/// Hidden layers that share their weights, for 20 networks: the integers are those of the same layers written out, and near the solution. (Layers of which one is the first, the last or hears the outputs do not compile:
+/// documentation of `Quantized::new`.)
+#[test]
+fn layers_that_share_weights_are_those_written_out() {
+    type Sharing = Network<3, Layer<5, Layer<5, Shared<5, Shared<5, Layer<5, Layer<2>>>>>>>;
+    type WrittenOut = fnn![3, 5, 5, 5, 5, 5, 2];
+    fn all<H: Quantum>(nearness: f32) {
+        let mut random = SmallRng::seed_from_u64(5);
+        for _ in 0..20 {
+            let (mut net, mut written) = (Sharing::ZERO, WrittenOut::ZERO);
+            let params: Vec<f32> =
+                draw(&mut random, Sharing::PARAMS, 0.35).into_iter().map(|w| w as f32).collect();
+            net.params_mut().copy_from_slice(&params);
+            // Layers 2 to 4 have the same W, U and b, of 55 numbers.
+            let (first, shared) = params.split_at(Sharing::PARAMS - 55 - 40 - 12);
+            let (shared, rest) = shared.split_at(55);
+            let repeated: Vec<f32> = [first, shared, shared, shared, rest].concat();
+            written.params_mut().copy_from_slice(&repeated);
+
+            let (mut calibration, mut of_written) =
+                (Calibration::<Sharing>::ZERO, Calibration::<WrittenOut>::ZERO);
+            let (mut state, mut other) = (Sharing::state(), WrittenOut::state());
+            for _ in 0..8 {
+                let x: Vec<f32> = draw(&mut random, 3, 1.0).into_iter().map(|x| x as f32).collect();
+                let x = [x[0], x[1], x[2]];
+                net.solve(&x, &mut state, Tolerance::residual(1e-6)).expect("it converges");
+                written.solve(&x, &mut other, Tolerance::residual(1e-6)).expect("it converges");
+                calibration.observe(&x, &state).expect("finite");
+                of_written.observe(&x, &other).expect("finite");
+            }
+            let small = Quantized::<Sharing, H>::new(&net, &calibration).expect("moderate");
+            let repeated = Quantized::<WrittenOut, H>::new(&written, &of_written).expect("moderate");
+            let x = [0.5, -0.25, 0.75];
+            let input = small.input(&x).expect("finite");
+            let (mut integers, mut others) =
+                (Quantized::<Sharing, H>::state(), Quantized::<WrittenOut, H>::state());
+            small.on(Backend::best()).sweep(&input, &mut integers, 32);
+            repeated.on(Backend::portable()).sweep(&input, &mut others, 32);
+            assert_eq!(integers.as_slice(), others.as_slice());
+            net.solve(&x, &mut state, Tolerance::residual(1e-6)).expect("it converges");
+            for (found, exact) in integers.output().iter().zip(state.output()) {
+                let found: i32 = (*found).into();
+                let found = found as f32 * small.output_unit();
+                assert!((found - exact).abs() < nearness, "{found} for {exact}");
+            }
+        }
+    }
+    all::<i8>(0.05);
+    all::<i16>(0.02);
 }
 
 #[test]

@@ -154,6 +154,20 @@ impl Layout {
     pub(crate) const fn is_shared(&self) -> bool {
         self.shares > 1
     }
+    /// Whether layers share parameters whose inputs, states or feedback may be of different sizes: those of the first layer, of the output
+    /// layer, or of one that the outputs are fed back to.
+    pub(crate) const fn shares_ends(&self) -> bool {
+        let mut l = 1;
+        while l < self.depth {
+            let layer = self.layers[l];
+            let from_outputs = layer.feedback > 0 && layer.units + layer.width + layer.feedback == self.units;
+            if layer.shared && (l == 1 || l + 1 == self.depth || from_outputs) {
+                return true;
+            }
+            l += 1;
+        }
+        false
+    }
     /// How many shares of a gradient a parameter has at most: one a layer, two where W feeds back as well.
     #[inline(always)]
     pub(crate) const fn shares(&self) -> usize {

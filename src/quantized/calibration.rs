@@ -29,6 +29,13 @@ pub enum QuantizeError {
         /// The unit, counted from 0.
         unit: usize,
     },
+    /// Layers that share the weights of a unit need different scales for it, because its bias is too large for one of them.
+    Shared {
+        /// The later layer, counted from 1.
+        layer: usize,
+        /// The unit, counted from 0.
+        unit: usize,
+    },
     /// The weights of a unit are such that its sum may leave 32 bits, or its scale makes no sense.
     Overflow {
         /// The layer, counted from 1.
@@ -53,6 +60,12 @@ impl fmt::Display for QuantizeError {
                     f,
                     "the weights of unit {unit} of layer {layer} are too large: times the largest input or state, over the \
                      largest the unit can hold, they may come to 15.75 with states of 8 bits and to 63.49 with 16"
+                )
+            }
+            Self::Shared { layer, unit } => {
+                write!(
+                    f,
+                    "unit {unit} of layer {layer} needs another scale than in the layer it shares its weights with"
                 )
             }
             Self::Overflow { layer, unit } => {
@@ -216,6 +229,37 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     /// A weight times the largest input of the calibration may come to 15.75 with states of 8 bits and to 63.49 with 16, where the unit's
     /// activation is bounded; see [`QuantizeError::Large`] for other units and states.
     ///
+    /// Layers may share weights where inputs, states and what is fed back have the same units: between the first layer and the layers
+    /// that the outputs are fed back to. Others do not compile, nor does [`Tied`](crate::Tied) feedback.
+    ///
+    /// ```compile_fail
+    /// use attractor::quantized::{Calibration, Quantized};
+    /// use attractor::{Layer, Network, Shared};
+    /// type Net = Network<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>>; // with the first layer
+    /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use attractor::quantized::{Calibration, Quantized};
+    /// use attractor::{Feedforward, Layer, Network, Shared};
+    /// type Net = Network<3, Layer<4, Layer<4, Shared<4>>>, f32, Feedforward>; // with the output layer
+    /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use attractor::quantized::{Calibration, Quantized};
+    /// use attractor::{Layer, Network, Shared};
+    /// type Net = Network<3, Layer<4, Layer<4, Shared<4, Layer<4>>>>>; // with a layer the outputs are fed back to
+    /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use attractor::quantized::{Calibration, Quantized};
+    /// use attractor::{Tied, fnn};
+    /// type Net = fnn![3, 4, 2; feedback = Tied<50>];
+    /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
+    /// ```
+    ///
     /// # Errors
     /// [`QuantizeError`].
     pub fn new(
@@ -236,6 +280,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
         net: &Network<I, S, f32, F, A, O>,
         calibration: &Calibration<Network<I, S, f32, F, A, O>>,
     ) -> Result<(), QuantizeError> {
+        const { Self::SUPPORTED }
         if calibration.samples == 0.0 {
             return Err(QuantizeError::Uncalibrated);
         }
@@ -293,6 +338,10 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
                     found = rows::quantize(&mut columns, 0.0, offset, most, (index + 1, row))?;
                 }
                 let exponents = layer.params + layer.width * (layer.inputs + layer.feedback);
+                let before = self.weights.flat().get(exponents + row);
+                if layer.shared && before != Some(&found.exponent) {
+                    return Err(QuantizeError::Shared { layer: index + 1, unit: row });
+                }
                 put(self.weights.flat_mut(), exponents + row, found.exponent);
                 put(self.bias.flat_mut(), layer.units + row, found.bias);
                 put(self.scale.flat_mut(), layer.units + row, found.scale);

@@ -107,7 +107,28 @@ fn places(layout: &'static Layout) -> impl Iterator<Item = (usize, usize, Option
 }
 
 impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Network<I, S, f32, F, A, O>> {
-    /// The network with every parameter rounded to the nearest.
+    /// Networks that cannot be halved do not compile.
+    const SUPPORTED: () = {
+        assert!(F::TIED == 0, "tied feedback is not halved: W would have to be read in two orders");
+        assert!(
+            !Network::<I, S, f32, F, A, O>::LAYOUT.is_shared(),
+            "layers that share weights are not halved: pairs of weights would lie across layers"
+        );
+    };
+
+    /// The network with every parameter rounded to the nearest. [`Tied`](crate::Tied) feedback and layers that share weights do not compile:
+    ///
+    /// ```compile_fail
+    /// use attractor::quantized::Halved;
+    /// use attractor::{Tied, fnn};
+    /// let _ = Halved::new(&<fnn![3, 4, 2; feedback = Tied<50>]>::ZERO);
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use attractor::quantized::Halved;
+    /// use attractor::{Layer, Network, Shared};
+    /// let _ = Halved::new(&Network::<3, Layer<4, Layer<4, Shared<4, Layer<2>>>>>::ZERO);
+    /// ```
     ///
     /// # Errors
     /// [`SolveError::NotFinite`] if a parameter is a NaN or infinite, or becomes so.
@@ -122,6 +143,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Net
     /// # Errors
     /// As there; nothing is changed then.
     pub fn fill(&mut self, net: &Network<I, S, f32, F, A, O>) -> Result<(), SolveError> {
+        const { Self::SUPPORTED }
         // The largest there is would be rounded to infinity.
         if !net.params().iter().all(|w| w.abs() < 3.3e38) {
             return Err(SolveError::NotFinite);
@@ -162,13 +184,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Net
     #[must_use]
     #[inline(always)]
     pub fn on(&self, backend: Backend) -> On<'_, Self> {
-        const {
-            assert!(F::TIED == 0, "tied feedback is not halved: W would have to be read in two orders");
-            assert!(
-                !Network::<I, S, f32, F, A, O>::LAYOUT.is_shared(),
-                "layers that share weights are not halved"
-            );
-        }
+        const { Self::SUPPORTED }
         On { network: self, backend, threads: Threads::One }
     }
 

@@ -292,6 +292,16 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
         Ok(integers)
     }
 
+    /// Networks that cannot be integers do not compile.
+    const SUPPORTED: () = {
+        assert!(F::TIED == 0, "tied feedback is not quantised: W would be rounded once and read in two ways");
+        assert!(
+            !Network::<I, S, f32, F, A, O>::LAYOUT.shares_ends(),
+            "layers that share weights are quantised only between the first layer and the layers that the outputs are fed back to: \
+             inputs, hidden states and outputs have different units"
+        );
+    };
+
     /// Sweeps from whatever `state` holds until no unit changes by more than 1; at the latest after `limit` sweeps.
     ///
     /// # Errors
@@ -312,12 +322,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     #[must_use]
     #[inline(always)]
     pub fn on(&self, backend: Backend) -> On<'_, Self> {
-        const {
-            assert!(
-                F::TIED == 0,
-                "tied feedback is not quantised: W would be rounded once and read in two ways"
-            );
-        }
+        const { Self::SUPPORTED }
         On { network: self, backend, threads: crate::threads::Threads::One }
     }
 }
