@@ -11,18 +11,9 @@ use crate::learn::{LearnError, Rule, fits_gradient};
 use crate::network::Parameters;
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
-    Bounded, First, HalfRoom, Progress, ROOM, SMALL_ROOM, SolveError, Tolerance, chunks, chunks_of, fits,
-    refine,
+    First, HalfRoom, Progress, ROOM, SMALL_ROOM, SolveError, Tolerance, chunks, chunks_of, fits, refine,
+    samples_in,
 };
-
-/// Samples that fit in room for `each` values of one: a chunk at most, and none if there is no room for one.
-#[inline(always)]
-fn that_fit<T: Scalar, R: HalfRoom<T>>(each: usize) -> usize {
-    match R::BOUND {
-        Some(bound) => CHUNK.min(bound.checked_div(each).unwrap_or(CHUNK)),
-        None => CHUNK,
-    }
-}
 
 /// A solve: of one sample (`C` = 1) or in chunks.
 pub(super) struct Solve<'a, 'b, T, E, Q, R, const C: usize> {
@@ -48,9 +39,9 @@ impl<T: Scalar, E: Ends<T>, Q: HalfRoom<T>, R: HalfRoom<T>, const C: usize> Oper
         let mut progress = Progress::default();
         let width = view.layout().layers().first().map_or(0, |layer| layer.width);
         let rank = view.plan.rank();
-        let thin = that_fit::<T, R>(rank);
+        let thin = samples_in(room, rank, CHUNK);
         // Where there is no room for one sample, its first sum is made again in every sweep.
-        let (kept, most) = match that_fit::<T, Q>(width) {
+        let (kept, most) = match samples_in(base, width, CHUNK) {
             0 => (false, thin),
             most => (true, most.min(thin)),
         };
@@ -87,26 +78,23 @@ once!(pub(super) SolveOnce: SolveJob<'a, T> => Result<Progress<T>, SolveError<T>
 
 fn solve_once<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
     let width = job.view.layout().layers().first().map_or(0, |layer| layer.width);
-    if job.states.rows() > 1 {
-        T::run(job.backend, SolvePart::<T, CHUNK, ROOM>(job))
-    } else if width.max(job.view.plan.rank()) <= SMALL_ROOM {
-        T::run(job.backend, SolvePart::<T, 1, SMALL_ROOM>(job))
+    if job.states.rows() > 1 || width.max(job.view.plan.rank()) > SMALL_ROOM {
+        solve_in_room::<T, ROOM>(job)
     } else {
-        T::run(job.backend, SolvePart::<T, 1, ROOM>(job))
+        solve_in_room::<T, SMALL_ROOM>(job)
     }
 }
 
-struct SolvePart<'a, T: Scalar, const C: usize, const N: usize>(SolveJob<'a, T>);
-
-impl<T: Scalar, const C: usize, const N: usize> Operation<T> for SolvePart<'_, T, C, N> {
-    type Output = Result<Progress<T>, SolveError<T>>;
-
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let SolveJob { view, input, states, tolerance, ends, .. } = self.0;
-        let (mut base, mut room) = (Bounded(Scratch::<T, N>::new()), Bounded(Scratch::<T, N>::new()));
-        let (base, room) = (&mut base, &mut room);
-        Solve::<_, _, _, _, C> { view, input, states, tolerance, ends, base, room }.run(lanes)
+/// With room for so many scalars, twice.
+#[inline(never)]
+fn solve_in_room<T: Scalar, const N: usize>(job: SolveJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
+    let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
+    let (base, room) = (&mut base.lend(), &mut room.lend());
+    let SolveJob { view, input, states, tolerance, ends, backend } = job;
+    if states.rows() > 1 {
+        T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, tolerance, ends, base, room })
+    } else {
+        T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, tolerance, ends, base, room })
     }
 }
 
@@ -131,7 +119,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>, const C: usize> Operation<T> for Adj
         let Self { view, states, output, mut deltas, tolerance, literal, ends, room } = self;
         let mut progress = Progress::default();
         let each = view.plan.rank() * view.layout().depth();
-        for (first, samples) in chunks_of(deltas.rows(), that_fit::<T, R>(each)) {
+        for (first, samples) in chunks_of(deltas.rows(), samples_in(room, each, CHUNK)) {
             let Some(room) = room.first(samples * each) else { return Err(SolveError::NotFinite) };
             let mut backward = Backward {
                 view,
@@ -162,26 +150,26 @@ pub(super) struct AdjointJob<'a, T: Scalar> {
 once!(pub(super) AdjointOnce: AdjointJob<'a, T> => Result<Progress<T>, SolveError<T>>, adjoint_once);
 
 fn adjoint_once<T: Scalar>(job: AdjointJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
-    if job.deltas.rows() > 1 {
-        T::run(job.backend, AdjointPart::<T, CHUNK, ROOM>(job))
-    } else if job.view.plan.rank() * job.view.layout().depth() <= SMALL_ROOM {
-        T::run(job.backend, AdjointPart::<T, 1, SMALL_ROOM>(job))
+    if job.deltas.rows() > 1 || job.view.plan.rank() * job.view.layout().depth() > SMALL_ROOM {
+        adjoint_in_room::<T, ROOM>(job)
     } else {
-        T::run(job.backend, AdjointPart::<T, 1, ROOM>(job))
+        adjoint_in_room::<T, SMALL_ROOM>(job)
     }
 }
 
-struct AdjointPart<'a, T: Scalar, const C: usize, const N: usize>(AdjointJob<'a, T>);
-
-impl<T: Scalar, const C: usize, const N: usize> Operation<T> for AdjointPart<'_, T, C, N> {
-    type Output = Result<Progress<T>, SolveError<T>>;
-
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let AdjointJob { view, states, output, deltas, rule, ends, .. } = self.0;
-        let (tolerance, literal) = rule.tolerance();
-        let room = &mut Bounded(Scratch::<T, N>::new());
-        Adjoint::<_, _, _, C> { view, states, output, deltas, tolerance, literal, ends, room }.run(lanes)
+/// With room for so many scalars.
+#[inline(never)]
+fn adjoint_in_room<T: Scalar, const N: usize>(job: AdjointJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
+    let AdjointJob { view, states, output, deltas, rule, ends, backend } = job;
+    let ((tolerance, literal), mut room) = (rule.tolerance(), Scratch::<T, N>::new());
+    let room = &mut room.lend();
+    if deltas.rows() > 1 {
+        let adjoint =
+            Adjoint::<_, _, _, CHUNK> { view, states, output, deltas, tolerance, literal, ends, room };
+        T::run(backend, adjoint)
+    } else {
+        let adjoint = Adjoint::<_, _, _, 1> { view, states, output, deltas, tolerance, literal, ends, room };
+        T::run(backend, adjoint)
     }
 }
 
@@ -270,8 +258,7 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
     #[inline(always)]
     fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<T, R, C> {
         let samples = self.deltas.rows();
-        let most = R::BOUND.map_or(samples, |bound| bound.checked_div(self.plan.rank()).unwrap_or(samples));
-        chunks_of(samples, most)
+        chunks_of(samples, samples_in(&*self.rooms[0], self.plan.rank(), samples))
     }
 
     /// s and t of a layer, of the samples `count` from `from` on.
@@ -366,25 +353,22 @@ pub(super) struct AddJob<'a, T> {
 once!(pub(super) AddOnce: AddJob<'a, T> => Result<(), LearnError<T>>, add_once);
 
 fn add_once<T: Scalar>(job: AddJob<'_, T>) -> Result<(), LearnError<T>> {
-    if job.deltas.rows() > 1 {
-        T::run(job.backend, AddPart::<T, CHUNK, ROOM>(job))
-    } else if job.plan.rank() <= SMALL_ROOM {
-        T::run(job.backend, AddPart::<T, 1, SMALL_ROOM>(job))
+    if job.deltas.rows() > 1 || job.plan.rank() > SMALL_ROOM {
+        add_in_room::<T, ROOM>(job)
     } else {
-        T::run(job.backend, AddPart::<T, 1, ROOM>(job))
+        add_in_room::<T, SMALL_ROOM>(job)
     }
 }
 
-struct AddPart<'a, T, const C: usize, const N: usize>(AddJob<'a, T>);
-
-impl<T: Scalar, const C: usize, const N: usize> Operation<T> for AddPart<'_, T, C, N> {
-    type Output = Result<(), LearnError<T>>;
-
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let AddJob { base, plan, to, input, states, deltas, factor, .. } = self.0;
-        let (mut s, mut t) = (Bounded(Scratch::<T, N>::new()), Bounded(Scratch::<T, N>::new()));
-        let rooms = [&mut s, &mut t];
-        Add::<T, _, C> { base, plan, to, input, states, deltas, factor, rooms }.run(lanes)
+/// With room for so many scalars, twice.
+#[inline(never)]
+fn add_in_room<T: Scalar, const N: usize>(job: AddJob<'_, T>) -> Result<(), LearnError<T>> {
+    let AddJob { base, plan, to, input, states, deltas, factor, backend } = job;
+    let (mut s, mut t) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
+    let rooms = [&mut s.lend(), &mut t.lend()];
+    if deltas.rows() > 1 {
+        T::run(backend, Add::<T, _, CHUNK> { base, plan, to, input, states, deltas, factor, rooms })
+    } else {
+        T::run(backend, Add::<T, _, 1> { base, plan, to, input, states, deltas, factor, rooms })
     }
 }

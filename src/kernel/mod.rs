@@ -64,7 +64,7 @@ pub use packed::{IntegerRows, integer_layer};
 pub use products::Part;
 pub use products::{Base, Product};
 pub(crate) use products::{EachProduct, Gathered, Products, Term, Terms};
-pub(crate) use scratch::Scratch;
+pub(crate) use scratch::{Lent, Scratch};
 pub(crate) use softmax::cross_entropy;
 pub use view::{Matrix, MatrixMut};
 

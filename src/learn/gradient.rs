@@ -3,7 +3,7 @@
 use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::loss::{Loss, LossError};
 use crate::kernel::{
-    Activation, Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, TYPED, Typed,
+    Activation, Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed,
     column_sums, largest, once,
 };
 use crate::network::{
@@ -12,12 +12,11 @@ use crate::network::{
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
 use crate::solve::{
-    Bounded, Drive, HalfRoom, On, Progress, ROOM, SMALL_ROOM, SolveError, Solved, Specialized, Tolerance,
-    chunks, fits, refine,
+    Drive, HalfRoom, On, Progress, ROOM, SMALL_ROOM, SolveError, Solved, Specialized, Tolerance, chunks,
+    fits, refine,
 };
 use crate::threads::Threads;
 use core::fmt;
-use core::marker::PhantomData;
 use nalgebra::SMatrix;
 
 /// How the gradient is taken.
@@ -366,13 +365,21 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             } else {
                 let ends = Typed::<H, O>::NEW;
                 let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
-                match const { (B == 1, matches!(F::REACH, Reach::All)) } {
-                    (true, false) => adjoint.sweep::<F::Scratch<T, S, 1>, 1, false>(backend, threads),
-                    (true, true) => adjoint.sweep::<F::Scratch<T, S, 1>, 1, true>(backend, threads),
-                    (false, false) => {
-                        adjoint.sweep::<F::Scratch<T, S, CHUNK>, CHUNK, false>(backend, threads)
+                // No threads: these targets have none.
+                if const { B == 1 } {
+                    let mut room: F::Scratch<T, S, 1> = Flat::ZERO;
+                    if const { matches!(F::REACH, Reach::All) } {
+                        T::run(backend, InChunks::<_, _, _, 1, true>(adjoint, &mut room))
+                    } else {
+                        T::run(backend, InChunks::<_, _, _, 1, false>(adjoint, &mut room))
                     }
-                    (false, true) => adjoint.sweep::<F::Scratch<T, S, CHUNK>, CHUNK, true>(backend, threads),
+                } else {
+                    let mut room: F::Scratch<T, S, CHUNK> = Flat::ZERO;
+                    if const { matches!(F::REACH, Reach::All) } {
+                        T::run(backend, InChunks::<_, _, _, CHUNK, true>(adjoint, &mut room))
+                    } else {
+                        T::run(backend, InChunks::<_, _, _, CHUNK, false>(adjoint, &mut room))
+                    }
                 }
             };
             progress.and_then(Progress::finish)
@@ -445,8 +452,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 adjoint = if const { !TYPED } {
                     T::once::<BackOnce>((back, Chosen::new::<H, O>(), self.backend))?
                 } else {
-                    let (ends, room) = (Typed::<H, O>::NEW, PhantomData::<F::Scratch<T, S, CHUNK>>);
-                    T::run(self.backend, BackSweepOn { back, ends, room })?
+                    let (ends, mut room): (_, F::Scratch<T, S, CHUNK>) = (Typed::<H, O>::NEW, Flat::ZERO);
+                    T::run(self.backend, BackSweepOn { back, ends, room: &mut room })?
                 };
             }
             let gradient = if accumulating { Some(gradient.parameters_mut()?) } else { None };
@@ -610,24 +617,46 @@ once!(AdjointOnce: (Adjoint<'a, T, Chosen<T>>, Backend, Threads) => Result<Progr
 fn adjoint_once<T: Scalar>(
     (adjoint, backend, threads): (Adjoint<'_, T, Chosen<T>>, Backend, Threads),
 ) -> Result<Progress<T>, SolveError<T>> {
-    if adjoint.deltas.rows() == 1 {
-        adjoint.sweep::<Bounded<T, SMALL_ROOM>, 1, true>(backend, threads)
+    // Parts side by side if there are threads. The room a part takes is not in this frame, of which there are as many as there are halvings.
+    let samples = adjoint.deltas.rows();
+    if let Some(half) = threads.split(samples) {
+        let (first, second) = adjoint.halves(half);
+        let (first, second) = threads
+            .join(|| adjoint_once((first, backend, threads)), || adjoint_once((second, backend, threads)));
+        let mut progress = first?;
+        progress.merge(second?)?;
+        return Ok(progress);
+    }
+    // A sample that is a part of a batch does not lie in a row.
+    if samples > 1 || adjoint.deltas.stride() > 1 {
+        adjoint_batch(adjoint, backend)
     } else {
-        adjoint.sweep::<Bounded<T, ROOM>, CHUNK, true>(backend, threads)
+        adjoint_of_one(adjoint, backend)
     }
 }
 
+#[inline(never)]
+fn adjoint_batch<T: Scalar>(
+    adjoint: Adjoint<'_, T, Chosen<T>>,
+    backend: Backend,
+) -> Result<Progress<T>, SolveError<T>> {
+    let mut room = Scratch::<T, ROOM>::new();
+    T::run(backend, InChunks::<_, _, _, CHUNK, true>(adjoint, &mut room.lend()))
+}
+
+#[inline(never)]
+fn adjoint_of_one<T: Scalar>(
+    adjoint: Adjoint<'_, T, Chosen<T>>,
+    backend: Backend,
+) -> Result<Progress<T>, SolveError<T>> {
+    let mut room = Scratch::<T, SMALL_ROOM>::new();
+    T::run(backend, InChunks::<_, _, _, 1, true>(adjoint, &mut room.lend()))
+}
+
 impl<T: Scalar, E: Ends<T>> Adjoint<'_, T, E> {
-    /// Sweeps all samples, parts of them side by side if `threads` says so.
-    fn sweep<R: HalfRoom<T>, const C: usize, const FAR: bool>(
-        self,
-        backend: Backend,
-        threads: Threads,
-    ) -> Result<Progress<T>, SolveError<T>> {
+    /// The samples before `half`, and the others.
+    fn halves(self, half: usize) -> (Self, Self) {
         let samples = self.deltas.rows();
-        let Some(half) = threads.split(samples) else {
-            return T::run(backend, InChunks::<_, _, R, C, FAR>(self, PhantomData));
-        };
         let (first, second) = self.deltas.split_rows(half);
         let part = |from, count, deltas| Adjoint {
             states: self.states.row_range(from, count),
@@ -635,21 +664,14 @@ impl<T: Scalar, E: Ends<T>> Adjoint<'_, T, E> {
             deltas,
             ..self
         };
-        let (first, second) = (part(0, half, first), part(half, samples, second));
-        let (first, second) = threads.join(
-            || first.sweep::<R, C, FAR>(backend, threads),
-            || second.sweep::<R, C, FAR>(backend, threads),
-        );
-        let mut progress = first?;
-        progress.merge(second?)?;
-        Ok(progress)
+        (part(0, half, first), part(half, samples - half, second))
     }
 }
 
 /// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct InChunks<'a, T, E, R, const C: usize, const FAR: bool>(Adjoint<'a, T, E>, PhantomData<R>);
+struct InChunks<'a, 'b, T, E, R, const C: usize, const FAR: bool>(Adjoint<'a, T, E>, &'b mut R);
 
-impl<T, E, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'_, T, E, R, C, FAR>
+impl<T, E, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'_, '_, T, E, R, C, FAR>
 where
     T: Scalar,
     E: Ends<T>,
@@ -659,7 +681,7 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, FAR, R, _, _, _, _>(lanes, self.0, Looped)
+        adjoint_all::<C, FAR, R, _, _, _, _>(lanes, self.0, self.1, Looped)
     }
 }
 
@@ -698,11 +720,12 @@ where
             return Err(SolveError::NotFinite);
         };
         let ((tolerance, literal), ends) = (self.rule.tolerance(), Typed::<H, O>::NEW);
+        let mut room: F::Scratch<T, S, 1> = Flat::ZERO;
         let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
         if const { matches!(F::REACH, Reach::All) } {
-            adjoint_all::<1, true, F::Scratch<T, S, 1>, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+            adjoint_all::<1, true, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         } else {
-            adjoint_all::<1, false, F::Scratch<T, S, 1>, _, _, _, _>(lanes, adjoint, self.walk)?.finish()
+            adjoint_all::<1, false, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         }
     }
 }
@@ -719,10 +742,11 @@ fn adjoint_all<
 >(
     lanes: L,
     adjoint: Adjoint<'_, T, E>,
+    room: &mut R,
     walk: W,
 ) -> Result<Progress<T>, SolveError<T>> {
     let Adjoint { params, states, output, mut deltas, tolerance, literal, ends } = adjoint;
-    let (mut progress, mut room) = (Progress::default(), R::new());
+    let mut progress = Progress::default();
     for (first, samples) in chunks(deltas.rows()) {
         let backward = Backward::<T, _, _, W, FAR> {
             params,
@@ -732,7 +756,7 @@ fn adjoint_all<
             deltas: deltas.reborrow().row_range(first, samples),
             ends,
             walk,
-            room: &mut room,
+            room: &mut *room,
         };
         progress.merge(refine::<C, T, L>(lanes, samples, tolerance, backward))?;
     }
@@ -894,24 +918,24 @@ once!(BackOnce: (BackSweep<'a, T>, Chosen<T>, Backend) => Result<T, LearnError<T
 fn back_once<T: Scalar>(
     (back, ends, backend): (BackSweep<'_, T>, Chosen<T>, Backend),
 ) -> Result<T, LearnError<T>> {
-    T::run(backend, BackSweepOn { back, ends, room: PhantomData::<Bounded<T, ROOM>> })
+    let mut room = Scratch::<T, ROOM>::new();
+    T::run(backend, BackSweepOn { back, ends, room: &mut room.lend() })
 }
 
 /// The same with activations, and room for half sums.
-struct BackSweepOn<'a, T, E, R> {
+struct BackSweepOn<'a, 'b, T, E, R> {
     back: BackSweep<'a, T>,
     ends: E,
-    room: PhantomData<R>,
+    room: &'b mut R,
 }
 
-impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, T, E, R> {
+impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_, T, E, R> {
     type Output = Result<T, LearnError<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { back, ends, .. } = self;
+        let Self { back, ends, room } = self;
         let BackSweep { params, output, after, before, mut deltas, drive, gradient } = back;
-        let mut room = R::new();
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
@@ -923,7 +947,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, T, 
                 deltas: deltas.reborrow().row_range(first, samples),
                 ends,
                 walk: Looped,
-                room: &mut room,
+                room: &mut *room,
             };
             let solved = refine::<CHUNK, T, L>(lanes, samples, Tolerance::exactly(1), backward);
             progress.merge(solved).map_err(LearnError::Adjoint)?;

@@ -16,14 +16,14 @@ mod trace;
 pub use accelerate::Acceleration;
 pub use diagnosis::Diagnosis;
 pub(crate) use refine::{Progress, Sweep, refine};
-pub(crate) use sweep::{Bounded, First, HalfRoom, Halves, apply, chunks, chunks_of, fits};
+pub(crate) use sweep::{First, HalfRoom, Halves, apply, chunks, chunks_of, fits, samples_in};
 use sweep::{Forward, Weights, set_drive};
 pub use tolerance::{SolveError, Solved, Tolerance};
 pub use trace::Trace;
 
 use crate::kernel::{
-    Activation, CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest, largest_on,
-    once,
+    Activation, CHUNK, Chosen, Ends, Lent, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest,
+    largest_on, once,
 };
 use crate::network::{
     Architecture, Flat, Form, Looped, Network, OneOrAll, Only, Parameters, Samples, Stack, State, Unrolled,
@@ -321,13 +321,15 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             let ends = Chosen::new::<H, O>();
             T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights: None, only: None, backend })
         } else if const { B == 1 } {
-            let room: PhantomData<F::Scratch<T, S, 1>> = PhantomData;
+            let mut room: F::Scratch<T, S, 1> = Flat::ZERO;
+            let room = &mut room;
             T::run(
                 backend,
                 OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights: (), walk },
             )
         } else {
-            let room: PhantomData<F::Scratch<T, S, CHUNK>> = PhantomData;
+            let mut room: F::Scratch<T, S, CHUNK> = Flat::ZERO;
+            let room = &mut room;
             T::run(
                 backend,
                 OneSweep::<_, _, _, _, _, CHUNK> { params, drive, states, ends, room, weights: (), walk },
@@ -391,7 +393,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             let (ends, weights) = (Chosen::new::<H, O>(), Some(weights));
             T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights, only, backend })
         } else {
-            let (ends, room) = (Typed::<H, O>::NEW, PhantomData::<F::Scratch<T, S, 1>>);
+            let (ends, mut room): (_, F::Scratch<T, S, 1>) = (Typed::<H, O>::NEW, Flat::ZERO);
+            let room = &mut room;
             T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
         };
         if result.is_err() {
@@ -477,17 +480,25 @@ fn solve_parts<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T
     Ok(progress)
 }
 
-#[inline(never)]
 fn solve_part<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
-    let first = job.params.layout().layers().first().map_or(0, |layer| layer.width);
     let widest = job.params.layout().layers().iter().map(|layer| layer.width).max().unwrap_or(0);
     // A sample that is a part of a batch does not lie in a row.
-    if job.states.rows() > 1 || job.states.stride() > 1 {
-        T::run(job.backend, SolvePart::<T, CHUNK, ROOM>(job))
-    } else if first.max(widest) <= SMALL_ROOM {
-        T::run(job.backend, SolvePart::<T, 1, SMALL_ROOM>(job))
+    if job.states.rows() > 1 || job.states.stride() > 1 || widest > SMALL_ROOM {
+        solve_in_room::<T, ROOM>(job)
     } else {
-        T::run(job.backend, SolvePart::<T, 1, ROOM>(job))
+        solve_in_room::<T, SMALL_ROOM>(job)
+    }
+}
+
+/// With room for so many scalars, twice.
+#[inline(never)]
+fn solve_in_room<T: Scalar, const N: usize>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
+    let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
+    let (backend, rooms) = (job.backend, [base.lend(), room.lend()]);
+    if job.states.rows() > 1 || job.states.stride() > 1 {
+        T::run(backend, SolvePart::<T, CHUNK>(job, rooms))
+    } else {
+        T::run(backend, SolvePart::<T, 1>(job, rooms))
     }
 }
 
@@ -496,15 +507,15 @@ pub(crate) const ROOM: usize = 1 << 14;
 /// The same of one sample of most networks: a large frame costs time, for its pages are touched one by one.
 pub(crate) const SMALL_ROOM: usize = 512;
 
-struct SolvePart<'a, T: Scalar, const C: usize, const N: usize>(SolveJob<'a, T>);
+struct SolvePart<'a, 'b, T: Scalar, const C: usize>(SolveJob<'a, T>, [Lent<'b, T>; 2]);
 
-impl<T: Scalar, const C: usize, const N: usize> Operation<T> for SolvePart<'_, T, C, N> {
+impl<T: Scalar, const C: usize> Operation<T> for SolvePart<'_, '_, T, C> {
     type Output = Result<Progress<T>, Failure<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let SolveJob { params, ends, input, states, tolerance, .. } = self.0;
-        let (mut base, mut room) = (Bounded(Scratch::<T, N>::new()), Bounded(Scratch::<T, N>::new()));
+        let [mut base, mut room] = self.1;
         let solve = Solve { params, input, states, base: &mut base, room: &mut room, tolerance, ends };
         solve_all::<_, _, _, _, _, _, C>(lanes, solve, Looped)
     }
@@ -544,24 +555,30 @@ struct SweepJob<'a, T: Scalar> {
 once!(SweepOnce: SweepJob<'a, T> => Result<T, SolveError<T>>, sweep_once);
 
 fn sweep_once<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
+    if job.states.rows() > 1 { sweep_batch(job) } else { sweep_one(job) }
+}
+
+#[inline(never)]
+fn sweep_batch<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
+    let SweepJob { params, drive, states, ends, only, backend, .. } = job;
+    let mut room = Scratch::<T, ROOM>::new();
+    let (walk, weights, room) = (OneOrAll(only), (), &mut room.lend());
+    T::run(backend, OneSweep::<_, _, _, _, _, CHUNK> { params, drive, states, ends, room, weights, walk })
+}
+
+#[inline(never)]
+fn sweep_one<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
     let SweepJob { params, drive, states, ends, weights, only, backend } = job;
-    let walk = OneOrAll(only);
-    if states.rows() > 1 {
-        let room: PhantomData<Bounded<T, ROOM>> = PhantomData;
-        return T::run(
-            backend,
-            OneSweep::<_, _, _, _, _, CHUNK> { params, drive, states, ends, room, weights: (), walk },
-        );
-    }
-    let room: PhantomData<Bounded<T, SMALL_ROOM>> = PhantomData;
+    let mut room = Scratch::<T, SMALL_ROOM>::new();
+    let (walk, room) = (OneOrAll(only), &mut room.lend());
     match weights {
         Some(weights) => {
             T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
         }
-        None => T::run(
-            backend,
-            OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights: (), walk },
-        ),
+        None => {
+            let weights = ();
+            T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
+        }
     }
 }
 
@@ -715,10 +732,7 @@ where
     }
     let mut progress = Progress::default();
     let width = walk.layout(params.layout()).layers().first().map_or(0, |layer| layer.width);
-    let most = match Q::BOUND {
-        Some(bound) => CHUNK.min(bound.checked_div(width).unwrap_or(CHUNK)),
-        None => CHUNK,
-    };
+    let most = samples_in(base, width, CHUNK);
     // Where there is no room for one sample, its first sum is made again in every sweep.
     let (kept, most) = if most == 0 { (false, CHUNK) } else { (true, most) };
     for (first, samples) in chunks_of(states.rows(), most) {
@@ -761,17 +775,17 @@ impl<T: Scalar, E: Ends<T>, W: Walk, const C: usize> Operation<T> for SetDrive<'
     }
 }
 
-struct OneSweep<'a, T, E, R, K, W, const C: usize> {
+struct OneSweep<'a, 'b, T, E, R, K, W, const C: usize> {
     params: Parameters<'a, T>,
     drive: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     ends: E,
-    room: PhantomData<R>,
+    room: &'b mut R,
     weights: K,
     walk: W,
 }
 
-impl<T, E, R, K, W, const C: usize> Operation<T> for OneSweep<'_, T, E, R, K, W, C>
+impl<T, E, R, K, W, const C: usize> Operation<T> for OneSweep<'_, '_, T, E, R, K, W, C>
 where
     T: Scalar,
     E: Ends<T>,
@@ -783,13 +797,12 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, drive, mut states, ends, weights, walk, .. } = self;
-        let mut room = R::new();
+        let Self { params, drive, mut states, ends, room, weights, walk } = self;
         let mut progress = Progress::default();
         for (first, samples) in chunks(states.rows()) {
             let base = First::Kept(drive.row_range(first, samples));
             let states = states.reborrow().row_range(first, samples);
-            let room = &mut room;
+            let room = &mut *room;
             let forward = Forward { params, base, states, ends, walk, weights, room };
             progress.merge(refine::<C, T, L>(lanes, samples, Tolerance::exactly(1), forward))?;
         }

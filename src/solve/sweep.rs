@@ -2,8 +2,8 @@
 
 use super::refine::Sweep;
 use crate::kernel::{
-    Base, CHUNK, Change, Changes, End, Ends, Finish, Gathered, Matrix, MatrixMut, Product, Products, Scalar,
-    Scratch, ShapeError, fused, fused_shared,
+    Base, CHUNK, Change, Changes, End, Ends, Finish, Gathered, Lent, Matrix, MatrixMut, Product, Products,
+    Scalar, ShapeError, fused, fused_shared,
 };
 use crate::network::{EachLayer, Flat, LayerLayout, Layout, Parameters, Walk};
 use crate::simd::{Lanes, Routine};
@@ -33,24 +33,25 @@ pub(crate) fn chunks_of(samples: usize, most: usize) -> impl Iterator<Item = (us
     })
 }
 
-/// Room for half the sums of a layer, where feedback is tied.
-pub(crate) trait HalfRoom<T: Scalar>: Sized {
+/// Room for intermediate sums: half those of a layer, where feedback is tied, or W^1 x + b^1.
+pub(crate) trait HalfRoom<T: Scalar> {
     /// Whether there may be tied feedback.
     const ANY: bool;
+    /// Whether there may be too little for a layer.
+    const BOUNDED: bool;
+    /// How many scalars it holds, if it is bounded.
+    fn bound(&self) -> usize;
     /// Room for so many scalars, or none.
     fn first(&mut self, count: usize) -> Option<&mut [T]>;
-    /// How many it holds at most, where that may be too few for a layer.
-    const BOUND: Option<usize>;
-    /// It, untouched.
-    fn new() -> Self;
 }
 
+/// As much as a network needs.
 impl<T: Scalar, R: Flat<Scalar = T>> HalfRoom<T> for R {
     const ANY: bool = R::LEN > 0;
-    const BOUND: Option<usize> = None;
+    const BOUNDED: bool = false;
     #[inline(always)]
-    fn new() -> Self {
-        R::ZERO
+    fn bound(&self) -> usize {
+        R::LEN
     }
     #[inline(always)]
     fn first(&mut self, count: usize) -> Option<&mut [T]> {
@@ -58,20 +59,24 @@ impl<T: Scalar, R: Flat<Scalar = T>> HalfRoom<T> for R {
     }
 }
 
-/// Room of one size for all networks: a layer that does not fit is taken in blocks of units.
-pub(crate) struct Bounded<T, const N: usize>(pub(crate) Scratch<T, N>);
-
-impl<T: Scalar, const N: usize> HalfRoom<T> for Bounded<T, N> {
+/// Of one size for all networks: a layer that does not fit is taken in blocks of units.
+impl<T: Scalar> HalfRoom<T> for Lent<'_, T> {
     const ANY: bool = true;
-    const BOUND: Option<usize> = Some(N);
+    const BOUNDED: bool = true;
     #[inline(always)]
-    fn new() -> Self {
-        Self(Scratch::new())
+    fn bound(&self) -> usize {
+        self.len()
     }
     #[inline(always)]
     fn first(&mut self, count: usize) -> Option<&mut [T]> {
-        self.0.first(count)
+        Lent::first(self, count)
     }
+}
+
+/// Samples that fit in room for `each` scalars of one: at most `most`, and none if there is no room for one.
+#[inline(always)]
+pub(crate) fn samples_in<T: Scalar, R: HalfRoom<T>>(room: &R, each: usize, most: usize) -> usize {
+    if R::BOUNDED { most.min(room.bound().checked_div(each).unwrap_or(most)) } else { most }
 }
 
 /// What the first layer is given of its input.
@@ -352,17 +357,16 @@ impl<T: Scalar, R: HalfRoom<T>> Halves<'_, '_, T, R> {
         let mut unit = 0;
         while unit < units {
             let left = units - unit;
-            let count = match R::BOUND {
-                Some(bound) if samples * left > bound => {
-                    bound.checked_div(samples).unwrap_or(0).min(left).max(1)
-                }
-                _ => left,
+            let count = if R::BOUNDED && samples * left > room.bound() {
+                room.bound().checked_div(samples).unwrap_or(0).min(left).max(1)
+            } else {
+                left
             };
             let Some(room) = room.first(samples * count) else {
                 return fits(Err(ShapeError { what: "room", expected: samples * count, found: 0 }));
             };
             let Ok(mut room) = MatrixMut::new(room, samples, count) else { return };
-            let whole = R::BOUND.is_none() || count == units;
+            let whole = !R::BOUNDED || count == units;
             let units = (!whole).then_some((unit, count));
             let base = match base {
                 Base::Bias(bias) if !whole => Base::Bias(bias.get(unit..unit + count).unwrap_or_default()),
