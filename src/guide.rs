@@ -1,0 +1,29 @@
+//! The guide: a page a subject, each with an example that runs.
+//!
+//! | page | |
+//! |-|-|
+//! | [`convergence`] | tolerance, certificates, traces, acceleration |
+//! | [`training`] | gradients, losses, optimizers, threads |
+//! | [`model_files`] | files that are read in place, also from flash |
+//! | [`integers`] | 8-bit and 16-bit weights |
+//! | [`adapters`] | low-rank adapters of a network in flash |
+//! | [`compression`] | pruning, distillation, shared weights |
+//! | [`embedded`] | RAM, flash, stack and time on a microcontroller |
+//! | [`speed`] | backends, compile time |
+
+#[doc = include_str!("../docs/guide/adapters.md")]
+pub mod adapters {}
+#[doc = include_str!("../docs/guide/compression.md")]
+pub mod compression {}
+#[doc = include_str!("../docs/guide/convergence.md")]
+pub mod convergence {}
+#[doc = include_str!("../docs/embedded.md")]
+pub mod embedded {}
+#[doc = include_str!("../docs/guide/integers.md")]
+pub mod integers {}
+#[doc = include_str!("../docs/guide/model_files.md")]
+pub mod model_files {}
+#[doc = include_str!("../docs/guide/speed.md")]
+pub mod speed {}
+#[doc = include_str!("../docs/guide/training.md")]
+pub mod training {}
