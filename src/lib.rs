@@ -40,7 +40,6 @@
 //! | [`kernel`], [`simd`] | the kernels and vectors underneath |
 //!
 #![cfg_attr(doc, doc = "The [guide] has a page for each subject.")]
-
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]

@@ -234,10 +234,10 @@ macro_rules! wide {
 }
 
 // Of the first, a few samples at a time have room for what the first layer is given of its input; of the last not even one.
-wide!(wide_layers_in_threads, f32, fnn![8, 4096, 4], 4096, 1024, tied: false, LowRank<1>);
+wide!(wide_layers_in_threads, f32, fnn![8, 4096, 4], 4096, 260, tied: false, LowRank<1>);
 wide!(wider_layers, f32, fnn![8, 16384, 4], 16384, 32, tied: false, LowRank<1>);
-wide!(wider_layers_in_threads, f32, fnn![8, 12000, 4], 12000, 65, tied: false, LowRank<1>);
-wide!(wider_layers_that_are_tied, f32, fnn![8, 16387, 4; feedback = Tied<50>], 16387, 65, tied: true);
+wide!(wider_layers_in_threads, f32, fnn![8, 12000, 4], 12000, 33, tied: false, LowRank<1>);
+wide!(wider_layers_that_are_tied, f32, fnn![8, 16387, 4; feedback = Tied<50>], 16387, 33, tied: true);
 wide!(wider_layers_of_doubles, f64, fnn![8, 8192, 4; scalar = f64], 8192, 33, tied: false, BiasOnly);
 wide!(tied_doubles, f64, fnn![8, 8192, 4; feedback = Tied<50>, scalar = f64], 8192, 33, tied: true);
 wide!(layers_without_room, f32, fnn![8, 70_000, 4], 70_000, 2, tied: false);

@@ -60,6 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), String> {
+    // Before the work, not after it.
+    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/adapt"))?;
     let mut training = data::training()?;
     let test = if options.choose { training.split_off(training.len() - HELD_OUT) } else { data::test()? };
     println!("digits: {} to train, {} to test", training.len(), test.len());
@@ -70,11 +72,10 @@ fn run(options: Options) -> Result<(), String> {
     })
     .map_err(failed)?;
     if options.choose {
-        choose(options, &training, &test, &bases)
+        choose(options, &training, &test, &bases).map_err(failed)
     } else {
-        compare(options, &training, &test, &bases)
+        compare(options, &training, &test, &bases).map_err(failed)?
     }
-    .map_err(failed)
 }
 
 /// A seed, a domain, and a number of examples a class.
@@ -159,12 +160,13 @@ struct Compared {
     after: Vec<Adaption>,
 }
 
+/// Inside, whether the plot could be written.
 fn compare(
     options: Options,
     training: &[Digit],
     test: &[Digit],
     bases: &[Boxed<Net>],
-) -> Result<(), LearnError> {
+) -> Result<Result<(), String>, LearnError> {
     let started = Instant::now();
     let count = SHOTS.len() * DOMAINS.len() * bases.len();
     let runs = side_by_side(count, (count * METHODS.len()) as u64, |index, bar| {
@@ -247,9 +249,9 @@ fn compare(
         .collect();
     let subtitle =
         format!("Digits of {} other kinds; mean, worst and best of {}", DOMAINS.len(), seeds(options.seeds));
-    match plot::draw(&directory.join("gain.svg"), &subtitle, &SHOTS, &places) {
-        Ok(()) => println!("plot: target/adapt/gain.svg, after {:.0?}", started.elapsed()),
-        Err(error) => eprintln!("adapt: no plot: {error}"),
+    let drawn = plot::draw(&directory.join("gain.svg"), &subtitle, &SHOTS, &places);
+    if drawn.is_ok() {
+        println!("plot: target/adapt/gain.svg, after {:.0?}", started.elapsed());
     }
 
     println!("\n{} examples a class, all domains:", SHOTS[SHOTS.len() - 1]);
@@ -265,5 +267,5 @@ fn compare(
     }
     let bytes = |method: usize| METHODS[method].memory.adam(FEW) as f64;
     println!("ram adapter/full: {:.2}", bytes(ADAPTER) / bytes(FULL));
-    Ok(())
+    Ok(drawn)
 }

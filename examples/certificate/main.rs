@@ -77,6 +77,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), String> {
+    // Before the work, not after it.
+    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/certificate"))?;
     let (training, test) = (data::training()?, data::test()?);
     println!("network: fnn![64, 48, 32, 10]");
     println!("backend: {}", Backend::best().name());
@@ -97,11 +99,12 @@ fn run(options: Options) -> Result<(), String> {
         println!("{}", line(outcome, test.len()));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/certificate");
-    output::folder(&path)?;
-    output::drawn(&path.join("certified.svg"), |part| {
+    let drawn = output::drawn(&path.join("certified.svg"), |part| {
         plot::certified(part, &outcomes, options.seeds as usize, test.len())
-    })?;
-    println!("plot: {}", path.join("certified.svg").display());
+    });
+    if drawn.is_ok() {
+        println!("plot: {}", path.join("certified.svg").display());
+    }
 
     let first: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.rate == RATES[0]).collect();
     let count = first.len() * test.len();
@@ -122,7 +125,7 @@ fn run(options: Options) -> Result<(), String> {
     println!("mean sweeps: {:.2}", all().sum::<usize>() as f64 / count as f64);
     println!("maximum sweeps: {}", all().max().unwrap_or(&0));
     println!("worst case sweeps: {}", first.iter().map(|outcome| outcome.worst_case).max().unwrap_or(0));
-    Ok(())
+    drawn
 }
 
 /// Trained networks and how many test digits each has right, for every rate and, last, for none.

@@ -115,6 +115,8 @@ struct Test {
 }
 
 fn run(options: Options) -> Result<(), String> {
+    // Before the work, not after it.
+    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/complete"))?;
     let started = Instant::now();
     let training = data::training()?;
     let digits = data::test()?;

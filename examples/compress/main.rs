@@ -198,6 +198,8 @@ fn of_integers<H: Quantum>(net: &Quantized<Net, H>, digits: &[Digit]) -> Result<
 }
 
 fn run(options: Options) -> Result<(), String> {
+    // Before the work, not after it.
+    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compress"))?;
     let (training, test) = (data::training()?, data::test()?);
     println!("digits: {} to train, {} to test", training.len(), test.len());
     let Options { seed, seeds, epochs } = options;

@@ -76,8 +76,10 @@ fn run(options: Options) -> Result<(), String> {
         plot::accuracies(&with, &test).iter().map(|a| format!("{:.1}", a.mean)).collect();
     println!("\ntest accuracy after 1 to {SWEEPS} sweeps: {} %", accuracies.join(" "));
 
-    write(&directory, shape, &with, &without, &test)?;
-    println!("weights and plots: {}", directory.display());
+    let written = write(&directory, shape, &with, &without, &test);
+    if written.is_ok() {
+        println!("weights and plots: {}", directory.display());
+    }
 
     let all = || with.iter().chain(&without);
     println!("batches not converged: {}", all().map(|run| run.batches_not_converged).sum::<usize>());
@@ -88,7 +90,7 @@ fn run(options: Options) -> Result<(), String> {
     println!("parameters: {}", with[0].params.len());
     println!("test accuracy without feedback: {}", mean(&without, test.len()));
     println!("test accuracy: {}", summary(&with, test.len()));
-    Ok(())
+    written
 }
 
 /// Trains with every seed, on all cores: each time with feedback and without.

@@ -88,6 +88,8 @@ struct Test {
 }
 
 fn run(options: Options) -> Result<(), String> {
+    // Before the work, not after it.
+    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/noise"))?;
     let started = Instant::now();
     let (training, digits) = (data::training()?, data::test()?);
     println!("digits: {} to train, {} to test", training.len(), digits.len());

@@ -109,6 +109,8 @@ struct Run {
 }
 
 fn run(options: Options) -> Result<(), String> {
+    // Before the work, not after it.
+    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/stream"))?;
     let started = Instant::now();
     let [training, mut test] = motions::read()?;
     // Activities follow each other as chance has it, the same for all networks.

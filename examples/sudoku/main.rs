@@ -93,6 +93,8 @@ struct Run {
 }
 
 fn run(options: Options) -> Result<(), String> {
+    // Before the work, not after it.
+    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sudoku"))?;
     let started = Instant::now();
     let (training, held_out) = Maker::pair(HELD_OUT);
     println!("solutions: {} to train, {} others to test", training.solutions(), held_out.solutions());

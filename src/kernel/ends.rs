@@ -126,6 +126,20 @@ struct Place<T> {
     factor: T,
 }
 
+// Where the scalars have no vectors, activations are types, nobody calls these, and they are not compiled.
+#[cfg(not(all(
+    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+    not(attractor_scalars)
+)))]
+impl<T: Scalar> Functions<T> {
+    unsafe fn value<A: Activation, L: Lanes<T>>(_: L, _: *mut L::Vector, _: &Place<T>) {}
+    unsafe fn slope<A: Activation, L: Lanes<T>>(_: L, _: *mut L::Vector, _: &Place<T>) {}
+}
+
+#[cfg(all(
+    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+    not(attractor_scalars)
+))]
 impl<T: Scalar> Functions<T> {
     /// h = s(z) for a tile.
     ///

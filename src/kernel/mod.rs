@@ -30,6 +30,13 @@ mod assembly;
 mod batch;
 mod change;
 mod comparison;
+#[cfg_attr(
+    not(all(
+        any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+        not(attractor_scalars)
+    )),
+    allow(dead_code, reason = "activations are types where the scalars have no vectors")
+)]
 mod ends;
 mod finish;
 mod fused;

@@ -24,11 +24,39 @@ macro_rules! once {
         impl $crate::kernel::Once for $name {
             type Job<'a, T: $crate::kernel::Scalar> = $job;
             type Output<T: $crate::kernel::Scalar> = $output;
-            #[inline(never)]
+            #[cfg_attr(
+                all(
+                    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+                    not(attractor_scalars)
+                ),
+                inline(never)
+            )]
+            // Elsewhere nobody calls it, and `inline` keeps it from being compiled.
+            #[cfg_attr(
+                not(all(
+                    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+                    not(attractor_scalars)
+                )),
+                inline
+            )]
             fn f32(job: Self::Job<'_, f32>) -> Self::Output<f32> {
                 $run(job)
             }
-            #[inline(never)]
+            #[cfg_attr(
+                all(
+                    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+                    not(attractor_scalars)
+                ),
+                inline(never)
+            )]
+            // Elsewhere nobody calls it, and `inline` keeps it from being compiled.
+            #[cfg_attr(
+                not(all(
+                    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+                    not(attractor_scalars)
+                )),
+                inline
+            )]
             fn f64(job: Self::Job<'_, f64>) -> Self::Output<f64> {
                 $run(job)
             }

@@ -36,7 +36,8 @@ pub(crate) fn backends() -> Vec<Backend> {
 fn announce(names: &[&str]) {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        let line = format!("\nbackends: {}\n", names.join(" "));
+        let scalars = if cfg!(attractor_scalars) { " in scalars" } else { "" };
+        let line = format!("\nbackends: {}{scalars}\n", names.join(" "));
         std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).expect("standard output is there");
     });
 }
