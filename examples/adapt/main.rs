@@ -60,8 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), String> {
-    // Before the work, not after it.
-    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/adapt"))?;
+    let directory = output::target("adapt")?;
     let mut training = data::training()?;
     let test = if options.choose { training.split_off(training.len() - HELD_OUT) } else { data::test()? };
     println!("digits: {} to train, {} to test", training.len(), test.len());
@@ -74,7 +73,7 @@ fn run(options: Options) -> Result<(), String> {
     if options.choose {
         choose(options, &training, &test, &bases).map_err(failed)
     } else {
-        compare(options, &training, &test, &bases).map_err(failed)?
+        compare(options, &training, &test, &bases, &directory).map_err(failed)?
     }
 }
 
@@ -166,6 +165,7 @@ fn compare(
     training: &[Digit],
     test: &[Digit],
     bases: &[Boxed<Net>],
+    directory: &Path,
 ) -> Result<Result<(), String>, LearnError> {
     let started = Instant::now();
     let count = SHOTS.len() * DOMAINS.len() * bases.len();
@@ -234,7 +234,6 @@ fn compare(
         "every adapted network is certified: a sweep leaves at most {worst:.2} of an error ({GAMMA} allowed)"
     );
 
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/adapt");
     let places: Vec<plot::Place> = METHODS
         .iter()
         .enumerate()

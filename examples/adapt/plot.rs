@@ -18,7 +18,6 @@ pub(crate) struct Place {
 
 /// One series a number of examples, a point a method.
 pub(crate) fn draw(path: &Path, subtitle: &str, shots: &[usize], places: &[Place]) -> Result<(), String> {
-    path.parent().map_or(Ok(()), output::folder)?;
     output::drawn(path, |part| plot(part, subtitle, shots, places))
 }
 

@@ -35,7 +35,6 @@ use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
 use std::hint::black_box;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 use training::{Task, train};
@@ -77,8 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), String> {
-    // Before the work, not after it.
-    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/certificate"))?;
+    let directory = output::target("certificate")?;
     let (training, test) = (data::training()?, data::test()?);
     println!("network: fnn![64, 48, 32, 10]");
     println!("backend: {}", Backend::best().name());
@@ -98,12 +96,11 @@ fn run(options: Options) -> Result<(), String> {
     for outcome in &outcomes {
         println!("{}", line(outcome, test.len()));
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/certificate");
-    let drawn = output::drawn(&path.join("certified.svg"), |part| {
-        plot::certified(part, &outcomes, options.seeds as usize, test.len())
-    });
+    let path = directory.join("certified.svg");
+    let drawn =
+        output::drawn(&path, |part| plot::certified(part, &outcomes, options.seeds as usize, test.len()));
     if drawn.is_ok() {
-        println!("plot: {}", path.join("certified.svg").display());
+        println!("plot: {}", path.display());
     }
 
     let first: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.rate == RATES[0]).collect();

@@ -48,7 +48,6 @@ use options::Options;
 use plotters::prelude::SeriesLabelPosition;
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
 use spread::{Spread, seeds};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -115,8 +114,7 @@ struct Test {
 }
 
 fn run(options: Options) -> Result<(), String> {
-    // Before the work, not after it.
-    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/complete"))?;
+    let directory = output::target("complete")?;
     let started = Instant::now();
     let training = data::training()?;
     let digits = data::test()?;
@@ -176,7 +174,6 @@ fn run(options: Options) -> Result<(), String> {
         println!("seed {}: {} % wrong, in this order", options.seed + index as u64, last.join(", "));
     }
 
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/complete");
     let curves: Vec<Curve> = (0..NETWORKS.len())
         .map(|network| Curve {
             name: NETWORKS[network].0.to_owned(),
@@ -196,11 +193,14 @@ fn run(options: Options) -> Result<(), String> {
         places: &SWEEPS.map(|sweeps| sweeps.to_string()),
         legend: SeriesLabelPosition::UpperRight,
     };
-    curves::draw(&directory.join("wrong.svg"), &frame, &curves)?;
-    output::drawn(&directory.join("pictures.svg"), |part| {
-        pictures::draw(part, &test.problems[..SHOWN], &runs[1].shown, &runs[4].shown[last])
-    })?;
-    println!("plots: {}", directory.display());
+    let drawn = curves::draw(&directory.join("wrong.svg"), &frame, &curves).and_then(|()| {
+        output::drawn(&directory.join("pictures.svg"), |part| {
+            pictures::draw(part, &test.problems[..SHOWN], &runs[1].shown, &runs[4].shown[last])
+        })
+    });
+    if drawn.is_ok() {
+        println!("plots: {}", directory.display());
+    }
 
     println!("seconds: {:.1}", started.elapsed().as_secs_f64());
     println!("digits read off the complete pictures: {read_originals:.1} %");
@@ -222,7 +222,7 @@ fn run(options: Options) -> Result<(), String> {
         println!("{name}, wrong after 1 sweep: {:.2} %", wrong(network, 0));
         println!("{name}, wrong: {:.2} %", wrong(network, last));
     }
-    Ok(())
+    drawn
 }
 
 /// Test digits in the picture.

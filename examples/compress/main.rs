@@ -198,8 +198,7 @@ fn of_integers<H: Quantum>(net: &Quantized<Net, H>, digits: &[Digit]) -> Result<
 }
 
 fn run(options: Options) -> Result<(), String> {
-    // Before the work, not after it.
-    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compress"))?;
+    let directory = output::target("compress")?;
     let (training, test) = (data::training()?, data::test()?);
     println!("digits: {} to train, {} to test", training.len(), test.len());
     let Options { seed, seeds, epochs } = options;
@@ -209,8 +208,7 @@ fn run(options: Options) -> Result<(), String> {
     })
     .map_err(failed)?;
     let ways = compare(&trained, &test).map_err(failed)?;
-    show(&ways, seeds)?;
-    Ok(())
+    show(&ways, seeds, &directory)
 }
 
 fn compare(trained: &[Trained], test: &[Digit]) -> Result<Vec<Way>, LearnError> {
@@ -241,7 +239,7 @@ fn compare(trained: &[Trained], test: &[Digit]) -> Result<Vec<Way>, LearnError> 
     ])
 }
 
-fn show(ways: &[Way], count: u64) -> Result<(), String> {
+fn show(ways: &[Way], count: u64, directory: &Path) -> Result<(), String> {
     let of = |way: &Way, figure: fn(&Given) -> f64| Spread::of(way.given.iter().map(figure));
     println!();
     println!(
@@ -260,10 +258,9 @@ fn show(ways: &[Way], count: u64) -> Result<(), String> {
             of(way, |given| given.microseconds).mean,
         );
     }
-    let folder = &Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compress");
     let points: Vec<(&str, f64, f64)> =
         ways.iter().map(|way| (way.name, way.bytes as f64, of(way, |given| given.accuracy).mean)).collect();
-    plot::draw(folder, &points, &format!("Digits: accuracy over bytes, {}", seeds(count)))?;
+    let drawn = plot::draw(directory, &points, &format!("Digits: accuracy over bytes, {}", seeds(count)));
     println!();
     for way in ways {
         println!("accuracy {}: {:.1} %", way.name, of(way, |given| given.accuracy).mean);
@@ -277,5 +274,5 @@ fn show(ways: &[Way], count: u64) -> Result<(), String> {
     for way in ways {
         println!("gamma {}: {:.3}", way.name, of(way, |given| given.gamma).max);
     }
-    Ok(())
+    drawn
 }

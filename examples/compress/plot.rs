@@ -8,7 +8,6 @@ use std::path::Path;
 
 /// One point a network: its name, its bytes, its accuracy in percent; written to accuracy.svg in `folder`.
 pub(crate) fn draw(folder: &Path, points: &[(&str, f64, f64)], subtitle: &str) -> Result<(), String> {
-    output::folder(folder)?;
     output::drawn(&folder.join("accuracy.svg"), |part| plot(part, points, subtitle))
 }
 

@@ -37,7 +37,7 @@ use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
 use spread::{Spread, seeds};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 use training::{Epoch, Run, SWEEPS, Task, train};
@@ -55,8 +55,7 @@ fn run(options: Options) -> Result<(), String> {
     let started = Instant::now();
     let (training, test) = (data::training()?, data::test()?);
     let shape = if options.large { "fnn![64, 128, 64, 10]" } else { "fnn![64, 48, 32, 10]" };
-    let directory = directory(options.large);
-    output::folder(&directory)?;
+    let directory = output::target(if options.large { "digits/large" } else { "digits" })?;
     println!("network: {shape}");
     println!("backend: {}", Backend::best().name());
     println!("digits: {} to train, {} to test", training.len(), test.len());
@@ -158,11 +157,6 @@ fn mean(runs: &[Run], digits: usize) -> String {
 fn summary(runs: &[Run], digits: usize) -> String {
     let Spread { mean, min, max } = Spread::of(shares(runs, digits));
     format!("mean {mean:.1} % min {min:.1} % max {max:.1} % ({}, {digits} digits)", seeds(runs.len()))
-}
-
-fn directory(large: bool) -> PathBuf {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join("digits");
-    if large { directory.join("large") } else { directory }
 }
 
 /// Writes the first seed's weights, and the plots.

@@ -39,7 +39,7 @@ use idx::Images;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::Options;
 use spread::{Spread, seeds};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 use training::{Recipe, Run, Task, train};
@@ -81,8 +81,7 @@ fn run(options: Options) -> Result<(), String> {
     println!("backend: {}", Backend::best().name());
     println!("images: {} to train, {} to test", training.len(), test.len());
     println!("recipe: {recipe}");
-    let directory = directory(options.one_epoch);
-    output::folder(&directory)?;
+    let directory = output::target(if options.one_epoch { "mnist-one-epoch" } else { "mnist-default" })?;
     println!("weights and plots: {}", directory.display());
 
     let runs = train_all(&options, recipe, &training, &test).map_err(|error| format!("training: {error}"))?;
@@ -188,11 +187,6 @@ fn summary(runs: &[Run]) -> String {
     let Spread { mean, min, max } = Spread::of(runs.iter().map(|run| 100.0 * run.error()));
     let (seeds, images) = (seeds(runs.len()), runs[0].scores.len());
     format!("mean {mean:.2} % min {min:.2} % max {max:.2} % ({seeds}, {images} digits)")
-}
-
-fn directory(one_epoch: bool) -> PathBuf {
-    let name = if one_epoch { "mnist-one-epoch" } else { "mnist-default" };
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name)
 }
 
 /// Writes the first seed's weights, and the plots.

@@ -45,7 +45,6 @@ use options::Options;
 use plotters::prelude::SeriesLabelPosition;
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
 use spread::{Spread, seeds};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -88,8 +87,7 @@ struct Test {
 }
 
 fn run(options: Options) -> Result<(), String> {
-    // Before the work, not after it.
-    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/noise"))?;
+    let directory = output::target("noise")?;
     let started = Instant::now();
     let (training, digits) = (data::training()?, data::test()?);
     println!("digits: {} to train, {} to test", training.len(), digits.len());
@@ -127,7 +125,7 @@ fn run(options: Options) -> Result<(), String> {
         Spread::of(of(training, network).map(|run| run.right[sweeps][test]))
     };
 
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/noise");
+    let mut drawn = Ok(());
     for (trained, how) in TRAININGS.iter().enumerate() {
         println!("\n{how}: % recognised, mean (least to most) of the seeds");
         println!("{:<18}  {:<20}  {:<20}  feedback, 1 sweep", "", NETWORKS[0].0, NETWORKS[1].0);
@@ -159,10 +157,12 @@ fn run(options: Options) -> Result<(), String> {
                 legend: SeriesLabelPosition::LowerLeft,
             };
             let path = directory.join(format!("{name}-{}.svg", ["clean", "corrupted"][trained]));
-            curves::draw(&path, &frame, &[curve(0), curve(1)])?;
+            drawn = drawn.and(curves::draw(&path, &frame, &[curve(0), curve(1)]));
         }
     }
-    println!("\nplots: {}", directory.display());
+    if drawn.is_ok() {
+        println!("\nplots: {}", directory.display());
+    }
 
     println!("seconds: {:.1}", started.elapsed().as_secs_f64());
     for (network, (name, parameters)) in NETWORKS.iter().enumerate() {
@@ -181,7 +181,7 @@ fn run(options: Options) -> Result<(), String> {
             println!("{name}, {how}, mean of all tests: {:.2} %", Spread::of(of(trained, network).map(mean)));
         }
     }
-    Ok(())
+    drawn
 }
 
 /// What is to be trained on what.

@@ -36,9 +36,8 @@ pub(crate) struct Curve {
     pub(crate) points: Vec<Spread>,
 }
 
-/// Draws the curves; the directory is made if need be.
+/// Draws the curves.
 pub(crate) fn draw(path: &Path, frame: &Frame<'_>, curves: &[Curve]) -> Result<(), String> {
-    path.parent().map_or(Ok(()), output::folder)?;
     output::drawn(path, |part| plot(part, frame, curves))
 }
 

@@ -122,6 +122,14 @@ fn beside(path: &Path) -> Result<PathBuf, Box<dyn Error>> {
     Ok(path.with_file_name(name))
 }
 
+/// The folder target/`name` of this checkout, as [`folder`].
+#[allow(dead_code, reason = "not every program writes files")]
+pub(crate) fn target(name: &str) -> Result<PathBuf, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name);
+    folder(&path)?;
+    Ok(path)
+}
+
 /// Makes a folder if need be, and sees that files can be written there: before the work, not after it.
 pub(crate) fn folder(path: &Path) -> Result<(), String> {
     let try_it = || -> Result<(), Box<dyn Error>> {

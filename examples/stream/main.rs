@@ -43,7 +43,6 @@ use plotters::prelude::SeriesLabelPosition;
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use sense::{Sense, Statistics, WINDOW, Window};
 use spread::{Spread, seeds};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -109,8 +108,7 @@ struct Run {
 }
 
 fn run(options: Options) -> Result<(), String> {
-    // Before the work, not after it.
-    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/stream"))?;
+    let directory = output::target("stream")?;
     let started = Instant::now();
     let [training, mut test] = motions::read()?;
     // Activities follow each other as chance has it, the same for all networks.
@@ -146,7 +144,7 @@ fn run(options: Options) -> Result<(), String> {
         }
     }
 
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/stream/sweeps.svg");
+    let path = directory.join("sweeps.svg");
     let kinds = [(0, "window"), (2, "statistics")].into_iter();
     let curves: Vec<Curve> = kinds
         .flat_map(|(network, name)| {
@@ -173,8 +171,10 @@ fn run(options: Options) -> Result<(), String> {
         places: &places,
         legend: SeriesLabelPosition::UpperLeft,
     };
-    curves::draw(&path, &frame, &curves)?;
-    println!("\nplot: {}", path.display());
+    let drawn = curves::draw(&path, &frame, &curves);
+    if drawn.is_ok() {
+        println!("\nplot: {}", path.display());
+    }
 
     println!("seconds: {:.1}", started.elapsed().as_secs_f64());
     for (network, (name, parameters)) in NETWORKS.iter().enumerate() {
@@ -199,7 +199,7 @@ fn run(options: Options) -> Result<(), String> {
             println!("{name}, certified to {error}, layers a tick that were due: {due:.2}");
         }
     }
-    Ok(())
+    drawn
 }
 
 /// What is to be trained on what.

@@ -43,7 +43,6 @@ use plotters::prelude::SeriesLabelPosition;
 use puzzle::{CELLS, Maker, Puzzle};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use spread::{Spread, seeds};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -93,8 +92,7 @@ struct Run {
 }
 
 fn run(options: Options) -> Result<(), String> {
-    // Before the work, not after it.
-    output::folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sudoku"))?;
+    let directory = output::target("sudoku")?;
     let started = Instant::now();
     let (training, held_out) = Maker::pair(HELD_OUT);
     println!("solutions: {} to train, {} others to test", training.solutions(), held_out.solutions());
@@ -133,7 +131,7 @@ fn run(options: Options) -> Result<(), String> {
         }
     }
 
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sudoku/solved.svg");
+    let path = directory.join("solved.svg");
     let curves: Vec<Curve> = (0..NETWORKS.len())
         .map(|network| Curve {
             name: NETWORKS[network].0.to_owned(),
@@ -153,8 +151,10 @@ fn run(options: Options) -> Result<(), String> {
         places: &SWEEPS.map(|sweeps| sweeps.to_string()),
         legend: SeriesLabelPosition::LowerRight,
     };
-    curves::draw(&path, &frame, &curves)?;
-    println!("\nplot: {}", path.display());
+    let drawn = curves::draw(&path, &frame, &curves);
+    if drawn.is_ok() {
+        println!("\nplot: {}", path.display());
+    }
 
     println!("seconds: {:.1}", started.elapsed().as_secs_f64());
     for (network, (name, parameters)) in NETWORKS.iter().enumerate() {
@@ -173,7 +173,7 @@ fn run(options: Options) -> Result<(), String> {
         println!("{name}, solved after 1 sweep: {} %", solved(network, 0));
         println!("{name}, solved: {} %", solved(network, last));
     }
-    Ok(())
+    drawn
 }
 
 /// Trains a network and tests it.

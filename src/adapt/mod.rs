@@ -49,8 +49,9 @@ mod view;
 pub use certificate::AdaptedCertificate;
 
 use crate::NotFinite;
-use crate::kernel::largest_on;
-use crate::kernel::{Activation, Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed};
+use crate::kernel::{
+    Activation, Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed, largest_on,
+};
 use crate::learn::{LearnError, Learned, Loss, Objective, Rule, UpdateError, evaluate};
 use crate::network::{
     Architecture, Flat, Form, Layout, Memory, Network, Nothing, Samples, Sealed, Stack, State, Workspace,
@@ -88,7 +89,14 @@ pub trait Adapter<N: Architecture>: Sealed + 'static {
 /// The parameters of an adapter `A` for a network `N`.
 pub type ParamsOf<N, A> = <A as Adapter<N>>::Params;
 
-/// Corrections \[W U\] + P Q^T of rank `R` of every layer, and its b.
+/// Corrections \[W U\] + P Q^T of rank `R` of every layer, and its b. `R` times the number of layers is at most 16384:
+///
+/// ```compile_fail
+/// use attractor::adapt::{Adapted, LowRank};
+/// use attractor::fnn;
+/// let net = <fnn![2, 3, 1]>::ZERO;
+/// Adapted::<fnn![2, 3, 1], LowRank<8193>>::new(&net, 1);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LowRank<const R: usize>;
 
@@ -336,7 +344,8 @@ where
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter of the adapter to `gradient`, as
     /// [`Network::gradient`]. The network's own parameters get none and need no room.
     ///
-    /// Takes the room of 2 R values a sample of stack, and for the adjoint R a layer for at most 32 samples.
+    /// Takes a bounded part of the stack where the engine is compiled once. On processors without vectors it takes 2 R values a sample, and for the
+    /// adjoint R a layer for at most 32 samples.
     ///
     /// # Errors
     /// [`LearnError`]; `gradient` is then unchanged.

@@ -2,13 +2,16 @@
 
 use super::view::{Correction, View};
 use crate::kernel::{
-    Base, Change, Changes, EachProduct, End, Ends, Matrix, MatrixMut, Product, Products, Scalar, ShapeError,
-    Term, Terms,
+    Base, Change, Changes, EachProduct, End, Ends, MOST_PRODUCTS, Matrix, MatrixMut, Product, Products,
+    Scalar, ShapeError, Term, Terms,
 };
 use crate::learn::{InOne, slope};
-use crate::network::{EachLayer, LayerLayout, Layout, Looped, Walk};
+use crate::network::{EachLayer, LayerLayout, Layout, Looped, MAX_DEPTH, Walk};
 use crate::simd::Lanes;
 use crate::solve::{First, Sweep, apply, fits};
+
+// A layer hears every other at most, through a matrix and through a correction. No layer has more products than that.
+const _: () = assert!(2 * (MAX_DEPTH + 1) <= MOST_PRODUCTS);
 
 /// A product before others.
 #[derive(Clone, Copy)]

@@ -4,7 +4,9 @@
 use super::{
     Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError, expect,
 };
-use crate::simd::{Family, Lanes, Routine};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Family, ForEach, Lanes, Portable, Routine};
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -146,31 +148,40 @@ impl<T: Scalar> Functions<T> {
     /// # Safety
     /// `values` must be the vectors of the place.
     unsafe fn value<A: Activation, L: Lanes<T>>(lanes: L, values: *mut L::Vector, place: &Place<T>) {
-        lanes.vectorize(Values::<T, L, A> { values, place, activation: PhantomData });
+        lanes.vectorize(Tile::<T, L, A, false> { values, place, activation: PhantomData });
     }
     /// d = s'(z) times the sum for a tile.
     ///
     /// # Safety
     /// `values` must be the vectors of the place, and the states must exist.
     unsafe fn slope<A: Activation, L: Lanes<T>>(lanes: L, values: *mut L::Vector, place: &Place<T>) {
-        lanes.vectorize(Slopes::<T, L, A> { values, place, activation: PhantomData });
+        lanes.vectorize(Tile::<T, L, A, true> { values, place, activation: PhantomData });
     }
 }
 
-struct Values<'a, T, L: Lanes<T>, A>
-where
-    T: Scalar,
-{
+/// The sums of a tile, to be made values of an activation or, if `SLOPES`, multiplied with its slopes.
+struct Tile<'a, T: Scalar, L: Lanes<T>, A, const SLOPES: bool> {
     values: *mut L::Vector,
     // By reference: two words go through registers.
     place: &'a Place<T>,
     activation: PhantomData<A>,
 }
 
-impl<T: Scalar, L: Lanes<T>, A: Activation> Routine<L> for Values<'_, T, L, A> {
+impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Routine<L> for Tile<'_, T, L, A, SLOPES> {
     type Output = ();
     #[inline(always)]
     fn run(self, lanes: L) {
+        if SLOPES {
+            self.slopes(lanes);
+        } else {
+            self.values(lanes);
+        }
+    }
+}
+
+impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Tile<'_, T, L, A, SLOPES> {
+    #[inline(always)]
+    fn values(self, lanes: L) {
         let (factor, vectors) = (lanes.splat(self.place.factor), self.place.vectors);
         let mut at = 0;
         // SAFETY: `vectors` vectors from `values` on.
@@ -193,25 +204,27 @@ impl<T: Scalar, L: Lanes<T>, A: Activation> Routine<L> for Values<'_, T, L, A> {
             }
         }
     }
-}
 
-struct Slopes<'a, T, L: Lanes<T>, A>
-where
-    T: Scalar,
-{
-    values: *mut L::Vector,
-    // By reference: two words go through registers.
-    place: &'a Place<T>,
-    activation: PhantomData<A>,
-}
-
-impl<T: Scalar, L: Lanes<T>, A: Activation> Routine<L> for Slopes<'_, T, L, A> {
-    type Output = ();
     #[inline(always)]
-    fn run(self, lanes: L) {
+    fn slopes(self, lanes: L) {
         let Place { states, vectors, columns, stride, count, factor } = *self.place;
         let factor = lanes.splat(factor);
         let part = (count < L::WIDTH).then_some(count);
+        // A whole tile of two vectors of samples, which is what a batch mostly has: nothing to ask for in between.
+        if columns == 2 && part.is_none() {
+            let mut row = states;
+            // SAFETY: `vectors` vectors from `values` on, and as many states in rows of two vectors.
+            unsafe {
+                for at in (0..vectors).step_by(2) {
+                    let (first, second) = (self.values.add(at), self.values.add(at + 1));
+                    let h = (lanes.load(row), lanes.load(row.wrapping_add(L::WIDTH)));
+                    first.write(lanes.mul(A::slope(lanes, h.0), lanes.mul(factor, *first)));
+                    second.write(lanes.mul(A::slope(lanes, h.1), lanes.mul(factor, *second)));
+                    row = row.wrapping_add(stride);
+                }
+            }
+            return;
+        }
         let (mut row, mut column, mut at) = (states, 0, 0);
         // SAFETY: `vectors` vectors from `values` on, and as many states in rows of `columns` vectors.
         unsafe {
@@ -246,38 +259,28 @@ macro_rules! functions {
 }
 pub(super) use functions;
 
+/// One of a function on every backend; nothing for those another processor has.
+macro_rules! for_each {
+    ($scalar:ty, $function:ident) => {
+        ForEach {
+            portable: OnTile(Functions::<$scalar>::$function::<A, Portable>),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            avx2: OnTile(Functions::<$scalar>::$function::<A, Avx2>),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            avx512: OnTile(Functions::<$scalar>::$function::<A, Avx512>),
+            #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+            avx2: (),
+            #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+            avx512: (),
+        }
+    };
+}
 macro_rules! new_for {
     ($scalar:ty) => {
         impl Functions<$scalar> {
             /// Those of an activation.
             pub(super) const fn new_for<A: Activation>() -> Self {
-                #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-                use crate::simd::{Avx2, Avx512};
-                use crate::simd::{ForEach, Portable};
-                Self {
-                    value: ForEach {
-                        portable: OnTile(Self::value::<A, Portable>),
-                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-                        avx2: OnTile(Self::value::<A, Avx2>),
-                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-                        avx512: OnTile(Self::value::<A, Avx512>),
-                        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-                        avx2: (),
-                        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-                        avx512: (),
-                    },
-                    slope: ForEach {
-                        portable: OnTile(Self::slope::<A, Portable>),
-                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-                        avx2: OnTile(Self::slope::<A, Avx2>),
-                        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-                        avx512: OnTile(Self::slope::<A, Avx512>),
-                        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-                        avx2: (),
-                        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-                        avx512: (),
-                    },
-                }
+                Self { value: for_each!($scalar, value), slope: for_each!($scalar, slope) }
             }
         }
     };

@@ -89,27 +89,41 @@ pub(crate) trait Finish<T: Scalar>: Copy {
     }
 }
 
+/// A finish whose weighed form is another around it.
+macro_rules! weighed {
+    () => {
+        type Weighed<'w>
+            = Weighted<'w, T, Self>
+        where
+            Self: 'w;
+        #[inline(always)]
+        fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
+        where
+            Self: 'w,
+        {
+            Weighted { finish: self, weights }
+        }
+    };
+}
+
+/// A finish whose form for a factor is another around it.
+macro_rules! times {
+    () => {
+        type Times = Scaled<T, Self>;
+        #[inline(always)]
+        fn times(self, factor: T) -> Scaled<T, Self> {
+            Scaled { factor, finish: self }
+        }
+    };
+}
+
 /// h = s(z).
 #[derive(Clone, Copy)]
 pub(crate) struct Activate<A>(pub(crate) PhantomData<A>);
 
 impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
-    type Weighed<'w>
-        = Weighted<'w, T, Self>
-    where
-        Self: 'w;
-    #[inline(always)]
-    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
-    where
-        Self: 'w,
-    {
-        Weighted { finish: self, weights }
-    }
-    type Times = Scaled<T, Self>;
-    #[inline(always)]
-    fn times(self, factor: T) -> Scaled<T, Self> {
-        Scaled { factor, finish: self }
-    }
+    weighed!();
+    times!();
     const SHOWS: bool = false;
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
@@ -131,17 +145,7 @@ pub(crate) struct Weighted<'a, T, F> {
 }
 
 impl<'a, T: Scalar, F: Finish<T>> Finish<T> for Weighted<'a, T, F> {
-    type Weighed<'w>
-        = Weighted<'w, T, Self>
-    where
-        Self: 'w;
-    #[inline(always)]
-    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
-    where
-        Self: 'w,
-    {
-        Weighted { finish: self, weights }
-    }
+    weighed!();
     type Times = Weighted<'a, T, F::Times>;
     #[inline(always)]
     fn times(self, factor: T) -> Self::Times {
@@ -190,22 +194,8 @@ pub(crate) struct Scaled<T, F> {
 }
 
 impl<T: Scalar, F: Finish<T>> Finish<T> for Scaled<T, F> {
-    type Weighed<'w>
-        = Weighted<'w, T, Self>
-    where
-        Self: 'w;
-    #[inline(always)]
-    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
-    where
-        Self: 'w,
-    {
-        Weighted { finish: self, weights }
-    }
-    type Times = Scaled<T, Self>;
-    #[inline(always)]
-    fn times(self, factor: T) -> Scaled<T, Self> {
-        Scaled { factor, finish: self }
-    }
+    weighed!();
+    times!();
     const SHOWS: bool = F::SHOWS;
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(
@@ -236,22 +226,8 @@ impl<T: Scalar, F: Finish<T>> Finish<T> for Scaled<T, F> {
 pub(crate) struct Keep;
 
 impl<T: Scalar> Finish<T> for Keep {
-    type Weighed<'w>
-        = Weighted<'w, T, Self>
-    where
-        Self: 'w;
-    #[inline(always)]
-    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
-    where
-        Self: 'w,
-    {
-        Weighted { finish: self, weights }
-    }
-    type Times = Scaled<T, Self>;
-    #[inline(always)]
-    fn times(self, factor: T) -> Scaled<T, Self> {
-        Scaled { factor, finish: self }
-    }
+    weighed!();
+    times!();
     const SHOWS: bool = false;
     const RECORDS: bool = false;
     #[inline(always)]
@@ -280,22 +256,8 @@ impl<'a, T: Scalar, A: Activation> Backpropagate<'a, T, A> {
 }
 
 impl<T: Scalar, A: Activation> Finish<T> for Backpropagate<'_, T, A> {
-    type Weighed<'w>
-        = Weighted<'w, T, Self>
-    where
-        Self: 'w;
-    #[inline(always)]
-    fn weighed<'w>(self, weights: &'w [T]) -> Weighted<'w, T, Self>
-    where
-        Self: 'w,
-    {
-        Weighted { finish: self, weights }
-    }
-    type Times = Scaled<T, Self>;
-    #[inline(always)]
-    fn times(self, factor: T) -> Scaled<T, Self> {
-        Scaled { factor, finish: self }
-    }
+    weighed!();
+    times!();
     // The slope comes from states that may be anything.
     const SHOWS: bool = true;
     #[inline(always)]

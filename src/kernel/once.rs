@@ -24,46 +24,32 @@ macro_rules! once {
         impl $crate::kernel::Once for $name {
             type Job<'a, T: $crate::kernel::Scalar> = $job;
             type Output<T: $crate::kernel::Scalar> = $output;
-            #[cfg_attr(
-                all(
-                    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
-                    not(attractor_scalars)
-                ),
-                inline(never)
-            )]
-            // Elsewhere nobody calls it, and `inline` keeps it from being compiled.
-            #[cfg_attr(
-                not(all(
-                    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
-                    not(attractor_scalars)
-                )),
-                inline
-            )]
-            fn f32(job: Self::Job<'_, f32>) -> Self::Output<f32> {
-                $run(job)
-            }
-            #[cfg_attr(
-                all(
-                    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
-                    not(attractor_scalars)
-                ),
-                inline(never)
-            )]
-            // Elsewhere nobody calls it, and `inline` keeps it from being compiled.
-            #[cfg_attr(
-                not(all(
-                    any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
-                    not(attractor_scalars)
-                )),
-                inline
-            )]
-            fn f64(job: Self::Job<'_, f64>) -> Self::Output<f64> {
-                $run(job)
-            }
+            $crate::kernel::once!(@ f32, $run);
+            $crate::kernel::once!(@ f64, $run);
             #[inline(always)]
             fn any<T: $crate::kernel::Scalar>(job: Self::Job<'_, T>) -> Self::Output<T> {
                 $run(job)
             }
+        }
+    };
+    (@ $scalar:ident, $run:path) => {
+        #[cfg_attr(
+            all(
+                any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+                not(attractor_scalars)
+            ),
+            inline(never)
+        )]
+        // Elsewhere nobody calls it, and `inline` keeps it from being compiled.
+        #[cfg_attr(
+            not(all(
+                any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+                not(attractor_scalars)
+            )),
+            inline
+        )]
+        fn $scalar(job: Self::Job<'_, $scalar>) -> Self::Output<$scalar> {
+            $run(job)
         }
     };
 }

@@ -178,12 +178,12 @@ impl<T: Scalar> Terms<T> for Listed<'_, '_, T> {
     }
 }
 
-/// As many products as a layer can have: one of every layer of the deepest network, twice with an adapter, and what its neighbours add.
-const MOST: usize = 68;
+/// Products that [`Gathered`] holds; what a layer of the deepest network can have is compared with it where layers are.
+pub(crate) const MOST_PRODUCTS: usize = 68;
 
 /// Products put in a list one by one.
 pub(crate) struct Gathered<'a, T> {
-    list: [MaybeUninit<Product<'a, T>>; MOST],
+    list: [MaybeUninit<Product<'a, T>>; MOST_PRODUCTS],
     /// How many are there.
     count: usize,
 }
@@ -192,12 +192,12 @@ impl<'a, T: Copy> Gathered<'a, T> {
     /// None yet. It is long and must not be moved.
     #[inline(always)]
     pub(crate) const fn new() -> Self {
-        Self { list: [const { MaybeUninit::uninit() }; MOST], count: 0 }
+        Self { list: [const { MaybeUninit::uninit() }; MOST_PRODUCTS], count: 0 }
     }
     /// Them all.
     #[inline(always)]
     pub(crate) fn list(&self) -> List<'a, '_, T> {
-        // SAFETY: the first `count` are there, and `count` is at most MOST.
+        // SAFETY: the first `count` are there, and `count` is at most MOST_PRODUCTS.
         List(unsafe { core::slice::from_raw_parts(self.list.as_ptr().cast(), self.count) })
     }
 }

@@ -417,7 +417,6 @@ impl<T: Scalar, L: Lanes<T>, const PARTIAL: bool> EachTerm<T> for ColumnsInMemor
                 }
             }
             if whole < rows {
-                // Taken here, for `add_rows` borrows the sums anew, and an address from before that is no longer good.
                 let sums = self.sums.as_mut_ptr().cast::<T>();
                 ByRow { sums, width: L::WIDTH, start, columns, stride, x }.add(whole..rows);
             }

@@ -294,14 +294,14 @@ impl<'a, T: Scalar> Sent<'a, T> {
 }
 
 /// [`Sent::fits`].
-pub(super) struct Fits<'a, T>(pub(super) Sent<'a, T>, pub(super) &'static Layout);
+pub(super) struct Fits<'a, T>(pub(super) Sent<'a, T>, pub(super) T, pub(super) &'static Layout);
 
 impl<T: Scalar> Operation<T> for Fits<'_, T> {
     type Output = bool;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        self.0.fits(lanes, T::ONE, self.1)
+        self.0.fits(lanes, self.1, self.2)
     }
 }
 
@@ -379,6 +379,7 @@ impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, 
 pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     backend: Backend,
     threads: Threads,
+    factor: T,
     sent: Sent<'a, T>,
     layout: &'static Layout,
     mut layers: impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])>
@@ -393,18 +394,18 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     let above = states.columns(layer.units + layer.width, layer.feedback);
     threads.join(
         || {
-            fits(column_sums(T::ONE, own, b));
-            if let Some(k) = layout.tied()
+            fits(column_sums(factor, own, b));
+            if let Some(k) = layout.tied::<T>()
                 && layer.units > 0
             {
                 let heard = deltas.columns(layer.units - layer.inputs, layer.inputs);
                 let sent = states.columns(layer.units, layer.width);
-                outer_side_by_side(backend, threads, (k, sent), heard, w.reborrow());
+                outer_side_by_side(backend, threads, (factor * k, sent), heard, w.reborrow());
             }
-            outer_side_by_side(backend, threads, (T::ONE, own), below, w);
-            outer_side_by_side(backend, threads, (T::ONE, own), above, u);
+            outer_side_by_side(backend, threads, (factor, own), below, w);
+            outer_side_by_side(backend, threads, (factor, own), above, u);
         },
-        || accumulate_side_by_side(backend, threads, sent, layout, layers),
+        || accumulate_side_by_side(backend, threads, factor, sent, layout, layers),
     );
 }
 

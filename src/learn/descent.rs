@@ -6,6 +6,7 @@ use super::optimizer::UpdateError;
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Architecture, Form, Network, Room, Samples, Stack, Workspace};
 use crate::simd::Backend;
+use crate::threads::Threads;
 use core::fmt;
 
 impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
@@ -64,7 +65,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         }
         let learned = self.on(backend).settle(objective, input, target, workspace)?;
         // A weight that is not finite would have made the sweeps so; and what is added is too small to make one so.
-        add(backend, input, &workspace.state, &workspace.adjoint, -rate, self)?;
+        add(backend, Threads::One, input, &workspace.state, &workspace.adjoint, -rate, self)?;
         Ok(learned)
     }
 }

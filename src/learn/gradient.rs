@@ -221,7 +221,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         deltas: &State<Self, B>,
         gradient: &mut Self,
     ) -> Result<(), LearnError<T>> {
-        accumulate_on(Backend::best(), Threads::One, input, state, deltas, gradient)
+        add(Backend::best(), Threads::One, input, state, deltas, T::ONE, gradient)
     }
 
     /// dJ/dx = (W^1)^T d^1, from the first layer of the deltas (`workspace.adjoint.first()`) or from
@@ -309,7 +309,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     {
         let learned = self.settle(objective, input, target, workspace)?;
         let Workspace { state, adjoint, .. } = workspace;
-        accumulate_on(self.backend, self.threads, input, state, adjoint, gradient)?;
+        add(self.backend, self.threads, input, state, adjoint, T::ONE, gradient)?;
         Ok(learned)
     }
 
@@ -365,21 +365,13 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             } else {
                 let ends = Typed::<H, O>::NEW;
                 let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
-                // No threads: these targets have none.
-                if const { B == 1 } {
-                    let mut room: F::Scratch<T, S, 1> = Flat::ZERO;
-                    if const { matches!(F::REACH, Reach::All) } {
-                        T::run(backend, InChunks::<_, _, _, 1, true>(adjoint, &mut room))
-                    } else {
-                        T::run(backend, InChunks::<_, _, _, 1, false>(adjoint, &mut room))
+                match const { (B == 1, matches!(F::REACH, Reach::All)) } {
+                    (true, false) => adjoint.typed::<F::Scratch<T, S, 1>, 1, false>(backend, threads),
+                    (true, true) => adjoint.typed::<F::Scratch<T, S, 1>, 1, true>(backend, threads),
+                    (false, false) => {
+                        adjoint.typed::<F::Scratch<T, S, CHUNK>, CHUNK, false>(backend, threads)
                     }
-                } else {
-                    let mut room: F::Scratch<T, S, CHUNK> = Flat::ZERO;
-                    if const { matches!(F::REACH, Reach::All) } {
-                        T::run(backend, InChunks::<_, _, _, CHUNK, true>(adjoint, &mut room))
-                    } else {
-                        T::run(backend, InChunks::<_, _, _, CHUNK, false>(adjoint, &mut room))
-                    }
+                    (false, true) => adjoint.typed::<F::Scratch<T, S, CHUNK>, CHUNK, true>(backend, threads),
                 }
             };
             progress.and_then(Progress::finish)
@@ -502,9 +494,11 @@ impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Act
         }
         let learned = Learned { loss, solve, adjoint: result.map_err(LearnError::Adjoint)? };
         if special {
-            add_unrolled(on.backend, input, state, adjoint, T::ONE, gradient)?;
+            let (from, walk) =
+                (Kept { input, state, deltas: adjoint }, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW);
+            T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })?;
         } else {
-            accumulate_on(on.backend, on.threads, input, state, adjoint, gradient)?;
+            add(on.backend, on.threads, input, state, adjoint, T::ONE, gradient)?;
         }
         Ok(learned)
     }
@@ -550,29 +544,6 @@ pub(crate) fn evaluate<
     }
 }
 
-fn accumulate_on<const INPUT: usize, S, T, F, H, O, X, const B: usize>(
-    backend: Backend,
-    threads: Threads,
-    input: &X,
-    state: &State<Network<INPUT, S, T, F, H, O>, B>,
-    deltas: &State<Network<INPUT, S, T, F, H, O>, B>,
-    gradient: &mut Network<INPUT, S, T, F, H, O>,
-) -> Result<(), LearnError<T>>
-where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    X: Samples<T, INPUT, B>,
-{
-    if const { Network::<INPUT, S, T, F, H, O>::UNROLLED && B == 1 } || !cfg!(feature = "rayon") {
-        return add(backend, input, state, deltas, T::ONE, gradient);
-    }
-    let from = Sent::new(input, state, deltas)?;
-    T::once::<SumsOnce>(SumsJob { from, factor: T::ONE, to: gradient.parameters_mut()?, backend, threads })
-}
-
 /// The sums of a gradient, compiled once for all networks.
 struct SumsJob<'a, T> {
     from: Sent<'a, T>,
@@ -594,11 +565,11 @@ fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), LearnError<T>> {
             T::run(backend, Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk })
         };
     }
-    if !T::run(backend, Fits(from, layout)) {
+    if !T::run(backend, Fits(from, factor, layout)) {
         return Err(LearnError::NotFinite);
     }
     let layers = to.into_layers().ok_or(LearnError::NotFinite)?;
-    accumulate_side_by_side(backend, threads, from, layout, layers);
+    accumulate_side_by_side(backend, threads, factor, from, layout, layers);
     Ok(())
 }
 
@@ -617,46 +588,46 @@ once!(AdjointOnce: (Adjoint<'a, T, Chosen<T>>, Backend, Threads) => Result<Progr
 fn adjoint_once<T: Scalar>(
     (adjoint, backend, threads): (Adjoint<'_, T, Chosen<T>>, Backend, Threads),
 ) -> Result<Progress<T>, SolveError<T>> {
-    // Parts side by side if there are threads. The room a part takes is not in this frame, of which there are as many as there are halvings.
-    let samples = adjoint.deltas.rows();
-    if let Some(half) = threads.split(samples) {
-        let (first, second) = adjoint.halves(half);
-        let (first, second) = threads
-            .join(|| adjoint_once((first, backend, threads)), || adjoint_once((second, backend, threads)));
-        let mut progress = first?;
-        progress.merge(second?)?;
-        return Ok(progress);
-    }
     // A sample that is a part of a batch does not lie in a row.
-    if samples > 1 || adjoint.deltas.stride() > 1 {
-        adjoint_batch(adjoint, backend)
-    } else {
-        adjoint_of_one(adjoint, backend)
+    adjoint.side_by_side(threads, &|part: Adjoint<'_, T, Chosen<T>>| {
+        if part.deltas.rows() > 1 || part.deltas.stride() > 1 {
+            adjoint_in_room::<T, ROOM, CHUNK>(part, backend)
+        } else {
+            adjoint_in_room::<T, SMALL_ROOM, 1>(part, backend)
+        }
+    })
+}
+
+/// With room for so many scalars, which is not in the frames above, of which there are as many as there are halvings.
+#[inline(never)]
+fn adjoint_in_room<T: Scalar, const N: usize, const C: usize>(
+    adjoint: Adjoint<'_, T, Chosen<T>>,
+    backend: Backend,
+) -> Result<Progress<T>, SolveError<T>> {
+    let mut room = Scratch::<T, N>::new();
+    T::run(backend, InChunks::<_, _, _, C, true>(adjoint, &mut room.lend()))
+}
+
+impl<'a, T: Scalar, E: Ends<T>> Adjoint<'a, T, E> {
+    /// In code of the network's own, with as much room as it needs.
+    fn typed<R: Flat<Scalar = T>, const C: usize, const FAR: bool>(
+        self,
+        backend: Backend,
+        threads: Threads,
+    ) -> Result<Progress<T>, SolveError<T>> {
+        self.side_by_side(threads, &|part| {
+            let mut room = R::ZERO;
+            T::run(backend, InChunks::<_, _, _, C, FAR>(part, &mut room))
+        })
     }
-}
 
-#[inline(never)]
-fn adjoint_batch<T: Scalar>(
-    adjoint: Adjoint<'_, T, Chosen<T>>,
-    backend: Backend,
-) -> Result<Progress<T>, SolveError<T>> {
-    let mut room = Scratch::<T, ROOM>::new();
-    T::run(backend, InChunks::<_, _, _, CHUNK, true>(adjoint, &mut room.lend()))
-}
-
-#[inline(never)]
-fn adjoint_of_one<T: Scalar>(
-    adjoint: Adjoint<'_, T, Chosen<T>>,
-    backend: Backend,
-) -> Result<Progress<T>, SolveError<T>> {
-    let mut room = Scratch::<T, SMALL_ROOM>::new();
-    T::run(backend, InChunks::<_, _, _, 1, true>(adjoint, &mut room.lend()))
-}
-
-impl<T: Scalar, E: Ends<T>> Adjoint<'_, T, E> {
-    /// The samples before `half`, and the others.
-    fn halves(self, half: usize) -> (Self, Self) {
+    /// Parts of the samples side by side, if `threads` says so.
+    fn side_by_side<W>(self, threads: Threads, work: &W) -> Result<Progress<T>, SolveError<T>>
+    where
+        W: Fn(Self) -> Result<Progress<T>, SolveError<T>> + Sync,
+    {
         let samples = self.deltas.rows();
+        let Some(half) = threads.split(samples) else { return work(self) };
         let (first, second) = self.deltas.split_rows(half);
         let part = |from, count, deltas| Adjoint {
             states: self.states.row_range(from, count),
@@ -664,7 +635,12 @@ impl<T: Scalar, E: Ends<T>> Adjoint<'_, T, E> {
             deltas,
             ..self
         };
-        (part(0, half, first), part(half, samples - half, second))
+        let (first, second) = (part(0, half, first), part(half, samples - half, second));
+        let (first, second) =
+            threads.join(|| first.side_by_side(threads, work), || second.side_by_side(threads, work));
+        let mut progress = first?;
+        progress.merge(second?)?;
+        Ok(progress)
     }
 }
 
@@ -767,6 +743,7 @@ fn adjoint_all<
 #[inline(always)]
 pub(super) fn add<const INPUT: usize, const B: usize, S, T, F, H, O, X>(
     backend: Backend,
+    threads: Threads,
     input: &X,
     state: &State<Network<INPUT, S, T, F, H, O>, B>,
     deltas: &State<Network<INPUT, S, T, F, H, O>, B>,
@@ -782,11 +759,13 @@ where
     X: Samples<T, INPUT, B>,
 {
     if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
-        return add_unrolled(backend, input, state, deltas, factor, to);
+        let (from, walk) = (Kept { input, state, deltas }, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW);
+        return T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk });
     }
     let (from, to) = (Sent::new(input, state, deltas)?, to.parameters_mut()?);
-    if const { !TYPED } {
-        return T::once::<SumsOnce>(SumsJob { from, factor, to, backend, threads: Threads::One });
+    // Where there are no threads, a program does not keep what shares out.
+    if const { !TYPED || cfg!(feature = "rayon") } {
+        return T::once::<SumsOnce>(SumsJob { from, factor, to, backend, threads });
     }
     let walk = Looped;
     if const { B == 1 } {
@@ -794,29 +773,6 @@ where
     } else {
         T::run(backend, Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk })
     }
-}
-
-/// [`add`] in code of the network's own.
-#[inline(always)]
-fn add_unrolled<const INPUT: usize, const B: usize, S, T, F, H, O, X>(
-    backend: Backend,
-    input: &X,
-    state: &State<Network<INPUT, S, T, F, H, O>, B>,
-    deltas: &State<Network<INPUT, S, T, F, H, O>, B>,
-    factor: T,
-    to: &mut Network<INPUT, S, T, F, H, O>,
-) -> Result<(), LearnError<T>>
-where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    X: Samples<T, INPUT, B>,
-{
-    let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
-    let from = Kept { input, state, deltas };
-    T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk })
 }
 
 /// What a gradient is summed from, with all shapes in its type.

@@ -124,11 +124,9 @@ where
         X: Samples<T, INPUT, B>,
         C: Loss<S::Output<T, B>, Y, Scalar = T>,
     {
+        self.begin();
         let Self { network, gradient, workspace, .. } = self;
         let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
-        gradient.params_mut().fill(T::ZERO);
-        workspace.state.reset();
-        workspace.adjoint.reset();
         let on = network.on(self.backend).threads(self.threads);
         let learned = on.gradient(&self.objective, input, target, workspace, gradient)?;
         self.update(learned)
@@ -144,14 +142,20 @@ where
         X: Samples<T, INPUT, B>,
         C: Loss<S::Output<T, B>, Y, Scalar = T>,
     {
+        self.begin();
         let Self { network, gradient, workspace, .. } = self;
         let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
-        gradient.params_mut().fill(T::ZERO);
-        workspace.state.reset();
-        workspace.adjoint.reset();
         let on = network.on(self.backend).threads(self.threads).specialized();
         let learned = on.gradient(&self.objective, input, target, workspace, gradient)?;
         self.update(learned)
+    }
+
+    /// Nothing of the batch before.
+    fn begin(&mut self) {
+        self.gradient.get_mut().params_mut().fill(T::ZERO);
+        let workspace = self.workspace.get_mut();
+        workspace.state.reset();
+        workspace.adjoint.reset();
     }
 
     /// Clips and updates.

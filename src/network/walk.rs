@@ -15,6 +15,11 @@ pub trait EachLayer {
 pub(crate) trait Walk: Copy {
     /// Whether kernels are functions of their own, or parts of the walk.
     const SHARED: bool;
+    /// The one layer it goes to, counted from 0, if it is one.
+    #[inline(always)]
+    fn only(self) -> Option<usize> {
+        None
+    }
     /// The layout, of which `shared` is one that is only known at run time.
     fn layout(self, shared: &'static Layout) -> &'static Layout;
     /// The first layer alone.
@@ -75,6 +80,10 @@ impl Only {
 impl Walk for Only {
     const SHARED: bool = true;
     #[inline(always)]
+    fn only(self) -> Option<usize> {
+        Some(self.0)
+    }
+    #[inline(always)]
     fn layout(self, shared: &'static Layout) -> &'static Layout {
         shared
     }
@@ -92,7 +101,7 @@ impl Walk for Only {
     }
 }
 
-/// One layer, counted from 0, or all.
+/// One layer, counted from 0, or all: a loop either way, so that there is one copy of what is done at a layer.
 #[derive(Clone, Copy)]
 pub(crate) struct OneOrAll(pub(crate) Option<usize>);
 

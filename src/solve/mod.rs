@@ -22,8 +22,8 @@ pub use tolerance::{SolveError, Solved, Tolerance};
 pub use trace::Trace;
 
 use crate::kernel::{
-    Activation, CHUNK, Chosen, Ends, Lent, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest,
-    largest_on, once,
+    Activation, CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest, largest_on,
+    once,
 };
 use crate::network::{
     Architecture, Flat, Form, Looped, Network, OneOrAll, Only, Parameters, Samples, Stack, State, Unrolled,
@@ -32,7 +32,6 @@ use crate::network::{
 use crate::simd::{Backend, Lanes, Operation};
 use crate::threads::Threads;
 use core::fmt;
-use core::marker::PhantomData;
 
 /// A network on a chosen backend; see [`Network::on`]. [`Network`]'s own methods use [`Backend::best`].
 #[derive(Debug)]
@@ -245,21 +244,23 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let params = self.network.parameters()?;
         let states = MatrixMut::new(state.as_mut_slice(), B, Network::<INPUT, S, T, F, H, O>::UNITS)?;
         let On { backend, threads, .. } = self;
-        if const { !TYPED } {
+        let progress = if const { !TYPED } {
             let ends = Chosen::new::<H, O>();
-            let job = SolveJob { params, ends, input, states, tolerance, backend, threads };
-            return T::once::<SolveOnce>(job)?.finish().map_err(Failure::Solve);
-        }
-        // Before anything changes in any part.
-        if threads != Threads::One && !largest_on(backend, input).is_finite() {
-            return Err(Failure::Input);
-        }
-        let progress = if const { B == 1 } {
-            solve_in::<S, T, H, O, F::Scratch<T, S, 1>, 1>(backend, threads, params, input, states, tolerance)
+            T::once::<SolveOnce>(SolveJob { params, ends, input, states, tolerance, backend, threads })
         } else {
-            solve_in::<S, T, H, O, F::Scratch<T, S, CHUNK>, CHUNK>(
-                backend, threads, params, input, states, tolerance,
-            )
+            let ends = Typed::<H, O>::NEW;
+            let job = SolveJob { params, ends, input, states, tolerance, backend, threads };
+            job.side_by_side(&|part: SolveJob<'_, _, _>| {
+                if const { B == 1 } {
+                    let (mut base, mut room): (S::First<T, 1>, F::Scratch<T, S, 1>) =
+                        (Flat::ZERO, Flat::ZERO);
+                    part.run::<_, _, 1>(&mut base, &mut room)
+                } else {
+                    let (mut base, mut room): (S::First<T, CHUNK>, F::Scratch<T, S, CHUNK>) =
+                        (Flat::ZERO, Flat::ZERO);
+                    part.run::<_, _, CHUNK>(&mut base, &mut room)
+                }
+            })
         };
         progress?.finish().map_err(Failure::Solve)
     }
@@ -352,9 +353,9 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
         if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
-            self.weighted(drive, state, weights, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW, None)
+            self.weighted(drive, state, weights, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW)
         } else {
-            self.weighted(drive, state, weights, Looped, None)
+            self.weighted(drive, state, weights, Looped)
         }
     }
 
@@ -369,7 +370,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<INPUT, S, T, F, H, O>>,
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
-        self.weighted(drive, state, weights, Only(index), Some(index))
+        self.weighted(drive, state, weights, Only(index))
     }
 
     fn weighted(
@@ -378,7 +379,6 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         state: &mut State<Network<INPUT, S, T, F, H, O>>,
         weights: &[T],
         walk: impl Walk,
-        only: Option<usize>,
     ) -> Result<T, SolveError<T>> {
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
         let (Ok(params), Ok(drive), Ok(states)) = (
@@ -390,7 +390,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         };
         let backend = self.backend;
         let result = if const { !TYPED } {
-            let (ends, weights) = (Chosen::new::<H, O>(), Some(weights));
+            let (ends, weights, only) = (Chosen::new::<H, O>(), Some(weights), walk.only());
             T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights, only, backend })
         } else {
             let (ends, mut room): (_, F::Scratch<T, S, 1>) = (Typed::<H, O>::NEW, Flat::ZERO);
@@ -447,58 +447,82 @@ fn settled<N: Architecture, const B: usize>(
     })
 }
 
-/// A solve, compiled once for all networks.
-struct SolveJob<'a, T: Scalar> {
+/// A solve of any number of samples.
+struct SolveJob<'a, T, E> {
     params: Parameters<'a, T>,
-    ends: Chosen<T>,
+    ends: E,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     tolerance: Tolerance<T>,
     backend: Backend,
     threads: Threads,
 }
-once!(SolveOnce: SolveJob<'a, T> => Result<Progress<T>, Failure<T>>, solve_once);
+once!(SolveOnce: SolveJob<'a, T, Chosen<T>> => Result<Progress<T>, Failure<T>>, solve_once);
 
-fn solve_once<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
-    // Before anything changes in any part.
-    if job.threads != Threads::One && !largest_on(job.backend, job.input).is_finite() {
-        return Err(Failure::Input);
-    }
-    solve_parts(job)
+fn solve_once<T: Scalar>(job: SolveJob<'_, T, Chosen<T>>) -> Result<Progress<T>, Failure<T>> {
+    job.side_by_side(&|part: SolveJob<'_, T, Chosen<T>>| {
+        let widest = part.params.layout().layers().iter().map(|layer| layer.width).max().unwrap_or(0);
+        if !part.is_one() || widest > SMALL_ROOM {
+            solve_in_room::<T, ROOM>(part)
+        } else {
+            solve_in_room::<T, SMALL_ROOM>(part)
+        }
+    })
 }
 
-/// Parts side by side if there are threads. The room a part takes is not in this frame, of which there are as many as there are halvings.
-fn solve_parts<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
-    let Some(half) = job.threads.split(job.states.rows()) else { return solve_part(job) };
-    let rows = job.states.rows();
-    let (first, second) = job.states.split_rows(half);
-    let part = |from, count, states| SolveJob { input: job.input.row_range(from, count), states, ..job };
-    let (first, second) = (part(0, half, first), part(half, rows - half, second));
-    let (first, second) = job.threads.join(|| solve_parts(first), || solve_parts(second));
-    let mut progress = first?;
-    progress.merge(second?).map_err(Failure::Solve)?;
-    Ok(progress)
-}
-
-fn solve_part<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
-    let widest = job.params.layout().layers().iter().map(|layer| layer.width).max().unwrap_or(0);
-    // A sample that is a part of a batch does not lie in a row.
-    if job.states.rows() > 1 || job.states.stride() > 1 || widest > SMALL_ROOM {
-        solve_in_room::<T, ROOM>(job)
-    } else {
-        solve_in_room::<T, SMALL_ROOM>(job)
-    }
-}
-
-/// With room for so many scalars, twice.
+/// With room for so many scalars, twice, which is not in the frames above, of which there are as many as there are halvings.
 #[inline(never)]
-fn solve_in_room<T: Scalar, const N: usize>(job: SolveJob<'_, T>) -> Result<Progress<T>, Failure<T>> {
+fn solve_in_room<T: Scalar, const N: usize>(
+    job: SolveJob<'_, T, Chosen<T>>,
+) -> Result<Progress<T>, Failure<T>> {
     let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
-    let (backend, rooms) = (job.backend, [base.lend(), room.lend()]);
-    if job.states.rows() > 1 || job.states.stride() > 1 {
-        T::run(backend, SolvePart::<T, CHUNK>(job, rooms))
-    } else {
-        T::run(backend, SolvePart::<T, 1>(job, rooms))
+    let (base, room) = (&mut base.lend(), &mut room.lend());
+    if job.is_one() { job.run::<_, _, 1>(base, room) } else { job.run::<_, _, CHUNK>(base, room) }
+}
+
+impl<'a, T: Scalar, E: Ends<T>> SolveJob<'a, T, E> {
+    /// Whether it is of one sample, whose states lie in a row: those of one that is a part of a batch do not.
+    fn is_one(&self) -> bool {
+        self.states.rows() == 1 && self.states.stride() == 1
+    }
+
+    /// Does it in this room, of one sample (`C` = 1) or in chunks (`C` = CHUNK).
+    #[inline(always)]
+    fn run<Q: HalfRoom<T>, R: HalfRoom<T>, const C: usize>(
+        self,
+        base: &mut Q,
+        room: &mut R,
+    ) -> Result<Progress<T>, Failure<T>> {
+        let Self { params, input, states, tolerance, ends, backend, .. } = self;
+        T::run(backend, Solve::<_, _, _, _, C> { params, input, states, base, room, tolerance, ends })
+    }
+
+    /// Parts of the samples side by side, if there are threads.
+    #[inline(always)]
+    fn side_by_side<W>(self, work: &W) -> Result<Progress<T>, Failure<T>>
+    where
+        W: Fn(Self) -> Result<Progress<T>, Failure<T>> + Sync,
+    {
+        // Before anything changes in any part.
+        if self.threads != Threads::One && !largest_on(self.backend, self.input).is_finite() {
+            return Err(Failure::Input);
+        }
+        self.parts(work)
+    }
+
+    fn parts<W>(self, work: &W) -> Result<Progress<T>, Failure<T>>
+    where
+        W: Fn(Self) -> Result<Progress<T>, Failure<T>> + Sync,
+    {
+        let (samples, threads) = (self.states.rows(), self.threads);
+        let Some(half) = threads.split(samples) else { return work(self) };
+        let (first, second) = self.states.split_rows(half);
+        let part = |from, count, states| Self { input: self.input.row_range(from, count), states, ..self };
+        let (first, second) = (part(0, half, first), part(half, samples - half, second));
+        let (first, second) = threads.join(|| first.parts(work), || second.parts(work));
+        let mut progress = first?;
+        progress.merge(second?).map_err(Failure::Solve)?;
+        Ok(progress)
     }
 }
 
@@ -506,20 +530,6 @@ fn solve_in_room<T: Scalar, const N: usize>(job: SolveJob<'_, T>) -> Result<Prog
 pub(crate) const ROOM: usize = 1 << 14;
 /// The same of one sample of most networks: a large frame costs time, for its pages are touched one by one.
 pub(crate) const SMALL_ROOM: usize = 512;
-
-struct SolvePart<'a, 'b, T: Scalar, const C: usize>(SolveJob<'a, T>, [Lent<'b, T>; 2]);
-
-impl<T: Scalar, const C: usize> Operation<T> for SolvePart<'_, '_, T, C> {
-    type Output = Result<Progress<T>, Failure<T>>;
-
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let SolveJob { params, ends, input, states, tolerance, .. } = self.0;
-        let [mut base, mut room] = self.1;
-        let solve = Solve { params, input, states, base: &mut base, room: &mut room, tolerance, ends };
-        solve_all::<_, _, _, _, _, _, C>(lanes, solve, Looped)
-    }
-}
 
 /// W^1 x + b^1, compiled once for all networks.
 struct DriveJob<'a, T: Scalar> {
@@ -582,34 +592,6 @@ fn sweep_one<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
     }
 }
 
-/// Solves all samples of `states`, parts of them side by side if `threads` says so.
-fn solve_in<S: Stack, T: Scalar, H: Activation, O: Activation, R: Flat<Scalar = T>, const C: usize>(
-    backend: Backend,
-    threads: Threads,
-    params: Parameters<'_, T>,
-    input: Matrix<'_, T>,
-    states: MatrixMut<'_, T>,
-    tolerance: Tolerance<T>,
-) -> Result<Progress<T>, Failure<T>> {
-    let Some(half) = threads.split(states.rows()) else {
-        let mut base: S::First<T, C> = Flat::ZERO;
-        let (ends, room) = (Typed::<H, O>::NEW, PhantomData::<R>);
-        return T::run(
-            backend,
-            SolveTyped::<_, _, _, _, C> { params, input, states, base: &mut base, room, tolerance, ends },
-        );
-    };
-    let (first, second) = states.split_rows(half);
-    let (inputs, others) = (input.row_range(0, half), input.row_range(half, input.rows()));
-    let (first, second) = threads.join(
-        || solve_in::<S, T, H, O, R, C>(backend, threads, params, inputs, first, tolerance),
-        || solve_in::<S, T, H, O, R, C>(backend, threads, params, others, second, tolerance),
-    );
-    let mut progress = first?;
-    progress.merge(second?).map_err(Failure::Solve)?;
-    Ok(progress)
-}
-
 /// Why a solve gave no solution.
 enum Failure<T> {
     /// The input is not finite: nothing has been changed.
@@ -631,7 +613,7 @@ impl<T> From<crate::LengthError> for Failure<T> {
 }
 
 /// A solve of a batch (`C` = CHUNK) or of one sample (`C` = 1).
-struct Solve<'a, 'b, T, E, Q, R> {
+struct Solve<'a, 'b, T, E, Q, R, const C: usize> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
@@ -643,32 +625,18 @@ struct Solve<'a, 'b, T, E, Q, R> {
     ends: E,
 }
 
-/// A solve with activations and room as types.
-struct SolveTyped<'a, 'b, T, E, Q, R, const C: usize> {
-    params: Parameters<'a, T>,
-    input: Matrix<'a, T>,
-    states: MatrixMut<'a, T>,
-    base: &'b mut Q,
-    room: PhantomData<R>,
-    tolerance: Tolerance<T>,
-    ends: E,
-}
-
-impl<T, E, Q, R, const C: usize> Operation<T> for SolveTyped<'_, '_, T, E, Q, R, C>
+impl<T, E, Q, R, const C: usize> Operation<T> for Solve<'_, '_, T, E, Q, R, C>
 where
     T: Scalar,
     E: Ends<T>,
     Q: HalfRoom<T>,
-    R: Flat<Scalar = T>,
+    R: HalfRoom<T>,
 {
     type Output = Result<Progress<T>, Failure<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, input, states, base, tolerance, ends, .. } = self;
-        let mut room = R::ZERO;
-        let solve = Solve { params, input, states, base, room: &mut room, tolerance, ends };
-        solve_all::<_, _, _, _, _, _, C>(lanes, solve, Looped)
+        solve_all(lanes, self, Looped)
     }
 }
 
@@ -699,7 +667,7 @@ where
         let mut base: S::First<T, C> = Flat::ZERO;
         let units = Network::<INPUT, S, T, F, H, O>::UNITS;
         let mut room: F::Scratch<T, S, C> = Flat::ZERO;
-        let solve = Solve {
+        let solve = Solve::<_, _, _, _, C> {
             params: self.network.parameters()?,
             input: self.input.samples(),
             states: MatrixMut::new(self.state.as_mut_slice(), B, units)?,
@@ -708,14 +676,14 @@ where
             tolerance: self.tolerance,
             ends: Typed::<H, O>::NEW,
         };
-        solve_all::<_, _, _, _, _, _, C>(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
+        solve_all(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
     }
 }
 
 #[inline(always)]
 fn solve_all<T, L, E, Q, R, W, const C: usize>(
     lanes: L,
-    solve: Solve<'_, '_, T, E, Q, R>,
+    solve: Solve<'_, '_, T, E, Q, R, C>,
     walk: W,
 ) -> Result<Progress<T>, Failure<T>>
 where

@@ -44,7 +44,7 @@ impl<T: Element> Tolerance<T> {
     /// Exactly so many sweeps, always a success if finite: always the same instructions.
     ///
     /// That is constant time where an instruction takes as long for all numbers. On some x86 processors those with subnormal numbers
-    /// (below 1.2e-38 in `f32`, not zero) do not: inputs so small made 16 sweeps up to 77 times as long.
+    /// (below 1.2e-38 in `f32`, not zero) do not: with inputs so small, 16 sweeps can take tens of times as long.
     /// Where time must not depend on the data, make inputs so small zero; docs/performance.md has more.
     pub const fn exactly(sweeps: usize) -> Self {
         Self { absolute: T::ZERO, relative: T::ZERO, limit: sweeps, exact: true }
