@@ -179,13 +179,13 @@ where
         let Forward { view, base, states, ends, room } = &mut **sweep;
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
-        let (base, below) = match base {
-            First::Kept(base) if index == 0 => (Base::Matrix(*base), None),
-            First::Again(input) if index == 0 => (Base::Bias(view.b(layer)), Some(*input)),
-            _ => {
-                let below = below.columns(layer.units - layer.inputs, layer.inputs);
-                (Base::Bias(view.b(layer)), Some(below))
-            }
+        let (base, below) = if index > 0 {
+            let below = below.columns(layer.units - layer.inputs, layer.inputs);
+            (Base::Bias(view.b(layer)), Some(below))
+        } else if base.again {
+            (Base::Bias(view.b(layer)), Some(base.of))
+        } else {
+            (Base::Matrix(base.of), None)
         };
         let above = (layer.feedback > 0).then(|| above.columns(0, layer.feedback));
         let up = below.map(|operand| Product { matrix: view.w(layer), operand });

@@ -24,13 +24,9 @@ pub(crate) fn chunks(samples: usize) -> impl Iterator<Item = (usize, usize)> {
 /// The first sample and the number of samples of every chunk of at most `most` samples, of which there is one at least.
 #[inline(always)]
 pub(crate) fn chunks_of(samples: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut next = 0;
-    core::iter::from_fn(move || {
-        let first = next;
-        let count = most.min(samples - first);
-        next += count;
-        (count > 0).then_some((first, count))
-    })
+    // As a range, which the compiler sees through where there is one chunk.
+    let most = most.max(1);
+    (0..samples.div_ceil(most)).map(move |chunk| (chunk * most, most.min(samples - chunk * most)))
 }
 
 /// Room for intermediate sums: half those of a layer, where feedback is tied, or W^1 x + b^1.
@@ -81,11 +77,11 @@ pub(crate) fn samples_in<T: Scalar, R: HalfRoom<T>>(room: &R, each: usize, most:
 
 /// What the first layer is given of its input.
 #[derive(Clone, Copy)]
-pub(crate) enum First<'a, T> {
-    /// W^1 x + b^1, computed once.
-    Kept(Matrix<'a, T>),
-    /// x, where there is no room to keep that.
-    Again(Matrix<'a, T>),
+pub(crate) struct First<'a, T> {
+    /// W^1 x + b^1, computed once; or x, where there is no room to keep that.
+    pub(crate) of: Matrix<'a, T>,
+    /// Whether it is x.
+    pub(crate) again: bool,
 }
 
 /// What a unit's change is measured by.
@@ -177,16 +173,13 @@ where
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
         // Then the input goes before what is fed back, as it does where its sum is kept: the bits are the same.
-        let again = index == 0 && matches!(base, First::Again(_));
-        let (base, up) = match base {
-            First::Kept(base) if index == 0 => (Base::Matrix(*base), None),
-            First::Again(input) if index == 0 => {
-                (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand: *input }))
-            }
-            _ => {
-                let operand = below.columns(layer.units - layer.inputs, layer.inputs);
-                (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
-            }
+        let again = R::BOUNDED && index == 0 && base.again;
+        let (base, up) = if index == 0 && !again {
+            (Base::Matrix(base.of), None)
+        } else {
+            let operand =
+                if again { base.of } else { below.columns(layer.units - layer.inputs, layer.inputs) };
+            (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
         };
         if let Some((k, next)) = tied::<T, R, LAST>(layout, index) {
             let down = Product { matrix: params.w(next), operand: above.columns(0, next.width) };
