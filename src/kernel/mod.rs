@@ -65,7 +65,9 @@ pub(crate) use fused::{fused, fused_shared};
 pub use once::Once;
 pub(crate) use once::once;
 pub(crate) use outer::{Outer, SideBySide, column_sums};
-pub(crate) use packed::{HalfBase, PackedMatrix, half_layer, integer_drive, integer_sums, place};
+pub(crate) use packed::{
+    HalfBase, PackedMatrix, PackedProduct, half_layer, integer_drive, integer_sums, place,
+};
 pub use packed::{IntegerRows, integer_layer};
 #[doc(hidden)]
 pub use products::Part;

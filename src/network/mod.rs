@@ -34,7 +34,7 @@ pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub(crate) use text::Text;
 pub use walk::EachLayer;
-pub(crate) use walk::{Looped, OneOrAll, Only, Unrolled, Walk};
+pub(crate) use walk::{Alike, Looped, OneOrAll, Only, Unrolled, Walk};
 
 use crate::kernel::{Activation, Identity, Scalar, TYPED, Tanh};
 use crate::simd::Entry;

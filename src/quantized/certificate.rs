@@ -1,5 +1,6 @@
 //! What is certain of the integers themselves.
 
+use super::view::{View, sums_of};
 use super::{Quantized, QuantizedState, part};
 use crate::certificate::CertificateError;
 use crate::file::QUANTIZED_NUMBERS;
@@ -187,34 +188,10 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
         &self,
         network: &Quantized<Network<I, S, f32, F, A, O>, H>,
     ) -> Result<(), CertificateError<f64>> {
-        if network.check().is_err() {
-            return Err(CertificateError::NotFinite);
-        }
-        if self.v.flat().iter().any(|v| !(1..=LARGEST).contains(&i64::from(*v))) {
-            return Err(CertificateError::Vector);
-        }
+        network.view().provable(self.v.flat())?;
         let mut room: UnitsOf<Network<I, S, f32, F, A, O>, i32> = Flat::ZERO;
-        let found = network.compare(self.v.flat(), room.flat_mut());
-        let one = ONE as f64;
-        let less = |what, stated: i32, found: i64| {
-            if i64::from(stated) >= found {
-                return Ok(());
-            }
-            Err(CertificateError::Refuted {
-                what,
-                stated: f64::from(stated) / one,
-                found: found as f64 / one,
-            })
-        };
-        if self.gamma < 0 || i64::from(self.gamma) >= ONE {
-            return Err(CertificateError::NotContracting { gamma: self.gamma() });
-        }
-        less("gamma", self.gamma, found.gamma)?;
-        less("propagation", self.propagation, found.propagation)?;
-        if self.least < 1 || i64::from(self.least) > found.least {
-            return Err(CertificateError::Vector);
-        }
-        Ok(())
+        let found = network.view().compare(steepest::<A, O>(), self.v.flat(), room.flat_mut());
+        found.prove([self.gamma, self.propagation, self.least])
     }
 
     /// A bound on how far the outputs are from the solution of the network this one was made of, after a sweep that changed no unit by more
@@ -227,15 +204,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
         net: &Network<I, S, f32, F, A, O>,
         residual: i32,
     ) -> f64 {
-        let mut rounded = 0.0_f64;
-        let layout = &Network::<I, S, f32, F, A, O>::LAYOUT;
-        for (index, layer) in layout.layers().iter().enumerate() {
-            for row in 0..layer.width {
-                let last = index + 1 == layout.depth();
-                let steepest = if last { O::STEEPEST } else { A::STEEPEST };
-                rounded = rounded.max(steepest * quantized.misses(net, index, layer, row));
-            }
-        }
+        let rounded = quantized.view().largest_miss(steepest::<A, O>(), net.params());
         // Summed in f64 from numbers exact in it.
         let rounding = Self::rounding::<H>() + rounded * (1.0 + 1e-9);
         let unit = f64::from(quantized.output_unit());
@@ -254,59 +223,120 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     pub fn certify(
         &self,
     ) -> Result<QuantizedCertificate<Network<I, S, f32, F, A, O>>, CertificateError<f64>> {
+        let mut found = QuantizedCertificate { v: Flat::ZERO, gamma: 0, propagation: 0, least: 0 };
+        let mut rooms: [UnitsOf<Network<I, S, f32, F, A, O>, i32>; 2] = [Flat::ZERO, Flat::ZERO];
+        let [v, room] = &mut rooms;
+        let rooms = [v.flat_mut(), room.flat_mut()];
+        [found.gamma, found.propagation, found.least] =
+            self.view().search(steepest::<A, O>(), rooms, found.v.flat_mut())?;
+        Ok(found)
+    }
+}
+
+/// Bounds on the slopes of the hidden layers and of the output layer.
+fn steepest<A: Activation, O: Activation>() -> [f64; 2] {
+    [A::STEEPEST, O::STEEPEST]
+}
+
+impl Found {
+    /// Whether it bears out these numbers, gamma, propagation and least.
+    ///
+    /// # Errors
+    /// [`CertificateError`] if it does not.
+    fn prove(&self, [gamma, propagation, least]: [i32; 3]) -> Result<(), CertificateError<f64>> {
+        let one = ONE as f64;
+        if gamma < 0 || i64::from(gamma) >= ONE {
+            return Err(CertificateError::NotContracting { gamma: f64::from(gamma) / one });
+        }
+        for (what, stated, found) in
+            [("gamma", gamma, self.gamma), ("propagation", propagation, self.propagation)]
+        {
+            if i64::from(stated) < found {
+                let (stated, found) = (f64::from(stated) / one, found as f64 / one);
+                return Err(CertificateError::Refuted { what, stated, found });
+            }
+        }
+        if least < 1 || i64::from(least) > self.least {
+            return Err(CertificateError::Vector);
+        }
+        Ok(())
+    }
+}
+
+impl View<'_> {
+    /// Whether a proof can be checked: no sum overflows, and entries of its vector are allowed.
+    ///
+    /// # Errors
+    /// [`CertificateError`] if not.
+    fn provable(&self, v: &[i32]) -> Result<(), CertificateError<f64>> {
         if self.check().is_err() {
             return Err(CertificateError::NotFinite);
         }
-        let mut v: UnitsOf<Network<I, S, f32, F, A, O>, i32> = Flat::ZERO;
-        let mut room: UnitsOf<Network<I, S, f32, F, A, O>, i32> = Flat::ZERO;
-        v.flat_mut().fill(1 << 10);
-        let mut best: Option<QuantizedCertificate<_>> = None;
+        if v.iter().any(|v| !(1..=LARGEST).contains(&i64::from(*v))) {
+            return Err(CertificateError::Vector);
+        }
+        Ok(())
+    }
+
+    /// Leaves the vector of the best proof in `best`; its gamma, propagation and least entry.
+    ///
+    /// # Errors
+    /// [`CertificateError::NotContracting`] if none was found.
+    fn search(
+        &self,
+        steepest: [f64; 2],
+        [v, room]: [&mut [i32]; 2],
+        best: &mut [i32],
+    ) -> Result<[i32; 3], CertificateError<f64>> {
+        if self.check().is_err() {
+            return Err(CertificateError::NotFinite);
+        }
+        v.fill(1 << 10);
+        let mut numbers: Option<[i32; 3]> = None;
         for _ in 0..64 {
-            let found = self.compare(v.flat(), room.flat_mut());
-            if best.as_ref().is_none_or(|best| found.gamma < i64::from(best.gamma)) {
-                let narrow = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
-                best = Some(QuantizedCertificate {
-                    v: v.clone(),
-                    gamma: narrow(found.gamma),
-                    propagation: narrow(found.propagation),
-                    least: narrow(found.least),
-                });
+            let found = self.compare(steepest, v, room);
+            if numbers.is_none_or(|[gamma, ..]| found.gamma < i64::from(gamma)) {
+                best.copy_from_slice(v);
+                numbers = Some([found.gamma, found.propagation, found.least].map(narrow));
             }
             // What came out is the next v, not less than a small part of its largest.
-            let most = room.flat().iter().copied().max().unwrap_or_default().max(1);
-            for (v, w) in v.flat_mut().iter_mut().zip(room.flat()) {
+            let most = room.iter().copied().max().unwrap_or_default().max(1);
+            for (v, w) in v.iter_mut().zip(&*room) {
                 let scaled = i64::from(*w) * LARGEST / i64::from(most);
                 *v = scaled.clamp(LARGEST / 256, LARGEST) as i32;
             }
         }
-        match best {
-            Some(best) if i64::from(best.gamma) < ONE && best.propagation < i32::MAX => Ok(best),
+        match numbers {
+            Some(found) if i64::from(found[0]) < ONE && found[1] < i32::MAX => Ok(found),
             other => Err(CertificateError::NotContracting {
-                gamma: other.map_or(f64::INFINITY, |best| best.gamma()),
+                gamma: other.map_or(f64::INFINITY, |[gamma, ..]| f64::from(gamma) / ONE as f64),
             }),
         }
     }
 
     /// w = Lo w + Up v, which is left in `room`, and what it says of v.
-    fn compare(&self, v: &[i32], room: &mut [i32]) -> Found {
-        let propagation = self.pass(v, None, room);
-        let rate = self.pass(v, Some(v), room);
+    fn compare(&self, steepest: [f64; 2], v: &[i32], room: &mut [i32]) -> Found {
+        let propagation = self.pass(steepest, v, None, room);
+        let rate = self.pass(steepest, v, Some(v), room);
         let least = v.iter().copied().min().unwrap_or_default();
         Found { gamma: rate.saturating_mul(ONE >> POINT), propagation, least: least.into() }
     }
 
     /// One comparison sweep, into `room`: of errors that units have from before, or else of one last digit that each unit adds. What that
     /// comes to in entries of v, rounded up; all with `POINT` digits.
-    fn pass(&self, v: &[i32], before: Option<&[i32]>, room: &mut [i32]) -> i64 {
+    fn pass(&self, steepest: [f64; 2], v: &[i32], before: Option<&[i32]>, room: &mut [i32]) -> i64 {
         let entry = |slice: &[i32], unit: usize| i64::from(slice.get(unit).copied().unwrap_or(i32::MAX));
         let mut largest = 0;
-        for (index, layer) in Network::<I, S, f32, F, A, O>::LAYOUT.layers().iter().enumerate() {
+        for (index, layer) in self.layout.layers().iter().enumerate() {
+            // A power of two, by which the slope is less than 1.
+            let slope = if steepest[usize::from(self.is_last(index))] < 0.5 { 2 } else { 0 };
             for unit in layer.units..layer.units + layer.width {
-                let sum = self.magnitudes(index, layer, unit - layer.units, |unit, above| match before {
-                    Some(before) if above => entry(before, unit) << POINT,
-                    None if above => 0,
-                    _ => entry(room, unit),
-                });
+                let sum =
+                    self.magnitudes(index, layer, unit - layer.units, slope, |unit, above| match before {
+                        Some(before) if above => entry(before, unit) << POINT,
+                        None if above => 0,
+                        _ => entry(room, unit),
+                    });
                 let sum = if before.is_some() { sum } else { sum.saturating_add(1 << POINT) };
                 largest = largest.max(up(sum, entry(v, unit).max(1)));
                 if let Some(to) = room.get_mut(unit) {
@@ -317,18 +347,15 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
         largest
     }
 
-    /// r S sum |q| e of a row, for errors e of what it hears, rounded up.
+    /// r S sum |q| e of a row, for errors e of its operands, rounded up; the slope S is 2^-`slope`.
     fn magnitudes(
         &self,
         index: usize,
         layer: &LayerLayout,
         row: usize,
+        slope: u32,
         error: impl Fn(usize, bool) -> i64,
     ) -> i64 {
-        let last = index + 1 == Network::<I, S, f32, F, A, O>::LAYOUT.depth();
-        let steepest = if last { O::STEEPEST } else { A::STEEPEST };
-        // A power of two, by which the slope is less than 1.
-        let slope = if steepest < 0.5 { 2 } else { 0 };
         let mut sum = 0_i64;
         let first = if index == 0 { layer.inputs } else { 0 };
         for column in first..layer.inputs + layer.feedback {
@@ -340,48 +367,54 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
             sum = sum.saturating_add(q.saturating_mul(e));
         }
         let found = self.row(layer, row, false);
-        let shift = 16 + found.exponent as u32 + H::EXTRA + slope;
+        let shift = 16 + found.exponent as u32 + self.digits.extra + slope;
         // Eight digits first, so that the product has room.
         let product = up(sum, 1 << 8).saturating_mul(i64::from(found.scale));
         up(product, 1 << (shift - 8))
     }
-}
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
-    Quantized<Network<I, S, f32, F, A, O>, H>
-{
-    /// By how much a unit's sum is off, at most, because weights, bias and inputs were rounded; in its state's last digit.
-    fn misses(
-        &self,
-        net: &Network<I, S, f32, F, A, O>,
-        index: usize,
-        layer: &LayerLayout,
-        row: usize,
-    ) -> f64 {
-        let layout = &Network::<I, S, f32, F, A, O>::LAYOUT;
-        let last = index + 1 == layout.depth();
-        let z = libm::ldexp(1.0, H::EXTRA as i32) / f64::from(self.units[if last { 2 } else { 1 }]);
-        let param = |at: usize| f64::from(net.params().get(at).copied().unwrap_or(f32::NAN));
+    /// By how much a unit's state is off, at most, because weights, bias and inputs were rounded; in its last digit.
+    fn largest_miss(&self, steepest: [f64; 2], params: &[f32]) -> f64 {
+        let mut largest = 0.0_f64;
+        for (index, layer) in self.layout.layers().iter().enumerate() {
+            for row in 0..layer.width {
+                let steepest = steepest[usize::from(self.is_last(index))];
+                largest = largest.max(steepest * self.miss(params, index, layer, row));
+            }
+        }
+        largest
+    }
+
+    /// By how much a unit's sum is off.
+    fn miss(&self, params: &[f32], index: usize, layer: &LayerLayout, row: usize) -> f64 {
+        let digits = self.digits;
+        let z = libm::ldexp(1.0, digits.extra as i32)
+            / f64::from(self.units[if self.is_last(index) { 2 } else { 1 }]);
+        let param = |at: usize| f64::from(params.get(at).copied().unwrap_or(f32::NAN));
         let columns = layer.inputs + layer.feedback;
         let (mut sum, mut bias) = (0.0, param(layer.params + columns * layer.width + row) * z);
-        for (first, end, of_inputs) in self.parts(index, layer) {
+        for (first, end, of_inputs) in sums_of(index, layer) {
             let found = self.row(layer, row, of_inputs);
             let ratio = f64::from(found.scale) * libm::ldexp(1.0, -16 - i32::from(found.exponent));
             let mut integers = f64::from(found.bias);
             for column in first..end {
                 let q = f64::from(self.weight(layer, row, column));
-                integers += f64::from(H::OFFSET) * q;
+                integers += f64::from(digits.offset) * q;
                 let unit = f64::from(self.column_unit(index, layer, column));
                 let weight = param(layer.params + column * layer.width + row) * z * unit;
-                sum += (weight - q * ratio).abs() * f64::from(H::MOST + 1);
+                sum += (weight - q * ratio).abs() * f64::from(digits.most + 1);
                 if of_inputs {
                     sum += 0.5 * weight.abs();
                 }
             }
             bias -= integers * ratio - 0.5;
         }
-        (sum + bias.abs()) * libm::ldexp(1.0, -(H::EXTRA as i32))
+        (sum + bias.abs()) * libm::ldexp(1.0, -(digits.extra as i32))
     }
+}
+
+fn narrow(n: i64) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
 }
 
 /// a / b, rounded up.

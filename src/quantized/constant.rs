@@ -1,7 +1,7 @@
 //! Checking a network of integers while compiling, where there is arithmetic but no traits: what [`Quantized::check`](super::Quantized::check)
 //! refuses, from the bytes of a file.
 
-use super::calibration::QuantizeError;
+use super::error::QuantizeError;
 use super::{GROUP, rows};
 use crate::kernel::place;
 use crate::network::{LayerLayout, Layout, Text};

@@ -2,17 +2,16 @@
 
 use super::{around, part};
 use crate::kernel::{
-    Activation, Change, HalfBase, Identity, Matrix, PackedMatrix, ShapeError, half_layer, largest, place,
+    Activation, Change, HalfBase, HardTanh, Identity, Matrix, PackedMatrix, Relu, ShapeError, Sigmoid, Tanh,
+    half_layer, largest, place,
 };
 use crate::network::{
-    Architecture, EachLayer, Flat, Form, LayerLayout, Layout, Looped, Network, ParamsOf, Samples, Stack,
-    State, Unrolled, Walk,
+    Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, Stack, State,
 };
 use crate::simd::{Backend, Bf16, Lanes, Operation};
 use crate::solve::{On, Progress, SolveError, Solved, Sweep, Tolerance, fits, refine};
 use crate::threads::Threads;
 use core::fmt;
-use core::marker::PhantomData;
 
 /// Columns of weights that lie side by side.
 const GROUP: usize = 2;
@@ -59,6 +58,20 @@ impl<N: Architecture> Halved<N> {
     /// Bytes of it.
     pub const BYTES: usize = size_of::<Self>();
 
+    /// It, whatever its type.
+    fn view(&self) -> View<'_> {
+        View { layout: const { &N::LAYOUT }, weights: self.weights.flat() }
+    }
+}
+
+/// A network of halved weights, whatever its type.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    layout: &'static Layout,
+    weights: &'a [Bf16],
+}
+
+impl<'a> View<'a> {
     /// W of a layer, which is its first part, or U, its second.
     #[inline(always)]
     fn matrix(
@@ -66,25 +79,25 @@ impl<N: Architecture> Halved<N> {
         layer: &LayerLayout,
         first: usize,
         columns: usize,
-    ) -> Result<PackedMatrix<'_, Bf16>, ShapeError> {
+    ) -> Result<PackedMatrix<'a, Bf16>, ShapeError> {
         PackedMatrix::new(
-            part(self.weights.flat(), layer.params + first, layer.width * columns),
+            part(self.weights, layer.params + first, layer.width * columns),
             layer.width,
             columns,
         )
     }
     #[inline(always)]
-    fn w(&self, layer: &LayerLayout) -> Result<PackedMatrix<'_, Bf16>, ShapeError> {
+    fn w(&self, layer: &LayerLayout) -> Result<PackedMatrix<'a, Bf16>, ShapeError> {
         self.matrix(layer, 0, layer.inputs)
     }
     #[inline(always)]
-    fn u(&self, layer: &LayerLayout) -> Result<PackedMatrix<'_, Bf16>, ShapeError> {
+    fn u(&self, layer: &LayerLayout) -> Result<PackedMatrix<'a, Bf16>, ShapeError> {
         self.matrix(layer, layer.width * layer.inputs, layer.feedback)
     }
     #[inline(always)]
-    fn b(&self, layer: &LayerLayout) -> HalfBase<'_, f32> {
+    fn b(&self, layer: &LayerLayout) -> HalfBase<'a, f32> {
         let first = layer.params + layer.width * (layer.inputs + layer.feedback);
-        HalfBase::Bias(part(self.weights.flat(), first, layer.width))
+        HalfBase::Bias(part(self.weights, first, layer.width))
     }
 }
 
@@ -218,8 +231,16 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
         tolerance: Tolerance,
     ) -> Result<Solved, SolveError> {
         let input = input.samples().only_row::<I>().ok_or(SolveError::NotFinite)?;
-        let solve = Solve { network: self.network, input: &input, state: state.as_mut_slice(), tolerance };
-        match <f32 as crate::simd::Element>::run(self.backend, solve) {
+        let mut drive: <Network<I, S, f32, F, A, O> as Architecture>::FirstUnits<f32> = Flat::ZERO;
+        let solve = Solve {
+            view: self.network.view(),
+            input: &input,
+            state: state.as_mut_slice(),
+            drive: drive.flat_mut(),
+            tolerance,
+            ends: [A::CODE, O::CODE],
+        };
+        match solve_once((self.backend, solve)) {
             // The input is looked at first.
             Ok(Err(SolveError::NotFinite)) => {
                 state.reset();
@@ -233,122 +254,83 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
 
 struct InputNotFinite;
 
-struct Solve<'a, N: Architecture> {
-    network: &'a Halved<N>,
+/// A solve of one sample.
+struct Solve<'a> {
+    view: View<'a>,
     input: &'a [f32],
     state: &'a mut [f32],
+    /// Room for W^1 x + b^1.
+    drive: &'a mut [f32],
     tolerance: Tolerance,
+    /// The activations of the hidden layers and of the output layer, by their numbers.
+    ends: [u8; 2],
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Operation<f32>
-    for Solve<'_, Network<I, S, f32, F, A, O>>
-{
+/// Compiled once for all networks.
+#[inline(never)]
+fn solve_once((backend, solve): (Backend, Solve<'_>)) -> Result<Result<Solved, SolveError>, InputNotFinite> {
+    <f32 as crate::simd::Element>::run(backend, solve)
+}
+
+impl Operation<f32> for Solve<'_> {
     type Output = Result<Result<Solved, SolveError>, InputNotFinite>;
 
     #[inline(always)]
     fn run<L: Lanes<f32>>(self, lanes: L) -> Self::Output {
-        if const { Network::<I, S, f32, F, A, O>::SPECIAL && !cfg!(target_os = "none") } {
-            self.walk::<A, O, L, _>(lanes, Unrolled::<Network<I, S, f32, F, A, O>>::NEW)
-        } else {
-            self.walk::<A, O, L, _>(lanes, Looped)
-        }
-    }
-}
-
-impl<N: Architecture<Scalar = f32>> Solve<'_, N> {
-    #[inline(always)]
-    fn walk<A: Activation, O: Activation, L: Lanes<f32>, W: Walk>(
-        self,
-        lanes: L,
-        walk: W,
-    ) -> Result<Result<Solved, SolveError>, InputNotFinite> {
-        let Self { network, input, state, tolerance } = self;
-        let layout = walk.layout(const { &N::LAYOUT });
+        let Self { view, input, state, drive, tolerance, ends } = self;
         if !largest(lanes, Matrix::of_row(input)).is_finite() {
             return Err(InputNotFinite);
         }
-        let mut drive: N::FirstUnits<f32> = Flat::ZERO;
-        let drive = drive.flat_mut();
         let mut change = Change::none(lanes);
-        walk.first(&mut AtFirst { lanes, network, input, drive, change: &mut change, layout });
+        if let Some(layer) = view.layout.layers().first() {
+            fits(view.w(layer).and_then(|w| {
+                let products = [None, Some((w, input))];
+                half_layer::<0, f32, Identity, L>(lanes, products, view.b(layer), drive, &mut change)
+            }));
+        }
         // NaN if something was not finite.
         if !(change.of_one(lanes) >= 0.0) {
             return Ok(Err(SolveError::NotFinite));
         }
         let mut progress = Progress::default();
-        let forward = Forward { network, drive, state, layout, walk, activations: PhantomData::<(A, O)> };
+        let forward = Forward { view, drive, state, ends };
         Ok(progress.merge(refine::<1, f32, L>(lanes, 1, tolerance, forward)).and_then(|()| progress.finish()))
     }
 }
 
-struct AtFirst<'a, L: Lanes<f32>, N: Architecture> {
-    lanes: L,
-    network: &'a Halved<N>,
-    input: &'a [f32],
-    drive: &'a mut [f32],
-    change: &'a mut Change<L::Vector>,
-    layout: &'static Layout,
-}
-
-impl<L: Lanes<f32>, N: Architecture> EachLayer for AtFirst<'_, L, N> {
-    #[inline(always)]
-    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
-        let Self { lanes, network, input, drive, change, layout } = self;
-        let Some(layer) = layout.layers().get(index) else { return };
-        fits(network.w(layer).and_then(|w| {
-            let products = [None, Some((w, *input))];
-            half_layer::<UNITS, f32, Identity, L>(*lanes, products, network.b(layer), drive, change)
-        }));
-    }
-}
-
-struct Forward<'a, N: Architecture, W, A, O> {
-    network: &'a Halved<N>,
+struct Forward<'a> {
+    view: View<'a>,
     drive: &'a [f32],
     state: &'a mut [f32],
-    layout: &'static Layout,
-    walk: W,
-    activations: PhantomData<(A, O)>,
+    ends: [u8; 2],
 }
 
-impl<N: Architecture, W: Walk, A: Activation, O: Activation> Sweep<f32> for Forward<'_, N, W, A, O> {
+impl Sweep<f32> for Forward<'_> {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<f32>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
-        let Self { network, drive, state, layout, walk, .. } = self;
+        let Self { view, drive, state, ends } = self;
         let Some(change) = changes.first_mut() else { return };
-        let activations = PhantomData::<(A, O)>;
-        walk.up(layout, &mut AtLayer { lanes, network, drive, state, change, layout, activations });
+        let depth = view.layout.depth();
+        for (index, layer) in view.layout.layers().iter().enumerate() {
+            let Some((below, own, above)) = around(state, layer) else { return };
+            let (Ok(u), Ok(w)) = (view.u(layer), view.w(layer)) else { return };
+            let down = (layer.feedback > 0).then_some((u, above));
+            let (base, up) =
+                if index == 0 { (HalfBase::Drive(drive), None) } else { (view.b(layer), Some((w, below))) };
+            let products = [down, up];
+            macro_rules! one_of {
+                ($code:expr, $($activation:ident),*) => {
+                    $(if $code == $activation::CODE {
+                        fits(half_layer::<0, f32, $activation, L>(lanes, products, base, own, change));
+                    })*
+                };
+            }
+            let code = ends[usize::from(index + 1 == depth)];
+            one_of!(code, Tanh, Relu, Sigmoid, HardTanh, Identity);
+        }
     }
     #[inline(always)]
     fn refined(&self) -> Matrix<'_, f32> {
         Matrix::of_row(self.state)
-    }
-}
-
-struct AtLayer<'a, L: Lanes<f32>, N: Architecture, A, O> {
-    lanes: L,
-    network: &'a Halved<N>,
-    drive: &'a [f32],
-    state: &'a mut [f32],
-    change: &'a mut Change<L::Vector>,
-    layout: &'static Layout,
-    activations: PhantomData<(A, O)>,
-}
-
-impl<L: Lanes<f32>, N: Architecture, A: Activation, O: Activation> EachLayer for AtLayer<'_, L, N, A, O> {
-    #[inline(always)]
-    fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
-        let Self { lanes, network, drive, state, change, layout, .. } = self;
-        let Some(layer) = layout.layers().get(index) else { return };
-        let Some((below, own, above)) = around(state, layer) else { return };
-        let (Ok(u), Ok(w)) = (network.u(layer), network.w(layer)) else { return };
-        let down = (layer.feedback > 0).then_some((u, above));
-        let (base, up) =
-            if index == 0 { (HalfBase::Drive(drive), None) } else { (network.b(layer), Some((w, below))) };
-        fits(if LAST {
-            half_layer::<UNITS, f32, O, L>(*lanes, [down, up], base, own, change)
-        } else {
-            half_layer::<UNITS, f32, A, L>(*lanes, [down, up], base, own, change)
-        });
     }
 }

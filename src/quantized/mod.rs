@@ -44,25 +44,31 @@
 mod calibration;
 mod certificate;
 mod constant;
+mod error;
 mod file;
 mod half;
 mod rows;
 mod sweep;
+mod view;
 
-pub use calibration::{Calibration, QuantizeError};
+pub use calibration::Calibration;
 pub use certificate::QuantizedCertificate;
+pub use error::QuantizeError;
 pub use file::QuantizedModel;
 pub use half::Halved;
 
 use crate::certificate::NotFinite;
-use crate::kernel::{Activation, IntegerRows, PackedMatrix, ShapeError, place};
-use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Stack, UnitsOf};
+use crate::kernel::{Activation, IntegerRows, TYPED};
+use crate::network::{
+    Architecture, Flat, Form, LayerLayout, Looped, Network, ParamsOf, Samples, Stack, UnitsOf,
+};
 use crate::simd::{Backend, Quantum};
 use crate::solve::{On, SolveError, Solved};
 use core::fmt;
 use core::marker::PhantomData;
 use nalgebra::SMatrix;
-use sweep::Solve;
+use sweep::{Codes, Solve, SolveJob, SolveOnce, TypedEnds};
+use view::{Digits, View, ViewMut};
 
 /// Columns of weights that lie side by side.
 const GROUP: usize = 4;
@@ -221,48 +227,36 @@ impl<N: Architecture, H: Quantum> Quantized<N, H> {
         self.units[2]
     }
 
-    /// W of a layer.
+    /// It, whatever its type.
     #[inline(always)]
-    fn w(&self, layer: &LayerLayout) -> Result<PackedMatrix<'_, i8>, ShapeError> {
-        let (rows, columns) = (layer.width, layer.inputs);
-        PackedMatrix::new(part(self.weights.flat(), layer.params, rows * columns), rows, columns)
-    }
-    /// U of a layer.
-    #[inline(always)]
-    fn u(&self, layer: &LayerLayout) -> Result<PackedMatrix<'_, i8>, ShapeError> {
-        let (rows, columns) = (layer.width, layer.feedback);
-        let first = layer.params + rows * layer.inputs;
-        PackedMatrix::new(part(self.weights.flat(), first, rows * columns), rows, columns)
-    }
-    /// The rows of a layer; of the first, those of its U.
-    #[inline(always)]
-    fn rows(&self, layer: &LayerLayout) -> IntegerRows<'_> {
-        let exponents = layer.params + layer.width * (layer.inputs + layer.feedback);
-        IntegerRows {
-            bias: part(self.bias.flat(), layer.units, layer.width),
-            scale: part(self.scale.flat(), layer.units, layer.width),
-            exponent: part(self.weights.flat(), exponents, layer.width),
+    fn view(&self) -> View<'_> {
+        View {
+            layout: const { &N::LAYOUT },
+            weights: self.weights.flat(),
+            bias: self.bias.flat(),
+            scale: self.scale.flat(),
+            first: IntegerRows {
+                bias: self.first_bias.flat(),
+                scale: self.first_scale.flat(),
+                exponent: self.first_exponent.flat(),
+            },
+            units: self.units,
+            digits: const { Digits::of::<H>() },
         }
     }
-    /// The rows in which the first layer hears its inputs.
-    #[inline(always)]
-    fn first_rows(&self) -> IntegerRows<'_> {
-        IntegerRows {
-            bias: self.first_bias.flat(),
-            scale: self.first_scale.flat(),
-            exponent: self.first_exponent.flat(),
+    /// The same, to be written.
+    fn view_mut(&mut self) -> ViewMut<'_> {
+        ViewMut {
+            layout: const { &N::LAYOUT },
+            weights: self.weights.flat_mut(),
+            bias: self.bias.flat_mut(),
+            scale: self.scale.flat_mut(),
+            first_bias: self.first_bias.flat_mut(),
+            first_scale: self.first_scale.flat_mut(),
+            first_exponent: self.first_exponent.flat_mut(),
+            units: self.units,
+            digits: const { Digits::of::<H>() },
         }
-    }
-
-    /// q of a row and a column of the columns W has and then U.
-    fn weight(&self, layer: &LayerLayout, row: usize, column: usize) -> i8 {
-        let (first, columns, column) = if column < layer.inputs {
-            (layer.params, layer.inputs, column)
-        } else {
-            (layer.params + layer.width * layer.inputs, layer.feedback, column - layer.inputs)
-        };
-        let at = first + place(GROUP, layer.width, columns, row, column);
-        self.weights.flat().get(at).copied().unwrap_or_default()
     }
 }
 
@@ -367,9 +361,24 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
         enough: i32,
         limit: usize,
     ) -> Solved<i32> {
-        H::run(
-            self.backend,
-            Solve { network: self.network, input: input.flat(), state: state.as_mut_slice(), enough, limit },
-        )
+        let view = self.network.view();
+        let mut drive: <Network<I, S, f32, F, A, O> as Architecture>::FirstUnits<i32> = Flat::ZERO;
+        let (input, state, drive) = (input.flat(), state.as_mut_slice(), drive.flat_mut());
+        if const { !TYPED } {
+            let ends = Codes { hidden: A::CODE, output: O::CODE };
+            let backend = self.backend;
+            return H::once::<SolveOnce>(SolveJob {
+                view,
+                input,
+                state,
+                drive,
+                enough,
+                limit,
+                ends,
+                backend,
+            });
+        }
+        let ends = TypedEnds::<A, O>::NEW;
+        H::run(self.backend, Solve { view, input, state, drive, enough, limit, ends, walk: Looped })
     }
 }

@@ -1,6 +1,7 @@
 //! A row of weights as integers, and back.
 
-use super::calibration::QuantizeError;
+use super::error::QuantizeError;
+use super::view::Of;
 
 /// What a row of integers says beside its weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,19 +36,9 @@ fn power(n: i32) -> f32 {
     libm::ldexpf(1.0, n)
 }
 
-/// Where the columns of a row come from and go to.
-pub(super) trait Columns {
-    /// How many.
-    fn count(&self) -> usize;
-    /// What a column's weight makes of a state of 1, in units of z; and the mean of its states.
-    fn weight(&self, column: usize) -> (f32, f32);
-    /// Keeps a column's integer.
-    fn put(&mut self, column: usize, weight: i8);
-}
-
 /// Makes integers of a row with this bias, in units of z. States are multiplied with `offset` added, and come to no more than `most` then.
 pub(super) fn quantize(
-    columns: &mut impl Columns,
+    columns: &mut Of<'_>,
     bias: f32,
     offset: i32,
     most: i32,

@@ -28,6 +28,22 @@ pub trait Quantum: Entry + Ord + Into<i32> {
     fn narrow(value: i32) -> Self;
     /// Runs `operation` with what `backend` has for such states.
     fn run<O: OnIntegers<Self>>(backend: Backend, operation: O) -> O::Output;
+    /// Does work that is compiled once, in this crate.
+    #[doc(hidden)]
+    fn once<O: IntegersOnce>(job: O::Job<'_, Self>) -> O::Output<Self>;
+}
+
+/// Work on integers that is compiled once, in this crate, for both kinds of states: a program that uses the crate compiles a call.
+#[doc(hidden)]
+pub trait IntegersOnce {
+    /// What it works on.
+    type Job<'a, H: Quantum>;
+    /// What it gives.
+    type Output<H: Quantum>;
+    /// Does it for states of 8 bits.
+    fn i8(job: Self::Job<'_, i8>) -> Self::Output<i8>;
+    /// Does it for states of 16 bits.
+    fn i16(job: Self::Job<'_, i16>) -> Self::Output<i16>;
 }
 
 /// Work that is compiled once for every backend, for states `H`. Mark `run` and all it calls `#[inline(always)]`.
@@ -53,7 +69,7 @@ where
 }
 
 macro_rules! quantum {
-    ($state:ty, $name:literal, $code:literal, $bits:literal, $extra:literal, $offset:literal, $table:expr, $segment:literal) => {
+    ($state:ident, $name:literal, $code:literal, $bits:literal, $extra:literal, $offset:literal, $table:expr, $segment:literal) => {
         impl Quantum for $state {
             const NAME: &'static str = $name;
             const CODE: u8 = $code;
@@ -66,6 +82,10 @@ macro_rules! quantum {
             #[inline(always)]
             fn narrow(value: i32) -> Self {
                 value as Self
+            }
+            #[inline(always)]
+            fn once<O: IntegersOnce>(job: O::Job<'_, Self>) -> O::Output<Self> {
+                O::$state(job)
             }
             #[inline(always)]
             fn run<O: OnIntegers<Self>>(backend: Backend, operation: O) -> O::Output {

@@ -40,6 +40,8 @@ mod tables;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
+#[doc(hidden)]
+pub use integers::IntegersOnce;
 pub use integers::{Integers, OnIntegers, Packed, Quantum, Single};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use integers_x86::Vnni;
