@@ -469,7 +469,7 @@ fn spread(samples: usize, bias: &[f32], outputs: &mut [f32]) {
 }
 
 /// The memory of a solve by [`multiply_add`].
-struct Multiplied<N: attractor::Architecture<Scalar = f32>, const SAMPLES: usize> {
+struct Multiplied<N: attractor::network::Architecture<Scalar = f32>, const SAMPLES: usize> {
     drive: Vec<f32>,
     state: Boxed<State<N, SAMPLES>>,
 }

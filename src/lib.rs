@@ -31,10 +31,11 @@
 //!
 //! | where | what |
 //! |-|-|
-//! | [`fnn!`], [`Network`] | networks as types: widths, [feedback](Form), activations, scalar |
+//! | [`fnn!`], [`Network`] | networks as types: widths, [feedback](network::Form), activations, scalar |
 //! | [`Network::solve`], [`Tolerance`] | sweeps to the fixed point |
 //! | [`learn`] | gradients, losses, optimizers, [`Trainer`](learn::Trainer) |
 //! | [`certificate`] | proofs of convergence and error bounds |
+//! | [`network`] | what networks are made of, for code that is generic over them |
 //! | [`file`](mod@file), [`include_network!`] | model files |
 //! | [`quantized`], [`adapt`], [`compress`] | integers, adapters, smaller networks |
 //! | [`kernel`], [`simd`] | the kernels and vectors underneath |
@@ -57,29 +58,25 @@ pub mod guide;
 pub mod kernel;
 pub mod learn;
 #[allow(unsafe_code, reason = "networks and states are seen as flat scalars")]
-mod network;
+pub mod network;
 pub mod quantized;
 #[cfg(feature = "serde")]
 mod serde;
 #[allow(unsafe_code, reason = "instruction sets are entered by proof of their presence")]
 pub mod simd;
-mod solve;
+pub mod solve;
 mod threads;
 
 pub use adapt::Adapted;
-pub use certificate::{
-    AdjointCertificate, Answer, Certificate, CertificateError, Certified, ErrorBound, Label, NotFinite,
-    Refinement, Skipping, Visited,
-};
+pub use certificate::{Certificate, CertificateError, Certified};
 pub use nalgebra;
 #[cfg(feature = "alloc")]
 pub use network::Boxed;
 pub use network::{
-    Adjacent, Align64, Architecture, At, Blocks, Dense, EachLayer, Feedforward, Flat, Form, Layer,
-    LayerCorrection, LayerParams, LayerStates, Layout, LengthError, MAX_DEPTH, Memory, Network, Nothing,
-    Reach, Room, Samples, Shape, Shared, Stack, State, Tail, Thin, Tied, Top, Widest, Workspace,
+    Adjacent, Align64, Dense, Feedforward, Layer, LengthError, Memory, Network, Samples, Shape, Shared, Skip,
+    State, Tied, Workspace,
 };
-pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Specialized, Tolerance, Trace};
+pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
 pub use threads::Threads;
 
 /// README.md, whose examples are tested.

@@ -3,10 +3,9 @@
 mod oracle;
 
 use attractor::kernel::{Activation, Identity, Relu, Scalar};
+use attractor::network::{Form, Stack};
 use attractor::simd::{Backend, Element};
-use attractor::{
-    Acceleration, Dense, Drive, Form, Network, SolveError, Solved, Stack, State, Tolerance, fnn,
-};
+use attractor::{Acceleration, Dense, Drive, Network, SolveError, Solved, State, Tolerance, fnn};
 use nalgebra::{SMatrix, SVector};
 use oracle::subject;
 use proptest::prelude::*;

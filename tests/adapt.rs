@@ -6,9 +6,10 @@ mod oracle;
 use attractor::adapt::{Adapted, Adapter, BiasOnly, Frozen, LastLayer, LowRank, ParamsOf};
 use attractor::kernel::{Identity, Relu, Sigmoid, Tanh};
 use attractor::learn::{LearnError, MeanSquared, Objective, Rule, UpdateError};
+use attractor::network::Flat;
 use attractor::simd::Backend;
 use attractor::{
-    Adjacent, CertificateError, Dense, Feedforward, Flat, SolveError, State, Tolerance, Workspace, fnn,
+    Adjacent, CertificateError, Dense, Feedforward, Skip, SolveError, State, Tolerance, Workspace, fnn,
 };
 use nalgebra::SMatrix;
 use oracle::{Network, Target, relative_error, subject};
@@ -230,6 +231,7 @@ adapters! {
     rank_one: [3, 5, 2], Adjacent, Tanh, Identity, LowRank<1>, Kind::LowRank(1), 3, 8;
     rank_two_of_three_layers: [3, 6, 4, 2], Adjacent, Tanh, Identity, LowRank<2>, Kind::LowRank(2), 1, 8;
     rank_three_dense: [2, 4, 5, 3, 2], Dense, Sigmoid, Tanh, LowRank<3>, Kind::LowRank(3), 3, 4;
+    rank_two_skip: [3, 4, 3, 4, 3, 2], Skip, Tanh, Identity, LowRank<2>, Kind::LowRank(2), 3, 4;
     rank_two_dense_single_sample: [3, 4, 3, 4, 2], Dense, Tanh, Identity, LowRank<2>, Kind::LowRank(2), 1, 4;
     across_chunks: [2, 3, 4, 2], Adjacent, Tanh, Identity, LowRank<2>, Kind::LowRank(2), 35, 3;
     wider_than_vectors: [5, 19, 3], Adjacent, Tanh, Identity, LowRank<9>, Kind::LowRank(9), 2, 2;
@@ -473,6 +475,7 @@ macro_rules! certificates {
 certificates! {
     the_rate_of_rank_two: [3, 6, 4, 2], Adjacent, LowRank<2>, Kind::LowRank(2);
     the_rate_of_rank_twenty: [2, 5, 3], Dense, LowRank<20>, Kind::LowRank(20);
+    the_rate_of_three_skip: [3, 4, 5, 3, 2], Skip, LowRank<1>, Kind::LowRank(1);
     the_rate_of_three_dense: [3, 4, 5, 2], Dense, LowRank<1>, Kind::LowRank(1);
     the_rate_of_biases: [3, 6, 4, 2], Adjacent, BiasOnly, Kind::LowRank(0);
     the_rate_above_a_frozen_layer: [3, 6, 4, 2], Adjacent, Frozen<1>, Kind::Above(1);

@@ -30,22 +30,22 @@ fn count() {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { System.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { System.alloc_zeroed(layout) }
     }
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { System.realloc(place, layout, size) }
     }
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         count();
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { System.dealloc(place, layout) };
     }
 }

@@ -2,12 +2,14 @@
 
 mod oracle;
 
-use attractor::kernel::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
+use attractor::certificate::{AdjointCertificate, NotFinite};
+use attractor::kernel::{Activation, HardTanh, Identity, LeakyRelu, Relu, Scalar, Sigmoid, Tanh};
 use attractor::learn::{MeanSquared, Objective, Rule};
+use attractor::network::{Flat, Form, Stack};
 use attractor::simd::{Backend, Element};
 use attractor::{
-    Adjacent, AdjointCertificate, Certificate, CertificateError, Dense, Feedforward, Flat, Form, Network,
-    NotFinite, Stack, State, Tied, Tolerance, Workspace, fnn,
+    Adjacent, Certificate, CertificateError, Dense, Feedforward, Network, Skip, State, Tied, Tolerance,
+    Workspace, fnn,
 };
 use oracle::{States, subject};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -274,8 +276,10 @@ prove! {
     adjacent_tanh: [6, 9, 7, 3], Adjacent, Tanh, Identity;
     adjacent_sigmoid: [5, 17, 4], Adjacent, Sigmoid, Identity;
     adjacent_relu: [4, 8, 8, 2], Adjacent, Relu, Identity;
+    dense_leaky: [4, 8, 6, 2], Dense, LeakyRelu, Identity;
     adjacent_bounded_output: [4, 12, 5], Adjacent, Tanh, Sigmoid;
     dense_hard_tanh: [3, 6, 5, 4, 3], Dense, HardTanh, Identity;
+    skip_tanh: [7, 5, 6, 5, 4, 2], Skip, Tanh, Tanh;
     dense_tanh: [7, 5, 5, 5, 5, 2], Dense, Tanh, Tanh;
     dense_identity: [3, 4, 4, 4], Dense, Identity, Relu;
     wide: [64, 48, 32, 10], Adjacent, Tanh, Identity;
@@ -804,6 +808,8 @@ fn adjoint<const I: usize, const OUT: usize, S, T: Scalar, F: Form, H: Activatio
                         oracle::Activation::Sigmoid => z * (1.0 - z),
                         oracle::Activation::Relu => f64::from(u8::from(z > 0.0)),
                         oracle::Activation::HardTanh => f64::from(u8::from(z.abs() < 1.0)),
+                        oracle::Activation::LeakyRelu if z > 0.0 => 1.0,
+                        oracle::Activation::LeakyRelu => 1.0 / 128.0,
                         oracle::Activation::Identity => 1.0,
                     };
                     d[l][j] = s * sum;

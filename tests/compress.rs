@@ -6,10 +6,11 @@ mod oracle;
 use attractor::compress::{CompressError, Distill, Importance, Measure, Prunes};
 use attractor::kernel::{Activation as Act, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 use attractor::learn::{Loss, LossError, MeanSquared, Objective, Rule, Tape};
+use attractor::network::{Architecture, Flat, Form, Stack};
 use attractor::simd::Backend;
 use attractor::{
-    Adjacent, Architecture, Dense, Feedforward, Flat, Form, Layer, Network as Net, Shared, Stack, State,
-    Threads, Tied, Tolerance, Workspace, fnn,
+    Adjacent, Dense, Feedforward, Layer, Network as Net, Shared, Skip, State, Threads, Tied, Tolerance,
+    Workspace, fnn,
 };
 use nalgebra::SMatrix;
 use oracle::{Method, Network, States, Target, subject};
@@ -172,6 +173,7 @@ fn both<Large: Pair<Small>, Small>(seed: u64, tolerance: f64) -> Result<(), Test
 
 prunings! {
     adjacent: [3, 7, 6, 5, 2] to [3, 4, 6, 1, 2], Adjacent, Tanh, Identity;
+    skip: [3, 7, 6, 5, 2] to [3, 5, 3, 4, 2], Skip, Tanh, Identity;
     dense: [3, 7, 6, 5, 2] to [3, 5, 3, 4, 2], Dense, Sigmoid, Identity;
     tied: [3, 7, 6, 5, 2] to [3, 4, 2, 3, 2], Tied<60>, Tanh, Tanh;
     feedforward: [3, 7, 6, 2] to [3, 1, 4, 2], Feedforward, Relu, Identity;

@@ -7,7 +7,7 @@ use attractor::learn::{
     CrossEntropy, Descent, LearnError, Learned, Loss, LossError, MeanSquared, Objective, Rule, UpdateError,
 };
 use attractor::simd::{Backend, Element};
-use attractor::{Adjacent, Dense, SolveError, Tied, Tolerance, Workspace, fnn};
+use attractor::{Adjacent, Dense, Skip, SolveError, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -110,6 +110,7 @@ descents! {
     adjacent_single: [5, 9, 7, 4], Adjacent, f32, 1;
     adjacent_five: [5, 9, 7, 4], Adjacent, f32, 5;
     dense_single: [6, 17, 8, 5, 3], Dense, f32, 1;
+    skip_five: [6, 17, 8, 5, 3], Skip, f32, 5;
     dense_five: [6, 17, 8, 5, 3], Dense, f32, 5;
     adjacent_single_double: [5, 9, 7, 4], Adjacent, f64, 1;
     adjacent_five_double: [5, 9, 7, 4], Adjacent, f64, 5;

@@ -3,8 +3,9 @@
 mod oracle;
 
 use attractor::kernel::{Activation, Identity, Relu, Scalar};
+use attractor::network::{Form, Stack};
 use attractor::simd::{Backend, Element};
-use attractor::{Dense, Diagnosis, Drive, Form, Network, SolveError, Stack, State, Tolerance, Trace, fnn};
+use attractor::{Dense, Diagnosis, Drive, Network, SolveError, State, Tolerance, Trace, fnn};
 use oracle::subject;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};

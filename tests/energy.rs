@@ -2,9 +2,10 @@
 
 mod oracle;
 
-use attractor::kernel::{Activation as Act, HardTanh, Identity, Relu, Sigmoid, Tanh};
+use attractor::kernel::{Activation as Act, HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, CrossEntropy, Objective, Trainer};
-use attractor::{Drive, Network, SolveError, Stack, State, Tied, Tolerance, fnn};
+use attractor::network::Stack;
+use attractor::{Drive, Network, SolveError, State, Tied, Tolerance, fnn};
 use nalgebra::SMatrix;
 use oracle::{Activation, States, subject};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -16,6 +17,7 @@ fn inverse(activation: Activation, h: f64) -> f64 {
     match activation {
         Activation::Tanh => h.atanh(),
         Activation::Sigmoid => (h / (1.0 - h)).ln(),
+        Activation::LeakyRelu => h.min(128.0 * h),
         Activation::Relu | Activation::HardTanh | Activation::Identity => h,
     }
 }
@@ -96,6 +98,7 @@ fn its_slope_is_what_a_unit_is_short_of_its_sum() {
     slopes(&<fnn![3, 5, 4, 3; feedback = Tied<60>, scalar = f64]>::ZERO);
     slopes(&<fnn![3, 5, 4; feedback = Tied, hidden = Sigmoid, output = Tanh, scalar = f64]>::ZERO);
     slopes(&<fnn![2, 4, 4, 2; feedback = Tied<25>, hidden = HardTanh, output = Relu, scalar = f64]>::ZERO);
+    slopes(&<fnn![2, 4, 3; feedback = Tied<25>, hidden = LeakyRelu, output = Tanh, scalar = f64]>::ZERO);
 }
 
 /// Sweeps never raise it, however large the weights; and most of them would not converge with the same U untied.

@@ -2,10 +2,10 @@
 
 mod oracle;
 
-use attractor::kernel::{HardTanh, Identity, Relu, Sigmoid, Tanh};
+use attractor::kernel::{HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{LearnError, Loss, LossError, MeanSquared, Objective, Rule, Tape};
 use attractor::simd::Backend;
-use attractor::{Adjacent, Dense, Feedforward, SolveError, Tied, Tolerance, Workspace, fnn};
+use attractor::{Adjacent, Dense, Feedforward, Skip, SolveError, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::{Method, Network, Target, subject};
 use proptest::prelude::*;
@@ -175,10 +175,14 @@ gradients! {
     three_layers: [3, 8, 5, 2], Adjacent, Tanh, Identity, 8, 8;
     three_dense: [4, 5, 6, 3], Dense, Tanh, Identity, 3, 10;
     four_dense: [2, 4, 3, 5, 2], Dense, Sigmoid, Tanh, 5, 8;
+    four_skip: [2, 4, 3, 5, 3, 2], Skip, Sigmoid, Tanh, 5, 8;
+    four_skip_single_sample: [2, 6, 3, 4, 2, 3], Skip, Tanh, Identity, 1, 8;
     four_dense_single_sample: [2, 6, 3, 4, 3], Dense, Tanh, Identity, 1, 8;
     four_adjacent: [3, 4, 4, 3, 2], Adjacent, Sigmoid, Tanh, 17, 4;
     kinks: [4, 6, 5, 3], Adjacent, Relu, HardTanh, 3, 10;
     kinks_dense: [3, 5, 4, 2], Dense, Relu, HardTanh, 4, 10;
+    leaky: [4, 6, 5, 3], Dense, LeakyRelu, LeakyRelu, 3, 10;
+    leaky_single_sample: [4, 6, 5, 3], Adjacent, LeakyRelu, Identity, 1, 10;
     widths_of_one: [1, 1, 1], Adjacent, Tanh, Identity, 2, 12;
     wide: [6, 17, 9], Adjacent, Tanh, Identity, 2, 3;
     wider: [2, 33, 2], Adjacent, Tanh, Identity, 3, 3;

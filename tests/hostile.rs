@@ -2,14 +2,15 @@
 //! endless loop; and what an error promises to leave alone keeps every bit.
 
 use attractor::kernel::{
-    self, Base, HardTanh, Identity, Matrix, MatrixMut, Product, Relu, Scalar, Sigmoid, Tanh,
+    self, Base, HardTanh, Identity, LeakyRelu, Matrix, MatrixMut, Product, Relu, Scalar, Sigmoid, Tanh,
 };
 use attractor::learn::{
     Adam, Cosine, CrossEntropy, LearnError, Loss, LossError, MeanSquared, Objective, Optimizer, Rule, Sgd,
     Tape, Trainer, UpdateError, clip,
 };
+use attractor::network::Nothing;
 use attractor::simd::Backend;
-use attractor::{Dense, Drive, Nothing, SolveError, Tolerance, Workspace, fnn};
+use attractor::{Dense, Drive, SolveError, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -731,6 +732,7 @@ fn kernels<T: Hostile>(backend: Backend) {
         kernel::activate::<T, Relu>(backend, &mut values);
         kernel::activate::<T, HardTanh>(backend, &mut values);
         kernel::activate::<T, Sigmoid>(backend, &mut values);
+        kernel::activate::<T, LeakyRelu>(backend, &mut values);
         kernel::activate::<T, Identity>(backend, &mut values);
         let nan = x.to_f64().is_nan();
         for y in values {

@@ -1,6 +1,8 @@
 //! Layers of integers and their activations: the same on every backend, as they are summed up one by one.
 
-use attractor::kernel::{Activation, HardTanh, Identity, IntegerRows, Relu, Sigmoid, Tanh, integer_layer};
+use attractor::kernel::{
+    Activation, HardTanh, Identity, IntegerRows, LeakyRelu, Relu, Sigmoid, Tanh, integer_layer,
+};
 use attractor::simd::{Backend, Integers, OnIntegers, Packed, Quantum};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -71,6 +73,7 @@ fn activations_of_integers_are_monotone_and_rise_no_more_than_their_argument() {
         activations_are_right::<Sigmoid, H>(|z| 1.0 / (1.0 + (-z).exp()));
         activations_are_right::<HardTanh, H>(|z| z.clamp(-1.0, 1.0));
         activations_are_right::<Relu, H>(|z| z.max(0.0));
+        activations_are_right::<LeakyRelu, H>(|z| z.max(z / 128.0));
         activations_are_right::<Identity, H>(|z| z);
     }
     all::<i8>();

@@ -3,8 +3,8 @@
 mod oracle;
 
 use attractor::kernel::{
-    self, Activation, Base, HardTanh, Identity, Matrix, MatrixMut, Product, Relu, Scalar, ShapeError,
-    Sigmoid, Tanh,
+    self, Activation, Base, HardTanh, Identity, LeakyRelu, Matrix, MatrixMut, Product, Relu, Scalar,
+    ShapeError, Sigmoid, Tanh,
 };
 use attractor::simd::Backend;
 use oracle::subject;
@@ -218,6 +218,7 @@ fn layers_of_other_activations() {
     layers::<f32, Sigmoid>(oracle::Activation::Sigmoid, 0, 5);
     layers::<f32, Relu>(oracle::Activation::Relu, 3, 6);
     layers::<f64, HardTanh>(oracle::Activation::HardTanh, 0, 7);
+    layers::<f32, LeakyRelu>(oracle::Activation::LeakyRelu, 1, 8);
 }
 
 fn outers<T: Precise>(offset: usize, seed: u64) {
@@ -311,6 +312,7 @@ fn functions<T: Precise>(offset: usize) {
         check::<T, Sigmoid>(&values, oracle::Activation::Sigmoid);
         check::<T, Relu>(&values, oracle::Activation::Relu);
         check::<T, HardTanh>(&values, oracle::Activation::HardTanh);
+        check::<T, LeakyRelu>(&values, oracle::Activation::LeakyRelu);
         check::<T, Identity>(&values, oracle::Activation::Identity);
         for value in &mut values.storage {
             *value = T::from_f64(-10.0 * value.to_f64().abs());

@@ -2,7 +2,8 @@
 
 use attractor::kernel::{Identity, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, Descent, MeanSquared, Objective, Sgd, Trainer};
-use attractor::{Dense, Drive, Feedforward, Memory, Nothing, State, Workspace, fnn};
+use attractor::network::Nothing;
+use attractor::{Dense, Drive, Feedforward, Memory, State, Workspace, fnn};
 
 type Plain = fnn![16, 32, 16, 4];
 type Awkward = fnn![17, 33, 1, 65, 3];

@@ -5,10 +5,11 @@
 mod oracle;
 
 use attractor::file::{self, FileError, Uncertified};
-use attractor::kernel::{HardTanh, Relu, Sigmoid, Tanh};
+use attractor::kernel::{HardTanh, LeakyRelu, Relu, Sigmoid, Tanh};
+use attractor::network::Architecture;
 use attractor::{
-    Align64, Architecture, Certificate, CertificateError, Dense, Feedforward, Layer, Network, Shape, Shared,
-    Tied, Tolerance, fnn, include_network,
+    Align64, Certificate, CertificateError, Dense, Feedforward, Layer, Network, Shape, Shared, Skip, Tied,
+    Tolerance, fnn, include_network,
 };
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -137,9 +138,11 @@ macro_rules! written {
 
 written! {
     adjacent: fnn![5, 7, 3], [1, 1, 0, 1, 0];
+    skip: fnn![2, 4, 3, 2; feedback = Skip], [1, 4, 0, 1, 0];
     dense_double: fnn![2, 4, 3, 2; feedback = Dense, hidden = Sigmoid, scalar = f64], [2, 2, 0, 2, 0];
     tied: fnn![3, 4, 4; feedback = Tied<35>, output = Tanh], [1, 3, 35, 1, 1];
     plain: fnn![3, 5, 2; feedback = Feedforward, hidden = Relu, output = HardTanh], [1, 0, 0, 3, 4];
+    leaky: fnn![3, 5, 2; hidden = LeakyRelu, output = LeakyRelu], [1, 1, 0, 5, 5];
     deep: fnn![2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2],
         [1, 1, 0, 1, 0];
 }
@@ -326,7 +329,7 @@ fn shapes() {
     type Net = fnn![3, 2, 5, 4; feedback = Dense, hidden = HardTanh, output = Relu, scalar = f64];
     assert_eq!(shape, Net::SHAPE);
     assert_eq!((shape.params(), shape.units()), (Net::PARAMS as u64, Net::UNITS as u64));
-    assert_eq!([0, 1, 2, 3, 4].map(|layer| shape.heard(layer)), [0, 9, 4, 0, 0]);
+    assert_eq!([0, 1, 2, 3, 4].map(|layer| shape.feedback_units(layer)), [0, 9, 4, 0, 0]);
     // No sum of sizes is taken for another because it overflows.
     let huge = Shape::new(&[u32::MAX as usize; 33], "f64", "dense", 0, "tanh", "tanh").unwrap();
     assert_eq!(huge.params(), u64::MAX);

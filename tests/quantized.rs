@@ -3,13 +3,14 @@
 mod oracle;
 
 use attractor::file::FileError;
-use attractor::kernel::{Activation, HardTanh, Identity, Relu, Sigmoid, Tanh};
+use attractor::kernel::{Activation, HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
+use attractor::network::{Form, Stack};
 use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
 use attractor::simd::{Backend, Bf16, Quantum};
 use attractor::{
-    Align64, Certificate, Dense, Feedforward, Form, Layer, Network, Shared, SolveError, Solved, Stack,
-    Tolerance, Workspace, fnn, include_network,
+    Align64, Certificate, Dense, Feedforward, Layer, Network, Shared, Skip, SolveError, Solved, Tolerance,
+    Workspace, fnn, include_network,
 };
 use oracle::subject;
 use proptest::prelude::*;
@@ -179,7 +180,7 @@ fn halved_is_what_it_says<const I: usize, S: Stack, F: Form, A: Activation, O: A
         prop_assert_eq!(&before, &state);
         state.as_mut_slice().fill(f32::NAN);
         let refused = half.on(backend).solve(&input, &mut state, tolerance);
-        if F::REACH != attractor::Reach::None {
+        if F::REACH != attractor::network::Reach::None {
             prop_assert_eq!(refused, Err(SolveError::NotFinite));
             prop_assert!(state.as_slice().iter().all(|h| *h == 0.0));
         }
@@ -194,6 +195,8 @@ type All = fnn![6, 20, 17, 5; feedback = Dense];
 type Plain = fnn![13, 21, 4; feedback = Feedforward];
 type Rectified = fnn![6, 19, 8, 3; hidden = Relu];
 type Hard = fnn![6, 12, 8, 3; hidden = HardTanh, output = Tanh];
+type Skips = fnn![6, 12, 9, 8, 3; feedback = Skip];
+type Leaky = fnn![6, 12, 8, 3; hidden = LeakyRelu, output = Tanh];
 type Sigmoids = fnn![6, 12, 8, 3; hidden = Sigmoid, output = Sigmoid, feedback = Dense];
 
 macro_rules! each {
@@ -224,7 +227,7 @@ proptest! {
     fn a_rounded_network_is_within_its_bounds_and_the_same_everywhere(
         seed in any::<u64>(), gain in 0.2_f64..2.0, rate in 0.05_f64..0.6,
     ) {
-        each!(near(seed, gain, rate): Small, Odd, Wide, All, Plain, Rectified, Hard, Sigmoids);
+        each!(near(seed, gain, rate): Small, Odd, Wide, All, Plain, Rectified, Hard, Skips, Leaky, Sigmoids);
     }
 
     #[test]

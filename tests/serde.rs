@@ -1,7 +1,8 @@
 //! Networks, states and certificates through a text format and a compact one, and what is refused.
 
 use attractor::kernel::{Relu, Sigmoid};
-use attractor::{Certificate, Dense, Flat, State, Tied, fnn};
+use attractor::network::Flat;
+use attractor::{Certificate, Dense, State, Tied, fnn};
 use serde_json::{Value, from_str, from_value, json, to_string, to_value};
 
 type Net = fnn![2, 3, 1];

@@ -3,9 +3,8 @@
 use attractor::adapt::{Adapted, Adapter, LastLayer, LowRank};
 use attractor::kernel::{Activation, Relu, Scalar, Sigmoid};
 use attractor::learn::{Cosine, CrossEntropy, Loss};
-use attractor::{
-    Acceleration, Dense, Flat, Form, Network, SolveError, Stack, State, Tied, Tolerance, Trace, fnn,
-};
+use attractor::network::{Flat, Form, Stack};
+use attractor::{Acceleration, Dense, Network, SolveError, State, Tied, Tolerance, Trace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 

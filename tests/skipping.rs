@@ -2,9 +2,11 @@
 
 mod oracle;
 
+use attractor::certificate::NotFinite;
 use attractor::kernel::{Activation, HardTanh, Relu, Scalar, Sigmoid, Tanh};
+use attractor::network::{Form, Stack};
 use attractor::simd::Backend;
-use attractor::{Dense, Feedforward, Form, Network, NotFinite, Stack, State, Tied, fnn};
+use attractor::{Dense, Feedforward, Network, State, Tied, fnn};
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 

@@ -3,9 +3,10 @@
 mod oracle;
 
 use attractor::kernel::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
+use attractor::network::{Form, Stack};
 use attractor::simd::{Backend, Element};
 use attractor::{
-    Adjacent, Dense, Drive, Feedforward, Form, Network, SolveError, Stack, State, Tied, Tolerance, fnn,
+    Adjacent, Dense, Drive, Feedforward, Network, Skip, SolveError, State, Tied, Tolerance, fnn,
 };
 use nalgebra::SMatrix;
 use oracle::subject;
@@ -130,6 +131,7 @@ networks! {
     widths_1_2_3: [4, 1, 2, 3], Adjacent, Tanh, Identity, [1 3 8 16 17 33 40], [1 3 8 16 17 33 40];
     widths_4_5_6_7: [3, 4, 5, 6, 7], Dense, Tanh, Identity, [1 3 8 16 17 33 40], [1 3 8 16 17 33 40];
     widths_8_9_10_11: [17, 8, 9, 10, 11], Adjacent, Tanh, Identity, [1 3 8 16 17 33 40], [3 8 17 40];
+    skips: [3, 4, 5, 6, 3, 7], Skip, Tanh, Identity, [1 3 8 16 17 33 40], [1 3 8 17];
     widths_12_13_14: [1, 12, 13, 14], Dense, Sigmoid, Tanh, [1 3 8 16 17 33 40], [3 8 16 17 33 40];
     widths_15_16_17: [7, 15, 16, 17], Adjacent, Relu, HardTanh, [1 3 8 16 17 33 40], [3 8 16 17 33 40];
     widths_31_32_33: [9, 31, 32, 33], Dense, Tanh, Identity, [1 3 8 16 17 33 40], [3 8 17 40];

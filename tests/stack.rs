@@ -4,10 +4,10 @@
 use attractor::adapt::{Adapted, BiasOnly, LowRank};
 use attractor::kernel::Scalar;
 use attractor::learn::{Adam, CrossEntropy, MeanSquared, Objective, Optimizer, Rule, Trainer};
+use attractor::network::{Form, Room};
 use attractor::simd::{Backend, Element};
 use attractor::{
-    Adjacent, Boxed, Dense, Drive, Form, Layer, Network, Room, State, Threads, Tied, Tolerance, Workspace,
-    fnn,
+    Adjacent, Boxed, Dense, Drive, Layer, Network, State, Threads, Tied, Tolerance, Workspace, fnn,
 };
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng};

@@ -2,7 +2,7 @@
 
 use attractor::learn::{CrossEntropy, LearnError, Objective, Rule, Sgd, Trainer};
 use attractor::simd::Backend;
-use attractor::{Boxed, Dense, SolveError, Solved, State, Threads, Tied, Tolerance, Workspace, fnn};
+use attractor::{Boxed, Dense, Skip, SolveError, Solved, State, Threads, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -60,6 +60,7 @@ macro_rules! same_bits {
 
 same_bits!(adjacent, fnn![20, 33, 17, 5], 20, 5);
 same_bits!(tied, fnn![20, 33, 70, 5; feedback = Tied<40>], 20, 5);
+same_bits!(skip, fnn![7, 18, 20, 9, 4; feedback = Skip], 7, 4);
 same_bits!(dense, fnn![7, 18, 70, 9, 4; feedback = Dense], 7, 4);
 same_bits!(tiny, fnn![3, 8, 2], 3, 2);
 

@@ -6,8 +6,9 @@ mod oracle;
 
 use attractor::kernel::Activation;
 use attractor::learn::{MeanSquared, Objective};
+use attractor::network::{Form, Stack};
 use attractor::simd::{Backend, Integers, Lanes, OnIntegers, Operation, Packed, Quantum};
-use attractor::{Dense, Drive, Form, Network, Stack, Tied, Tolerance, Workspace, fnn};
+use attractor::{Dense, Drive, Network, Skip, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -61,6 +62,7 @@ fn batches_of_the_tiny() {
     agree::<_, _, _, _, _, 5>(&<fnn![3, 8, 2]>::ZERO);
     agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Tied]>::ZERO);
     agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Dense]>::ZERO);
+    agree::<_, _, _, _, _, 1>(&<fnn![5, 17, 9, 6, 3; feedback = Skip]>::ZERO);
 }
 
 /// The specialized gradient has the bits of the other, for one sample and for a batch.

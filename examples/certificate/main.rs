@@ -28,8 +28,9 @@ mod plot;
 #[allow(dead_code, reason = "the example digits looks at more")]
 mod training;
 
+use attractor::certificate::Label;
 use attractor::simd::Backend;
-use attractor::{Boxed, Certificate, Certified, Label, Tolerance, fnn};
+use attractor::{Boxed, Certificate, Certified, Tolerance, fnn};
 use cores::on_all_cores;
 use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -37,7 +37,8 @@ mod title;
 
 use attractor::kernel::Tanh;
 use attractor::learn::{CrossEntropy, Loss};
-use attractor::{Boxed, Feedforward, Form, Stack, fnn};
+use attractor::network::{Form, Stack};
+use attractor::{Boxed, Feedforward, fnn};
 use clamped::{Completed, Completing, First, Missing, Problem, SWEEPS, UNITS, Units, complete, learn};
 use curves::{COLORS, Curve, Frame};
 use data::{CLASSES, Digit};

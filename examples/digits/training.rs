@@ -3,7 +3,8 @@
 use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, outputs, scores, step};
 use crate::data::{BATCH, Digit, PIXELS, Variation};
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::{Boxed, Drive, Form, Network, Reach, Stack, State};
+use attractor::network::{Form, Reach, Stack};
+use attractor::{Boxed, Drive, Network, State};
 use core::array;
 use core::ops::Range;
 use nalgebra::SMatrix;

@@ -34,7 +34,8 @@ mod title;
 
 use attractor::kernel::{Identity, Tanh};
 use attractor::learn::{CrossEntropy, Loss};
-use attractor::{Boxed, Drive, Feedforward, Form, Network, Stack, State, fnn};
+use attractor::network::{Form, Stack};
+use attractor::{Boxed, Drive, Feedforward, Network, State, fnn};
 use corruption::Corruption;
 use curves::{COLORS, Curve, Frame};
 use data::{CLASSES, Digit, PIXELS, Variation};

@@ -14,8 +14,9 @@ mod legend;
 mod limits;
 mod plot;
 
+use attractor::network::Stack;
 use attractor::simd::{Backend, Element};
-use attractor::{Boxed, Layer, Network, Stack, State, Tolerance, fnn};
+use attractor::{Boxed, Layer, Network, State, Tolerance, fnn};
 use indicatif::{ProgressBar, ProgressStyle};
 use limits::{FmaPeak, LoadRoof};
 use nalgebra::SMatrix;

@@ -6,7 +6,8 @@
 use crate::learning::{BATCH, Inputs, Recipe, Trained, train};
 use attractor::kernel::Tanh;
 use attractor::learn::{LearnError, Loss, LossError};
-use attractor::{Boxed, Drive, Form, Network, SolveError, Stack, State};
+use attractor::network::{Form, Stack};
+use attractor::{Boxed, Drive, Network, SolveError, State};
 use indicatif::ProgressBar;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;

@@ -2,7 +2,8 @@
 
 use attractor::kernel::Activation;
 use attractor::learn::{CrossEntropy, LearnError, Learned, Loss, Optimizer, Trainer};
-use attractor::{Boxed, Form, Network, Room, SolveError, Stack, State, Tolerance};
+use attractor::network::{Form, Room, Stack};
+use attractor::{Boxed, Network, SolveError, State, Tolerance};
 use core::array;
 use nalgebra::SMatrix;
 

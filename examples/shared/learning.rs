@@ -2,7 +2,8 @@
 
 use attractor::kernel::{Activation, Tanh};
 use attractor::learn::{Adam, Cosine, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::{Boxed, Form, Network, SolveError, Stack, Tolerance};
+use attractor::network::{Form, Stack};
+use attractor::{Boxed, Network, SolveError, Tolerance};
 use nalgebra::SMatrix;
 
 /// Samples in a batch.

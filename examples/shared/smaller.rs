@@ -5,7 +5,8 @@ use crate::data::{BATCH, Digit, PIXELS, Variation};
 use attractor::compress::{Distill, Importance, Measure, Prunes};
 use attractor::kernel::{Identity, Tanh};
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::{Boxed, Form, Network, SolveError, Stack, State, Workspace};
+use attractor::network::{Form, Stack};
+use attractor::{Boxed, Network, SolveError, State, Workspace};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 

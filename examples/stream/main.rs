@@ -32,7 +32,8 @@ mod title;
 
 use attractor::kernel::{Identity, Tanh};
 use attractor::learn::{CrossEntropy, Loss};
-use attractor::{Boxed, Feedforward, Form, Network, SolveError, Stack, State, Tolerance, fnn};
+use attractor::network::{Form, Stack};
+use attractor::{Boxed, Feedforward, Network, SolveError, State, Tolerance, fnn};
 use curves::{COLORS, Curve, Frame};
 use experiment::side_by_side;
 use indicatif::ProgressBar;

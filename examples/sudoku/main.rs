@@ -32,7 +32,8 @@ mod spread;
 mod title;
 
 use attractor::kernel::Tanh;
-use attractor::{Boxed, Feedforward, Form, Stack, fnn};
+use attractor::network::{Form, Stack};
+use attractor::{Boxed, Feedforward, fnn};
 use clamped::{Completed, Completing, First, Missing, Problem, SWEEPS, complete, learn};
 use curves::{COLORS, Curve, Frame};
 use experiment::side_by_side;

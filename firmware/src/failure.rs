@@ -2,7 +2,8 @@
 
 use attractor::kernel::ShapeError;
 use attractor::learn::LearnError;
-use attractor::{CertificateError, NotFinite, SolveError};
+use attractor::certificate::NotFinite;
+use attractor::{CertificateError, SolveError};
 use core::fmt;
 
 /// Why a program ends with 1.

@@ -4,7 +4,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use attractor::kernel::{
-    self, Activation, Base, HardTanh, Identity, Matrix, MatrixMut, Product, Relu, Sigmoid, Tanh,
+    self, Activation, Base, HardTanh, Identity, LeakyRelu, Matrix, MatrixMut, Product, Relu, Sigmoid, Tanh,
 };
 use attractor::simd::Backend;
 use libfuzzer_sys::fuzz_target;
@@ -172,7 +172,8 @@ fuzz_target!(|data: &[u8]| {
     let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
     let relu = |z: f64| z.max(0.0);
     let hard = |z: f64| z.clamp(-1.0, 1.0);
-    let _ = match u.int_in_range(0..=8).unwrap_or(0) {
+    let leaky = |z: f64| z.max(z / 128.0);
+    let _ = match u.int_in_range(0..=9).unwrap_or(0) {
         0 => layer::<Tanh>(&mut u, f64::tanh),
         1 => layer::<Sigmoid>(&mut u, sigmoid),
         2 => layer::<Relu>(&mut u, relu),
@@ -181,6 +182,7 @@ fuzz_target!(|data: &[u8]| {
         5 => activate::<Tanh>(&mut u, f64::tanh),
         6 => activate::<Sigmoid>(&mut u, sigmoid),
         7 => activate::<HardTanh>(&mut u, hard),
+        8 => layer::<LeakyRelu>(&mut u, leaky),
         _ => outer(&mut u),
     };
 });

@@ -118,7 +118,8 @@ where
     ///
     /// ```
     /// use attractor::adapt::{Adapted, LowRank};
-    /// use attractor::{Flat, fnn};
+    /// use attractor::network::Flat;
+    /// use attractor::fnn;
     /// type Net = fnn![2, 4, 1];
     /// let mut net = Net::ZERO;
     /// net.layer_mut::<1>().u.fill(0.05);

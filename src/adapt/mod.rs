@@ -15,12 +15,13 @@
 //!
 //! d^l = D^l * ( g^l + (W^(l+1))^T d^(l+1) + Q_W^(l+1) t^(l+1) + sum over k < l of ( (U^(k,l))^T d^k + Q_U^(k,l) t^k ) ),
 //!
-//! dJ/dP^l = d^l (s^l)^T, dJ/dQ^l = h (t^l)^T with all h the layer hears, dJ/db^l = d^l.
+//! dJ/dP^l = d^l (s^l)^T, dJ/dQ^l = h (t^l)^T with all h the layer reads, dJ/db^l = d^l.
 //!
 //! ```
 //! use attractor::adapt::{Adapted, LowRank};
 //! use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
-//! use attractor::{Flat, Workspace, fnn};
+//! use attractor::network::Flat;
+//! use attractor::{Workspace, fnn};
 //!
 //! type Net = fnn![2, 16, 1];
 //! static NET: Net = Net::ZERO; // trained, in flash
@@ -48,7 +49,7 @@ mod view;
 
 pub use certificate::AdaptedCertificate;
 
-use crate::NotFinite;
+use crate::certificate::NotFinite;
 use crate::kernel::{
     Activation, Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed, largest_on,
 };
@@ -152,11 +153,11 @@ macro_rules! frozen {
             F: Form,
             H: Activation,
             O: Activation,
-            S::Params<T, F, INPUT>: crate::At<$layer>,
-            <S::Params<T, F, INPUT> as crate::At<$layer>>::Layer:
+            S::Params<T, F, INPUT>: crate::network::At<$layer>,
+            <S::Params<T, F, INPUT> as crate::network::At<$layer>>::Layer:
                 Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static,
         {
-            type Params = <S::Params<T, F, INPUT> as crate::At<$layer>>::Layer;
+            type Params = <S::Params<T, F, INPUT> as crate::network::At<$layer>>::Layer;
             type Thin<const B: usize> = Nothing<T>;
             type EveryThin<const B: usize> = Nothing<T>;
             const PLAN: Plan = Plan::Above($frozen);

@@ -10,7 +10,7 @@ use crate::network::{EachLayer, LayerLayout, Layout, Looped, MAX_DEPTH, Walk};
 use crate::simd::Lanes;
 use crate::solve::{First, Sweep, apply, fits};
 
-// A layer hears every other at most, through a matrix and through a correction. No layer has more products than that.
+// A layer reads every other at most, through a matrix and through a correction. No layer has more products than that.
 const _: () = assert!(2 * (MAX_DEPTH + 1) <= MOST_PRODUCTS);
 
 /// A product before others.
@@ -58,12 +58,12 @@ fn sums<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: Lanes<T>, E: E
     products: (Option<Product<'a, T>>, Option<Product<'a, T>>),
     room: MatrixMut<'_, T>,
 ) {
-    let mut unasked = Changes::<_, C>::none(lanes);
-    let unasked = unasked.of(lanes, room.rows());
-    apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, ends.sum(), room, unasked);
+    let mut unused = Changes::<_, C>::none(lanes);
+    let unused = unused.of(lanes, room.rows());
+    apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, ends.sum(), room, unused);
 }
 
-/// s = Q^T of what a layer hears from `below` and from `above`, into `room`.
+/// s = Q^T of what a layer reads from `below` and from `above`, into `room`.
 #[inline(always)]
 pub(super) fn thin<const C: usize, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
@@ -286,34 +286,34 @@ where
         let (below, mut own, above) = deltas.reborrow().split(layer.units, layer.width);
         let base = if LAST { Base::Matrix(*injected) } else { Base::Zero };
         let h = states.columns(layer.units, layer.width);
-        let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
-        let heard = Heard { view: *view, index, first: hearers.start, below, above, room };
-        let step = InOne(base, heard);
+        let readers = if LAST && *literal { index..index } else { layout.readers(index) };
+        let fed_back = Received { view: *view, index, first: readers.start, below, above, room };
+        let step = InOne(base, fed_back);
         slope::<C, 0, LAST, Looped, T, L, _>(*lanes, *ends, step, h, own.reborrow(), changes);
         send::<C, T, L, E>(*lanes, *ends, *view, (index, layer), own.as_ref(), room);
     }
 }
 
-/// What a layer hears in an adjoint sweep: from every layer below that hears it, through U and through Q, and from the next
+/// What a layer receives in an adjoint sweep: from every layer below that reads it, through U and through Q, and from the next
 /// one through W and through Q.
 #[derive(Clone, Copy)]
-struct Heard<'a, T> {
+struct Received<'a, T> {
     view: View<'a, T>,
     index: usize,
-    /// The first layer that hears it.
+    /// The first layer that reads it.
     first: usize,
     below: Matrix<'a, T>,
     above: Matrix<'a, T>,
     room: &'a [T],
 }
 
-impl<'a, T: Scalar> Heard<'a, T> {
+impl<'a, T: Scalar> Received<'a, T> {
     #[inline(always)]
     fn product(&self, number: usize) -> Option<Product<'a, T>> {
         let layers = self.view.layout().layers();
         let low_rank = matches!(self.view.plan, super::Plan::LowRank(rank) if rank > 0);
         let (step, corrected) = if low_rank { (number / 2, number % 2 == 1) } else { (number, false) };
-        // The layers below that hear it, then the one above.
+        // The layers below that read it, then the one above.
         let mut sender = self.first + step;
         if sender >= self.index {
             sender += 1;
@@ -341,7 +341,7 @@ impl<'a, T: Scalar> Heard<'a, T> {
     }
 }
 
-impl<'a, T: Scalar> Products<'a, T> for Heard<'a, T> {
+impl<'a, T: Scalar> Products<'a, T> for Received<'a, T> {
     type Terms = Self;
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
@@ -357,7 +357,7 @@ impl<'a, T: Scalar> Products<'a, T> for Heard<'a, T> {
     }
 }
 
-impl<T: Scalar> Terms<T> for Heard<'_, T> {
+impl<T: Scalar> Terms<T> for Received<'_, T> {
     #[inline(always)]
     fn at(&self, index: usize) -> Option<Term<T>> {
         self.product(index).map(Term::of)

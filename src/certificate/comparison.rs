@@ -110,12 +110,12 @@ impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
         let silent = fresh.iter().all(|w| *w == T::ZERO);
         if let Some(v) = across {
             if ADJOINT {
-                for hearer in layers.get(layout.hearers(index))? {
-                    let first = layer.units - hearer.units - hearer.width;
-                    let matrix = params.u(hearer).columns(first, layer.width);
-                    let sent = v.get(hearer.units..hearer.units + hearer.width)?;
+                for reader in layers.get(layout.readers(index))? {
+                    let first = layer.units - reader.units - reader.width;
+                    let matrix = params.u(reader).columns(first, layer.width);
+                    let sent = v.get(reader.units..reader.units + reader.width)?;
                     add_magnitudes_transposed(Backend::portable(), matrix, sent, own).ok()?;
-                    terms += hearer.width;
+                    terms += reader.width;
                 }
             } else if layer.feedback > 0 {
                 let first = layer.units + layer.width;
@@ -130,7 +130,7 @@ impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
             if ADJOINT {
                 return None;
             }
-            let heard = match across {
+            let fed_back = match across {
                 Some(v) => v.get(layer.units + layer.width..)?.get(..layer.feedback)?,
                 None => &[],
             };
@@ -143,11 +143,11 @@ impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
                 if !fresh.is_empty() {
                     add_magnitudes(Backend::portable(), q.columns(0, layer.inputs), fresh, part).ok()?;
                 }
-                if !heard.is_empty() {
+                if !fed_back.is_empty() {
                     let q = q.columns(layer.inputs, layer.feedback);
-                    add_magnitudes(Backend::portable(), q, heard, part).ok()?;
+                    add_magnitudes(Backend::portable(), q, fed_back, part).ok()?;
                 }
-                finish(part, fresh.len() + heard.len(), silent, T::ONE);
+                finish(part, fresh.len() + fed_back.len(), silent, T::ONE);
                 let p = p.columns(first, part.len());
                 if part.iter().all(|sum| *sum == T::ZERO) || zero(p) {
                     continue;

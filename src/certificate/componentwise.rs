@@ -86,13 +86,13 @@ fn sums<T: Scalar>(
         add(params.w(layer), below, own)?;
     }
     let layout = params.layout();
-    // How many units above this layer hears, and through what.
-    let heard = match (layout.tied::<T>(), comparison.layers().get(index + 1)) {
+    // How many units above this layer reads, and through what.
+    let fed_back = match (layout.tied::<T>(), comparison.layers().get(index + 1)) {
         (Some(_), Some(next)) => next.width,
         _ => layer.feedback,
     };
-    if heard > 0 {
-        let above = above.get_mut(..heard)?;
+    if fed_back > 0 {
+        let above = above.get_mut(..fed_back)?;
         let from = layer.units + layer.width;
         let known = errors.get(from..)?.iter().zip(h.get(from..)?).zip(v.get(from..)?);
         for (p, ((e, h), v)) in above.iter_mut().zip(known) {

@@ -113,12 +113,12 @@ pub(crate) const fn check<const UNITS: usize>(
         let mut i = 0;
         while i < layer.width {
             let own = v[layer.units + i];
-            let (mut fresh, mut carried, mut heard, mut sent) = (0.0, 0.0, 0.0, 0.0);
+            let (mut fresh, mut carried, mut fed_back, mut sent) = (0.0, 0.0, 0.0, 0.0);
             let mut j = 0;
             while j < layer.inputs {
                 let weight = at(params, scalar, layer.params + j * layer.width + i).abs();
                 if index == 0 {
-                    heard += weight;
+                    fed_back += weight;
                 } else {
                     fresh += product(weight, w[layer.units - layer.inputs + j]);
                     carried += product(weight, r[layer.units - layer.inputs + j]);
@@ -149,7 +149,7 @@ pub(crate) const fn check<const UNITS: usize>(
                 }
             }
             let b = at(params, scalar, first_b + i).abs();
-            let all = [fresh, carried, heard, sent, own + carried * slope];
+            let all = [fresh, carried, fed_back, sent, own + carried * slope];
             let mut sum = 0;
             while sum < all.len() {
                 if !fits(all[sum], terms, scalar) {
@@ -168,7 +168,7 @@ pub(crate) const fn check<const UNITS: usize>(
             if !holds(b * slope, bias, own) && b != 0.0 {
                 return Err("its bias is less than the weights give");
             }
-            if !holds(grown(heard, layer.inputs, slope), input, own) && heard != 0.0 {
+            if !holds(grown(fed_back, layer.inputs, slope), input, own) && fed_back != 0.0 {
                 return Err("its input gain is less than the weights give");
             }
             i += 1;
@@ -250,7 +250,8 @@ mod tests {
     use crate::certificate::Certificate;
     use crate::kernel::{Activation, HardTanh, Relu, Sigmoid, Tanh};
     use crate::network::{Architecture, bytes};
-    use crate::{Dense, Feedforward, Form, Network, Stack, Tied, fnn};
+    use crate::network::{Form, Stack};
+    use crate::{Dense, Feedforward, Network, Tied, fnn};
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
     extern crate std;
     use std::vec::Vec;

@@ -281,7 +281,7 @@ impl<N: Architecture> Certificate<N> {
     fn target(&self, error: N::Scalar, floor: N::Scalar) -> N::Scalar {
         let one = N::Scalar::ONE;
         let asked = error / self.largest() * (one - N::Scalar::PRECISION - N::Scalar::PRECISION);
-        // At the floor itself nobody arrives.
+        // The floor itself is never reached.
         let least = floor * N::Scalar::from_f64(1.0625);
         if asked > least { asked } else { least }
     }

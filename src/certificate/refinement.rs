@@ -313,7 +313,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             self.norm = smaller(norm, up(measured));
             self.hold(self.norm, self.error);
         }
-        // Without a bound on the states to come nobody knows when a solve ends.
+        // Without a bound on the states to come, the number of sweeps has no bound.
         if self.error.is_finite() && self.held.is_finite() {
             return Ok(self.bound());
         }

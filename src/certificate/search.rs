@@ -1,4 +1,4 @@
-//! Looking for a vector that certifies. What is found here is believed by nobody: the check is another sweep.
+//! Looking for a vector that certifies. What is found here is not trusted: the check is another sweep.
 
 use super::comparison::{Comparison, Weighted};
 use super::outward::larger;

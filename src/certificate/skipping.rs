@@ -1,8 +1,8 @@
-//! Streams on which most layers stay as they are: a layer is computed again only where what it hears has moved.
+//! Streams on which most layers stay as they are: a layer is computed again only where what it reads has moved.
 //!
 //! Let a sweep leave out layers, each of which would change by at most p in the weighted norm. It is a sweep with one more error,
 //! of p a unit, beside those of rounding, so what follows from rho follows from rho + c p: the error is gamma times what it was, and
-//! (rho + c p) / (1 - gamma) at least. How far a layer would move is known without computing it. Whenever a layer it hears
+//! (rho + c p) / (1 - gamma) at least. How far a layer would move is known without computing it. Whenever a layer it reads
 //! changes by d, it is due by |S W v|_v d or |S U v|_v d more; and by how far W^1 x + b^1 has moved, for the first.
 
 use super::comparison::{Comparison, norm};
@@ -28,7 +28,7 @@ pub struct Visited<T = f32> {
 /// moved by more than the error asked for allows. Made by [`Certified::skipping`].
 ///
 /// Where inputs hardly move, as those of a sensor at rest, no layer is computed at all, and where they move in what the second
-/// layer hardly hears, only the first. W^1 x + b^1 is computed for every input. For networks whose hidden layers are not bounded
+/// layer hardly reads, only the first. W^1 x + b^1 is computed for every input. For networks whose hidden layers are not bounded
 /// ([`Certificate::range`](super::Certificate::range)) a layer is left out only if nothing has moved.
 ///
 /// ```
@@ -49,14 +49,14 @@ pub struct Visited<T = f32> {
 /// ```
 pub struct Skipping<'a, const I: usize, N: Architecture> {
     refinement: Refinement<'a, I, N>,
-    /// W^1 x + b^1 as the first layer last heard it, and the largest magnitude of that x.
-    heard: Drive<N>,
-    heard_magnitude: N::Scalar,
+    /// W^1 x + b^1 of the last sweep of the first layer, and the largest magnitude of that x.
+    swept: Drive<N>,
+    swept_magnitude: N::Scalar,
     /// The largest magnitude of the input of now.
     magnitude: N::Scalar,
-    /// What a change of the layer below is worth in a layer, and what one of those above it hears is.
+    /// What a change of the layer below is worth in a layer, and what one of those above it reads is.
     gains: [[N::Scalar; 2]; MAX_DEPTH],
-    /// How far a layer would move at most if it were computed now, but for what the first layer hears of the input.
+    /// How far a layer would move at most if it were computed now, but for what the first layer reads of the input.
     due: [N::Scalar; MAX_DEPTH],
 }
 
@@ -97,8 +97,8 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let magnitude = refinement.magnitude;
         Ok(Skipping {
             refinement,
-            heard: Drive::ZERO,
-            heard_magnitude: T::ZERO,
+            swept: Drive::ZERO,
+            swept_magnitude: T::ZERO,
             magnitude,
             gains,
             due: [T::INFINITE; MAX_DEPTH],
@@ -114,7 +114,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let room = room.as_mut_slice();
         room.copy_from_slice(v);
         for across in [None, Some(v)] {
-            // From the last layer on, for a layer overwrites itself and hears those before it.
+            // From the last layer on, for a layer overwrites itself and reads those before it.
             for (index, layer) in comparison.layers().iter().enumerate().rev() {
                 comparison.layer::<false>(index, across, room)?;
                 let units = layer.units..layer.units + layer.width;
@@ -137,8 +137,8 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     pub fn follow<X: Samples<T, I, 1>>(&mut self, input: &X) -> Result<(), NotFinite> {
         self.refinement.follow(input)?;
         self.magnitude = self.refinement.magnitude;
-        // What the first layer holds was rounded as what it then heard was.
-        self.refinement.round_for(larger(self.magnitude, self.heard_magnitude));
+        // What the first layer holds was rounded in that sweep.
+        self.refinement.round_for(larger(self.magnitude, self.swept_magnitude));
         Ok(())
     }
 
@@ -182,8 +182,8 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 return Err(NotFinite);
             };
             if index == 0 {
-                self.heard.first.flat_mut().copy_from_slice(self.refinement.drive.first.flat());
-                self.heard_magnitude = self.magnitude;
+                self.swept.first.flat_mut().copy_from_slice(self.refinement.drive.first.flat());
+                self.swept_magnitude = self.magnitude;
             }
             if let Some(due) = self.due.get_mut(index) {
                 *due = T::ZERO;
@@ -206,7 +206,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         if index > 0 || !(due < T::INFINITE) {
             return due;
         }
-        let (now, then) = (self.refinement.drive.first.flat(), self.heard.first.flat());
+        let (now, then) = (self.refinement.drive.first.flat(), self.swept.first.flat());
         let Certified { certificate, backend, .. } = self.refinement.certified;
         let v = certificate.v().get(..now.len()).unwrap_or_default();
         match weighted_distance(backend, now, then, v) {
@@ -219,12 +219,12 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         }
     }
 
-    /// What a change of a layer makes due in those that hear it.
+    /// What a change of a layer makes due in those that read it.
     fn spread(&mut self, from: usize, change: T) {
         let layout = const { &Network::<I, S, T, F, H, O>::LAYOUT };
-        let below = if const { F::TIED > 0 } { from.saturating_sub(1)..from } else { layout.hearers(from) };
-        for (hearers, which) in [(from + 1..from + 2, 0), (below, 1)] {
-            let (due, gains) = (self.due.get_mut(hearers.clone()), self.gains.get(hearers));
+        let below = if const { F::TIED > 0 } { from.saturating_sub(1)..from } else { layout.readers(from) };
+        for (readers, which) in [(from + 1..from + 2, 0), (below, 1)] {
+            let (due, gains) = (self.due.get_mut(readers.clone()), self.gains.get(readers));
             for (due, gains) in due.into_iter().flatten().zip(gains.into_iter().flatten()) {
                 *due = plus(*due, times(gains.get(which).copied().unwrap_or(T::INFINITE), change));
             }

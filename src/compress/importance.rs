@@ -10,7 +10,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Measure {
-    /// The variance of h times the sum of the squares of all weights that listen to it: what changes in those that hear it. Needs
+    /// The variance of h times the sum of the squares of all weights that multiply it: what changes in the units that read it. Needs
     /// [`Importance::observe`] and no targets.
     Weights,
     /// The variance of h times the mean square of dJ/dh: what changes in the loss, were its share in the outputs independent of what it says
@@ -117,7 +117,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         workspace: &Workspace<Network<I, S, T, F, H, O>, B>,
     ) -> Result<(), CompressError> {
         let params = network.parameters()?;
-        let (deltas, output) = (workspace.adjoint.as_slice(), crate::Flat::flat(&workspace.output));
+        let (deltas, output) = (workspace.adjoint.as_slice(), crate::network::Flat::flat(&workspace.output));
         // Losses are means over the samples.
         let samples = T::from_usize(B);
         let slope = |layer: usize, unit: usize, sample: usize| {

@@ -1,7 +1,7 @@
 //! Smaller networks from larger ones: units left out, a teacher imitated, layers that share their weights, feedback without weights.
 //!
 //! - [`Importance`] measures on samples what every unit is worth, and [`Network::prune`](crate::Network::prune) makes a narrower network of
-//!   the units that are worth most. What the others said on average goes into the biases of those that heard them.
+//!   the units that are worth most. The means of the others go into the biases of the units that read them.
 //! - [`Distill`] is a loss that teaches a small network what a large one says (Hinton, Vinyals, Dean 2015).
 //! - [`Shared`](crate::Shared) in the list of layers is a layer with the weights of the layer below it: they are stored once, in flash and in RAM.
 //! - [`Tied`](crate::Tied) feedback has no weights of its own; [`Network::take_weights`](crate::Network::take_weights) starts such a network from one
@@ -73,7 +73,7 @@ impl From<LengthError> for CompressError {
     }
 }
 
-/// Calls `each` for every unit that hears unit `unit` of layer `layer`, with its number among all units and the weight it hears it with.
+/// Calls `each` for every unit that reads unit `unit` of layer `layer`, with its number among all units and the weight it reads it with.
 fn for_each_listener<T: Scalar>(
     params: Parameters<'_, T>,
     layer: usize,
@@ -92,13 +92,13 @@ fn for_each_listener<T: Scalar>(
             each(own.units - own.inputs + column, k * params.w(own).at(unit, column).unwrap_or(T::NAN));
         }
     }
-    for hearer in layers.get(layout.hearers(layer)).unwrap_or_default() {
-        if hearer.feedback == 0 {
+    for reader in layers.get(layout.readers(layer)).unwrap_or_default() {
+        if reader.feedback == 0 {
             continue;
         }
-        let column = own.units - (hearer.units + hearer.width) + unit;
-        for row in 0..hearer.width {
-            each(hearer.units + row, params.u(hearer).at(row, column).unwrap_or(T::NAN));
+        let column = own.units - (reader.units + reader.width) + unit;
+        for row in 0..reader.width {
+            each(reader.units + row, params.u(reader).at(row, column).unwrap_or(T::NAN));
         }
     }
 }

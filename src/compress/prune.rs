@@ -11,10 +11,10 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// equals the first ones. Inputs, outputs, depth, feedback, activations and scalar are the same, and no layer is wider; anything else does
     /// not compile.
     ///
-    /// A unit that is left out is heard as if it always said its mean: for everyone who heard it, weight times mean goes into the bias. Scores
-    /// and means are [`Importance`](super::Importance)'s, or anybody's. With nothing to leave out, all bits stay.
+    /// A unit that is left out counts as its mean: weight times mean goes into the bias of every unit that read it. Scores
+    /// and means are [`Importance`](super::Importance)'s, or any others. With nothing to leave out, all bits stay.
     ///
-    /// A certificate is not handed on: narrower layers mostly give a smaller gamma, but it is to be found anew.
+    /// A certificate does not carry over: narrower layers mostly give a smaller gamma, but it is to be found anew.
     ///
     /// ```compile_fail
     /// use attractor::fnn;
@@ -60,7 +60,8 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
             w.fill_with(|own| {
                 taken.next().and_then(|(row, column)| from.w(layer).at(row, column)).unwrap_or(own)
             });
-            let mut taken = pruning.heard(l, layer).flat_map(|column| rows().map(move |row| (row, column)));
+            let mut taken =
+                pruning.fed_back(l, layer).flat_map(|column| rows().map(move |row| (row, column)));
             u.fill_with(|own| {
                 taken.next().and_then(|(row, column)| from.u(layer).at(row, column)).unwrap_or(own)
             });
@@ -154,8 +155,8 @@ impl<T: Scalar> Pruning<'_, T> {
         (0..layer.inputs)
             .filter(move |column| below.is_none_or(|(l, below)| self.kept.has(l, below, *column)))
     }
-    /// The columns of U that stay: all layers that are heard stand side by side, the nearest first.
-    fn heard(&self, l: usize, layer: &'static LayerLayout) -> impl Iterator<Item = usize> {
+    /// The columns of U that stay: all layers that are read stand side by side, the nearest first.
+    fn fed_back(&self, l: usize, layer: &'static LayerLayout) -> impl Iterator<Item = usize> {
         (0..layer.feedback).filter(move |column| self.stays(l, layer, *column))
     }
     /// Whether the unit in a column of U stays.
@@ -167,7 +168,7 @@ impl<T: Scalar> Pruning<'_, T> {
             .all(|(k, above)| self.kept.has(k, above, place - above.units))
     }
 
-    /// The bias of a unit, with what it heard on average from units that do not stay.
+    /// The bias of a unit, with what units added on average that do not stay.
     fn bias(&self, l: usize, layer: &'static LayerLayout, unit: usize) -> T {
         let mut bias = self.from.b(layer).get(unit).copied().unwrap_or(T::NAN);
         if let Some((l, below)) = l.checked_sub(1).and_then(|below| Some((below, self.layer(below)?))) {

@@ -24,7 +24,7 @@ const WIDTHS: usize = 32;
 /// Header, parameters and certificate begin at multiples of it.
 const ALIGN: usize = 64;
 
-/// Where flash is dear, one byte after the other without a table.
+/// Where flash is small, one byte after the other without a table.
 #[cfg(target_os = "none")]
 const CRC: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
 #[cfg(not(target_os = "none"))]

@@ -209,7 +209,7 @@ impl Scalar for f32 {
         x: *const f32,
         columns: usize,
     ) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe {
             match rows {
                 16 => super::assembly::rows_16(from, to, column, stride, x, columns),
@@ -233,13 +233,13 @@ impl Scalar for f32 {
         x: *const f32,
         rows: usize,
     ) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { super::assembly::columns_4(from, to, column, stride, x, rows) };
     }
     #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
     #[inline(always)]
     unsafe fn add_outer(matrix: *mut f32, stride: usize, deltas: &[f32; 8], x: *const f32, columns: usize) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { super::assembly::outer_8(matrix, stride, deltas, x, columns) };
     }
 
@@ -250,7 +250,7 @@ impl Scalar for f32 {
         if count == 0 || !count.is_multiple_of(2) {
             return None;
         }
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         let became = unsafe { super::assembly::tanh_units(sums, out, count) };
         Some((became.residual, became.poison))
     }
@@ -261,13 +261,13 @@ impl Scalar for f32 {
     #[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
     #[inline(always)]
     unsafe fn sum_rows(from: *const f32, to: *mut f32, parts: &[Part<f32>], rows: usize) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { super::assembly::sum_rows(from, to, parts, rows) };
     }
     #[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
     #[inline(always)]
     unsafe fn finish_tanh(sums: *const f32, out: *mut f32, count: usize) -> Option<(f32, f32)> {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         Some(unsafe { super::assembly::finish_tanh(sums, out, count) })
     }
     #[cfg(all(feature = "helium", target_arch = "arm", target_abi = "eabihf"))]
@@ -278,7 +278,7 @@ impl Scalar for f32 {
         out: *mut f32,
         count: usize,
     ) -> Option<(f32, f32)> {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         Some(unsafe { super::assembly::finish_tanh_slope(sums, states, out, count) })
     }
 
@@ -327,6 +327,39 @@ impl Scalar for f64 {
 mod sealed {
     pub trait Sealed {}
 }
+
+/// Work that wants an activation as a type, where it is known by its number. A trait and not a closure, as all that is compiled for an
+/// instruction set.
+pub(crate) trait WithActivation {
+    /// What it gives.
+    type Output;
+    /// Does it.
+    fn with<A: Activation>(self) -> Self::Output;
+}
+
+/// The activations there are, in the order of their numbers.
+macro_rules! activations {
+    ($($name:ident),*) => {
+        /// Their names.
+        pub(crate) const ACTIVATIONS: [&str; [$($name::CODE),*].len()] = [$($name::NAME),*];
+        const _: () = {
+            let (codes, mut i) = ([$($name::CODE),*], 0);
+            while i < codes.len() {
+                assert!(codes[i] as usize == i, "an activation stands at its number");
+                i += 1;
+            }
+        };
+        /// Does work with the activation of this number, if there is one.
+        #[inline(always)]
+        pub(crate) fn with_activation<W: WithActivation>(code: u8, work: W) -> Option<W::Output> {
+            $(if code == $name::CODE {
+                return Some(work.with::<$name>());
+            })*
+            None
+        }
+    };
+}
+activations!(Identity, Tanh, Sigmoid, Relu, HardTanh, LeakyRelu);
 
 /// An activation s, applied to every unit of a layer: h = s(z). Its derivative is written as a function of h,
 /// which is all that is kept. Sealed; the activations are types, so that a network names its own.
@@ -390,6 +423,9 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
         None
     }
 }
+
+/// The slope of [`LeakyRelu`] where it is not 1: a power of two.
+const LEAK: f64 = 1.0 / 128.0;
 
 /// x ln x, and what it tends to at 0; infinite below.
 fn x_ln_x(x: f64) -> f64 {
@@ -475,7 +511,7 @@ macro_rules! activation {
             $(
                 #[inline(always)]
                 unsafe fn finish<T: Scalar>(sums: *const T, out: *mut T, count: usize) -> Option<(T, T)> {
-                    // SAFETY: handed on.
+                    // SAFETY: the same contract, which the caller keeps.
                     unsafe { T::$finish(sums, out, count) }
                 }
                 #[inline(always)]
@@ -485,7 +521,7 @@ macro_rules! activation {
                     out: *mut T,
                     count: usize,
                 ) -> Option<(T, T)> {
-                    // SAFETY: handed on.
+                    // SAFETY: the same contract, which the caller keeps.
                     unsafe { T::$finish_slope(sums, states, out, count) }
                 }
             )?
@@ -532,6 +568,21 @@ activation!(
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
         lanes.select(positive, lanes.splat(T::ONE), lanes.splat(T::ZERO))
+    }
+);
+activation!(
+    /// z, or z / 128 where z is negative: exact in all numbers, of 32 bits as of 8. The derivative at 0 is taken as 1 / 128.
+    /// (Maas, Hannun and Ng 2013.)
+    LeakyRelu, 5, "leaky relu", 1.0, false, None, f64::INFINITY, 0.0,
+    |h| if h >= 0.0 { h * h / 2.0 } else { 64.0 * h * h },
+    |lanes, z| lanes.max(lanes.mul(lanes.splat(T::from_f64(LEAK)), z), z),
+    |lanes, z| {
+        let small = lanes.shift(lanes.plus(z, lanes.splat(64)), 7);
+        lanes.most(rounded::<H, L>(lanes, z), lanes.least(rounded::<H, L>(lanes, small), lanes.splat(0)))
+    },
+    |lanes, h| {
+        let positive = lanes.less(lanes.splat(T::ZERO), h);
+        lanes.select(positive, lanes.splat(T::ONE), lanes.splat(T::from_f64(LEAK)))
     }
 );
 activation!(

@@ -128,7 +128,7 @@ struct Place<T> {
     factor: T,
 }
 
-// Where the scalars have no vectors, activations are types, nobody calls these, and they are not compiled.
+// Where the scalars have no vectors, activations are types, these are not called, and they are not compiled.
 #[cfg(not(all(
     any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
     not(attractor_scalars)

@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 pub(crate) trait Finish<T: Scalar>: Copy {
     /// Whether the new value may be infinite or NaN where z is not, and is so wherever z is.
     const SHOWS: bool;
-    /// Whether anybody asks what changed.
+    /// Whether the residual is recorded.
     const RECORDS: bool = true;
     /// The new value of the unit at `offset` scalars from the start of the output; only the first `count` lanes
     /// count, if given.
@@ -131,7 +131,7 @@ impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
     }
     #[inline(always)]
     unsafe fn finish_all(self, sums: *const T, out: *mut T, _: usize, count: usize) -> Option<(T, T)> {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { A::finish(sums, out, count) }
     }
 }
@@ -165,7 +165,7 @@ impl<'a, T: Scalar, F: Finish<T>> Finish<T> for Weighted<'a, T, F> {
         offset: usize,
         count: Option<usize>,
     ) -> L::Vector {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { self.finish.finish(lanes, z, offset, count) }
     }
     #[inline(always)]
@@ -205,7 +205,7 @@ impl<T: Scalar, F: Finish<T>> Finish<T> for Scaled<T, F> {
         offset: usize,
         count: Option<usize>,
     ) -> L::Vector {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { self.finish.finish(lanes, lanes.mul(lanes.splat(self.factor), z), offset, count) }
     }
     #[inline(always)]
@@ -216,12 +216,12 @@ impl<T: Scalar, F: Finish<T>> Finish<T> for Scaled<T, F> {
         offset: usize,
         count: Option<usize>,
     ) -> L::Vector {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { self.finish.weigh(lanes, difference, offset, count) }
     }
 }
 
-/// z itself, and nobody asks what changed.
+/// z itself; the residual is not recorded.
 #[derive(Clone, Copy)]
 pub(crate) struct Keep;
 

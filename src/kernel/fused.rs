@@ -86,7 +86,7 @@ pub(super) unsafe fn one<
     change: &mut Change<L::Vector>,
 ) {
     let (base, out, units) = (base.start(), out.start(), out.cols());
-    // SAFETY: handed on.
+    // SAFETY: the same contract, which the caller keeps.
     unsafe {
         if const { L::BLOCKING.shared } {
             let terms = products.terms();

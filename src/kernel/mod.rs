@@ -51,7 +51,8 @@ mod softmax;
 mod tanh_table;
 mod view;
 
-pub use activation::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
+// With all activations there are.
+pub use activation::*;
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 #[doc(hidden)]
@@ -132,9 +133,9 @@ impl core::error::Error for ShapeError {}
 #[inline(always)]
 unsafe fn load<T: Scalar, L: Lanes<T>>(lanes: L, from: *const T, count: Option<usize>) -> L::Vector {
     match count {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         None => unsafe { lanes.load(from) },
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         Some(count) => unsafe { lanes.load_partial(from, count) },
     }
 }
@@ -144,14 +145,14 @@ unsafe fn load<T: Scalar, L: Lanes<T>>(lanes: L, from: *const T, count: Option<u
 #[inline(always)]
 unsafe fn store<T: Scalar, L: Lanes<T>>(lanes: L, to: *mut T, v: L::Vector, count: Option<usize>) {
     match count {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         None => unsafe { lanes.store(to, v) },
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         Some(count) => unsafe { lanes.store_partial(to, v, count) },
     }
 }
 
-/// In a loop that should stay one: the compiler doubles loops it knows nothing of, and where flash is dear that costs more
+/// In a loop that should stay one: the compiler doubles loops it knows nothing of, and where flash is small that costs more
 /// than it gives.
 #[inline(always)]
 fn rolled() {

@@ -40,7 +40,7 @@ macro_rules! once {
             ),
             inline(never)
         )]
-        // Elsewhere nobody calls it, and `inline` keeps it from being compiled.
+        // Elsewhere it is not called, and `inline` keeps it from being compiled.
         #[cfg_attr(
             not(all(
                 any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),

@@ -34,12 +34,12 @@ impl<T: Scalar> Operation<T> for Outer<'_, T> {
     }
 }
 
-/// [`Outer`] of one sample with what was sent, what was heard and a constant 1, whose matrices lie side by side.
+/// [`Outer`] of one sample with what was sent, what was fed back and a constant 1, whose matrices lie side by side.
 pub(crate) struct SideBySide<'a, T> {
     pub(crate) factor: T,
     pub(crate) deltas: Matrix<'a, T>,
     pub(crate) sent: Matrix<'a, T>,
-    pub(crate) heard: Matrix<'a, T>,
+    pub(crate) fed_back: Matrix<'a, T>,
     pub(crate) gradient: MatrixMut<'a, T>,
 }
 
@@ -48,16 +48,20 @@ impl<T: Scalar> SideBySide<'_, T> {
     /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
     #[inline(always)]
     pub(crate) fn add<L: Lanes<T>>(self, lanes: L) -> Result<(), ShapeError> {
-        let Self { factor, deltas, sent, heard, mut gradient } = self;
+        let Self { factor, deltas, sent, fed_back, mut gradient } = self;
         expect_row(deltas)?;
         expect_row(sent)?;
-        expect_row(heard)?;
+        expect_row(fed_back)?;
         expect("rows of the gradient", deltas.cols(), gradient.rows())?;
-        expect("columns of the gradient", sent.cols() + heard.cols() + 1, gradient.cols())?;
+        expect("columns of the gradient", sent.cols() + fed_back.cols() + 1, gradient.cols())?;
         lanes.vectorize(AddColumns {
             factor,
             deltas: deltas.start(),
-            inputs: [(sent.start(), sent.cols()), (heard.start(), heard.cols()), (T::ONE_PLACE.as_ptr(), 1)],
+            inputs: [
+                (sent.start(), sent.cols()),
+                (fed_back.start(), fed_back.cols()),
+                (T::ONE_PLACE.as_ptr(), 1),
+            ],
             rows: gradient.rows(),
             gradient: gradient.start(),
             stride: gradient.stride(),
@@ -146,7 +150,7 @@ unsafe fn block<const V: usize, T: Scalar, L: Lanes<T>>(
     mut column: *mut T,
     stride: usize,
 ) {
-    // SAFETY: handed on.
+    // SAFETY: the same contract, which the caller keeps.
     unsafe {
         let own: [_; V] =
             core::array::from_fn(|v| lanes.mul(lanes.splat(factor), lanes.load(deltas.add(v * L::WIDTH))));

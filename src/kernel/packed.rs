@@ -1,4 +1,4 @@
-//! Layers of packed weights: sums of products, written once over [`Packed`], and what becomes of the sums.
+//! Layers of packed weights: sums of products, written once over [`Packed`], and how sums are finished.
 
 use super::activation::{Activation, Scalar};
 use super::change::Change;
@@ -48,10 +48,10 @@ pub(crate) trait EachSums<V> {
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: V);
 }
 
-/// Sums up the products for each of `rows` rows (`UNITS` of them where that is a constant, else 0) and hands the sums on.
+/// Sums up the products for each of `rows` rows (`UNITS` of them where that is a constant, else 0) and gives the sums to `each`.
 ///
 /// # Errors
-/// [`ShapeError`] if the shapes do not fit; nothing has been handed on then.
+/// [`ShapeError`] if the shapes do not fit; `each` has seen nothing then.
 #[inline(always)]
 pub(crate) fn packed<const UNITS: usize, W, H, L: Packed<W, H>, E: EachSums<L::Vector>>(
     lanes: L,
@@ -132,7 +132,7 @@ unsafe fn block<const VECTORS: usize, const SPLIT: usize, W, H, L: Packed<W, H>,
         }
         return;
     }
-    // SAFETY: handed on.
+    // SAFETY: the same contract, which the caller keeps.
     let sums = unsafe { sums_of::<VECTORS, SPLIT, W, H, L>(lanes, products, rows, row, count) };
     for (vector, sum) in sums.into_iter().enumerate() {
         // SAFETY: the caller vouches for the rows.
@@ -299,7 +299,7 @@ struct Driven<'a, L> {
 impl<L: Integers> EachSums<L::Whole> for Driven<'_, L> {
     #[inline(always)]
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Whole) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe {
             let z = self.rows.scaled(self.lanes, row, count, sums);
             self.lanes.store(self.drive.as_mut_ptr().add(row), z, count);
@@ -341,7 +341,7 @@ impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<'_, 
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Whole) {
         let Self { lanes, rows, base, .. } = *self;
         let own = self.own.as_mut_ptr();
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe {
             let change = if const { L::NARROW } {
                 let mut change = 0;
@@ -445,7 +445,7 @@ impl<T: Scalar, A: Activation, L: Lanes<T>> EachSums<L::Vector> for Activated<'_
     #[inline(always)]
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Vector) {
         let lanes = self.lanes;
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe {
             let base = match self.base {
                 HalfBase::Bias(bias) => lanes.load_bf16(bias.as_ptr().add(row), count),

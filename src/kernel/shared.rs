@@ -1,5 +1,5 @@
-//! The fused layer of one sample where flash is dear: one loop over the units, sums in functions of their own, and what
-//! becomes of a sum one unit at a time. [`single`](super::single) has the same sums in line.
+//! The fused layer of one sample where flash is small: one loop over the units, sums in functions of their own, and what
+//! finishes a sum one unit at a time. [`single`](super::single) has the same sums in line.
 
 use super::products::{Part, Term, Terms};
 use super::single::{EachTerm, Ending, Sources, SumRows, start};
@@ -8,7 +8,7 @@ use crate::simd::{Lanes, MAX_WIDTH, Routine};
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-/// A layer of one sample: its sums, then what becomes of them.
+/// A layer of one sample: its sums, then how they are finished.
 ///
 /// # Safety
 /// Base, terms, what `finish` reads and the output must have `units` units, in a row; `UNITS` must be 0 or their number.
@@ -29,7 +29,7 @@ pub(super) unsafe fn layer<
     change: &mut Change<L::Vector>,
 ) {
     if const { T::SUMS_ROWS && !TRANSPOSED } {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         return unsafe { tall::<T, L, F>(lanes, base, terms, finish, out, units, change) };
     }
     let sources = &InLoop(terms);
@@ -179,7 +179,7 @@ unsafe fn finish_units<T: Scalar, L: Lanes<T>, F: Finish<T>>(
     residual: L::Vector,
 ) -> L::Vector {
     let Ending { finish, out, unit } = ending;
-    // SAFETY: handed on.
+    // SAFETY: the same contract, which the caller keeps.
     let changed = unsafe { finish.finish_all(sums, out.wrapping_add(unit), unit, count) };
     if let Some((largest, poison)) = changed {
         // A residual that is NaN stays so, for nothing is larger.
@@ -444,7 +444,7 @@ unsafe fn add_rows<T: Scalar, L: Lanes<T>>(
     let mut third = second.wrapping_add(stride);
     let mut fourth = third.wrapping_add(stride);
     let mut left = rows;
-    // SAFETY: handed on.
+    // SAFETY: the same contract, which the caller keeps.
     unsafe {
         while left > 0 {
             let factor = lanes.load(x);
@@ -486,7 +486,7 @@ impl<T: Scalar> ByRow<T> {
     unsafe fn add(self, rows: Range<usize>) {
         for row in rows {
             for k in 0..self.columns {
-                // SAFETY: handed on.
+                // SAFETY: the same contract, which the caller keeps.
                 unsafe {
                     let sum = self.sums.add(k * self.width + (row & (self.width - 1)));
                     *sum = *self.start.add(k * self.stride + row) * *self.x.add(row) + *sum;

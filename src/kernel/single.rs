@@ -29,7 +29,7 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
         &self,
         change: &mut Change<L::Vector>,
     ) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe {
             if TRANSPOSED {
                 self.transposed::<UNITS>(change);
@@ -82,7 +82,7 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
         count: Option<usize>,
         change: &mut Change<L::Vector>,
     ) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe {
             if L::BLOCKING.split {
                 self.rows::<V, S>(unit, count, change);
@@ -136,7 +136,7 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
             None => SumColumns::<_, _, false> { base, sources, unit, count: L::WIDTH }.sums(lanes),
             Some(count) => SumColumns::<_, _, true> { base, sources, unit, count }.sums(lanes),
         };
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { self.finish(&[z], unit, count, change) };
     }
 
@@ -161,7 +161,7 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
             return;
         }
         for (v, z) in z.iter().enumerate() {
-            // SAFETY: handed on.
+            // SAFETY: the same contract, which the caller keeps.
             unsafe { ending.store(self.lanes, *z, v * L::WIDTH, count, change) };
         }
     }
@@ -172,7 +172,7 @@ const fn left<T: Scalar, L: Lanes<T>>(units: usize) -> usize {
     if L::BLOCKING.rows >= 8 { units % (8 * L::WIDTH) } else { units }
 }
 
-/// What becomes of the sums of one sample.
+/// How the sums of one sample are finished.
 #[derive(Clone, Copy)]
 pub(super) struct Ending<T, F> {
     pub(super) finish: F,
@@ -304,7 +304,7 @@ pub(super) unsafe fn start<T: Scalar, L: Lanes<T>>(
     if base.is_null() {
         return lanes.splat(T::ZERO);
     }
-    // SAFETY: handed on.
+    // SAFETY: the same contract, which the caller keeps.
     unsafe { load(lanes, base.add(unit), count) }
 }
 

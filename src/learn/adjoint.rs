@@ -12,12 +12,12 @@ use crate::solve::{HalfRoom, Halves, Sweep, apply, fits};
 use crate::threads::Threads;
 
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas. `FAR` says whether layers may
-/// hear others than the next.
+/// read others than the next.
 pub(super) struct Backward<'a, T, E, R, W, const FAR: bool> {
     pub(super) params: Parameters<'a, T>,
     /// g, the gradient of the outputs, or nothing.
     pub(super) injected: Option<Matrix<'a, T>>,
-    /// Leaves out what the output layer hears from below through U, as the article's rule does.
+    /// Leaves out what the output layer receives from below through U, as the article's rule does.
     pub(super) literal: bool,
     pub(super) states: Matrix<'a, T>,
     pub(super) deltas: MatrixMut<'a, T>,
@@ -100,8 +100,8 @@ where
             }
             return;
         }
-        let hearers = if LAST && *literal { index..index } else { layout.hearers(index) };
-        let (nearest, farther) = match layers.get(hearers).unwrap_or_default().split_last() {
+        let readers = if LAST && *literal { index..index } else { layout.readers(index) };
+        let (nearest, farther) = match layers.get(readers).unwrap_or_default().split_last() {
             Some((nearest, farther)) => (Some(nearest), farther),
             None => (None, Default::default()),
         };
@@ -117,11 +117,11 @@ where
     }
 }
 
-/// What a layer hears from others than its neighbours, and then from those.
+/// What a layer receives from layers other than its neighbours, and then from those.
 #[derive(Clone, Copy)]
 struct FromFar<'a, T> {
     params: Parameters<'a, T>,
-    /// The farther layers below, that hear this one through U.
+    /// The farther layers below, that read this one through U.
     layers: &'static [LayerLayout],
     /// This one.
     to: &'static LayerLayout,
@@ -347,11 +347,11 @@ impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, 
         let own = deltas.columns(layer.units, layer.width);
         let sender =
             if index == 0 { input } else { Some(below.columns(layer.units - layer.inputs, layer.inputs)) };
-        let heard = above.columns(layer.units + layer.width, layer.feedback);
+        let fed_back = above.columns(layer.units + layer.width, layer.feedback);
         if let Some(k) = layout.tied::<T>()
             && index > 0
         {
-            // What the layer below heard through this W.
+            // What is fed back to the layer below through this W.
             let deltas = deltas.columns(layer.units - layer.inputs, layer.inputs);
             let (factor, sent) = (factor * k, above.columns(layer.units, layer.width));
             let (gradient, ..) = to.layer(layer);
@@ -361,7 +361,7 @@ impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, 
             && let Some(sender) = sender
         {
             let gradient = to.block(layer);
-            return fits(SideBySide { factor, deltas: own, sent: sender, heard, gradient }.add(*lanes));
+            return fits(SideBySide { factor, deltas: own, sent: sender, fed_back, gradient }.add(*lanes));
         }
         let (w, u, b) = to.layer(layer);
         if let Some(inputs) = sender {
@@ -369,7 +369,7 @@ impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, 
             fits(column_sums(factor, own, b));
         }
         if layer.feedback > 0 {
-            fits(lanes.vectorize(Outer { factor, deltas: own, inputs: heard, gradient: u }));
+            fits(lanes.vectorize(Outer { factor, deltas: own, inputs: fed_back, gradient: u }));
         }
     }
 }
@@ -388,7 +388,7 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     let Some((layer, mut w, u, b)) = layers.next() else { return };
     let Sent { input, states, deltas } = sent;
     let own = deltas.columns(layer.units, layer.width);
-    // The first layer hears the input.
+    // The first layer reads the input.
     let below =
         if layer.units == 0 { input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
     let above = states.columns(layer.units + layer.width, layer.feedback);
@@ -398,9 +398,9 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
             if let Some(k) = layout.tied::<T>()
                 && layer.units > 0
             {
-                let heard = deltas.columns(layer.units - layer.inputs, layer.inputs);
+                let fed_back = deltas.columns(layer.units - layer.inputs, layer.inputs);
                 let sent = states.columns(layer.units, layer.width);
-                outer_side_by_side(backend, threads, (factor * k, sent), heard, w.reborrow());
+                outer_side_by_side(backend, threads, (factor * k, sent), fed_back, w.reborrow());
             }
             outer_side_by_side(backend, threads, (factor, own), below, w);
             outer_side_by_side(backend, threads, (factor, own), above, u);

@@ -7,8 +7,8 @@ use crate::kernel::{
     column_sums, largest, once,
 };
 use crate::network::{
-    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Reach, Samples, Stack, State,
-    Unrolled, Walk, Workspace,
+    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Stack, State, Unrolled,
+    Walk, Workspace,
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
 use crate::solve::{
@@ -30,7 +30,7 @@ pub enum Rule<T = f32> {
     /// activations (Fung et al. 2022: Jacobian-free back-propagation).
     Truncated(usize),
     /// The rule as the source article prints it, to compare with: the output layer's delta leaves out what it
-    /// hears from below, (U^(L-1,L))^T d^(L-1). It is **not** the gradient as soon as that U is not zero.
+    /// reads from below, (U^(L-1,L))^T d^(L-1). It is **not** the gradient as soon as that U is not zero.
     Literal(Tolerance<T>),
 }
 
@@ -365,7 +365,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             } else {
                 let ends = Typed::<H, O>::NEW;
                 let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
-                match const { (B == 1, matches!(F::REACH, Reach::All)) } {
+                match const { (B == 1, F::REACH.is_far()) } {
                     (true, false) => adjoint.typed::<F::Scratch<T, S, 1>, 1, false>(backend, threads),
                     (true, true) => adjoint.typed::<F::Scratch<T, S, 1>, 1, true>(backend, threads),
                     (false, false) => {
@@ -698,7 +698,7 @@ where
         let ((tolerance, literal), ends) = (self.rule.tolerance(), Typed::<H, O>::NEW);
         let mut room: F::Scratch<T, S, 1> = Flat::ZERO;
         let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
-        if const { matches!(F::REACH, Reach::All) } {
+        if const { F::REACH.is_far() } {
             adjoint_all::<1, true, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         } else {
             adjoint_all::<1, false, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()

@@ -1,4 +1,4 @@
-//! Forms of feedback: which layers above a layer hears.
+//! Forms of feedback: which layers above a layer reads.
 
 use super::flat::{Flat, Nothing};
 use super::layout::Reach;
@@ -6,15 +6,33 @@ use super::stack::{Stack, Tail, sealed};
 use crate::simd::Entry;
 use core::fmt::Debug;
 
+/// The forms there are, in the order of their numbers.
+macro_rules! forms {
+    ($($form:ty),*) => {
+        /// Their names.
+        pub(super) const FORMS: [&str; [$(<$form>::CODE),*].len()] = [$(<$form>::NAME),*];
+        /// Which layers above a layer reads.
+        pub(super) const REACHES: [Reach; FORMS.len()] = [$(<$form>::REACH),*];
+        const _: () = {
+            let (codes, mut i) = ([$(<$form>::CODE),*], 0);
+            while i < codes.len() {
+                assert!(codes[i] as usize == i, "a form stands at its number");
+                i += 1;
+            }
+        };
+    };
+}
+forms!(Feedforward, Adjacent, Dense, Tied<1>, Skip);
+
 /// A form of feedback. Sealed.
 pub trait Form: sealed::Sealed + Copy + Debug + Default + Send + Sync + 'static {
     /// The name in reports.
     const NAME: &'static str;
     /// Its number in model files.
     const CODE: u8;
-    /// Which layers above a layer hears.
+    /// Which layers above a layer reads.
     const REACH: Reach;
-    /// How strongly a layer hears the next one through its W, in percent; 0 where feedback has weights of its own.
+    /// How strongly a layer reads the next one through its W, in percent; 0 where feedback has weights of its own.
     const TIED: usize = 0;
     /// The feedback weights of a layer of `ROWS` units below the layers `Above`.
     type Block<T: Entry, Above: Tail, const ROWS: usize>: Debug + Clone + Send + Sync + 'static;
@@ -23,20 +41,31 @@ pub trait Form: sealed::Sealed + Copy + Debug + Default + Send + Sync + 'static 
     type Scratch<T: Entry, S: Stack, const B: usize>: Flat<Scalar = T>;
 }
 
-/// Every layer hears the next one. The default.
+/// Every layer reads the next one. The default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Adjacent;
 
-/// Every layer hears all layers above it.
+/// Every layer reads the next two layers: feedback that skips one, at a cost that does not grow with depth as [`Dense`]'s does.
+///
+/// ```
+/// use attractor::{Skip, fnn};
+/// type Net = fnn![2, 3, 4, 5, 1; feedback = Skip];
+/// // W, U and b: the last layer has no feedback, the one below it that of one layer.
+/// assert_eq!(Net::PARAMS, 3 * (2 + 9 + 1) + 4 * (3 + 6 + 1) + 5 * (4 + 1 + 1) + (5 + 1));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skip;
+
+/// Every layer reads all layers above it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dense;
 
-/// No layer hears another above it: the plain feed-forward network, to compare with. Its first sweep is its
+/// No layer reads another above it: the plain feed-forward network, to compare with. Its first sweep is its
 /// solution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Feedforward;
 
-/// Every layer hears the next one through that layer's own weights: U^(l,l+1) = k (W^(l+1))^T with k = `PERCENT` / 100, from 1
+/// Every layer reads the next one through that layer's own weights: U^(l,l+1) = k (W^(l+1))^T with k = `PERCENT` / 100, from 1
 /// to 100. No parameters of its own.
 ///
 /// Such a network has an energy ([`Network::energy`](crate::Network::energy)), and no update of a layer raises it (Hopfield 1984): sweeps
@@ -65,6 +94,7 @@ pub struct Tied<const PERCENT: usize = 100>;
 
 impl sealed::Sealed for Adjacent {}
 impl sealed::Sealed for Dense {}
+impl sealed::Sealed for Skip {}
 impl sealed::Sealed for Feedforward {}
 impl<const PERCENT: usize> sealed::Sealed for Tied<PERCENT> {}
 
@@ -73,6 +103,14 @@ impl Form for Adjacent {
     const CODE: u8 = 1;
     const REACH: Reach = Reach::Next;
     type Block<T: Entry, Above: Tail, const ROWS: usize> = Above::Nearest<T, ROWS>;
+    type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
+}
+
+impl Form for Skip {
+    const NAME: &'static str = "skip";
+    const CODE: u8 = 4;
+    const REACH: Reach = Reach::NextTwo;
+    type Block<T: Entry, Above: Tail, const ROWS: usize> = Above::NextTwo<T, ROWS>;
     type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
 }
 

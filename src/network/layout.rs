@@ -39,7 +39,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of `depth` layers of these widths; each hears the next layer, all above, or none through a U of its own, and
+    /// The layout of `depth` layers of these widths; each reads the next layer, all above, or none through a U of its own, and
     /// the next one through W^T as strongly as `tied` says, in percent.
     pub(crate) const fn new(
         inputs: usize,
@@ -61,17 +61,11 @@ impl Layout {
         let mut l = 0;
         while l < depth {
             let width = widths[l];
-            let feedback = match reach {
-                Reach::None => 0,
-                Reach::Next => {
-                    if l + 1 < depth {
-                        widths[l + 1]
-                    } else {
-                        0
-                    }
-                }
-                Reach::All => units - first - width,
-            };
+            let (mut feedback, mut above) = (0, l + 1);
+            while above < depth && above - l <= reach.layers() {
+                feedback += widths[above];
+                above += 1;
+            }
             layout.layers[l] = LayerLayout {
                 inputs: below,
                 width,
@@ -105,9 +99,9 @@ impl Layout {
                         .and("layer ")
                         .and_number(l + 1)
                         .and(" cannot share the parameters of the layer below: it is ");
-                    let text = text.and_number(layer.width).and(" units that hear ").and_number(layer.inputs);
+                    let text = text.and_number(layer.width).and(" units that read ").and_number(layer.inputs);
                     let text = text.and(" below and ").and_number(layer.feedback).and(" above, that one is ");
-                    let text = text.and_number(below.width).and(" that hear ").and_number(below.inputs);
+                    let text = text.and_number(below.width).and(" that read ").and_number(below.inputs);
                     text.and(" and ").and_number(below.feedback).panic();
                 }
                 layer.params = below.params;
@@ -181,31 +175,45 @@ impl Layout {
         }
         terms + 4 + if index + 1 < self.depth { self.layers[index + 1].width } else { 0 }
     }
-    /// k, where layers hear the next one through k W^T.
+    /// k, where layers read the next one through k W^T.
     #[inline(always)]
     pub(crate) fn tied<T: Element>(&self) -> Option<T> {
         (self.tied > 0).then(|| T::from_usize(self.tied) / T::from_usize(100))
     }
     /// The layers below `layer` whose U reaches it.
     #[inline(always)]
-    pub(crate) const fn hearers(&self, layer: usize) -> core::ops::Range<usize> {
-        match self.reach {
-            Reach::None => layer..layer,
-            Reach::Next => layer.saturating_sub(1)..layer,
-            Reach::All => 0..layer,
-        }
+    pub(crate) const fn readers(&self, layer: usize) -> core::ops::Range<usize> {
+        layer.saturating_sub(self.reach.layers())..layer
     }
 }
 
-/// Which layers above a layer hears.
+/// Which layers above a layer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// None: a plain feed-forward network.
     None,
     /// The next one.
     Next,
+    /// The next one and the one above it.
+    NextTwo,
     /// All.
     All,
+}
+
+impl Reach {
+    /// How many layers above, at most.
+    pub(crate) const fn layers(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Next => 1,
+            Self::NextTwo => 2,
+            Self::All => MAX_DEPTH,
+        }
+    }
+    /// Whether a layer may read others than the next.
+    pub(crate) const fn is_far(self) -> bool {
+        self.layers() > 1
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod walk;
 pub use align::Align64;
 pub use flat::{Flat, LengthError, Nothing};
 pub(crate) use flat::{Parameters, ParametersMut, Plain, bytes, seen, seen_at};
-pub use form::{Adjacent, Dense, Feedforward, Form, Tied};
+pub use form::{Adjacent, Dense, Feedforward, Form, Skip, Tied};
 pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
 pub(crate) use like::{ParamsOf, UnitsOf};
@@ -28,7 +28,8 @@ pub(crate) use shape::BF16;
 pub use shape::Shape;
 pub(crate) use stack::sealed::Sealed;
 pub use stack::{
-    At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Shared, Stack, Tail, Thin, Top, Widest,
+    At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Shared, Stack, Tail, Thin, Top, TwoBlocks,
+    Widest,
 };
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
@@ -85,7 +86,7 @@ macro_rules! fnn {
             "unknown option `", stringify!($unknown), "`: fnn! knows feedback, hidden, output and scalar"
         ))
     };
-    (@stack []) => { $crate::Top };
+    (@stack []) => { $crate::network::Top };
     (@stack [$width:expr $(, $rest:expr)*]) => {
         $crate::Layer<{ $width }, $crate::fnn!(@stack [$($rest),*])>
     };
@@ -93,7 +94,7 @@ macro_rules! fnn {
 
 /// The parameters of a feedback network: for every layer l
 ///
-/// z^l = W^l h^(l-1) + b^l + sum over the layers k it hears of U^(l,k) h^k,  h^l = s(z^l).
+/// z^l = W^l h^(l-1) + b^l + sum over the layers k it reads of U^(l,k) h^k,  h^l = s(z^l).
 ///
 /// `INPUT` is the number of inputs, `S` the [`Stack`] of layers, `T` the scalar, `F` the [`Form`] of feedback, `H`
 /// and `O` the activations of the hidden layers and of the output layer. Write the type with [`fnn!`].
@@ -333,7 +334,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// where another starts from.
     ///
     /// [`Tied`] feedback has no U, so that is a way to do without one: take the weights of a trained network, hold them to a rate
-    /// ([`limit_feedback`](Self::limit_feedback)), and train on. Without that last step, what was heard through U is missing.
+    /// ([`limit_feedback`](Self::limit_feedback)), and train on. Without that last step, what U added is missing.
     ///
     /// ```
     /// use attractor::{Tied, fnn};

@@ -1,14 +1,17 @@
 //! What a network is like, as a value: what a model file says of itself.
 
+use super::form::{FORMS, REACHES};
 use super::layout::MAX_DEPTH;
 use super::text::Text;
+use crate::kernel::ACTIVATIONS;
 use crate::simd::same;
 use core::fmt;
 
 /// Widths, scalar, form of feedback and activations of a network: all its type says, as a value. Its text is that of [`fnn!`](crate::fnn).
 ///
 /// ```
-/// use attractor::{Architecture, Shape, fnn};
+/// use attractor::network::Architecture;
+/// use attractor::{Shape, fnn};
 /// let shape = <fnn![64, 48, 10]>::SHAPE;
 /// assert_eq!(shape.widths(), [64, 48, 10]);
 /// assert_eq!(
@@ -33,17 +36,15 @@ pub struct Shape {
 
 /// Names by their codes in model files.
 pub(crate) const SCALARS: [&str; 6] = ["", "f32", "f64", "bf16", "i16", "i8"];
-const FORMS: [&str; 4] = ["feedforward", "adjacent", "dense", "tied"];
-const ACTIVATIONS: [&str; 5] = ["identity", "tanh", "sigmoid", "relu", "hard tanh"];
 const TIED: u8 = 3;
 /// The code of [`Bf16`](crate::simd::Bf16).
 pub(crate) const BF16: u8 = 3;
 
 impl Shape {
     /// The shape of these widths, inputs first, and of these names: `scalar` f32 or f64, bf16 for a [`Halved`](crate::quantized::Halved)
-    /// network, i16 or i8 for the states of a [`Quantized`](crate::quantized::Quantized) one; `feedback` feedforward, adjacent, dense or tied, and
-    /// then `percent` its strength, else 0; `hidden` and `output` identity, tanh, sigmoid, relu or hard tanh. Nothing for other names
-    /// and for widths that are 0, too few or too many.
+    /// network, i16 or i8 for the states of a [`Quantized`](crate::quantized::Quantized) one; `feedback` feedforward, adjacent, dense, skip or tied,
+    /// and then `percent` its strength, else 0; `hidden` and `output` identity, tanh, sigmoid, relu, hard tanh or leaky relu. Nothing for other
+    /// names and for widths that are 0, too few or too many.
     #[must_use]
     pub const fn new(
         widths: &[usize],
@@ -155,23 +156,20 @@ impl Shape {
     /// Units in all layers.
     #[must_use]
     pub const fn units(&self) -> u64 {
-        self.units_above(0)
+        self.units_above(0, MAX_DEPTH)
     }
-    /// Units that layer `layer`, counted from 1, hears through a U of its own.
+    /// Units that layer `layer`, counted from 1, reads through a U of its own.
     #[must_use]
-    pub const fn heard(&self, layer: usize) -> u64 {
+    pub const fn feedback_units(&self, layer: usize) -> u64 {
         if layer == 0 || layer >= self.depth as usize || layer >= MAX_DEPTH {
             return 0;
         }
-        match self.feedback {
-            1 => self.widths[layer + 1] as u64,
-            2 => self.units_above(layer),
-            _ => 0,
-        }
+        self.units_above(layer, REACHES[self.feedback as usize % REACHES.len()].layers())
     }
-    const fn units_above(&self, layer: usize) -> u64 {
+    /// Units of so many layers, at most, above this one.
+    const fn units_above(&self, layer: usize, layers: usize) -> u64 {
         let (mut units, mut l) = (0, layer + 1);
-        while l <= self.depth as usize && l <= MAX_DEPTH {
+        while l <= self.depth as usize && l <= MAX_DEPTH && l - layer <= layers {
             units += self.widths[l] as u64;
             l += 1;
         }
@@ -187,7 +185,7 @@ impl Shape {
     pub const fn params(&self) -> u64 {
         let (mut params, mut l) = (0_u64, 1);
         while l <= self.depth as usize && l <= MAX_DEPTH {
-            let columns = self.widths[l - 1] as u64 + self.heard(l) + 1;
+            let columns = self.widths[l - 1] as u64 + self.feedback_units(l) + 1;
             if !self.is_shared(l) {
                 params = params.saturating_add(columns.saturating_mul(self.widths[l] as u64));
             }

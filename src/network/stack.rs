@@ -17,7 +17,7 @@ pub(crate) mod sealed {
 pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
 
 /// A layer of `N` units with the very W, U and b of the layer below it, and the layers above it: the weights are stored once, in flash
-/// and in RAM, and the gradient is the sum over all layers that have them. It must be as wide as the layer below and hear as many units,
+/// and in RAM, and the gradient is the sum over all layers that have them. It must be as wide as the layer below and read as many units,
 /// below and above; anything else does not compile. Below it stands a [`Layer`] or another `Shared`.
 ///
 /// [`fnn!`](crate::fnn) does not know it; the list is written out. Layers are counted with it in states, and without it in parameters
@@ -26,13 +26,13 @@ pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
 ///
 /// ```
 /// use attractor::{Layer, Network, Shared, Tied, fnn};
-/// // Three layers of 48 units with one W and b, below ten outputs; the first layer hears the input, so it has its own.
+/// // Three layers of 48 units with one W and b, below ten outputs; the first layer reads the input, so it has its own.
 /// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Shared<48, Layer<10>>>>>, f32, Tied<50>>;
 /// assert_eq!(Deep::DEPTH, 5);
 /// assert_eq!(Deep::PARAMS, <fnn![64, 48, 48, 10; feedback = Tied<50>]>::PARAMS);
 /// ```
 ///
-/// With [`Adjacent`](crate::Adjacent) feedback the last layer of a run hears a layer of the same width:
+/// With [`Adjacent`](crate::Adjacent) feedback the last layer of a run reads a layer of the same width:
 ///
 /// ```
 /// use attractor::{Layer, Network, Shared};
@@ -42,7 +42,7 @@ pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
 ///
 /// ```compile_fail
 /// use attractor::{Layer, Network, Shared};
-/// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Layer<10>>>>>; // it would hear 10 units, and the one below 48
+/// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Layer<10>>>>>; // it would read 10 units, and the one below 48
 /// const WRONG: usize = Deep::PARAMS;
 /// ```
 pub struct Shared<const N: usize, Above = Top>(PhantomData<Above>);
@@ -81,6 +81,8 @@ pub trait Tail: sealed::Sealed + 'static {
     type States<T: Entry, const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// A matrix with `ROWS` rows and a column for each unit of the first layer from here on; nothing at the top.
     type Nearest<T: Entry, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
+    /// Such a matrix for each of the first two layers from here on.
+    type NextTwo<T: Entry, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// Such a matrix for each layer from here on.
     type Every<T: Entry, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the last layer, if the layer before has `LAST` units.
@@ -151,6 +153,7 @@ impl Tail for Top {
     type Params<T: Entry, F: Form, const BELOW: usize> = ();
     type States<T: Entry, const B: usize> = ();
     type Nearest<T: Entry, const ROWS: usize> = ();
+    type NextTwo<T: Entry, const ROWS: usize> = ();
     type Every<T: Entry, const ROWS: usize> = ();
     type Last<T: Entry, const B: usize, const LAST: usize> = SMatrix<T, B, LAST>;
     type Widest<T: Entry, const B: usize> = Nothing<T>;
@@ -183,6 +186,7 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
     type Params<T: Entry, F: Form, const BELOW: usize> = LayerParams<T, F, Above, N, BELOW>;
     type States<T: Entry, const B: usize> = LayerStates<T, Above, N, B>;
     type Nearest<T: Entry, const ROWS: usize> = SMatrix<T, ROWS, N>;
+    type NextTwo<T: Entry, const ROWS: usize> = TwoBlocks<T, Above, ROWS, N>;
     type Every<T: Entry, const ROWS: usize> = Blocks<T, Above, ROWS, N>;
     type Last<T: Entry, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
     type Widest<T: Entry, const B: usize> = Widest<T, Above, N, B>;
@@ -222,6 +226,7 @@ impl<const N: usize, Above: Tail> Tail for Shared<N, Above> {
     type Params<T: Entry, F: Form, const BELOW: usize> = Above::Params<T, F, N>;
     type States<T: Entry, const B: usize> = <Layer<N, Above> as Tail>::States<T, B>;
     type Nearest<T: Entry, const ROWS: usize> = <Layer<N, Above> as Tail>::Nearest<T, ROWS>;
+    type NextTwo<T: Entry, const ROWS: usize> = <Layer<N, Above> as Tail>::NextTwo<T, ROWS>;
     type Every<T: Entry, const ROWS: usize> = <Layer<N, Above> as Tail>::Every<T, ROWS>;
     type Last<T: Entry, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
     type Widest<T: Entry, const B: usize> = <Layer<N, Above> as Tail>::Widest<T, B>;
@@ -341,6 +346,15 @@ pub struct Blocks<T: Entry, Above: Tail, const ROWS: usize, const N: usize> {
     pub farther: Above::Every<T, ROWS>,
 }
 
+/// The feedback matrices of one layer in the form [`Skip`](super::Skip), the nearest layer first.
+#[repr(C)]
+pub struct TwoBlocks<T: Entry, Above: Tail, const ROWS: usize, const N: usize> {
+    /// From this layer: `ROWS x N`.
+    pub nearest: SMatrix<T, ROWS, N>,
+    /// From the layer above it, if there is one.
+    pub farther: Above::Nearest<T, ROWS>,
+}
+
 /// The activations of one layer and of those above it, for `B` samples; `repr(C)`, scalars only, no padding.
 #[repr(C)]
 pub struct LayerStates<T: Entry, Above: Tail, const N: usize, const B: usize> {
@@ -416,6 +430,16 @@ impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> Clone for Blocks<
 impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for Blocks<T, Above, ROWS, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Blocks").field("nearest", &self.nearest).field("farther", &self.farther).finish()
+    }
+}
+impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> Clone for TwoBlocks<T, Above, ROWS, N> {
+    fn clone(&self) -> Self {
+        Self { nearest: self.nearest, farther: self.farther.clone() }
+    }
+}
+impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for TwoBlocks<T, Above, ROWS, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TwoBlocks").field("nearest", &self.nearest).field("farther", &self.farther).finish()
     }
 }
 impl<T: Entry, Above: Tail, const N: usize, const B: usize> Clone for LayerStates<T, Above, N, B> {
@@ -513,8 +537,9 @@ at!(31 32);
 
 #[cfg(test)]
 mod tests {
+    use crate::fnn;
+    use crate::network::Flat;
     use crate::network::MAX_DEPTH;
-    use crate::{Flat, fnn};
 
     #[test]
     fn every_layer_of_the_deepest_network_has_its_number() {

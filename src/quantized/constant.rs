@@ -89,7 +89,7 @@ impl Bytes<'_> {
         while index < self.layout.depth() {
             let layer = self.layout.layer(index);
             let end = layer.inputs + layer.feedback;
-            // The first layer hears its inputs through rows of their own.
+            // The first layer reads its inputs through rows of their own.
             let first = if index == 0 { layer.inputs } else { 0 };
             let mut row = 0;
             while row < layer.width {

@@ -2,8 +2,8 @@
 
 use super::{around, part};
 use crate::kernel::{
-    Activation, Change, HalfBase, HardTanh, Identity, Matrix, PackedMatrix, Relu, ShapeError, Sigmoid, Tanh,
-    half_layer, largest, place,
+    Activation, Change, HalfBase, Identity, Matrix, PackedMatrix, PackedProduct, ShapeError, WithActivation,
+    half_layer, largest, place, with_activation,
 };
 use crate::network::{
     Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, Stack, State,
@@ -298,6 +298,24 @@ impl Operation<f32> for Solve<'_> {
     }
 }
 
+/// A layer whose activation is still to come.
+struct LayerWith<'a, 'b, L: Lanes<f32>> {
+    lanes: L,
+    products: [Option<PackedProduct<'a, Bf16, f32>>; 2],
+    base: HalfBase<'a, f32>,
+    own: &'b mut [f32],
+    change: &'b mut Change<L::Vector>,
+}
+
+impl<L: Lanes<f32>> WithActivation for LayerWith<'_, '_, L> {
+    type Output = Result<(), ShapeError>;
+    #[inline(always)]
+    fn with<A: Activation>(self) -> Self::Output {
+        let Self { lanes, products, base, own, change } = self;
+        half_layer::<0, f32, A, L>(lanes, products, base, own, change)
+    }
+}
+
 struct Forward<'a> {
     view: View<'a>,
     drive: &'a [f32],
@@ -318,15 +336,10 @@ impl Sweep<f32> for Forward<'_> {
             let (base, up) =
                 if index == 0 { (HalfBase::Drive(drive), None) } else { (view.b(layer), Some((w, below))) };
             let products = [down, up];
-            macro_rules! one_of {
-                ($code:expr, $($activation:ident),*) => {
-                    $(if $code == $activation::CODE {
-                        fits(half_layer::<0, f32, $activation, L>(lanes, products, base, own, change));
-                    })*
-                };
-            }
             let code = ends[usize::from(index + 1 == depth)];
-            one_of!(code, Tanh, Relu, Sigmoid, HardTanh, Identity);
+            if let Some(result) = with_activation(code, LayerWith { lanes, products, base, own, change }) {
+                fits(result);
+            }
         }
     }
     #[inline(always)]

@@ -80,7 +80,7 @@ pub struct Quantized<N: Architecture, H: Quantum = i16> {
     /// W and U, packed; in the place of b, the exponents of the scales.
     weights: ParamsOf<N, i8>,
     bias: UnitsOf<N, i32>,
-    /// The first layer hears its inputs through rows of their own.
+    /// The first layer reads its inputs through rows of their own.
     first_bias: N::FirstUnits<i32>,
     /// What one is worth: of the inputs, of the hidden layers, of the outputs.
     units: [f32; 3],
@@ -180,7 +180,7 @@ fn part<T>(slice: &[T], first: usize, count: usize) -> &[T] {
     slice.get(first..first + count).unwrap_or_default()
 }
 
-/// What a layer hears from below, its own states, and what it hears from above. The first layer hears nothing from below but its drive.
+/// What a layer reads from below, its own states, and what it reads from above. The first layer reads nothing from below but its drive.
 #[inline(always)]
 fn around<'a, T>(state: &'a mut [T], layer: &LayerLayout) -> Option<(&'a [T], &'a mut [T], &'a [T])> {
     let (below, rest) = state.split_at_mut_checked(layer.units)?;

@@ -3,8 +3,8 @@
 use super::around;
 use super::view::View;
 use crate::kernel::{
-    Activation, HardTanh, Identity, IntegerRows, PackedProduct, Relu, ShapeError, Sigmoid, Tanh,
-    integer_drive, integer_sums, once,
+    Activation, IntegerRows, PackedProduct, ShapeError, WithActivation, integer_drive, integer_sums, once,
+    with_activation,
 };
 use crate::network::{Alike, EachLayer, Walk};
 use crate::simd::{Backend, Integers, IntegersOnce, OnIntegers, Packed, Quantum};
@@ -91,15 +91,32 @@ impl IntegerEnds for Codes {
     where
         L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
     {
-        macro_rules! one_of {
-            ($code:expr, $($activation:ident),*) => {
-                $(if $code == $activation::CODE {
-                    return integer_sums::<0, H, $activation, L>(lanes, products, rows, base, own, change);
-                })*
-            };
-        }
-        one_of!(if is_last { self.output } else { self.hidden }, Tanh, Relu, Sigmoid, HardTanh, Identity);
-        Err(ShapeError { what: "activation", expected: 0, found: self.hidden.into() })
+        let code = if is_last { self.output } else { self.hidden };
+        let unknown = ShapeError { what: "activation", expected: 0, found: code.into() };
+        let layer = LayerWith { lanes, products, rows, base, own, change };
+        with_activation(code, layer).unwrap_or(Err(unknown))
+    }
+}
+
+/// A layer whose activation is still to come.
+struct LayerWith<'a, 'b, H, L: Integers> {
+    lanes: L,
+    products: [Option<PackedProduct<'a, i8, H>>; 2],
+    rows: IntegerRows<'a>,
+    base: Option<&'a [i32]>,
+    own: &'b mut [H],
+    change: &'b mut L::Whole,
+}
+
+impl<H: Quantum, L> WithActivation for LayerWith<'_, '_, H, L>
+where
+    L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
+{
+    type Output = Result<(), ShapeError>;
+    #[inline(always)]
+    fn with<A: Activation>(self) -> Self::Output {
+        let Self { lanes, products, rows, base, own, change } = self;
+        integer_sums::<0, H, A, L>(lanes, products, rows, base, own, change)
     }
 }
 

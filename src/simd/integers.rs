@@ -192,7 +192,7 @@ pub trait Integers: Token + Copy + Send + Sync + 'static {
     const WIDTH: usize;
     /// `WIDTH` integers.
     type Whole: Copy;
-    /// Whether what becomes of a sum is worked out for one at a time, as [`Single`]: where long code is dear.
+    /// Whether sums are finished one at a time, as [`Single`]: where code must be short.
     const NARROW: bool = false;
 
     /// One of them.
@@ -437,32 +437,32 @@ impl Integers for Portable {
     }
     #[inline(always)]
     unsafe fn load(self, from: *const i32, count: Option<usize>) -> Array {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { gather(from, count) }
     }
     #[inline(always)]
     unsafe fn load_16(self, from: *const i16, count: Option<usize>) -> Array {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { gather(from, count) }
     }
     #[inline(always)]
     unsafe fn load_8(self, from: *const i8, count: Option<usize>) -> Array {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { gather(from, count) }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut i32, v: Array, count: Option<usize>) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { scatter(to, v, count, |v| v) }
     }
     #[inline(always)]
     unsafe fn store_16(self, to: *mut i16, v: Array, count: Option<usize>) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { scatter(to, v, count, |v| v as i16) }
     }
     #[inline(always)]
     unsafe fn store_8(self, to: *mut i8, v: Array, count: Option<usize>) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { scatter(to, v, count, |v| v as i8) }
     }
     #[inline(always)]
@@ -580,7 +580,7 @@ impl<H: Quantum> Packed<i8, H> for Portable {
         row: usize,
         count: Option<usize>,
     ) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         unsafe { super::small::product(sum, weights, rows, columns, states, row, count.unwrap_or(ROWS)) };
     }
     #[inline(always)]
@@ -631,7 +631,7 @@ impl<T: Element, L: Lanes<T>> Packed<Bf16, T> for L {
         count: Option<usize>,
         states: Self::Spread,
     ) -> Self::Sum {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         let (first, second) = unsafe { self.load_bf16_pairs(weights, count) };
         [self.mul_add(first, states[0], sum[0]), self.mul_add(second, states[1], sum[1])]
     }
@@ -643,7 +643,7 @@ impl<T: Element, L: Lanes<T>> Packed<Bf16, T> for L {
         count: Option<usize>,
         state: Self::Spread,
     ) -> Self::Sum {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         [self.mul_add(unsafe { self.load_bf16(weights, count) }, state[0], sum[0]), sum[1]]
     }
     #[inline(always)]

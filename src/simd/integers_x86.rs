@@ -21,7 +21,10 @@ impl Vnni {
         static KNOWN: AtomicU8 = AtomicU8::new(0);
         let known = match KNOWN.load(Ordering::Relaxed) {
             0 => {
-                let answer = 1 + (__cpuid_count(7, 0).ecx >> 11 & 1) as u8;
+                #[allow(unused_unsafe, reason = "unsafe for the oldest compiler only")]
+                // SAFETY: a processor with AVX-512 has the instruction.
+                let features = unsafe { __cpuid_count(7, 0) };
+                let answer = 1 + (features.ecx >> 11 & 1) as u8;
                 KNOWN.store(answer, Ordering::Relaxed);
                 answer
             }

@@ -286,7 +286,7 @@ pub struct Portable;
 pub struct Blocking {
     /// One sample: vectors of units in the largest block, 8 or 4.
     pub rows: usize,
-    /// Whether the parts of a layer are functions of their own, shared by all layers: where flash is dear and calls
+    /// Whether the parts of a layer are functions of their own, shared by all layers: where flash is small and calls
     /// are cheap.
     pub shared: bool,
     /// One sample: whether a sum over columns may be split over several accumulators. `false` keeps the plain
@@ -310,7 +310,7 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     const WIDTH: usize;
     /// How kernels use the registers.
     const BLOCKING: Blocking;
-    /// Lanes for what is done with every unit on its own: these, or one scalar where long code is dear.
+    /// Lanes for what is done with every unit on its own: these, or one scalar where code must be short.
     type Narrow: Lanes<T>;
 
     /// The token of [`Narrow`](Self::Narrow).
@@ -351,7 +351,7 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     /// So many must be there.
     #[inline(always)]
     unsafe fn load_bf16(self, from: *const Bf16, count: Option<usize>) -> Self::Vector {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         let number = |i| T::from_f32(unsafe { from.add(i).read() }.value());
         each(self, count, number)
     }
@@ -361,7 +361,7 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     /// So many pairs must be there.
     #[inline(always)]
     unsafe fn load_bf16_pairs(self, from: *const Bf16, count: Option<usize>) -> (Self::Vector, Self::Vector) {
-        // SAFETY: handed on.
+        // SAFETY: the same contract, which the caller keeps.
         let pair = |i| Bf16::values(unsafe { from.cast::<[Bf16; 2]>().add(i).read() });
         (each(self, count, |i| T::from_f32(pair(i)[0])), each(self, count, |i| T::from_f32(pair(i)[1])))
     }

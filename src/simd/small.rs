@@ -1,4 +1,4 @@
-//! Products of packed weights of 8 bits where flash is dear: one function for all layers, short and without unrolled ends.
+//! Products of packed weights of 8 bits where flash is small: one function for all layers, short and without unrolled ends.
 
 use super::integers::{Quantum, ROWS};
 

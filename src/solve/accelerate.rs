@@ -121,7 +121,7 @@ impl<N: Architecture, const WINDOW: usize> History<N, WINDOW> {
     fn remember(&mut self, state: &State<N>, first: bool) {
         for (from, state) in self.from.as_mut_slice().iter_mut().zip(state.as_slice()) {
             let change = *state - *from;
-            // NaN only where a state began with it in the first layer, which nobody hears before it is computed: no change is known.
+            // NaN only where a state began with it in the first layer, which no layer reads before it is computed: no change is known.
             *from = if change.is_finite() { change } else { N::Scalar::ZERO };
         }
         // What `from` holds now is the change.

@@ -112,7 +112,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Ok::<(), attractor::SolveError>(())
     /// ```
     ///
-    /// The state may begin as anything finite. What the first layer held, and without feedback what any did, is heard by nobody before
+    /// The state may begin as anything finite. What the first layer held, and without feedback what any did, is read by no layer before
     /// it is computed: a NaN there is replaced by the first sweep. Anywhere else a NaN is an error, and infinity is one everywhere.
     ///
     /// # Errors

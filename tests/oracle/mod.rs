@@ -14,6 +14,7 @@ pub(crate) enum Activation {
     Sigmoid,
     Relu,
     HardTanh,
+    LeakyRelu,
     Identity,
 }
 
@@ -24,6 +25,7 @@ impl Activation {
             Self::Sigmoid => 1.0 / (1.0 + (-z).exp()),
             Self::Relu => z.max(0.0),
             Self::HardTanh => z.clamp(-1.0, 1.0),
+            Self::LeakyRelu => z.max(z / 128.0),
             Self::Identity => z,
         }
     }
@@ -35,6 +37,8 @@ impl Activation {
             Self::Sigmoid => 1.0 / ((1.0 + (-z).exp()) * (1.0 + z.exp())),
             Self::Relu => f64::from(u8::from(z > 0.0)),
             Self::HardTanh => f64::from(u8::from(z.abs() < 1.0)),
+            Self::LeakyRelu if z > 0.0 => 1.0,
+            Self::LeakyRelu => 1.0 / 128.0,
             Self::Identity => 1.0,
         }
     }
@@ -46,7 +50,7 @@ impl Activation {
     /// How far z is from the nearest point without a derivative.
     pub(crate) fn margin(self, z: f64) -> f64 {
         match self {
-            Self::Relu => z.abs(),
+            Self::Relu | Self::LeakyRelu => z.abs(),
             Self::HardTanh => (z.abs() - 1.0).abs(),
             _ => f64::INFINITY,
         }
@@ -57,6 +61,7 @@ impl Activation {
 pub(crate) enum Feedback {
     None,
     Adjacent,
+    Skip,
     Dense,
     /// U^(l,l+1) is this times the transpose of W^(l+1).
     Tied(f64),
@@ -152,7 +157,7 @@ pub(crate) fn relative_error(found: &[f64], exact: &[f64]) -> f64 {
 }
 
 /// A network: widths with the inputs first, and the flat parameters in the crate's order: layer after layer W
-/// (column-major, width x below), U (column-major, width x units heard, the nearest layer first), b.
+/// (column-major, width x below), U (column-major, width x units that are fed back, the nearest layer first), b.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     pub(crate) widths: Vec<usize>,
@@ -193,6 +198,7 @@ impl Network {
         let farthest = match self.feedback {
             Feedback::None => l,
             Feedback::Adjacent | Feedback::Tied(_) => self.depth().min(l + 1),
+            Feedback::Skip => self.depth().min(l + 2),
             Feedback::Dense => self.depth(),
         };
         l + 1..=farthest

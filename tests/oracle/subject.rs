@@ -3,8 +3,9 @@
 use super::{Activation, Feedback, Gradient, Method, Network, Target};
 use attractor::kernel::{Activation as Act, Scalar};
 use attractor::learn::{CrossEntropy, LearnError, Loss, MeanSquared, Objective, Rule, Tape};
+use attractor::network::{Flat, Form, Stack, Tail};
 use attractor::simd::{Backend, Element};
-use attractor::{Flat, Form, Network as Net, Stack, State, Tail, Tolerance, Workspace};
+use attractor::{Network as Net, State, Tolerance, Workspace};
 use nalgebra::SMatrix;
 
 /// All backends of this processor, named on the test's output. In CI, one that the processor has and the crate
@@ -73,6 +74,7 @@ fn activation<A: Act>() -> Activation {
         "sigmoid" => Activation::Sigmoid,
         "relu" => Activation::Relu,
         "hard tanh" => Activation::HardTanh,
+        "leaky relu" => Activation::LeakyRelu,
         "identity" => Activation::Identity,
         name => panic!("the oracle does not know {name}"),
     }
@@ -85,6 +87,7 @@ pub(crate) fn oracle<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Ac
     let feedback = match F::NAME {
         "adjacent" => Feedback::Adjacent,
         "dense" => Feedback::Dense,
+        "skip" => Feedback::Skip,
         "feedforward" => Feedback::None,
         "tied" => Feedback::Tied(F::TIED as f64 / 100.0),
         name => panic!("the oracle does not know {name}"),

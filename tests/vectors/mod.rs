@@ -5,7 +5,7 @@
 //! the crate without its options. `tests/vectors.rs` compares with `tests/data/vectors.txt`, and so can they: a line for
 //! every number in the order of the calls, its name, a space, and its bits in hexadecimal digits without leading zeros.
 
-use attractor::kernel::{self, HardTanh, Relu, Scalar, Sigmoid, Tanh};
+use attractor::kernel::{self, HardTanh, LeakyRelu, Relu, Scalar, Sigmoid, Tanh};
 use attractor::learn::{CrossEntropy, LearnError, Learned, MeanSquared, Objective, Rule, Tape};
 use attractor::nalgebra::SMatrix;
 use attractor::quantized::{Calibration, Quantized};
@@ -206,6 +206,9 @@ macro_rules! functions {
             values = VALUES;
             kernel::activate::<$scalar, HardTanh>(backend, &mut values);
             numbers(each, concat!($prefix, ".hard_tanh"), &values);
+            values = VALUES;
+            kernel::activate::<$scalar, LeakyRelu>(backend, &mut values);
+            numbers(each, concat!($prefix, ".leaky_relu"), &values);
             // Defined for what is not positive.
             values = VALUES.map(|x| if x > 0.0 { -x } else { x });
             kernel::exp(backend, &mut values);

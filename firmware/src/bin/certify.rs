@@ -4,7 +4,8 @@
 #![no_std]
 #![no_main]
 
-use attractor::{Certificate, CertificateError, NotFinite, Tolerance, fnn};
+use attractor::certificate::NotFinite;
+use attractor::{Certificate, CertificateError, Tolerance, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::digits::{SMALL, Small, answer, shown};
 use attractor_firmware::{Failure, Place, Random};

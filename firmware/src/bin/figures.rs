@@ -16,7 +16,7 @@ attractor_firmware::program!(main);
 
 type Net = fnn![16, 32, 16, 4];
 
-/// Multiply-accumulates of the layer of 32 units that hears 32 below and 16 above.
+/// Multiply-accumulates of the layer of 32 units that reads 32 below and 16 above.
 const MACS: u32 = 32 * (32 + 16);
 
 fn main() -> Result<(), Failure> {

@@ -6,7 +6,8 @@
 use attractor::kernel::{Identity, IntegerRows, Tanh, integer_layer};
 use attractor::quantized::{Calibration, Quantized, QuantizedState};
 use attractor::simd::{Backend, Quantum};
-use attractor::{Align64, Architecture, Tolerance, fnn};
+use attractor::network::Architecture;
+use attractor::{Align64, Tolerance, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::{Failure, Random};
 use core::hint::black_box;
@@ -25,7 +26,7 @@ fn main() -> Result<(), Failure> {
     network::<i16>()
 }
 
-/// A layer of 32 units that hears 32.
+/// A layer of 32 units that reads 32.
 #[inline(never)]
 fn layer<H: Quantum>() -> Result<(), Failure> {
     let (mut random, name) = (Random::new(1), H::NAME);

@@ -5,7 +5,8 @@
 #![no_main]
 
 use attractor::quantized::{Quantized, QuantizedState};
-use attractor::{Architecture, fnn};
+use attractor::network::Architecture;
+use attractor::fnn;
 use attractor_firmware::Place;
 use core::hint::black_box;
 

@@ -7,7 +7,8 @@ use attractor::learn::{MeanSquared, Objective, Rule};
 use attractor::nalgebra::SMatrix;
 use attractor::quantized::{Calibration, Halved, Quantized};
 use attractor::simd::Backend;
-use attractor::{Align64, Dense, Feedforward, Flat, Layer, Network, Shared, Tied, Tolerance, Workspace, fnn};
+use attractor::network::Flat;
+use attractor::{Align64, Dense, Feedforward, Layer, Network, Shared, Tied, Tolerance, Workspace, fnn};
 
 fn main() {
     forms();

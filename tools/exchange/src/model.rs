@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Names of the library.
 const SCALARS: [&str; 2] = ["f32", "f64"];
-const ACTIVATIONS: [&str; 5] = ["identity", "tanh", "sigmoid", "relu", "hard tanh"];
+const ACTIVATIONS: [&str; 6] = ["identity", "tanh", "sigmoid", "relu", "hard tanh", "leaky relu"];
 
 /// A form of feedback: the library's name of it, and the strength of tied feedback in percent, 0 for other forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +17,11 @@ pub(crate) struct Feedback {
 impl Feedback {
     pub(crate) const FEEDFORWARD: Self = Self { name: "feedforward", percent: 0 };
     pub(crate) const ADJACENT: Self = Self { name: "adjacent", percent: 0 };
+    pub(crate) const SKIP: Self = Self { name: "skip", percent: 0 };
     pub(crate) const DENSE: Self = Self { name: "dense", percent: 0 };
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let untied = [Self::FEEDFORWARD, Self::ADJACENT, Self::DENSE];
+        let untied = [Self::FEEDFORWARD, Self::ADJACENT, Self::SKIP, Self::DENSE];
         if let Some(form) = untied.into_iter().find(|form| form.name == text) {
             return Ok(form);
         }
@@ -29,7 +30,7 @@ impl Feedback {
             Some(_) => Err(format!(
                 "tied feedback has a strength of 1 to 100 percent, such as tied:50, not `{text}`"
             )),
-            None => Err(format!("feedback is adjacent, dense, tied:PERCENT or feedforward, not `{text}`")),
+            None => Err(format!("feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `{text}`")),
         }
     }
 
@@ -50,7 +51,7 @@ impl fmt::Display for Feedback {
 /// The library's name of an activation. On a command line `hard-tanh` needs no quotes.
 pub(crate) fn activation(text: &str) -> Result<&'static str, String> {
     let name = ACTIVATIONS.into_iter().find(|name| *name == text || name.replace(' ', "-") == text);
-    name.ok_or_else(|| format!("an activation is identity, tanh, sigmoid, relu or hard-tanh, not `{text}`"))
+    name.ok_or_else(|| format!("an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not `{text}`"))
 }
 
 pub(crate) fn scalar(text: &str) -> Result<&'static str, String> {
@@ -111,7 +112,7 @@ pub(crate) fn slots(shape: &Shape) -> Vec<Slot> {
     let mut slots = Vec::new();
     for (l, pair) in (1..).zip(shape.widths().windows(2)) {
         let [below, rows] = [pair[0] as usize, pair[1] as usize];
-        let heard = usize::try_from(shape.heard(l)).unwrap_or(usize::MAX);
+        let heard = usize::try_from(shape.feedback_units(l)).unwrap_or(usize::MAX);
         let mut add = |kind, columns| slots.push(Slot { name: format!("layers.{l}.{kind}"), rows, columns });
         add("weight", Some(below));
         if heard > 0 {

@@ -13,14 +13,14 @@ Usage: exchange import MODEL.safetensors --to MODEL.attr [options]
 
 Tensors, for every layer L from 1:
   layers.L.weight    width x units below
-  layers.L.feedback  width x units heard, the nearest layer first; none in the last layer and in plain networks
+  layers.L.feedback  width x units that are fed back, the nearest layer first; none in the last layer and in plain networks
   layers.L.bias      width
 
 Options of import:
   --to MODEL.attr     the file to write
-  --feedback FORM     adjacent, dense, tied:PERCENT or feedforward
+  --feedback FORM     adjacent, skip, dense, tied:PERCENT or feedforward
                       [adjacent if there are feedback tensors, else feedforward]
-  --hidden NAME       activation of the hidden layers: identity, tanh, sigmoid, relu or hard-tanh [tanh]
+  --hidden NAME       activation of the hidden layers: identity, tanh, sigmoid, relu, hard-tanh or leaky-relu [tanh]
   --output NAME       activation of the last layer [identity]
   --scalar f32|f64    rounds or widens to it [what the tensors have]
   --help              print this help

@@ -3,7 +3,8 @@
 use crate::model::{self, Feedback, Model, Slot, activation, slots};
 use crate::options::Wanted;
 use crate::twice;
-use attractor::{MAX_DEPTH, Shape};
+use attractor::network::MAX_DEPTH;
+use attractor::Shape;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 

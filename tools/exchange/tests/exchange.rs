@@ -1,8 +1,9 @@
 //! The command line, on files that PyTorch wrote and on files made here. `data/make.py` wrote the former, and what
 //! their networks must give, computed with NumPy alone.
 
-use attractor::kernel::{Activation, Scalar, Sigmoid, Tanh};
-use attractor::{Align64, Certificate, Dense, Feedforward, Form, Network, Stack, Tied, Tolerance, fnn};
+use attractor::kernel::{Activation, LeakyRelu, Scalar, Sigmoid, Tanh};
+use attractor::network::{Form, Stack};
+use attractor::{Align64, Certificate, Dense, Feedforward, Network, Skip, Tied, Tolerance, fnn};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -213,6 +214,17 @@ fn there_and_back_no_bit_changes() {
         // And what was written without metadata now says itself what it is.
         assert_eq!(room.import(&room.path("back.safetensors"), &[]), first, "{name}");
     }
+    // Other forms and activations than those of the files.
+    let mut net = <fnn![2, 3, 4, 5, 2; feedback = Skip, hidden = LeakyRelu]>::ZERO;
+    for (i, w) in net.params_mut().iter_mut().enumerate() {
+        *w = i as f32 - 20.5;
+    }
+    let whole = stored(&net, None);
+    let from = room.write("skip.attr", &whole);
+    quiet(&run(&["export", &from, "--to", &room.path("skip.safetensors")]));
+    assert_eq!(room.import(&room.path("skip.safetensors"), &[]), whole);
+    assert_eq!(metadata(&room.read("skip.safetensors"))["attractor.feedback"], "skip");
+    assert_eq!(metadata(&room.read("skip.safetensors"))["attractor.hidden"], "leaky relu");
     // The strength of tied feedback and a name of two words.
     let options = ["--feedback", "tied:35", "--hidden", "hard-tanh", "--output=relu"];
     let first = room.import(&data("plain.safetensors"), &options);
@@ -322,13 +334,13 @@ fn an_option_goes_before_metadata_and_these_before_defaults() {
             "tied:101",
             "tied feedback has a strength of 1 to 100 percent, such as tied:50, not `tied:101`",
         ),
-        ("attractor.feedback", "all", "feedback is adjacent, dense, tied:PERCENT or feedforward, not `all`"),
+        ("attractor.feedback", "all", "feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `all`"),
         (
             "attractor.hidden",
             "gelu",
-            "an activation is identity, tanh, sigmoid, relu or hard-tanh, not `gelu`",
+            "an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not `gelu`",
         ),
-        ("attractor.output", "", "an activation is identity, tanh, sigmoid, relu or hard-tanh, not ``"),
+        ("attractor.output", "", "an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not ``"),
     ] {
         let from = room.write("wrong.safetensors", &packed(&small(), &[(key, value)]));
         assert_eq!(room.refused(&from, &[]), format!("metadata `{key}`: {error}"));
@@ -556,11 +568,11 @@ fn a_command_line_that_makes_no_sense_gives_2() {
         ),
         (
             &["import", "a", "--to", "b", "--feedback", "tied"],
-            "feedback is adjacent, dense, tied:PERCENT or feedforward, not `tied`",
+            "feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `tied`",
         ),
         (
             &["import", "a", "--to", "b", "--output=softmax"],
-            "an activation is identity, tanh, sigmoid, relu or hard-tanh, not `softmax`",
+            "an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not `softmax`",
         ),
         (&["import", "a", "--to", "b", "--scalar", "f16"], "a scalar is f32 or f64, not `f16`"),
         (&["import", "a", "--to", "b", "--help=yes"], "--help takes no value"),
