@@ -1,8 +1,8 @@
 //! What may go wrong in a program.
 
+use attractor::certificate::NotFinite;
 use attractor::kernel::ShapeError;
 use attractor::learn::LearnError;
-use attractor::certificate::NotFinite;
 use attractor::{CertificateError, SolveError};
 use core::fmt;
 

@@ -4,9 +4,9 @@
 #![no_main]
 
 use attractor::kernel::{Identity, IntegerRows, Tanh, integer_layer};
+use attractor::network::Architecture;
 use attractor::quantized::{Calibration, Quantized, QuantizedState};
 use attractor::simd::{Backend, Quantum};
-use attractor::network::Architecture;
 use attractor::{Align64, Tolerance, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::{Failure, Random};

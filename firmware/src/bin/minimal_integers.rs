@@ -4,9 +4,9 @@
 #![no_std]
 #![no_main]
 
-use attractor::quantized::{Quantized, QuantizedState};
-use attractor::network::Architecture;
 use attractor::fnn;
+use attractor::network::Architecture;
+use attractor::quantized::{Quantized, QuantizedState};
 use attractor_firmware::Place;
 use core::hint::black_box;
 

@@ -5,9 +5,9 @@ use attractor::adapt::{Adapted, LowRank};
 use attractor::kernel::{self, Scalar, Tanh};
 use attractor::learn::{MeanSquared, Objective, Rule};
 use attractor::nalgebra::SMatrix;
+use attractor::network::Flat;
 use attractor::quantized::{Calibration, Halved, Quantized};
 use attractor::simd::Backend;
-use attractor::network::Flat;
 use attractor::{Align64, Dense, Feedforward, Layer, Network, Shared, Tied, Tolerance, Workspace, fnn};
 
 fn main() {

@@ -30,7 +30,9 @@ impl Feedback {
             Some(_) => Err(format!(
                 "tied feedback has a strength of 1 to 100 percent, such as tied:50, not `{text}`"
             )),
-            None => Err(format!("feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `{text}`")),
+            None => {
+                Err(format!("feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `{text}`"))
+            }
         }
     }
 
@@ -51,7 +53,9 @@ impl fmt::Display for Feedback {
 /// The library's name of an activation. On a command line `hard-tanh` needs no quotes.
 pub(crate) fn activation(text: &str) -> Result<&'static str, String> {
     let name = ACTIVATIONS.into_iter().find(|name| *name == text || name.replace(' ', "-") == text);
-    name.ok_or_else(|| format!("an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not `{text}`"))
+    name.ok_or_else(|| {
+        format!("an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not `{text}`")
+    })
 }
 
 pub(crate) fn scalar(text: &str) -> Result<&'static str, String> {

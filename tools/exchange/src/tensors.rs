@@ -3,8 +3,8 @@
 use crate::model::{self, Feedback, Model, Slot, activation, slots};
 use crate::options::Wanted;
 use crate::twice;
-use attractor::network::MAX_DEPTH;
 use attractor::Shape;
+use attractor::network::MAX_DEPTH;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 

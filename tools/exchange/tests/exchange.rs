@@ -334,13 +334,21 @@ fn an_option_goes_before_metadata_and_these_before_defaults() {
             "tied:101",
             "tied feedback has a strength of 1 to 100 percent, such as tied:50, not `tied:101`",
         ),
-        ("attractor.feedback", "all", "feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `all`"),
+        (
+            "attractor.feedback",
+            "all",
+            "feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `all`",
+        ),
         (
             "attractor.hidden",
             "gelu",
             "an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not `gelu`",
         ),
-        ("attractor.output", "", "an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not ``"),
+        (
+            "attractor.output",
+            "",
+            "an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not ``",
+        ),
     ] {
         let from = room.write("wrong.safetensors", &packed(&small(), &[(key, value)]));
         assert_eq!(room.refused(&from, &[]), format!("metadata `{key}`: {error}"));
