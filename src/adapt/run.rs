@@ -57,7 +57,7 @@ impl<T: Scalar, E: Ends<T>, Q: HalfRoom<T>, R: HalfRoom<T>, const C: usize> Oper
                 return Err(SolveError::NotFinite);
             }
             let states = states.reborrow().row_range(first, samples);
-            let base = First { of: if kept { base.as_ref() } else { input }, again: !kept };
+            let base = First { matrix: if kept { base.as_ref() } else { input }, is_input: !kept };
             let forward = Forward { view, base, states, ends, room };
             progress.merge(refine::<C, T, L>(lanes, samples, tolerance, forward))?;
         }

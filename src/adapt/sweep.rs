@@ -182,10 +182,10 @@ where
         let (base, below) = if index > 0 {
             let below = below.columns(layer.units - layer.inputs, layer.inputs);
             (Base::Bias(view.b(layer)), Some(below))
-        } else if base.again {
-            (Base::Bias(view.b(layer)), Some(base.of))
+        } else if base.is_input {
+            (Base::Bias(view.b(layer)), Some(base.matrix))
         } else {
-            (Base::Matrix(base.of), None)
+            (Base::Matrix(base.matrix), None)
         };
         let above = (layer.feedback > 0).then(|| above.columns(0, layer.feedback));
         let up = below.map(|operand| Product { matrix: view.w(layer), operand });
@@ -287,8 +287,8 @@ where
         let base = if LAST { Base::Matrix(*injected) } else { Base::Zero };
         let h = states.columns(layer.units, layer.width);
         let readers = if LAST && *literal { index..index } else { layout.readers(index) };
-        let fed_back = Received { view: *view, index, first: readers.start, below, above, room };
-        let step = InOne(base, fed_back);
+        let received = Received { view: *view, index, first: readers.start, below, above, room };
+        let step = InOne(base, received);
         slope::<C, 0, LAST, Looped, T, L, _>(*lanes, *ends, step, h, own.reborrow(), changes);
         send::<C, T, L, E>(*lanes, *ends, *view, (index, layer), own.as_ref(), room);
     }

@@ -113,12 +113,12 @@ pub(crate) const fn check<const UNITS: usize>(
         let mut i = 0;
         while i < layer.width {
             let own = v[layer.units + i];
-            let (mut fresh, mut carried, mut fed_back, mut sent) = (0.0, 0.0, 0.0, 0.0);
+            let (mut fresh, mut carried, mut of_input, mut sent) = (0.0, 0.0, 0.0, 0.0);
             let mut j = 0;
             while j < layer.inputs {
                 let weight = at(params, scalar, layer.params + j * layer.width + i).abs();
                 if index == 0 {
-                    fed_back += weight;
+                    of_input += weight;
                 } else {
                     fresh += product(weight, w[layer.units - layer.inputs + j]);
                     carried += product(weight, r[layer.units - layer.inputs + j]);
@@ -149,7 +149,7 @@ pub(crate) const fn check<const UNITS: usize>(
                 }
             }
             let b = at(params, scalar, first_b + i).abs();
-            let all = [fresh, carried, fed_back, sent, own + carried * slope];
+            let all = [fresh, carried, of_input, sent, own + carried * slope];
             let mut sum = 0;
             while sum < all.len() {
                 if !fits(all[sum], terms, scalar) {
@@ -168,7 +168,7 @@ pub(crate) const fn check<const UNITS: usize>(
             if !holds(b * slope, bias, own) && b != 0.0 {
                 return Err("its bias is less than the weights give");
             }
-            if !holds(grown(fed_back, layer.inputs, slope), input, own) && fed_back != 0.0 {
+            if !holds(grown(of_input, layer.inputs, slope), input, own) && of_input != 0.0 {
                 return Err("its input gain is less than the weights give");
             }
             i += 1;

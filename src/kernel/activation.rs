@@ -3,7 +3,7 @@
 use super::Part;
 use super::ends::{Functions, functions};
 use super::once::Once;
-use crate::simd::{Element, Integers, Lanes, Quantum};
+use crate::simd::{Element, Integers, Lanes, Quantum, numbered};
 use core::fmt::Debug;
 
 /// A scalar networks can be made of: `f32` or `f64`. Sealed through [`Element`].
@@ -342,22 +342,19 @@ macro_rules! activations {
     ($($name:ident),*) => {
         /// Their names.
         pub(crate) const ACTIVATIONS: [&str; [$($name::CODE),*].len()] = [$($name::NAME),*];
-        const _: () = {
-            let (codes, mut i) = ([$($name::CODE),*], 0);
-            while i < codes.len() {
-                assert!(codes[i] as usize == i, "an activation stands at its number");
-                i += 1;
-            }
-        };
-        /// Does work with the activation of this number, if there is one.
+        const _: () = assert!(numbered(&[$($name::CODE),*]), "an activation stands at its number");
+        /// Does work with the activation of this number; the first one for numbers that are none.
         #[inline(always)]
-        pub(crate) fn with_activation<W: WithActivation>(code: u8, work: W) -> Option<W::Output> {
-            $(if code == $name::CODE {
-                return Some(work.with::<$name>());
-            })*
-            None
+        pub(super) fn with_activation<W: WithActivation>(code: u8, work: W) -> W::Output {
+            activations!(@ code, work, $($name),*)
         }
     };
+    (@ $code:ident, $work:ident, $first:ident $(, $name:ident)*) => {{
+        $(if $code == $name::CODE {
+            return $work.with::<$name>();
+        })*
+        $work.with::<$first>()
+    }};
 }
 activations!(Identity, Tanh, Sigmoid, Relu, HardTanh, LeakyRelu);
 
@@ -577,8 +574,9 @@ activation!(
     |h| if h >= 0.0 { h * h / 2.0 } else { 64.0 * h * h },
     |lanes, z| lanes.max(lanes.mul(lanes.splat(T::from_f64(LEAK)), z), z),
     |lanes, z| {
+        // Where it is added to the largest numbers, the sum goes round and is the smaller one.
         let small = lanes.shift(lanes.plus(z, lanes.splat(64)), 7);
-        lanes.most(rounded::<H, L>(lanes, z), lanes.least(rounded::<H, L>(lanes, small), lanes.splat(0)))
+        lanes.most(rounded::<H, L>(lanes, z), rounded::<H, L>(lanes, small))
     },
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);

@@ -1,6 +1,7 @@
 //! How the layers of a network end: their activations, as types that are known while compiling, or as functions that are chosen when
 //! running and compiled once, in this crate.
 
+use super::activation::{WithActivation, with_activation};
 use super::{
     Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError, expect,
 };
@@ -56,6 +57,43 @@ impl<H, O> Clone for Typed<H, O> {
     }
 }
 impl<H, O> Copy for Typed<H, O> {}
+
+/// The activations of a network where one piece of work serves all layers, as types or as numbers.
+pub(crate) trait Activations: Copy {
+    /// Whether they are numbers: [`with`](Self::with) is then the work with every activation there is, and should be called in one place.
+    const NUMBERS: bool;
+    /// Does work with the activation of the output layer, or with that of the hidden layers.
+    fn with<W: WithActivation>(self, is_output: bool, work: W) -> W::Output;
+}
+
+impl<H: Activation, O: Activation> Activations for Typed<H, O> {
+    const NUMBERS: bool = false;
+    #[inline(always)]
+    fn with<W: WithActivation>(self, is_output: bool, work: W) -> W::Output {
+        if is_output { work.with::<O>() } else { work.with::<H>() }
+    }
+}
+
+/// Activations by their numbers, as model files have them.
+#[derive(Clone, Copy)]
+pub(crate) struct Codes {
+    hidden: u8,
+    output: u8,
+}
+
+impl Codes {
+    pub(crate) const fn of<H: Activation, O: Activation>() -> Self {
+        Self { hidden: H::CODE, output: O::CODE }
+    }
+}
+
+impl Activations for Codes {
+    const NUMBERS: bool = true;
+    #[inline(always)]
+    fn with<W: WithActivation>(self, is_output: bool, work: W) -> W::Output {
+        with_activation(if is_output { self.output } else { self.hidden }, work)
+    }
+}
 
 impl<T: Scalar, H: Activation, O: Activation> Ends<T> for Typed<H, O> {
     type Hidden = Activate<H>;

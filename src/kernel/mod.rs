@@ -57,7 +57,7 @@ pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 #[doc(hidden)]
 pub use ends::Functions;
-pub(crate) use ends::{Chosen, End, Ends, Typed};
+pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Typed};
 use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish};
 use fused::one;
@@ -66,9 +66,7 @@ pub(crate) use fused::{fused, fused_shared};
 pub use once::Once;
 pub(crate) use once::once;
 pub(crate) use outer::{Outer, SideBySide, column_sums};
-pub(crate) use packed::{
-    HalfBase, PackedMatrix, PackedProduct, half_layer, integer_drive, integer_sums, place,
-};
+pub(crate) use packed::{HalfBase, HalfLayer, IntegerLayer, PackedMatrix, integer_drive, place};
 pub use packed::{IntegerRows, integer_layer};
 #[doc(hidden)]
 pub use products::Part;

@@ -1,6 +1,6 @@
 //! Layers of packed weights: sums of products, written once over [`Packed`], and how sums are finished.
 
-use super::activation::{Activation, Scalar};
+use super::activation::{Activation, Scalar, WithActivation};
 use super::change::Change;
 use super::{ShapeError, expect, load, store};
 use crate::simd::{Backend, Bf16, Integers, Lanes, OnIntegers, Packed, Quantum, Single};
@@ -48,12 +48,12 @@ pub(crate) trait EachSums<V> {
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: V);
 }
 
-/// Sums up the products for each of `rows` rows (`UNITS` of them where that is a constant, else 0) and gives the sums to `each`.
+/// Sums up the products for each of `rows` rows and gives the sums to `each`.
 ///
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; `each` has seen nothing then.
 #[inline(always)]
-pub(crate) fn packed<const UNITS: usize, W, H, L: Packed<W, H>, E: EachSums<L::Vector>>(
+pub(crate) fn packed<W, H, L: Packed<W, H>, E: EachSums<L::Vector>>(
     lanes: L,
     products: [Option<PackedProduct<'_, W, H>>; 2],
     rows: usize,
@@ -63,12 +63,6 @@ pub(crate) fn packed<const UNITS: usize, W, H, L: Packed<W, H>, E: EachSums<L::V
         expect("rows", matrix.rows, rows)?;
         expect("states", matrix.columns, states.len())?;
     }
-    let rows = if UNITS > 0 {
-        expect("units", UNITS, rows)?;
-        UNITS
-    } else {
-        rows
-    };
     let mut row = 0;
     // SAFETY: the shapes were compared, and the rows of a block are less than `rows`.
     unsafe {
@@ -254,8 +248,8 @@ impl<H: Quantum, A: Activation> OnIntegers<H> for OneLayer<'_, H, A> {
         L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
     {
         let Self { product, rows, out, .. } = self;
-        let mut change = lanes.splat(0);
-        integer_sums::<0, H, A, L>(lanes, [None, Some(product)], rows, None, out, &mut change)?;
+        let (mut change, products) = (lanes.splat(0), [None, Some(product)]);
+        IntegerLayer { lanes, products, rows, base: None, own: out, change: &mut change }.with::<A>()?;
         Ok(lanes.largest(change))
     }
 }
@@ -312,7 +306,7 @@ impl<L: Integers> EachSums<L::Whole> for Driven<'_, L> {
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
 #[inline(always)]
-pub(crate) fn integer_drive<const UNITS: usize, H: Quantum, L>(
+pub(crate) fn integer_drive<H: Quantum, L>(
     lanes: L,
     product: PackedProduct<'_, i8, H>,
     rows: IntegerRows<'_>,
@@ -323,38 +317,61 @@ where
 {
     let units = drive.len();
     rows.has(units)?;
-    packed::<UNITS, _, _, _, _>(lanes, [None, Some(product)], units, &mut Driven { lanes, rows, drive })
+    packed(lanes, [None, Some(product)], units, &mut Driven { lanes, rows, drive })
 }
 
-/// h = s(base + (sums + bias) scale), and by how much it has changed.
-struct Settled<'a, H, A, L: Integers> {
-    lanes: L,
-    rows: IntegerRows<'a>,
-    base: Option<&'a [i32]>,
-    own: &'a mut [H],
-    change: &'a mut L::Whole,
+/// A layer of integers: h = s(base + (sum of products + bias) scale).
+pub(crate) struct IntegerLayer<'a, 'b, H, L: Integers> {
+    pub(crate) lanes: L,
+    pub(crate) products: [Option<PackedProduct<'a, i8, H>>; 2],
+    pub(crate) rows: IntegerRows<'a>,
+    pub(crate) base: Option<&'b [i32]>,
+    pub(crate) own: &'b mut [H],
+    /// Becomes the largest |new - old| where that is larger.
+    pub(crate) change: &'b mut L::Whole,
+}
+
+impl<H: Quantum, L> WithActivation for IntegerLayer<'_, '_, H, L>
+where
+    L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
+{
+    /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+    type Output = Result<(), ShapeError>;
+    #[inline(always)]
+    fn with<A: Activation>(self) -> Self::Output {
+        let (lanes, products, units) = (self.lanes, self.products, self.own.len());
+        self.rows.has(units)?;
+        if let Some(base) = self.base {
+            expect("base", units, base.len())?;
+        }
+        packed(lanes, products, units, &mut Settled { layer: self, activation: PhantomData::<A> })
+    }
+}
+
+/// A layer with its activation.
+struct Settled<K, A> {
+    layer: K,
     activation: PhantomData<A>,
 }
 
-impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<'_, H, A, L> {
+impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<IntegerLayer<'_, '_, H, L>, A> {
     #[inline(always)]
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Whole) {
-        let Self { lanes, rows, base, .. } = *self;
-        let own = self.own.as_mut_ptr();
+        let IntegerLayer { lanes, rows, base, ref mut own, ref mut change, .. } = self.layer;
+        let own = own.as_mut_ptr();
         // SAFETY: the same contract, which the caller keeps.
         unsafe {
-            let change = if const { L::NARROW } {
-                let mut change = 0;
+            let moved = if const { L::NARROW } {
+                let mut moved = 0;
                 for lane in 0..count.unwrap_or(L::WIDTH).min(L::WIDTH) {
                     let sum = lanes.lane(sums, lane);
-                    change =
-                        change.max(settle::<H, A, Single>(Single, rows, base, own, row + lane, None, sum));
+                    moved = moved.max(settle::<H, A, Single>(Single, rows, base, own, row + lane, None, sum));
                 }
-                lanes.splat(change)
+                lanes.splat(moved)
             } else {
                 settle::<H, A, L>(lanes, rows, base, own, row, count, sums)
             };
-            *self.change = lanes.most(*self.change, change);
+            **change = lanes.most(**change, moved);
         }
     }
 }
@@ -397,31 +414,6 @@ unsafe fn settle<H: Quantum, A: Activation, L: Integers>(
     }
 }
 
-/// A layer of integers: h = s(base + (sum of products + bias) scale). `change` becomes the largest |new - old| where that is larger.
-///
-/// # Errors
-/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
-#[inline(always)]
-pub(crate) fn integer_sums<const UNITS: usize, H: Quantum, A: Activation, L>(
-    lanes: L,
-    products: [Option<PackedProduct<'_, i8, H>>; 2],
-    rows: IntegerRows<'_>,
-    base: Option<&[i32]>,
-    own: &mut [H],
-    change: &mut <L as Integers>::Whole,
-) -> Result<(), ShapeError>
-where
-    L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
-{
-    let units = own.len();
-    rows.has(units)?;
-    if let Some(base) = base {
-        expect("base", units, base.len())?;
-    }
-    let mut settled = Settled { lanes, rows, base, own, change, activation: PhantomData::<A> };
-    packed::<UNITS, _, _, _, _>(lanes, products, units, &mut settled)
-}
-
 /// What is added to the sums of a layer of floating-point numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum HalfBase<'a, T> {
@@ -429,56 +421,46 @@ pub(crate) enum HalfBase<'a, T> {
     Drive(&'a [T]),
 }
 
-/// h = s(sum + base), and by how much it has changed.
-struct Activated<'a, T, A, L: Lanes<T>>
-where
-    T: Scalar,
-{
-    lanes: L,
-    base: HalfBase<'a, T>,
-    own: &'a mut [T],
-    change: &'a mut Change<L::Vector>,
-    activation: PhantomData<A>,
+/// A layer of weights of 16 bits: h = s(base + sum of products).
+pub(crate) struct HalfLayer<'a, 'b, T: Scalar, L: Lanes<T>> {
+    pub(crate) lanes: L,
+    pub(crate) products: [Option<PackedProduct<'a, Bf16, T>>; 2],
+    pub(crate) base: HalfBase<'b, T>,
+    pub(crate) own: &'b mut [T],
+    pub(crate) change: &'b mut Change<L::Vector>,
 }
 
-impl<T: Scalar, A: Activation, L: Lanes<T>> EachSums<L::Vector> for Activated<'_, T, A, L> {
+impl<T: Scalar, L: Lanes<T>> WithActivation for HalfLayer<'_, '_, T, L> {
+    /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+    type Output = Result<(), ShapeError>;
+    #[inline(always)]
+    fn with<A: Activation>(self) -> Self::Output {
+        let (lanes, products, units) = (self.lanes, self.products, self.own.len());
+        match self.base {
+            HalfBase::Bias(bias) => expect("bias", units, bias.len())?,
+            HalfBase::Drive(drive) => expect("drive", units, drive.len())?,
+        }
+        packed(lanes, products, units, &mut Settled { layer: self, activation: PhantomData::<A> })
+    }
+}
+
+impl<T: Scalar, A: Activation, L: Lanes<T>> EachSums<L::Vector> for Settled<HalfLayer<'_, '_, T, L>, A> {
     #[inline(always)]
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Vector) {
-        let lanes = self.lanes;
+        let HalfLayer { lanes, base, ref mut own, ref mut change, .. } = self.layer;
         // SAFETY: the same contract, which the caller keeps.
         unsafe {
-            let base = match self.base {
+            let base = match base {
                 HalfBase::Bias(bias) => lanes.load_bf16(bias.as_ptr().add(row), count),
                 HalfBase::Drive(drive) => load(lanes, drive.as_ptr().add(row), count),
             };
             let z = lanes.add(sums, base);
-            let own = self.own.as_mut_ptr().add(row);
+            let own = own.as_mut_ptr().add(row);
             let old = load(lanes, own, count);
             store(lanes, own, A::value(lanes, z), count);
             // As it was stored: beyond the last row there are zeros.
             let new = load(lanes, own, count);
-            self.change.record(lanes, z, lanes.abs(lanes.sub(new, old)));
+            change.record(lanes, z, lanes.abs(lanes.sub(new, old)));
         }
     }
-}
-
-/// A layer of weights of 16 bits: h = s(base + sum of products).
-///
-/// # Errors
-/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
-#[inline(always)]
-pub(crate) fn half_layer<const UNITS: usize, T: Scalar, A: Activation, L: Lanes<T>>(
-    lanes: L,
-    products: [Option<PackedProduct<'_, Bf16, T>>; 2],
-    base: HalfBase<'_, T>,
-    own: &mut [T],
-    change: &mut Change<L::Vector>,
-) -> Result<(), ShapeError> {
-    let units = own.len();
-    match base {
-        HalfBase::Bias(bias) => expect("bias", units, bias.len())?,
-        HalfBase::Drive(drive) => expect("drive", units, drive.len())?,
-    }
-    let mut activated = Activated { lanes, base, own, change, activation: PhantomData::<A> };
-    packed::<UNITS, _, _, _, _>(lanes, products, units, &mut activated)
 }

@@ -3,7 +3,7 @@
 use super::flat::{Flat, Nothing};
 use super::layout::Reach;
 use super::stack::{Stack, Tail, sealed};
-use crate::simd::Entry;
+use crate::simd::{Entry, numbered};
 use core::fmt::Debug;
 
 /// The forms there are, in the order of their numbers.
@@ -13,13 +13,7 @@ macro_rules! forms {
         pub(super) const FORMS: [&str; [$(<$form>::CODE),*].len()] = [$(<$form>::NAME),*];
         /// Which layers above a layer reads.
         pub(super) const REACHES: [Reach; FORMS.len()] = [$(<$form>::REACH),*];
-        const _: () = {
-            let (codes, mut i) = ([$(<$form>::CODE),*], 0);
-            while i < codes.len() {
-                assert!(codes[i] as usize == i, "a form stands at its number");
-                i += 1;
-            }
-        };
+        const _: () = assert!(numbered(&[$(<$form>::CODE),*]), "a form stands at its number");
     };
 }
 forms!(Feedforward, Adjacent, Dense, Tied<1>, Skip);

@@ -28,14 +28,13 @@ pub(crate) use shape::BF16;
 pub use shape::Shape;
 pub(crate) use stack::sealed::Sealed;
 pub use stack::{
-    At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Shared, Stack, Tail, Thin, Top, TwoBlocks,
-    Widest,
+    At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Shared, Stack, Tail, Thin, Top, Widest,
 };
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 pub(crate) use text::Text;
 pub use walk::EachLayer;
-pub(crate) use walk::{Alike, Looped, OneOrAll, Only, Unrolled, Walk};
+pub(crate) use walk::{Looped, OneOrAll, Only, Unrolled, Walk};
 
 use crate::kernel::{Activation, Identity, Scalar, TYPED, Tanh};
 use crate::simd::Entry;

@@ -186,8 +186,8 @@ impl<const N: usize, Above: Tail> Tail for Layer<N, Above> {
     type Params<T: Entry, F: Form, const BELOW: usize> = LayerParams<T, F, Above, N, BELOW>;
     type States<T: Entry, const B: usize> = LayerStates<T, Above, N, B>;
     type Nearest<T: Entry, const ROWS: usize> = SMatrix<T, ROWS, N>;
-    type NextTwo<T: Entry, const ROWS: usize> = TwoBlocks<T, Above, ROWS, N>;
-    type Every<T: Entry, const ROWS: usize> = Blocks<T, Above, ROWS, N>;
+    type NextTwo<T: Entry, const ROWS: usize> = Blocks<T, Above::Nearest<T, ROWS>, ROWS, N>;
+    type Every<T: Entry, const ROWS: usize> = Blocks<T, Above::Every<T, ROWS>, ROWS, N>;
     type Last<T: Entry, const B: usize, const LAST: usize> = Above::Last<T, B, N>;
     type Widest<T: Entry, const B: usize> = Widest<T, Above, N, B>;
     type Corrections<T: Entry, F: Form, const BELOW: usize, const RANK: usize> =
@@ -337,22 +337,15 @@ impl<T: Entry, Above: Tail, const B: usize, const RANK: usize> fmt::Debug for Th
     }
 }
 
-/// The feedback matrices of one layer in the form [`Dense`](super::Dense), the nearest layer first.
+/// The feedback matrices of one layer that reads several, in the form [`Skip`](super::Skip) or [`Dense`](super::Dense): the nearest layer
+/// first.
 #[repr(C)]
-pub struct Blocks<T: Entry, Above: Tail, const ROWS: usize, const N: usize> {
+#[derive(Clone, Debug)]
+pub struct Blocks<T: Entry, Farther, const ROWS: usize, const N: usize> {
     /// From this layer: `ROWS x N`.
     pub nearest: SMatrix<T, ROWS, N>,
-    /// From the layers above it.
-    pub farther: Above::Every<T, ROWS>,
-}
-
-/// The feedback matrices of one layer in the form [`Skip`](super::Skip), the nearest layer first.
-#[repr(C)]
-pub struct TwoBlocks<T: Entry, Above: Tail, const ROWS: usize, const N: usize> {
-    /// From this layer: `ROWS x N`.
-    pub nearest: SMatrix<T, ROWS, N>,
-    /// From the layer above it, if there is one.
-    pub farther: Above::Nearest<T, ROWS>,
+    /// From the layers above it that are read too.
+    pub farther: Farther,
 }
 
 /// The activations of one layer and of those above it, for `B` samples; `repr(C)`, scalars only, no padding.
@@ -420,26 +413,6 @@ impl<T: Entry, F: Form, Above: Tail, const N: usize, const BELOW: usize, const R
         let mut out = f.debug_struct("Correction");
         out.field("p", &self.p).field("q", &self.q).field("q_feedback", &self.q_feedback);
         out.field("b", &self.b).field("above", &self.above).finish()
-    }
-}
-impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> Clone for Blocks<T, Above, ROWS, N> {
-    fn clone(&self) -> Self {
-        Self { nearest: self.nearest, farther: self.farther.clone() }
-    }
-}
-impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for Blocks<T, Above, ROWS, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blocks").field("nearest", &self.nearest).field("farther", &self.farther).finish()
-    }
-}
-impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> Clone for TwoBlocks<T, Above, ROWS, N> {
-    fn clone(&self) -> Self {
-        Self { nearest: self.nearest, farther: self.farther.clone() }
-    }
-}
-impl<T: Entry, Above: Tail, const ROWS: usize, const N: usize> fmt::Debug for TwoBlocks<T, Above, ROWS, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TwoBlocks").field("nearest", &self.nearest).field("farther", &self.farther).finish()
     }
 }
 impl<T: Entry, Above: Tail, const N: usize, const B: usize> Clone for LayerStates<T, Above, N, B> {
@@ -538,8 +511,7 @@ at!(31 32);
 #[cfg(test)]
 mod tests {
     use crate::fnn;
-    use crate::network::Flat;
-    use crate::network::MAX_DEPTH;
+    use crate::network::{Flat, MAX_DEPTH};
 
     #[test]
     fn every_layer_of_the_deepest_network_has_its_number() {

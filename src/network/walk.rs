@@ -62,34 +62,6 @@ impl Walk for Looped {
     }
 }
 
-/// A loop with one copy of what is done at a layer, which looks itself whether the layer is the last.
-#[derive(Clone, Copy)]
-pub(crate) struct Alike;
-
-impl Walk for Alike {
-    const SHARED: bool = true;
-    #[inline(always)]
-    fn layout(self, shared: &'static Layout) -> &'static Layout {
-        shared
-    }
-    #[inline(always)]
-    fn first<E: EachLayer>(self, each: &mut E) {
-        Looped.first(each);
-    }
-    #[inline(always)]
-    fn up<E: EachLayer>(self, layout: &Layout, each: &mut E) {
-        for layer in 0..layout.depth() {
-            each.layer::<0, false>(layer);
-        }
-    }
-    #[inline(always)]
-    fn down<E: EachLayer>(self, layout: &Layout, each: &mut E) {
-        for layer in (0..layout.depth()).rev() {
-            each.layer::<0, false>(layer);
-        }
-    }
-}
-
 /// One layer and no other, counted from 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Only(pub(crate) usize);

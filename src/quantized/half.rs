@@ -2,8 +2,8 @@
 
 use super::{around, part};
 use crate::kernel::{
-    Activation, Change, HalfBase, Identity, Matrix, PackedMatrix, PackedProduct, ShapeError, WithActivation,
-    half_layer, largest, place, with_activation,
+    Activation, Activations, Change, Codes, HalfBase, HalfLayer, Identity, Matrix, PackedMatrix, ShapeError,
+    WithActivation, largest, place,
 };
 use crate::network::{
     Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, Stack, State,
@@ -238,7 +238,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
             state: state.as_mut_slice(),
             drive: drive.flat_mut(),
             tolerance,
-            ends: [A::CODE, O::CODE],
+            ends: const { Codes::of::<A, O>() },
         };
         match solve_once((self.backend, solve)) {
             // The input is looked at first.
@@ -262,8 +262,7 @@ struct Solve<'a> {
     /// Room for W^1 x + b^1.
     drive: &'a mut [f32],
     tolerance: Tolerance,
-    /// The activations of the hidden layers and of the output layer, by their numbers.
-    ends: [u8; 2],
+    ends: Codes,
 }
 
 /// Compiled once for all networks.
@@ -284,8 +283,8 @@ impl Operation<f32> for Solve<'_> {
         let mut change = Change::none(lanes);
         if let Some(layer) = view.layout.layers().first() {
             fits(view.w(layer).and_then(|w| {
-                let products = [None, Some((w, input))];
-                half_layer::<0, f32, Identity, L>(lanes, products, view.b(layer), drive, &mut change)
+                let (products, base) = ([None, Some((w, input))], view.b(layer));
+                HalfLayer { lanes, products, base, own: &mut *drive, change: &mut change }.with::<Identity>()
             }));
         }
         // NaN if something was not finite.
@@ -298,29 +297,11 @@ impl Operation<f32> for Solve<'_> {
     }
 }
 
-/// A layer whose activation is still to come.
-struct LayerWith<'a, 'b, L: Lanes<f32>> {
-    lanes: L,
-    products: [Option<PackedProduct<'a, Bf16, f32>>; 2],
-    base: HalfBase<'a, f32>,
-    own: &'b mut [f32],
-    change: &'b mut Change<L::Vector>,
-}
-
-impl<L: Lanes<f32>> WithActivation for LayerWith<'_, '_, L> {
-    type Output = Result<(), ShapeError>;
-    #[inline(always)]
-    fn with<A: Activation>(self) -> Self::Output {
-        let Self { lanes, products, base, own, change } = self;
-        half_layer::<0, f32, A, L>(lanes, products, base, own, change)
-    }
-}
-
 struct Forward<'a> {
     view: View<'a>,
     drive: &'a [f32],
     state: &'a mut [f32],
-    ends: [u8; 2],
+    ends: Codes,
 }
 
 impl Sweep<f32> for Forward<'_> {
@@ -336,10 +317,8 @@ impl Sweep<f32> for Forward<'_> {
             let (base, up) =
                 if index == 0 { (HalfBase::Drive(drive), None) } else { (view.b(layer), Some((w, below))) };
             let products = [down, up];
-            let code = ends[usize::from(index + 1 == depth)];
-            if let Some(result) = with_activation(code, LayerWith { lanes, products, base, own, change }) {
-                fits(result);
-            }
+            let layer = HalfLayer { lanes, products, base, own, change: &mut *change };
+            fits(ends.with(index + 1 == depth, layer));
         }
     }
     #[inline(always)]

@@ -58,16 +58,14 @@ pub use file::QuantizedModel;
 pub use half::Halved;
 
 use crate::certificate::NotFinite;
-use crate::kernel::{Activation, IntegerRows, TYPED};
-use crate::network::{
-    Architecture, Flat, Form, LayerLayout, Looped, Network, ParamsOf, Samples, Stack, UnitsOf,
-};
+use crate::kernel::{Activation, Codes, IntegerRows, TYPED, Typed};
+use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Stack, UnitsOf};
 use crate::simd::{Backend, Quantum};
 use crate::solve::{On, SolveError, Solved};
 use core::fmt;
 use core::marker::PhantomData;
 use nalgebra::SMatrix;
-use sweep::{Codes, Solve, SolveJob, SolveOnce, TypedEnds};
+use sweep::{Solve, SolveOnce};
 use view::{Digits, View, ViewMut};
 
 /// Columns of weights that lie side by side.
@@ -364,21 +362,13 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
         let view = self.network.view();
         let mut drive: <Network<I, S, f32, F, A, O> as Architecture>::FirstUnits<i32> = Flat::ZERO;
         let (input, state, drive) = (input.flat(), state.as_mut_slice(), drive.flat_mut());
+        let backend = self.backend;
         if const { !TYPED } {
-            let ends = Codes { hidden: A::CODE, output: O::CODE };
-            let backend = self.backend;
-            return H::once::<SolveOnce>(SolveJob {
-                view,
-                input,
-                state,
-                drive,
-                enough,
-                limit,
-                ends,
-                backend,
-            });
+            let ends = const { Codes::of::<A, O>() };
+            H::once::<SolveOnce>((backend, Solve { view, input, state, drive, enough, limit, ends }))
+        } else {
+            let ends = Typed::<A, O>::NEW;
+            H::run(backend, Solve { view, input, state, drive, enough, limit, ends })
         }
-        let ends = TypedEnds::<A, O>::NEW;
-        H::run(self.backend, Solve { view, input, state, drive, enough, limit, ends, walk: Looped })
     }
 }

@@ -581,6 +581,18 @@ const fn forced(name: &str) -> bool {
     }
 }
 
+/// Whether numbers count up from 0, as places in a list do.
+pub(crate) const fn numbered(numbers: &[u8]) -> bool {
+    let mut i = 0;
+    while i < numbers.len() {
+        if numbers[i] as usize != i {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
 /// Whether two texts are the same, while compiling.
 pub(crate) const fn same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());

@@ -710,7 +710,7 @@ where
         if kept && !set_drive::<C, W, T, L, E>(lanes, walk, ends, params, input, drive.reborrow()) {
             return Err(Failure::Solve(SolveError::NotFinite));
         }
-        let base = First { of: if kept { drive.as_ref() } else { input }, again: !kept };
+        let base = First { matrix: if kept { drive.as_ref() } else { input }, is_input: !kept };
         let states = states.reborrow().row_range(first, samples);
         let forward = Forward { params, base, states, ends, walk, weights: (), room: &mut *room };
         let chunk = refine::<C, T, L>(lanes, samples, tolerance, forward);
@@ -768,7 +768,7 @@ where
         let Self { params, drive, mut states, ends, room, weights, walk } = self;
         let mut progress = Progress::default();
         for (first, samples) in chunks(states.rows()) {
-            let base = First { of: drive.row_range(first, samples), again: false };
+            let base = First { matrix: drive.row_range(first, samples), is_input: false };
             let states = states.reborrow().row_range(first, samples);
             let room = &mut *room;
             let forward = Forward { params, base, states, ends, walk, weights, room };

@@ -79,9 +79,8 @@ pub(crate) fn samples_in<T: Scalar, R: HalfRoom<T>>(room: &R, each: usize, most:
 #[derive(Clone, Copy)]
 pub(crate) struct First<'a, T> {
     /// W^1 x + b^1, computed once; or x, where there is no room to keep that.
-    pub(crate) of: Matrix<'a, T>,
-    /// Whether it is x.
-    pub(crate) again: bool,
+    pub(crate) matrix: Matrix<'a, T>,
+    pub(crate) is_input: bool,
 }
 
 /// What a unit's change is measured by.
@@ -173,12 +172,12 @@ where
         let Some(layer) = layout.layers().get(index) else { return };
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
         // Then the input goes before what is fed back, as it does where its sum is kept: the bits are the same.
-        let again = R::BOUNDED && index == 0 && base.again;
+        let again = R::BOUNDED && index == 0 && base.is_input;
         let (base, up) = if index == 0 && !again {
-            (Base::Matrix(base.of), None)
+            (Base::Matrix(base.matrix), None)
         } else {
             let operand =
-                if again { base.of } else { below.columns(layer.units - layer.inputs, layer.inputs) };
+                if again { base.matrix } else { below.columns(layer.units - layer.inputs, layer.inputs) };
             (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
         };
         if let Some((k, next)) = tied::<T, R, LAST>(layout, index) {
