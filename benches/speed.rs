@@ -23,7 +23,7 @@ use attractor::kernel::{Activation, Sigmoid, Tanh, activate};
 use attractor::learn::{CrossEntropy, Objective, Rule, Sgd, Trainer};
 use attractor::quantized::{Calibration, Halved, Quantized};
 use attractor::simd::{Backend, Element, Lanes, Operation};
-use attractor::{Align64, Boxed, Dense, Layer, Network, State, Threads, Tolerance};
+use attractor::{Align64, Boxed, Dense, State, Threads, Tolerance, fnn};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use limits::{FmaPeak, LoadRoof};
@@ -38,8 +38,7 @@ use wide::f32x8;
 const SWEEPS: usize = 16;
 
 /// A network with two hidden layers and adjacent feedback.
-type Net<const I: usize, const A: usize, const B: usize, const O: usize> =
-    Network<I, Layer<A, Layer<B, Layer<O>>>>;
+type Net<const I: usize, const A: usize, const B: usize, const O: usize> = fnn![I, A, B, O];
 
 /// The same as nalgebra users would hold it.
 #[derive(Clone)]
@@ -282,7 +281,7 @@ fn time_dense<const I: usize, const A: usize, const B: usize, const O: usize>(
     x: &SVector<f32, I>,
 ) {
     type DenseNet<const I: usize, const A: usize, const B: usize, const O: usize> =
-        Network<I, Layer<A, Layer<B, Layer<O>>>, f32, Dense>;
+        fnn![I, A, B, O; feedback = Dense];
     let mut net = DenseNet::<I, A, B, O>::boxed();
     net.initialize(&mut SmallRng::seed_from_u64(7));
     let exact = LazyCell::new(|| {

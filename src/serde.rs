@@ -4,8 +4,7 @@
 //! finite are refused both ways; but a certificate whose range is unbounded says so by no number at all.
 
 use crate::certificate::{Certificate, RANGE};
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Flat, Form, Network, Shape, Stack, State};
+use crate::network::{Architecture, Flat, Network, Shape, State};
 use crate::simd::Element;
 use core::fmt::{self, Write};
 use core::marker::PhantomData;
@@ -86,9 +85,7 @@ trait Stored: Flat<Scalar: Element> {
     const UNBOUNDED: Option<usize> = None;
 }
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Stored
-    for Network<I, S, T, F, H, O>
-{
+impl<A: Architecture> Stored for Network<A> {
     const LABEL: Label = Label::Network(Self::SHAPE);
 }
 impl<N: Architecture, const B: usize> Stored for State<N, B> {
@@ -233,27 +230,13 @@ impl Visitor<'_> for FieldName {
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
-impl<const I: usize, S, T, F, H, O> Serialize for Network<I, S, T, F, H, O>
-where
-    S: Stack,
-    T: Scalar + Serialize,
-    F: Form,
-    H: Activation,
-    O: Activation,
-{
+impl<A: Architecture<Scalar: Serialize>> Serialize for Network<A> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         write(self, "Network", serializer)
     }
 }
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
-impl<'de, const I: usize, S, T, F, H, O> Deserialize<'de> for Network<I, S, T, F, H, O>
-where
-    S: Stack,
-    T: Scalar + Deserialize<'de>,
-    F: Form,
-    H: Activation,
-    O: Activation,
-{
+impl<'de, A: Architecture<Scalar: Deserialize<'de>>> Deserialize<'de> for Network<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_struct("Network", &FIELDS, Read(PhantomData))
     }

@@ -2,8 +2,8 @@
 
 mod oracle;
 
-use attractor::kernel::{Activation, Identity, Relu, Scalar};
-use attractor::network::{Form, Stack};
+use attractor::kernel::{Identity, Relu, Scalar};
+use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
 use attractor::{Acceleration, Dense, Drive, Network, SolveError, Solved, State, Tolerance, fnn};
 use nalgebra::{SMatrix, SVector};
@@ -26,19 +26,19 @@ const fn window(window: usize) -> How {
 type Outcome<T> = Result<Solved<T>, SolveError<T>>;
 
 /// An accelerated solve from `state`.
-fn accelerated<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
+fn accelerated<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     how: How,
     backend: Backend,
-    net: &Network<I, S, T, F, H, O>,
+    net: &Network<A>,
     input: &[T; I],
-    state: &mut State<Network<I, S, T, F, H, O>>,
+    state: &mut State<Network<A>>,
     tolerance: Tolerance<T>,
 ) -> Outcome<T> {
     macro_rules! of {
         ($($window:literal)*) => {
             match how.window {
                 $($window => {
-                    let mut acceleration = Acceleration::<Network<I, S, T, F, H, O>, $window>::new()
+                    let mut acceleration = Acceleration::<Network<A>, $window>::new()
                         .damping(T::from_f64(how.damping))
                         .safeguard(T::from_f64(how.safeguard));
                     net.on(backend).solve_accelerated(input, state, tolerance, &mut acceleration)
@@ -92,13 +92,11 @@ type LinearSingle = fnn![5, 9, 8, 3; hidden = Identity];
 /// Without a window and damping it is `solve`, bit for bit, whatever the tolerance.
 #[test]
 fn nothing_asked_for_is_a_plain_solve() {
-    fn check<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-        zero: &Network<I, S, T, F, H, O>,
-    ) {
+    fn check<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) {
         let mut network = subject::oracle(zero);
         let random = &mut SmallRng::seed_from_u64(network.params.len() as u64);
         network.draw(random, 0.9, 0.9);
-        let net: Network<I, S, T, F, H, O> = subject::network(&network);
+        let net: Network<A> = subject::network(&network);
         let (x, near): ([T; I], [T; I]) = (input(random), input(random));
         let small = T::from_f64(1e-5);
         for backend in subject::backends() {
@@ -130,8 +128,8 @@ fn nothing_asked_for_is_a_plain_solve() {
 }
 
 /// The solution is that of plain sweeps, for every window, damped or not.
-fn converges<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
+fn converges<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
+    zero: &Network<A>,
     seed: u64,
     gain: f64,
     rate: f64,
@@ -140,7 +138,7 @@ fn converges<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Act
     let mut network = subject::oracle(zero);
     let random = &mut SmallRng::seed_from_u64(seed);
     network.draw(random, gain, rate);
-    let net: Network<I, S, T, F, H, O> = subject::network(&network);
+    let net: Network<A> = subject::network(&network);
     let x: [T; I] = input(random);
     let exact = network.solve(&x.map(|x| x.to_f64()))[1..].concat();
     let single = size_of::<T>() == 4;
@@ -227,8 +225,8 @@ proptest! {
 
 /// Sweeps of many solves, one with each window, of networks whose errors shrink by `rate`, or of which this is proved for the
 /// worst case.
-fn sweeps<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
+fn sweeps<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
+    zero: &Network<A>,
     rate: f64,
     proved: bool,
 ) -> Vec<[usize; 4]> {
@@ -241,7 +239,7 @@ fn sweeps<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activa
         if !proved {
             slow(&mut network, rate, random);
         }
-        let net: Network<I, S, T, F, H, O> = subject::network(&network);
+        let net: Network<A> = subject::network(&network);
         let x: [T; I] = input(random);
         core::array::from_fn(|size| {
             let solved =
@@ -390,8 +388,8 @@ fn damping_is_the_formula() {
 
 /// Sweep by sweep: a point is a plain sweep's, or it is better than all before by the safeguard's factor, or it is not taken
 /// and nothing changes. Losses in a row come less and less often.
-fn safeguarded<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
+fn safeguarded<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
+    zero: &Network<A>,
     rate: f64,
     seed: u64,
     how: How,
@@ -401,7 +399,7 @@ fn safeguarded<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: A
     let random = &mut SmallRng::seed_from_u64(seed);
     network.draw(random, 0.9, 0.5);
     slow(&mut network, rate, random);
-    let net: Network<I, S, T, F, H, O> = subject::network(&network);
+    let net: Network<A> = subject::network(&network);
     let x: [T; I] = input(random);
     let mut drive = Drive::ZERO;
     net.drive(&x, &mut drive).unwrap();

@@ -5,7 +5,7 @@ mod oracle;
 use attractor::certificate::{AdjointCertificate, NotFinite};
 use attractor::kernel::{Activation, HardTanh, Identity, LeakyRelu, Relu, Scalar, Sigmoid, Tanh};
 use attractor::learn::{MeanSquared, Objective, Rule};
-use attractor::network::{Flat, Form, Stack};
+use attractor::network::{Flat, SameLayers, Takes};
 use attractor::simd::{Backend, Element};
 use attractor::{
     Adjacent, Certificate, CertificateError, Dense, Feedforward, Network, Skip, State, Tied, Tolerance,
@@ -142,22 +142,22 @@ fn random_array<T: Scalar, const I: usize>(random: &mut SmallRng, size: f64) -> 
 }
 
 /// A network with the weights of another rate; the oracle's weights are the network's.
-fn draw<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
+fn draw<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     random: &mut SmallRng,
     gain: f64,
     rate: f64,
-) -> (oracle::Network, Network<I, S, T, F, H, O>) {
-    let mut network = subject::oracle(&Network::<I, S, T, F, H, O>::ZERO);
+) -> (oracle::Network, Network<A>) {
+    let mut network = subject::oracle(&Network::<A>::ZERO);
     network.draw(random, gain, rate);
-    let net: Network<I, S, T, F, H, O> = subject::network(&network);
+    let net: Network<A> = subject::network(&network);
     network.params = numbers(net.params());
     (network, net)
 }
 
 /// Whether what a certificate states of these weights is so.
-fn holds<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
+fn holds<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     network: &oracle::Network,
-    certificate: &Certificate<Network<I, S, T, F, H, O>>,
+    certificate: &Certificate<Network<A>>,
 ) -> bool {
     let all = numbers(certificate.as_slice());
     let (v, stated) = all.split_at(all.len() - 6);
@@ -188,13 +188,11 @@ fn within(state: &[f64], exact: &[f64], v: &[f64], weighted: f64, what: &str) {
 }
 
 /// One network type with several rates, on all backends.
-fn prove<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
-) {
+fn prove<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) {
     let single = size_of::<T>() == 4;
     let random = &mut SmallRng::seed_from_u64(zero.params().len() as u64);
     for (gain, rate) in [(0.9, 0.02), (1.5, 0.3), (0.6, 0.7), (1.0, 0.95)] {
-        let (network, net) = draw::<I, S, T, F, H, O>(random, gain, rate);
+        let (network, net) = draw::<T, A, I>(random, gain, rate);
         let what = format!("{zero:?}, {} bytes, rate {rate}", size_of::<T>());
         let certificate = net.certify().unwrap_or_else(|error| panic!("{what}: {error}"));
         let certified = certificate.verify(&net).unwrap();
@@ -214,7 +212,7 @@ fn prove<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             for backend in Backend::available() {
                 let what = format!("{what}, {wanted} from {start}, {}", backend.name());
                 let certified = certified.on(backend);
-                let mut state = Network::<I, S, T, F, H, O>::state();
+                let mut state = Network::<A>::state();
                 state.as_mut_slice().copy_from_slice(&from);
                 let error = T::from_f64(wanted);
                 let mut refinement = certified.refine(&x, &mut state).unwrap();
@@ -223,7 +221,7 @@ fn prove<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                     within(&numbers(refinement.state().as_slice()), &exact, &v, bound, &what);
                 }
                 let known = refinement.sweeps_left(error);
-                assert!(known.is_some() || H::BOUND.is_none(), "{what}");
+                assert!(known.is_some() || <A::Hidden>::BOUND.is_none(), "{what}");
                 let mut left = known.unwrap_or(usize::MAX).max(1);
                 let mut last = f64::INFINITY;
                 while left > 0 {
@@ -297,10 +295,7 @@ fn networks(default: usize) -> usize {
 }
 
 /// Draws networks and inputs until `count`; how many labels were certified, and the sweeps they took.
-fn labels<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
-    count: usize,
-) {
+fn labels<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>, count: usize) {
     let random = &mut SmallRng::seed_from_u64(7 * zero.params().len() as u64);
     let (mut certain, mut sweeps) = (0, 0);
     for _ in 0..count {
@@ -308,13 +303,13 @@ fn labels<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activa
         for param in &mut network.params {
             *param = f64::from(random.random_range(-1.0_f32..1.0));
         }
-        let mut net: Network<I, S, T, F, H, O> = subject::network(&network);
+        let mut net: Network<A> = subject::network(&network);
         let rate = T::from_f64(random.random_range(0.02..0.9));
         let certificate = net.limit_feedback(rate).unwrap();
         network.params = numbers(net.params());
         let certified = certificate.verify(&net).unwrap();
         let x: [T; I] = random_array(random, 2.0);
-        let mut state = Network::<I, S, T, F, H, O>::state();
+        let mut state = Network::<A>::state();
         let label = certified.label(&x, &mut state).unwrap();
         let output = network.solve(&numbers(&x)).pop().unwrap();
         let top = output.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -342,8 +337,8 @@ fn certified_labels_are_those_of_the_solution() {
 
 /// Labels of networks whose two largest outputs are all but equal at the solution: here only bounds of each unit's own
 /// rounding errors decide, and what they decide is right. Returns how many of those `margin` apart were certified.
-fn near_ties<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation>(
-    zero: &Network<I, S, T, F, H, Identity>,
+fn near_ties<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
+    zero: &Network<A>,
     margin: f64,
     count: usize,
 ) -> usize {
@@ -354,7 +349,7 @@ fn near_ties<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation>(
         for param in &mut network.params {
             *param = f64::from(random.random_range(-1.0_f32..1.0));
         }
-        let mut net: Network<I, S, T, F, H, Identity> = subject::network(&network);
+        let mut net: Network<A> = subject::network(&network);
         net.limit_feedback(T::from_f64(random.random_range(0.02..0.5))).unwrap();
         network.params = numbers(net.params());
         let x: [T; I] = random_array(random, 2.0);
@@ -367,12 +362,12 @@ fn near_ties<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation>(
             let top = others.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             network.params[last] += top + margin - own;
         }
-        let net: Network<I, S, T, F, H, Identity> = subject::network(&network);
+        let net: Network<A> = subject::network(&network);
         network.params = numbers(net.params());
         let output = network.solve(&numbers(&x)).pop().unwrap();
         let top = output.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let certificate = net.certify().unwrap();
-        let mut state = Network::<I, S, T, F, H, Identity>::state();
+        let mut state = Network::<A>::state();
         let label = certificate.verify(&net).unwrap().label(&x, &mut state).unwrap();
         if label.certified {
             assert!(output[label.class] == top, "{net:#?} {x:?}: {label:?} {output:?}");
@@ -407,8 +402,8 @@ fn labels_that_nearly_tie_are_those_of_the_solution() {
 fn a_tie_is_not_certified() {
     type Net = fnn![3, 5, 3];
     let random = &mut SmallRng::seed_from_u64(5);
-    let (_, mut net) = draw::<3, _, f32, Adjacent, Tanh, Identity>(random, 0.9, 0.3);
-    let net: &mut Net = &mut net;
+    let (_, mut net): (_, Net) = draw(random, 0.9, 0.3);
+    let net = &mut net;
     let mut last = net.layer::<2>().clone();
     for j in 0..5 {
         last.w[(1, j)] = last.w[(0, j)];
@@ -437,14 +432,12 @@ fn a_tie_is_not_certified() {
 }
 
 /// Gamma of at least 1 gives no certificate, and U times a factor gives gamma times the factor.
-fn limits<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
-) {
+fn limits<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) {
     let random = &mut SmallRng::seed_from_u64(3 * zero.params().len() as u64);
     let close = if size_of::<T>() == 4 { 3e-5 } else { 1e-12 };
     for _ in 0..20 {
         let rate = random.random_range(1.02..40.0);
-        let (mut network, mut net) = draw::<I, S, T, F, H, O>(random, 1.1, rate);
+        let (mut network, mut net) = draw::<T, A, I>(random, 1.1, rate);
         let least = least_gamma(&network);
         assert!(least > 1.0, "{least} of {}", network.rate());
         match net.certify() {
@@ -486,12 +479,14 @@ fn limits<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activa
 }
 
 /// A plain network with feedback given to it: W and b bit for bit, its own U, and a first sweep that is the plain network.
-fn retrofits<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
-) {
+fn retrofits<T: Scalar, A, P, const I: usize>(zero: &Network<A>, none: &Network<P>)
+where
+    A: Takes<I, Scalar = T> + SameLayers<P>,
+    P: Takes<I, Scalar = T, Form = Feedforward>,
+{
     let random = &mut SmallRng::seed_from_u64(17);
     for _ in 0..20 {
-        let mut plain = Network::<I, S, T, Feedforward, H, O>::ZERO;
+        let mut plain = none.clone();
         let mut net = zero.clone();
         plain.params_mut().fill_with(|| T::from_f64(random.random_range(-1.5..1.5)));
         net.params_mut().fill_with(|| T::from_f64(random.random_range(-1.5..1.5)));
@@ -518,10 +513,18 @@ fn retrofits<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Act
 
 #[test]
 fn feedback_can_be_given_afterwards() {
-    retrofits(&<fnn![4, 6, 5, 3]>::ZERO);
-    retrofits(&<fnn![17, 33, 5, 9, 4; feedback = Dense, scalar = f64]>::ZERO);
-    retrofits(&<fnn![3, 20, 2; hidden = Sigmoid]>::ZERO);
-    retrofits(&<fnn![3, 7, 2; hidden = Relu, feedback = Feedforward]>::ZERO);
+    macro_rules! of {
+        ($feedback:ty, [$($widths:tt)*] $($options:tt)*) => {
+            retrofits(
+                &<fnn![$($widths)*; feedback = $feedback $($options)*]>::ZERO,
+                &<fnn![$($widths)*; feedback = Feedforward $($options)*]>::ZERO,
+            );
+        };
+    }
+    of!(Adjacent, [4, 6, 5, 3]);
+    of!(Dense, [17, 33, 5, 9, 4], scalar = f64);
+    of!(Adjacent, [3, 20, 2], hidden = Sigmoid);
+    of!(Feedforward, [3, 7, 2], hidden = Relu);
 }
 
 #[test]
@@ -595,8 +598,8 @@ fn nothing_that_is_wrong_is_accepted() {
     let random = &mut SmallRng::seed_from_u64(21);
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..4 {
-        let (mut network, mut net) = draw::<3, _, f32, Dense, Tanh, Identity>(random, 1.0, 0.8);
-        let net: &mut Net = &mut net;
+        let (mut network, mut net): (_, Net) = draw(random, 1.0, 0.8);
+        let net = &mut net;
         let certificate = net.certify().unwrap();
         let adjoint = net.certify_adjoint().unwrap();
         let flips = |length: usize| (0..length).flat_map(|place| (0..32).map(move |bit| (place, bit)));
@@ -657,8 +660,8 @@ fn the_check_rounds_outwards() {
     let random = &mut SmallRng::seed_from_u64(31);
     let mut found = 0;
     for _ in 0..2000 {
-        let (network, net) = draw::<1, _, f32, Adjacent, Tanh, Identity>(random, 1.0, 0.8);
-        let net: &Net = &net;
+        let (network, net): (_, Net) = draw(random, 1.0, 0.8);
+        let net = &net;
         let certificate = net.certify().unwrap();
         let mut scalars = certificate.as_slice().to_vec();
         // As a check would have it that rounds to nearest, in the order of the kernel.
@@ -720,8 +723,8 @@ fn very_small_and_very_large_weights() {
 fn what_is_not_finite_is_an_error() {
     type Net = fnn![2, 3, 2];
     let random = &mut SmallRng::seed_from_u64(41);
-    let (_, net) = draw::<2, _, f32, Adjacent, Tanh, Identity>(random, 1.0, 0.5);
-    let net: &Net = &net;
+    let (_, net): (_, Net) = draw(random, 1.0, 0.5);
+    let net = &net;
     let certificate = net.certify().unwrap();
     let certified = certificate.verify(net).unwrap();
     let mut state = Net::state();
@@ -767,14 +770,13 @@ fn what_is_not_finite_is_an_error() {
 }
 
 /// Adjoint sweeps shrink an error of the deltas by gamma, and the deltas of k sweeps are as near as that says.
-fn adjoint<const I: usize, const OUT: usize, S, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
-) where
-    S: Stack<Output<T, 1> = nalgebra::SMatrix<T, 1, OUT>>,
+fn adjoint<T: Scalar, A, const I: usize, const OUT: usize>(zero: &Network<A>)
+where
+    A: Takes<I, Scalar = T, Output<1> = nalgebra::SMatrix<T, 1, OUT>>,
 {
     let random = &mut SmallRng::seed_from_u64(13 * zero.params().len() as u64);
     for rate in [0.05, 0.4, 0.8] {
-        let (network, net) = draw::<I, S, T, F, H, O>(random, 1.0, rate);
+        let (network, net) = draw::<T, A, I>(random, 1.0, rate);
         let certificate = net.certify_adjoint().unwrap();
         certificate.verify(&net).unwrap();
         let gamma = certificate.gamma().to_f64();
@@ -825,7 +827,7 @@ fn adjoint<const I: usize, const OUT: usize, S, T: Scalar, F: Form, H: Activatio
             let objective = Objective::new(MeanSquared)
                 .solve(Tolerance::residual(T::from_f64(1e-15)).at_most(2000))
                 .rule(Rule::Truncated(sweeps));
-            let mut workspace = Workspace::<Network<I, S, T, F, H, O>>::ZERO;
+            let mut workspace = Workspace::<Network<A>>::ZERO;
             let mut gradient = Network::ZERO;
             net.gradient(&objective, &x, &y, &mut workspace, &mut gradient).unwrap();
             let left = numbers(workspace.adjoint.as_slice())
@@ -853,18 +855,16 @@ fn adjoint_sweeps_shrink_as_certified() {
 }
 
 /// A stream: the solution moves no more than the drift says, the sweeps are known before they are made, the bounds hold.
-fn drift<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
-) {
+fn drift<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) {
     let random = &mut SmallRng::seed_from_u64(17 * zero.params().len() as u64);
     for rate in [0.1, 0.6] {
-        let (network, net) = draw::<I, S, T, F, H, O>(random, 1.0, rate);
+        let (network, net) = draw::<T, A, I>(random, 1.0, rate);
         let certificate = net.certify().unwrap();
         let certified = certificate.verify(&net).unwrap();
         let v = numbers(certificate.vector().as_slice());
         let mut x: [T; I] = random_array(random, 1.0);
         let mut solution = network.solve(&numbers(&x))[1..].concat();
-        let mut state: State<Network<I, S, T, F, H, O>> = State::ZERO;
+        let mut state: State<Network<A>> = State::ZERO;
         let mut stream = certified.refine(&x, &mut state).unwrap();
         let cold = stream.solve(T::from_f64(1e-3)).unwrap();
         let mut warm = 0;
@@ -924,8 +924,8 @@ fn certificates_are_scalars_in_a_row() {
     assert_eq!(ZERO.verify(&Net::ZERO).unwrap_err(), CertificateError::Vector);
     assert_eq!(Certificate::<Net>::LEN, 5 + 6);
     let random = &mut SmallRng::seed_from_u64(51);
-    let (_, net) = draw::<2, _, f32, Adjacent, Tanh, Identity>(random, 1.0, 0.5);
-    let net: &Net = &net;
+    let (_, net): (_, Net) = draw(random, 1.0, 0.5);
+    let net = &net;
     let certificate = net.certify().unwrap();
     let mut bytes = [0; Certificate::<Net>::BYTES];
     for (bytes, scalar) in bytes.chunks_exact_mut(4).zip(certificate.as_slice()) {
@@ -941,9 +941,7 @@ fn certificates_are_scalars_in_a_row() {
 }
 
 /// A linear network without negative weights: an error that lies along v shrinks by no more than gamma in a sweep.
-fn line<const I: usize, S: Stack, T: Scalar, F: Form, O: Activation>(
-    zero: &Network<I, S, T, F, Identity, O>,
-) {
+fn line<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) {
     let random = &mut SmallRng::seed_from_u64(61);
     for rate in [0.1, 0.5, 0.9] {
         let mut network = subject::oracle(zero);
@@ -951,13 +949,13 @@ fn line<const I: usize, S: Stack, T: Scalar, F: Form, O: Activation>(
         for param in &mut network.params {
             *param = param.abs();
         }
-        let net: Network<I, S, T, F, Identity, O> = subject::network(&network);
+        let net: Network<A> = subject::network(&network);
         let certificate = net.certify().unwrap();
         let certified = certificate.verify(&net).unwrap();
         let (gamma, v) = (certificate.gamma().to_f64(), numbers(certificate.vector().as_slice()));
         let x: [T; I] = core::array::from_fn(|_| T::from_f64(0.5));
         let exact = network.solve(&numbers(&x))[1..].concat();
-        let mut state = Network::<I, S, T, F, Identity, O>::state();
+        let mut state = Network::<A>::state();
         for ((h, exact), v) in state.as_mut_slice().iter_mut().zip(&exact).zip(&v) {
             *h = T::from_f64(exact + 1000.0 * v);
         }
@@ -1005,10 +1003,10 @@ fn a_label_is_not_certified_too_early() {
 }
 
 /// A certificate with any vector that certifies: what a refusal says is found is what it then states.
-fn with_vector<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    net: &Network<I, S, T, F, H, O>,
+fn with_vector<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
+    net: &Network<A>,
     v: &[T],
-) -> Certificate<Network<I, S, T, F, H, O>> {
+) -> Certificate<Network<A>> {
     let names = ["gamma", "propagation", "bias", "input gain", "range", "largest entry"];
     let mut scalars = v.to_vec();
     scalars.resize(v.len() + names.len(), T::ZERO);
@@ -1050,8 +1048,9 @@ fn rounding_errors_are_in_every_bound() {
     assert_eq!(answer.sweeps, 1);
 
     let random = &mut SmallRng::seed_from_u64(71);
-    let (network, net) = draw::<4, _, f32, Adjacent, Tanh, Identity>(random, 1.0, 0.2);
-    let net: &fnn![4, 6, 5, 3] = &net;
+    type Deeper = fnn![4, 6, 5, 3];
+    let (network, net): (_, Deeper) = draw(random, 1.0, 0.2);
+    let net = &net;
     let best = net.certify().unwrap();
     for _ in 0..100 {
         let v: Vec<f32> =

@@ -3,10 +3,10 @@
 
 mod oracle;
 
-use attractor::compress::{CompressError, Distill, Importance, Measure, Prunes};
+use attractor::compress::{CompressError, Distill, Importance, Measure, Narrows, Prunes};
 use attractor::kernel::{Activation as Act, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 use attractor::learn::{Loss, LossError, MeanSquared, Objective, Rule, Tape};
-use attractor::network::{Architecture, Flat, Form, Stack};
+use attractor::network::{Architecture, Flat, Fnn, Form, Stack, Takes};
 use attractor::simd::Backend;
 use attractor::{
     Adjacent, Dense, Feedforward, Layer, Network as Net, Shared, Skip, State, Threads, Tied, Tolerance,
@@ -78,25 +78,26 @@ fn inputs(network: &Network, random: &mut SmallRng, count: usize) -> Vec<Vec<f64
 }
 
 /// A network is pruned by random scores, some of them equal, to means that are its own; what it then says is what the naive network says.
-fn pruned_is_clamped<const I: usize, S: Prunes<R>, R: Stack, T: Scalar, F: Form, H: Act, O: Act>(
-    seed: u64,
-    tolerance: f64,
-) -> Result<(), TestCaseError> {
+fn pruned_is_clamped<T: Scalar, A, R, const I: usize>(seed: u64, tolerance: f64) -> Result<(), TestCaseError>
+where
+    A: Takes<I, Scalar = T> + Prunes<R>,
+    R: Takes<I, Scalar = T>,
+{
     let random = &mut SmallRng::seed_from_u64(seed);
-    let mut network = subject::oracle(&Net::<I, S, T, F, H, O>::ZERO);
+    let mut network = subject::oracle(&Net::<A>::ZERO);
     network.draw(random, 1.0, 0.3);
-    let large: Net<I, S, T, F, H, O> = subject::network(&network);
-    let (mut scores, mut means) = (State::<Net<I, S, T, F, H, O>>::ZERO, State::ZERO);
+    let large: Net<A> = subject::network(&network);
+    let (mut scores, mut means) = (State::<Net<A>>::ZERO, State::ZERO);
     let scored = fill(scores.as_mut_slice(), || f64::from(random.random_range(0..6_u8)));
     let meant = fill(means.as_mut_slice(), || random.random_range(-1.0..1.0));
-    let mut small = Net::<I, R, T, F, H, O>::ZERO;
+    let mut small = Net::<R>::ZERO;
     large.prune(&scores, &means, &mut small).unwrap();
 
     let (scored, meant) = (layered(&network, &scored), layered(&network, &meant));
     // The units that stay: sorted by score, the first of equals first, and then back in their order.
     let kept: Vec<Vec<usize>> = (0..=network.depth())
         .map(|l| {
-            let width = if l == 0 { 0 } else { R::WIDTHS[l - 1] };
+            let width = if l == 0 { 0 } else { R::SHAPE.widths()[l] as usize };
             let mut units: Vec<usize> = (0..scored[l].len()).collect();
             units.sort_by(|a, b| scored[l][*b].total_cmp(&scored[l][*a]));
             units.truncate(width);
@@ -110,7 +111,7 @@ fn pruned_is_clamped<const I: usize, S: Prunes<R>, R: Stack, T: Scalar, F: Form,
         .flat_map(|l| kept[l].iter().map(|i| clamped[l][*i]).collect::<Vec<_>>())
         .collect();
     let input: SMatrix<T, 1, I> = subject::samples(core::slice::from_ref(x));
-    let mut state = Net::<I, R, T, F, H, O>::state::<1>();
+    let mut state = Net::<R>::state::<1>();
     small.solve(&input, &mut state, Tolerance::residual(T::from_f64(tolerance * 0.1)).at_most(400)).unwrap();
     let found = &subject::states(&state)[0];
     for (found, expected) in found.iter().zip(&expected) {
@@ -121,15 +122,15 @@ fn pruned_is_clamped<const I: usize, S: Prunes<R>, R: Stack, T: Scalar, F: Form,
 }
 
 /// With nobody to leave out, all bits stay.
-fn pruning_nothing<const I: usize, S: Prunes<S>, T: Scalar, F: Form, H: Act, O: Act>(seed: u64) {
+fn pruning_nothing<T: Scalar, A: Takes<I, Scalar = T> + Prunes<A>, const I: usize>(seed: u64) {
     let random = &mut SmallRng::seed_from_u64(seed);
-    let mut network = subject::oracle(&Net::<I, S, T, F, H, O>::ZERO);
+    let mut network = subject::oracle(&Net::<A>::ZERO);
     network.draw(random, 1.0, 0.3);
-    let large: Net<I, S, T, F, H, O> = subject::network(&network);
-    let (mut scores, mut means) = (State::<Net<I, S, T, F, H, O>>::ZERO, State::ZERO);
+    let large: Net<A> = subject::network(&network);
+    let (mut scores, mut means) = (State::<Net<A>>::ZERO, State::ZERO);
     fill(scores.as_mut_slice(), || random.random());
     fill(means.as_mut_slice(), || random.random());
-    let mut same = Net::<I, S, T, F, H, O>::ZERO;
+    let mut same = Net::<A>::ZERO;
     large.prune(&scores, &means, &mut same).unwrap();
     assert_eq!(same.params(), large.params());
     assert!(same.params().iter().any(|w| *w != T::ZERO));
@@ -159,12 +160,12 @@ macro_rules! prunings {
 trait Pair<Small> {
     fn check(seed: u64, tolerance: f64) -> Result<(), TestCaseError>;
 }
-impl<const I: usize, S: Prunes<R> + Prunes<S>, R: Stack, T: Scalar, F: Form, H: Act, O: Act>
-    Pair<Net<I, R, T, F, H, O>> for Net<I, S, T, F, H, O>
+impl<const I: usize, S: Narrows<R> + Narrows<S>, R: Stack, T: Scalar, F: Form, H: Act, O: Act>
+    Pair<Net<Fnn<I, R, T, F, H, O>>> for Net<Fnn<I, S, T, F, H, O>>
 {
     fn check(seed: u64, tolerance: f64) -> Result<(), TestCaseError> {
-        pruning_nothing::<I, S, T, F, H, O>(seed);
-        pruned_is_clamped::<I, S, R, T, F, H, O>(seed, tolerance)
+        pruning_nothing::<T, Fnn<I, S, T, F, H, O>, I>(seed);
+        pruned_is_clamped::<T, Fnn<I, S, T, F, H, O>, Fnn<I, R, T, F, H, O>, I>(seed, tolerance)
     }
 }
 fn both<Large: Pair<Small>, Small>(seed: u64, tolerance: f64) -> Result<(), TestCaseError> {
@@ -181,20 +182,20 @@ prunings! {
 }
 
 /// Means, variances and both measures, by their definitions.
-fn importance_of<const I: usize, S: Stack, F: Form, H: Act>(seed: u64) -> Result<(), TestCaseError>
+fn importance_of<A: Takes<I, Scalar = f64>, const I: usize>(seed: u64) -> Result<(), TestCaseError>
 where
-    MeanSquared: Loss<S::Output<f64, SAMPLES>, S::Output<f64, SAMPLES>, Scalar = f64>,
+    MeanSquared: Loss<A::Output<SAMPLES>, A::Output<SAMPLES>, Scalar = f64>,
 {
     let random = &mut SmallRng::seed_from_u64(seed);
-    let mut network = subject::oracle(&Net::<I, S, f64, F, H, Identity>::ZERO);
+    let mut network = subject::oracle(&Net::<A>::ZERO);
     network.draw(random, 1.0, 0.3);
-    let net: Net<I, S, f64, F, H, Identity> = subject::network(&network);
-    let mut importance = Importance::<Net<I, S, f64, F, H, Identity>>::ZERO;
+    let net: Net<A> = subject::network(&network);
+    let mut importance = Importance::<Net<A>>::ZERO;
     let (mut said, mut slopes) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let xs = inputs(&network, random, SAMPLES);
         let outputs = *network.widths.last().unwrap();
-        let mut target: S::Output<f64, SAMPLES> = Flat::ZERO;
+        let mut target: A::Output<SAMPLES> = Flat::ZERO;
         let flat = fill(target.flat_mut(), || random.random_range(-1.0..1.0));
         let (mut workspace, mut gradient) = (Workspace::ZERO, Net::ZERO);
         let tolerance = Tolerance::residual(1e-13).at_most(400);
@@ -260,12 +261,12 @@ where
 trait Observed {
     fn observed(seed: u64) -> Result<(), TestCaseError>;
 }
-impl<const I: usize, S: Stack, F: Form, H: Act> Observed for Net<I, S, f64, F, H, Identity>
+impl<S: Stack, F: Form, H: Act, const I: usize> Observed for Net<Fnn<I, S, f64, F, H, Identity>>
 where
     MeanSquared: Loss<S::Output<f64, SAMPLES>, S::Output<f64, SAMPLES>, Scalar = f64>,
 {
     fn observed(seed: u64) -> Result<(), TestCaseError> {
-        importance_of::<I, S, F, H>(seed)
+        importance_of::<Fnn<I, S, f64, F, H, Identity>, I>(seed)
     }
 }
 
@@ -439,22 +440,21 @@ fn block(network: &Network, l: usize) -> std::ops::Range<usize> {
 
 /// A network some of whose layers share is the oracle's network that has their weights several times: states, gradients by three ways, a step
 /// of descent, and what it takes for its feedback to be held to a rate.
-fn shared_is_repeated<const I: usize, S: Stack, T: Scalar, F: Form>(
+fn shared_is_repeated<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     seed: u64,
     shared: &[usize],
     tolerance: f64,
 ) -> Result<(), TestCaseError>
 where
-    MeanSquared: Loss<S::Output<T, SAMPLES>, S::Output<T, SAMPLES>, Scalar = T>,
+    MeanSquared: Loss<A::Output<SAMPLES>, A::Output<SAMPLES>, Scalar = T>,
 {
-    type Of<const I: usize, S, T, F> = Net<I, S, T, F, Tanh, Identity>;
     let random = &mut SmallRng::seed_from_u64(seed);
-    let feedback = match F::NAME {
+    let feedback = match <A::Form>::NAME {
         "adjacent" => oracle::Feedback::Adjacent,
-        "tied" => oracle::Feedback::Tied(F::TIED as f64 / 100.0),
+        "tied" => oracle::Feedback::Tied(<A::Form>::TIED as f64 / 100.0),
         _ => oracle::Feedback::None,
     };
-    let widths: Vec<usize> = [&[I][..], &S::WIDTHS[..S::DEPTH]].concat();
+    let widths: Vec<usize> = A::SHAPE.widths().iter().map(|width| *width as usize).collect();
     let (hidden, output) = (oracle::Activation::Tanh, oracle::Activation::Identity);
     let mut network = Network::zero(&widths, feedback, hidden, output);
     network.draw(random, 0.7, 0.1);
@@ -480,14 +480,14 @@ where
         }
         sums
     };
-    prop_assert_eq!(Of::<I, S, T, F>::PARAMS, params.len());
-    prop_assert_eq!(Of::<I, S, T, F>::BYTES, params.len() * size_of::<T>());
-    let mut net = Of::<I, S, T, F>::ZERO;
+    prop_assert_eq!(Net::<A>::PARAMS, params.len());
+    prop_assert_eq!(Net::<A>::BYTES, params.len() * size_of::<T>());
+    let mut net = Net::<A>::ZERO;
     net.params_mut().iter_mut().zip(&params).for_each(|(w, given)| *w = T::from_f64(*given));
 
     let xs = inputs(&network, random, SAMPLES);
     let x: SMatrix<T, SAMPLES, I> = subject::samples(&xs);
-    let mut target: S::Output<T, SAMPLES> = Flat::ZERO;
+    let mut target: A::Output<SAMPLES> = Flat::ZERO;
     let flat = fill(target.flat_mut(), || f64::from(random.random_range(-1.0_f32..1.0)));
     let targets: Vec<Target> =
         (0..SAMPLES).map(|s| Target::Values(flat[s..].iter().step_by(SAMPLES).copied().collect())).collect();
@@ -497,8 +497,8 @@ where
     let objective = Objective::new(MeanSquared).solve(fine).rule(Rule::Adjoint(fine));
     let exact = network.gradient(&xs, &targets, Method::Adjoint);
     for threads in [Threads::One, Threads::Rayon] {
-        let mut workspace = Workspace::<Of<I, S, T, F>, SAMPLES>::ZERO;
-        let mut gradient = Of::<I, S, T, F>::ZERO;
+        let mut workspace = Workspace::<Net<A>, SAMPLES>::ZERO;
+        let mut gradient = Net::<A>::ZERO;
         let on = net.on(Backend::best()).threads(threads);
         on.gradient(&objective, &x, &target, &mut workspace, &mut gradient).unwrap();
         for (found, x) in subject::states(&workspace.state).iter().zip(&xs) {
@@ -511,7 +511,7 @@ where
         prop_assert!(error < 10.0 * tolerance, "adjoint, {threads:?}: {error:e}");
     }
     let mut descended = net.clone();
-    let mut workspace = Workspace::<Of<I, S, T, F>, SAMPLES>::ZERO;
+    let mut workspace = Workspace::<Net<A>, SAMPLES>::ZERO;
     descended.descend(&objective, &x, &target, &mut workspace, T::from_f64(0.5)).unwrap();
     let steps: Vec<f64> = descended
         .params()
@@ -523,8 +523,8 @@ where
     prop_assert!(error < 100.0 * tolerance, "descent: {error:e}");
 
     let exact = network.gradient(&xs, &targets, Method::Unrolled(3));
-    let mut tape = Tape::<Of<I, S, T, F>, SAMPLES, 3>::ZERO;
-    let mut gradient = Of::<I, S, T, F>::ZERO;
+    let mut tape = Tape::<Net<A>, SAMPLES, 3>::ZERO;
+    let mut gradient = Net::<A>::ZERO;
     net.unrolled(&MeanSquared, &x, &target, &mut tape, &mut workspace, &mut gradient).unwrap();
     let found: Vec<f64> = gradient.params().iter().map(|g| g.to_f64()).collect();
     let error = oracle::relative_error(&found, &summed(&exact.params));
@@ -533,25 +533,25 @@ where
     // One sample, which has code of its own.
     let (one, goal) = ([xs[0].clone()], [targets[0].clone()]);
     let exact = network.gradient(&one, &goal, Method::Adjoint);
-    let mut workspace = Workspace::<Of<I, S, T, F>, 1>::ZERO;
+    let mut workspace = Workspace::<Net<A>, 1>::ZERO;
     let input: SMatrix<T, 1, I> = subject::samples(&one);
     net.solve(&input, &mut workspace.state, fine).unwrap();
     let Target::Values(values) = &goal[0] else { unreachable!() };
     let slope = 2.0 / values.len() as f64;
     let outputs = values.len();
-    let said = workspace.state.as_slice()[Of::<I, S, T, F>::UNITS - outputs..].to_vec();
+    let said = workspace.state.as_slice()[Net::<A>::UNITS - outputs..].to_vec();
     for ((g, h), y) in workspace.output.flat_mut().iter_mut().zip(said).zip(values) {
         *g = T::from_f64(slope * (h.to_f64() - y));
     }
     net.adjoint(Rule::Adjoint(fine), &workspace.state, &workspace.output, &mut workspace.adjoint).unwrap();
-    let mut gradient = Of::<I, S, T, F>::ZERO;
+    let mut gradient = Net::<A>::ZERO;
     Net::accumulate(&input, &workspace.state, &workspace.adjoint, &mut gradient).unwrap();
     let found: Vec<f64> = gradient.params().iter().map(|g| g.to_f64()).collect();
     let error = oracle::relative_error(&found, &summed(&exact.params));
     prop_assert!(error < 10.0 * tolerance, "one sample: {error:e}");
 
     // Each matrix is scaled once, and by no more than it takes.
-    if F::NAME != "feedforward" {
+    if <A::Form>::NAME != "feedforward" {
         let rate = T::from_f64(0.01);
         let limited = net.limit_feedback(rate).unwrap().gamma();
         prop_assert!(limited <= rate);
@@ -568,19 +568,19 @@ where
     Ok(())
 }
 
-type TiedRun<T> = Net<3, Layer<5, Layer<5, Shared<5, Shared<5, Layer<2>>>>>, T, Tied<60>>;
-type FromTheInput<T, F> = Net<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>, T, F>;
+type TiedRun<T> = Net<Fnn<3, Layer<5, Layer<5, Shared<5, Shared<5, Layer<2>>>>>, T, Tied<60>>>;
+type FromTheInput<T, F> = Net<Fnn<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>, T, F>>;
 
 /// The types of such a network, taken apart.
 trait Repeats {
     fn repeats(seed: u64, shared: &[usize], tolerance: f64) -> Result<(), TestCaseError>;
 }
-impl<const I: usize, S: Stack, T: Scalar, F: Form> Repeats for Net<I, S, T, F, Tanh, Identity>
+impl<const I: usize, S: Stack, T: Scalar, F: Form> Repeats for Net<Fnn<I, S, T, F>>
 where
     MeanSquared: Loss<S::Output<T, SAMPLES>, S::Output<T, SAMPLES>, Scalar = T>,
 {
     fn repeats(seed: u64, shared: &[usize], tolerance: f64) -> Result<(), TestCaseError> {
-        shared_is_repeated::<I, S, T, F>(seed, shared, tolerance)
+        shared_is_repeated::<T, Fnn<I, S, T, F>, I>(seed, shared, tolerance)
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod oracle;
 
-use attractor::kernel::{Activation, Identity, Relu, Scalar};
-use attractor::network::{Form, Stack};
+use attractor::kernel::{Identity, Relu, Scalar};
+use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
 use attractor::{Dense, Diagnosis, Drive, Network, SolveError, State, Tolerance, Trace, fnn};
 use oracle::subject;
@@ -24,8 +24,8 @@ fn echo<T: Scalar>(rate: f64) -> fnn![1, 1, 1; hidden = Identity, scalar = T] {
 }
 
 /// The trace of a solve from zero that must fail, and the error.
-fn failed<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    net: &Network<I, S, T, F, H, O>,
+fn failed<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
+    net: &Network<A>,
     x: [T; I],
     tolerance: Tolerance<T>,
 ) -> Trace<T, 16> {
@@ -46,13 +46,11 @@ fn says<T: Element>(diagnosis: Diagnosis<T>, words: &[&str]) {
 /// A traced solve is a solve, bit for bit, and what it writes down is what single sweeps change.
 #[test]
 fn a_traced_solve_is_a_solve() {
-    fn check<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-        zero: &Network<I, S, T, F, H, O>,
-    ) {
+    fn check<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) {
         let mut network = subject::oracle(zero);
         let random = &mut SmallRng::seed_from_u64(12);
         network.draw(random, 0.9, 0.9);
-        let net: Network<I, S, T, F, H, O> = subject::network(&network);
+        let net: Network<A> = subject::network(&network);
         let x: [T; I] = core::array::from_fn(|_| T::from_f64(f64::from(random.random_range(-1.0_f32..1.0))));
         let small = T::from_f64(1e-5);
         for backend in subject::backends() {

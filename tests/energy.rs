@@ -2,15 +2,13 @@
 
 mod oracle;
 
-use attractor::kernel::{Activation as Act, HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
+use attractor::kernel::{HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, CrossEntropy, Objective, Trainer};
-use attractor::network::Stack;
+use attractor::network::Takes;
 use attractor::{Drive, Network, SolveError, State, Tied, Tolerance, fnn};
 use nalgebra::SMatrix;
 use oracle::{Activation, States, subject};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-
-type TiedNet<const I: usize, S, H, O, const P: usize> = Network<I, S, f64, Tied<P>, H, O>;
 
 /// s^-1(h), inside of the range of s.
 fn inverse(activation: Activation, h: f64) -> f64 {
@@ -31,8 +29,8 @@ fn inside(activation: Activation, random: &mut SmallRng) -> f64 {
 }
 
 /// The oracle with weights far too large for a certificate.
-fn large<const I: usize, S: Stack, H: Act, O: Act, const P: usize>(
-    zero: &TiedNet<I, S, H, O, P>,
+fn large<A: Takes<I, Scalar = f64, Form = Tied<P>>, const I: usize, const P: usize>(
+    zero: &Network<A>,
     random: &mut SmallRng,
 ) -> oracle::Network {
     let mut network = subject::oracle(zero);
@@ -43,10 +41,10 @@ fn large<const I: usize, S: Stack, H: Act, O: Act, const P: usize>(
 }
 
 /// Random input and a random state within range, as the oracle and as the crate have them.
-fn draw<const I: usize, S: Stack, H: Act, O: Act, const P: usize>(
+fn draw<A: Takes<I, Scalar = f64, Form = Tied<P>>, const I: usize, const P: usize>(
     network: &oracle::Network,
     random: &mut SmallRng,
-) -> ([f64; I], States, State<TiedNet<I, S, H, O, P>>) {
+) -> ([f64; I], States, State<Network<A>>) {
     let x: [f64; I] = std::array::from_fn(|_| random.random_range(-1.0..1.0));
     let mut h = network.start(&x);
     for (l, units) in h.iter_mut().enumerate().skip(1) {
@@ -58,12 +56,12 @@ fn draw<const I: usize, S: Stack, H: Act, O: Act, const P: usize>(
 }
 
 /// Its slope by every unit is k^(l-1) (s^-1(h) - z): that of the energy in the docs, and no other up to a constant.
-fn slopes<const I: usize, S: Stack, H: Act, O: Act, const P: usize>(zero: &TiedNet<I, S, H, O, P>) {
+fn slopes<A: Takes<I, Scalar = f64, Form = Tied<P>>, const I: usize, const P: usize>(zero: &Network<A>) {
     let random = &mut SmallRng::seed_from_u64(5);
     for _ in 0..20 {
         let network = large(zero, random);
-        let net: TiedNet<I, S, H, O, P> = subject::network(&network);
-        let (x, h, mut state) = draw::<I, S, H, O, P>(&network, random);
+        let net: Network<A> = subject::network(&network);
+        let (x, h, mut state) = draw::<A, I, P>(&network, random);
         let mut unit = 0;
         for l in 1..=network.depth() {
             for i in 0..network.widths[l] {
@@ -102,15 +100,15 @@ fn its_slope_is_what_a_unit_is_short_of_its_sum() {
 }
 
 /// Sweeps never raise it, however large the weights; and most of them would not converge with the same U untied.
-fn descends<const I: usize, S: Stack, H: Act, O: Act, const P: usize>(zero: &TiedNet<I, S, H, O, P>) {
+fn descends<A: Takes<I, Scalar = f64, Form = Tied<P>>, const I: usize, const P: usize>(zero: &Network<A>) {
     for backend in subject::backends() {
         let random = &mut SmallRng::seed_from_u64(6);
         let (mut settled, mut fallen) = (0, 0.0);
         for _ in 0..100 {
             let network = large(zero, random);
-            let net: TiedNet<I, S, H, O, P> = subject::network(&network);
+            let net: Network<A> = subject::network(&network);
             assert!(net.certify().is_err(), "weights that need no energy");
-            let (x, _, mut state) = draw::<I, S, H, O, P>(&network, random);
+            let (x, _, mut state) = draw::<A, I, P>(&network, random);
             let mut drive = Drive::ZERO;
             let on = net.on(backend);
             on.drive(&x, &mut drive).unwrap();

@@ -136,13 +136,13 @@ macro_rules! gradients {
                     agree!(exact, differences, bound, "oracle, {method:?}");
                     for backend in Backend::available() {
                         let name = backend.name();
-                        let g = subject::gradient::<_, _, _, _, _, _, $samples>(
+                        let g = subject::gradient::<_, _, _, $samples>(
                             backend, &double, &inputs, &targets, method, 1e-14,
                         ).unwrap();
                         prop_assert!((g.loss - exact.loss).abs() <= 1e-12 * exact.loss.abs().max(1.0));
                         agree!(g, differences, bound, "f64 against differences, {method:?}, {name}");
                         agree!(g, exact, DOUBLE, "f64 against the oracle, {method:?}, {name}");
-                        let g32 = subject::gradient::<_, _, _, _, _, _, $samples>(
+                        let g32 = subject::gradient::<_, _, _, $samples>(
                             backend, &single, &inputs, &targets, method, 1e-6,
                         ).unwrap();
                         agree!(share share(&g), g32, g, SINGLE, "f32 against f64, {method:?}, {name}");
@@ -152,11 +152,11 @@ macro_rules! gradients {
                     let exact = network.gradient(&inputs, &targets, method);
                     for backend in Backend::available() {
                         let name = backend.name();
-                        let g = subject::gradient::<_, _, _, _, _, _, $samples>(
+                        let g = subject::gradient::<_, _, _, $samples>(
                             backend, &double, &inputs, &targets, method, 1e-14,
                         ).unwrap();
                         agree!(g, exact, DOUBLE, "f64 against the oracle, {method:?}, {name}");
-                        let g32 = subject::gradient::<_, _, _, _, _, _, $samples>(
+                        let g32 = subject::gradient::<_, _, _, $samples>(
                             backend, &single, &inputs, &targets, method, 1e-6,
                         ).unwrap();
                         agree!(share share(&exact), g32, exact, SINGLE, "f32 against the oracle, {method:?}, {name}");
@@ -209,10 +209,10 @@ macro_rules! large {
                 for method in [Method::Adjoint, Method::Unrolled(subject::TAPE)] {
                     let exact = network.gradient(&inputs, &targets, method);
                     for backend in subject::backends() {
-                        let g = subject::gradient::<_, _, _, _, _, _, $samples>(
+                        let g = subject::gradient::<_, _, _, $samples>(
                             backend, &double, &inputs, &targets, method, 1e-14,
                         ).unwrap();
-                        let g32 = subject::gradient::<_, _, _, _, _, _, $samples>(
+                        let g32 = subject::gradient::<_, _, _, $samples>(
                             backend, &single, &inputs, &targets, method, 1e-6,
                         ).unwrap();
                         let errors = [
@@ -266,8 +266,7 @@ fn the_literal_rule_errs() {
         for backend in subject::backends() {
             let net: Net = subject::network(&network);
             let of = |net: &Net, method| {
-                subject::gradient::<_, _, _, _, _, _, 4>(backend, net, &inputs, &targets, method, 1e-14)
-                    .unwrap()
+                subject::gradient::<_, _, _, 4>(backend, net, &inputs, &targets, method, 1e-14).unwrap()
             };
             let differences = network.differences(&inputs, &targets, None);
             let adjoint = of(&net, Method::Adjoint).params_error(&differences);
@@ -282,15 +281,9 @@ fn the_literal_rule_errs() {
         let net: Net = subject::network(&network);
         let differences = network.differences(&inputs, &targets, None);
         for backend in Backend::available() {
-            let literal = subject::gradient::<_, _, _, _, _, _, 4>(
-                backend,
-                &net,
-                &inputs,
-                &targets,
-                Method::Literal,
-                1e-15,
-            )
-            .unwrap();
+            let literal =
+                subject::gradient::<_, _, _, 4>(backend, &net, &inputs, &targets, Method::Literal, 1e-15)
+                    .unwrap();
             let error = literal.params_error(&differences);
             assert!(error <= ADJOINT, "without feedback it is the gradient: {error:e}");
         }

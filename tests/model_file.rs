@@ -6,7 +6,7 @@ mod oracle;
 
 use attractor::file::{self, FileError, Uncertified};
 use attractor::kernel::{HardTanh, LeakyRelu, Relu, Sigmoid, Tanh};
-use attractor::network::Architecture;
+use attractor::network::{Architecture, Fnn};
 use attractor::{
     Align64, Certificate, CertificateError, Dense, Feedforward, Layer, Network, Shape, Shared, Skip, Tied,
     Tolerance, fnn, include_network,
@@ -382,7 +382,7 @@ fn what_is_written_can_be_read() {
     }
     assert!(written > 80 && refused > 100, "{written} {refused}");
     // Layers that share parameters are in no file.
-    type Deep = Network<2, Layer<3, Layer<3, Shared<3, Layer<3>>>>>;
+    type Deep = Network<Fnn<2, Layer<3, Layer<3, Shared<3, Layer<3>>>>>>;
     let mut room = vec![0xaa; 4096];
     let params = vec![0; size_of::<Deep>()];
     for length in [params.len(), params.len() + 84] {

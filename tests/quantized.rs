@@ -5,7 +5,7 @@ mod oracle;
 use attractor::file::FileError;
 use attractor::kernel::{Activation, HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
-use attractor::network::{Form, Stack};
+use attractor::network::{Flat, Fnn, Form, Stack, Takes};
 use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
 use attractor::simd::{Backend, Bf16, Quantum};
 use attractor::{
@@ -21,21 +21,21 @@ fn draw(random: &mut SmallRng, count: usize, size: f64) -> Vec<f64> {
 }
 
 /// A random network, rounded, on all backends, against solutions in `f64` of the network it was made of and of the one it says it is.
-fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>(
+fn rounded_is_near<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>(
     seed: u64,
     gain: f64,
     rate: f64,
 ) -> Result<(), TestCaseError> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let mut exact = subject::oracle(&Network::<I, S, f32, F, A, O>::ZERO);
+    let mut exact = subject::oracle(&Network::<N>::ZERO);
     exact.draw(&mut random, gain, rate);
-    let net: Box<Network<I, S, f32, F, A, O>> = Box::new(subject::network(&exact));
+    let net: Box<Network<N>> = Box::new(subject::network(&exact));
     // What the oracle then solves are the weights as `f32` has them.
     for (to, from) in exact.params.iter_mut().zip(net.params()) {
         *to = f64::from(*from);
     }
     let mut calibration = Calibration::ZERO;
-    let mut state = Network::<I, S, f32, F, A, O>::state();
+    let mut state = Network::<N>::state();
     for _ in 0..12 {
         let input: [f32; I] = core::array::from_fn(|_| random.random_range(-1.0..1.0));
         state.reset();
@@ -44,7 +44,7 @@ fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activati
     }
     let small = Box::new(Quantized::<_, H>::new(&net, &calibration).expect("weights of moderate size"));
     prop_assert_eq!(small.check(), Ok(()));
-    let mut back: Box<Network<I, S, f32, F, A, O>> = Box::new(Network::ZERO);
+    let mut back: Box<Network<N>> = Box::new(Network::ZERO);
     small.to_network(&mut back);
     let mut said = exact.clone();
     for (to, from) in said.params.iter_mut().zip(back.params()) {
@@ -89,7 +89,7 @@ fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activati
     let limit = certificate.sweeps::<H>();
     let mut solved = None;
     for backend in Backend::available() {
-        let mut state = Quantized::<Network<I, S, f32, F, A, O>, H>::state();
+        let mut state = Quantized::<Network<N>, H>::state();
         let found = match small.on(backend).solve(&integers, &mut state, limit.max(64)) {
             Ok(solved) => solved,
             // It may go round near the solution, by what its last digits make at both ends of a step.
@@ -112,10 +112,12 @@ fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activati
     let (solved, state) = solved.expect("there is a backend");
     let states: Vec<f64> = state.as_slice().iter().map(|h| f64::from((*h).into())).collect();
     // The solution it says it comes near to, unit for unit; with inputs as they were rounded.
-    let seen: Vec<f64> =
-        integers.iter().map(|x| f64::from((*x).into()) * f64::from(small.input_unit())).collect();
+    let seen: Vec<f64> = Flat::flat(&integers)
+        .iter()
+        .map(|x| f64::from((*x).into()) * f64::from(small.input_unit()))
+        .collect();
     let solution: Vec<f64> = said.solve(&seen)[1..].concat();
-    let outputs = Network::<I, S, f32, F, A, O>::OUTPUTS;
+    let outputs = Network::<N>::OUTPUTS;
     let hidden = solution.len() - outputs;
     let one = |unit| f64::from(if unit < hidden { small.hidden_unit() } else { small.output_unit() });
     for (unit, h) in solution.iter().enumerate() {
@@ -123,7 +125,7 @@ fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activati
         let error = (states[unit] - h / one).abs();
         let bound = certificate.bound_of(unit, &state, solved.residual);
         // Where nothing can be cut there is always a bound.
-        prop_assert!(bound.is_some() || A::BOUND.is_none() || O::BOUND.is_none());
+        prop_assert!(bound.is_some() || <N::Hidden>::BOUND.is_none() || <N::Outputs>::BOUND.is_none());
         let Some(bound) = bound else { continue };
         let bound = bound * (1.0 + 1e-4) + 1e-3;
         prop_assert!(error <= bound, "{net:?} {} unit {unit}: {error} > {bound}", H::NAME);
@@ -144,17 +146,17 @@ fn rounded_is_near<const I: usize, S: Stack, F: Form, A: Activation, O: Activati
 }
 
 /// A random network with weights of 16 bits, on all backends, against the solution in `f64` of the network it says it is.
-fn halved_is_what_it_says<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>(
+fn halved_is_what_it_says<N: Takes<I, Scalar = f32>, const I: usize>(
     seed: u64,
     gain: f64,
     rate: f64,
 ) -> Result<(), TestCaseError> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let mut exact = subject::oracle(&Network::<I, S, f32, F, A, O>::ZERO);
+    let mut exact = subject::oracle(&Network::<N>::ZERO);
     exact.draw(&mut random, gain, rate);
-    let net: Box<Network<I, S, f32, F, A, O>> = Box::new(subject::network(&exact));
+    let net: Box<Network<N>> = Box::new(subject::network(&exact));
     let half = Box::new(Halved::new(&net).expect("finite"));
-    let mut back: Box<Network<I, S, f32, F, A, O>> = Box::new(Network::ZERO);
+    let mut back: Box<Network<N>> = Box::new(Network::ZERO);
     half.to_network(&mut back);
     for ((rounded, from), to) in back.params().iter().zip(net.params()).zip(&mut exact.params) {
         prop_assert!((rounded - from).abs() <= from.abs() / 255.9 + 1e-29, "{from} became {rounded}");
@@ -165,7 +167,7 @@ fn halved_is_what_it_says<const I: usize, S: Stack, F: Form, A: Activation, O: A
     let solution: Vec<f64> = exact.solve(&floats)[1..].concat();
     let size = oracle::largest(&solution).max(1.0);
     for backend in Backend::available() {
-        let mut state = Network::<I, S, f32, F, A, O>::state();
+        let mut state = Network::<N>::state();
         let tolerance = Tolerance::residual(1e-6).or_relative(1e-6);
         half.on(backend).solve(&input, &mut state, tolerance).expect("it converges");
         for (unit, (found, exact)) in state.as_slice().iter().zip(&solution).enumerate() {
@@ -180,7 +182,7 @@ fn halved_is_what_it_says<const I: usize, S: Stack, F: Form, A: Activation, O: A
         prop_assert_eq!(&before, &state);
         state.as_mut_slice().fill(f32::NAN);
         let refused = half.on(backend).solve(&input, &mut state, tolerance);
-        if F::REACH != attractor::network::Reach::None {
+        if <N::Form>::REACH != attractor::network::Reach::None {
             prop_assert_eq!(refused, Err(SolveError::NotFinite));
             prop_assert!(state.as_slice().iter().all(|h| *h == 0.0));
         }
@@ -207,16 +209,16 @@ macro_rules! each {
 
 struct Case<N>(core::marker::PhantomData<N>);
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Case<Network<I, S, f32, F, A, O>> {
+impl<S: Stack, F: Form, A: Activation, O: Activation, const I: usize> Case<Network<Fnn<I, S, f32, F, A, O>>> {
     fn half(seed: u64, gain: f64, rate: f64) -> Result<(), TestCaseError> {
-        halved_is_what_it_says::<I, S, F, A, O>(seed, gain, rate)
+        halved_is_what_it_says::<Fnn<I, S, f32, F, A, O>, I>(seed, gain, rate)
     }
     fn cut<H: Quantum>() -> [usize; 3] {
-        of_cut::<I, S, F, A, O, H>()
+        of_cut::<Fnn<I, S, f32, F, A, O>, H, I>()
     }
     fn near(seed: u64, gain: f64, rate: f64) -> Result<(), TestCaseError> {
-        rounded_is_near::<I, S, F, A, O, i8>(seed, gain, rate)?;
-        rounded_is_near::<I, S, F, A, O, i16>(seed, gain, rate)
+        rounded_is_near::<Fnn<I, S, f32, F, A, O>, i8, I>(seed, gain, rate)?;
+        rounded_is_near::<Fnn<I, S, f32, F, A, O>, i16, I>(seed, gain, rate)
     }
 }
 
@@ -331,7 +333,7 @@ fn small_net() -> (Small, Calibration<Small>) {
 /// documentation of `Quantized::new`.)
 #[test]
 fn layers_that_share_weights_are_those_written_out() {
-    type Sharing = Network<3, Layer<5, Layer<5, Shared<5, Shared<5, Layer<5, Layer<2>>>>>>>;
+    type Sharing = Network<Fnn<3, Layer<5, Layer<5, Shared<5, Shared<5, Layer<5, Layer<2>>>>>>>>;
     type WrittenOut = fnn![3, 5, 5, 5, 5, 5, 2];
     fn all<H: Quantum>(nearness: f32) {
         let mut random = SmallRng::seed_from_u64(5);
@@ -523,18 +525,18 @@ fn training_on_with_rounded_weights_lowers_their_loss() {
 }
 
 /// Bounds stated, none stated though nothing is cut, and none stated where something is.
-fn of_cut<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>() -> [usize; 3] {
+fn of_cut<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>() -> [usize; 3] {
     let mut counts = [0; 3];
     for seed in 0..60 {
         let mut random = SmallRng::seed_from_u64(seed);
-        let mut exact = subject::oracle(&Network::<I, S, f32, F, A, O>::ZERO);
+        let mut exact = subject::oracle(&Network::<N>::ZERO);
         exact.draw(&mut random, 1.0, 0.3);
-        let net: Network<I, S, f32, F, A, O> = subject::network(&exact);
+        let net: Network<N> = subject::network(&exact);
         let input: [f32; I] = core::array::from_fn(|_| random.random_range(-1.0..1.0));
-        let mut state = Network::<I, S, f32, F, A, O>::state();
+        let mut state = Network::<N>::state();
         net.solve(&input, &mut state, Tolerance::residual(1e-5)).expect("it converges");
         // Of the hidden units, of the outputs, or of both, less is seen than there will be.
-        let hidden = state.as_slice().len() - Network::<I, S, f32, F, A, O>::OUTPUTS;
+        let hidden = state.as_slice().len() - Network::<N>::OUTPUTS;
         let factors = [1.0, 0.9, 0.75, 0.4, 0.1];
         for (of_hidden, of_outputs) in factors.iter().flat_map(|h| factors.iter().map(move |o| (h, o))) {
             let mut seen = state.clone();
@@ -545,15 +547,17 @@ fn of_cut<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Qu
             calibration.observe(&input, &seen).expect("finite");
             let Ok(small) = Quantized::<_, H>::new(&net, &calibration) else { continue };
             let Ok(certificate) = small.certify() else { continue };
-            let mut back = Network::<I, S, f32, F, A, O>::ZERO;
+            let mut back = Network::<N>::ZERO;
             small.to_network(&mut back);
             let mut said = exact.clone();
             for (to, from) in said.params.iter_mut().zip(back.params()) {
                 *to = f64::from(*from);
             }
             let integers = small.input(&input).expect("finite");
-            let heard: Vec<f64> =
-                integers.iter().map(|x| f64::from((*x).into()) * f64::from(small.input_unit())).collect();
+            let heard: Vec<f64> = Flat::flat(&integers)
+                .iter()
+                .map(|x| f64::from((*x).into()) * f64::from(small.input_unit()))
+                .collect();
             let one = |unit| f64::from(if unit < hidden { small.hidden_unit() } else { small.output_unit() });
             let solution: Vec<f64> = said.solve(&heard)[1..].concat();
             let floats: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
@@ -565,8 +569,9 @@ fn of_cut<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Qu
                 let units = units.map(|unit| (solution[unit] / one(unit)).abs());
                 if bound.is_some() { 0.0 } else { units.fold(0.0, f64::max) }
             };
-            let largest = largest(0..hidden, A::BOUND).max(largest(hidden..solution.len(), O::BOUND));
-            let mut state = Quantized::<Network<I, S, f32, F, A, O>, H>::state();
+            let largest = largest(0..hidden, <N::Hidden>::BOUND)
+                .max(largest(hidden..solution.len(), <N::Outputs>::BOUND));
+            let mut state = Quantized::<Network<N>, H>::state();
             for sweeps in [1, 2, 8, 40] {
                 let residual = small.on(Backend::best()).sweep(&integers, &mut state, sweeps).residual;
                 let error = |unit: usize, of: &[f64]| {
@@ -799,13 +804,13 @@ fn a_weight_has_a_limit_and_rest_is_no_calibration() {
     type Net = fnn![1, 1, 1; output = Tanh];
     type Unbounded = fnn![1, 1, 1];
     type Rectified = fnn![1, 1, 1; hidden = Relu, output = Tanh];
-    fn new<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>(
-        net: &Network<I, S, f32, F, A, O>,
+    fn new<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>(
+        net: &Network<N>,
         input: f32,
         states: f32,
     ) -> Option<QuantizeError> {
         let mut calibration = Calibration::ZERO;
-        let mut state = Network::<I, S, f32, F, A, O>::state();
+        let mut state = Network::<N>::state();
         state.as_mut_slice().fill(states);
         calibration.observe(&[input; I], &state).expect("finite");
         Quantized::<_, H>::new(net, &calibration).err()
@@ -824,29 +829,29 @@ fn a_weight_has_a_limit_and_rest_is_no_calibration() {
                 let size_of = f64::from(size);
                 let mut net = Net::ZERO;
                 net.layer_mut::<1>().w[(0, 0)] = (factor * limit * most / one / size_of) as f32;
-                assert_eq!(new::<1, _, _, _, _, H>(&net, size, 0.5), large(1), "{name:?}");
+                assert_eq!(new::<_, H, 1>(&net, size, 0.5), large(1), "{name:?}");
                 // A hidden state of 1 is one more than the largest integer.
                 let mut net = Net::ZERO;
                 net.layer_mut::<2>().w[(0, 0)] = (factor * limit) as f32;
-                assert_eq!(new::<1, _, _, _, _, H>(&net, size, 0.5), large(2), "{name:?}");
+                assert_eq!(new::<_, H, 1>(&net, size, 0.5), large(2), "{name:?}");
                 // An output without a bound holds 1.25 times what was seen.
                 let mut net = Unbounded::ZERO;
                 net.layer_mut::<2>().w[(0, 0)] = (factor * limit * 1.25 * size_of * one / most) as f32;
-                assert_eq!(new::<1, _, _, _, _, H>(&net, 1.0, size), large(2), "{name:?}");
+                assert_eq!(new::<_, H, 1>(&net, 1.0, size), large(2), "{name:?}");
                 // And so does a hidden unit that is heard.
                 let mut net = Rectified::ZERO;
                 net.layer_mut::<2>().w[(0, 0)] = (factor * limit * most / one / (1.25 * size_of)) as f32;
-                assert_eq!(new::<1, _, _, _, _, H>(&net, 1.0, size), large(2), "{name:?}");
+                assert_eq!(new::<_, H, 1>(&net, 1.0, size), large(2), "{name:?}");
             }
         }
         let mut net = Net::ZERO;
         net.layer_mut::<1>().w[(0, 0)] = 0.2;
         for input in [0.0, -0.0, 1e-45, 1e-30] {
-            let error = new::<1, _, _, _, _, H>(&net, input, 0.0).expect("nothing was seen");
+            let error = new::<_, H, 1>(&net, input, 0.0).expect("nothing was seen");
             assert_eq!(error, QuantizeError::AtRest, "{input}");
             assert!(error.to_string().contains("no input"), "{error}");
         }
-        assert_eq!(new::<1, _, _, _, _, H>(&net, 1e-20, 0.0), None);
+        assert_eq!(new::<_, H, 1>(&net, 1e-20, 0.0), None);
         let text = QuantizeError::Large { layer: 1, unit: 0 }.to_string();
         assert!(text.contains(&stated.to_string()), "{text}");
     }
@@ -856,8 +861,8 @@ fn a_weight_has_a_limit_and_rest_is_no_calibration() {
     type Long = fnn![1024, 1, 1; output = Tanh];
     let mut net = Box::new(Long::ZERO);
     net.layer_mut::<1>().w.fill(15.6);
-    assert_eq!(new::<1024, _, _, _, _, i16>(&net, 1.0, 0.5), None);
+    assert_eq!(new::<_, i16, 1024>(&net, 1.0, 0.5), None);
     net.layer_mut::<1>().w.fill(40.0);
     let large = Some(QuantizeError::Large { layer: 1, unit: 0 });
-    assert_eq!(new::<1024, _, _, _, _, i16>(&net, 1.0, 0.5), large);
+    assert_eq!(new::<_, i16, 1024>(&net, 1.0, 0.5), large);
 }

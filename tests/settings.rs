@@ -1,9 +1,9 @@
 //! Settings and start states out of their range: refused by name or without effect, never a wrong number.
 
 use attractor::adapt::{Adapted, Adapter, LastLayer, LowRank};
-use attractor::kernel::{Activation, Relu, Scalar, Sigmoid};
+use attractor::kernel::{Relu, Scalar, Sigmoid};
 use attractor::learn::{Cosine, CrossEntropy, Loss};
-use attractor::network::{Flat, Form, Stack};
+use attractor::network::{Flat, Takes};
 use attractor::{Acceleration, Dense, Network, SolveError, State, Tied, Tolerance, Trace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -65,10 +65,7 @@ fn a_cosine_ends_at_its_steps() {
 }
 
 /// A network of small weights.
-fn drawn<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    random: &mut SmallRng,
-    size: f64,
-) -> Network<I, S, T, F, H, O> {
+fn drawn<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(random: &mut SmallRng, size: f64) -> Network<A> {
     let mut net = Network::ZERO;
     for weight in net.params_mut() {
         *weight = T::from_f64(random.random_range(-size..size));
@@ -77,9 +74,7 @@ fn drawn<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 }
 
 /// A solve that succeeds leaves numbers, whatever the state held before and whatever the damping; one that does not either, or zeros.
-fn starts<const I: usize, S: Stack, F: Form, H: Activation>(
-    zero: &Network<I, S, f32, F, H, attractor::kernel::Identity>,
-) {
+fn starts<A: Takes<I, Scalar = f32>, const I: usize>(zero: &Network<A>) {
     let random = &mut SmallRng::seed_from_u64(3);
     let mut net = zero.clone();
     net.params_mut().iter_mut().for_each(|weight| *weight = random.random_range(-0.4..0.4));
@@ -92,7 +87,7 @@ fn starts<const I: usize, S: Stack, F: Form, H: Activation>(
         Tolerance::exactly(4),
     ];
     let mut good = 0;
-    let units = State::<Network<I, S, f32, F, H, attractor::kernel::Identity>>::ZERO.as_slice().len();
+    let units = State::<Network<A>>::ZERO.as_slice().len();
     for (place, hostile, tolerance) in (0..units).flat_map(|place| {
         [f32::NAN, f32::INFINITY, -f32::MAX, 0.5]
             .into_iter()
@@ -156,15 +151,13 @@ const RATES: [f64; 15] = [
 ];
 
 /// An error leaves every weight; a success holds, and leaves numbers.
-fn limits<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    _: &Network<I, S, T, F, H, O>,
-) {
+fn limits<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(_: &Network<A>) {
     let random = &mut SmallRng::seed_from_u64(1);
     let (mut held, mut refused) = (0, 0);
     for size in [1e-20, 1e-3, 0.5, 1.0, 30.0, 1e10, 1e30] {
         for bias in [0.0, 1.0, 1e30, 3.3e38] {
             for rate in RATES {
-                let mut net: Network<I, S, T, F, H, O> = drawn(random, size);
+                let mut net: Network<A> = drawn(random, size);
                 if bias > 0.0
                     && let Some(last) = net.params_mut().last_mut()
                 {

@@ -3,8 +3,8 @@
 mod oracle;
 
 use attractor::certificate::NotFinite;
-use attractor::kernel::{Activation, HardTanh, Relu, Scalar, Sigmoid, Tanh};
-use attractor::network::{Form, Stack};
+use attractor::kernel::{HardTanh, Relu, Scalar, Sigmoid, Tanh};
+use attractor::network::Takes;
 use attractor::simd::Backend;
 use attractor::{Dense, Feedforward, Network, State, Tied, fnn};
 use oracle::subject;
@@ -24,14 +24,14 @@ struct Cost {
 }
 
 /// Follows a stream whose inputs are what `next` makes of them.
-fn follow<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
+fn follow<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     network: &oracle::Network,
     backend: Backend,
     error: f64,
     ticks: usize,
     mut next: impl FnMut(usize, &mut [f64]),
 ) -> Cost {
-    let net: Network<I, S, T, F, H, O> = subject::network(network);
+    let net: Network<A> = subject::network(network);
     let certificate = net.certify().unwrap();
     let certified = certificate.verify(&net).unwrap().on(backend);
     let v: Vec<f64> = certificate.vector().as_slice().iter().map(|v| v.to_f64()).collect();
@@ -50,7 +50,7 @@ fn follow<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activa
         }
         let asked = T::from_f64(error);
         let visited = stream.solve(asked).unwrap();
-        cost.all += S::DEPTH * whole.solve(asked).unwrap().sweeps;
+        cost.all += Network::<A>::DEPTH * whole.solve(asked).unwrap().sweeps;
         cost.layers += visited.layers;
         cost.idle += usize::from(visited.layers == 0);
         cost.ticks += 1;
@@ -66,10 +66,7 @@ fn follow<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activa
 }
 
 /// Rests, creeps, steps and jumps.
-fn wander<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
-    bounded: bool,
-) {
+fn wander<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>, bounded: bool) {
     for backend in subject::backends() {
         let mut total = Cost::default();
         for (seed, rate) in [0.05, 0.2, 0.5, 0.8].into_iter().enumerate() {
@@ -77,7 +74,7 @@ fn wander<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activa
             let mut network = subject::oracle(zero);
             network.draw(random, 0.8, rate);
             let error = if size_of::<T>() == 4 { 1e-3 } else { 1e-5 };
-            let cost = follow::<I, S, T, F, H, O>(&network, backend, error, 160, |tick, x| {
+            let cost = follow::<T, A, I>(&network, backend, error, 160, |tick, x| {
                 let by = match tick % 40 {
                     0 => 1.0,
                     1..10 => 0.0,
@@ -116,7 +113,7 @@ fn bounds_hold_where_layers_are_left_out() {
 
 /// All weights positive, all units where their slope is 1, all inputs creeping upwards: everything that is left out adds up, and
 /// the bound is nearly what it comes to. A bound that forgot something would not hold here.
-fn creep<const I: usize, S: Stack, F: Form>(zero: &Network<I, S, f64, F, HardTanh, HardTanh>, rate: f64) {
+fn creep<A: Takes<I, Scalar = f64>, const I: usize>(zero: &Network<A>, rate: f64) {
     let random = &mut SmallRng::seed_from_u64(9);
     let mut network = subject::oracle(zero);
     network.draw(random, 0.5, rate);
@@ -130,12 +127,11 @@ fn creep<const I: usize, S: Stack, F: Form>(zero: &Network<I, S, f64, F, HardTan
         }
     }
     for step in [1e-6, 1e-5, 1e-4] {
-        let cost =
-            follow::<I, S, f64, F, HardTanh, HardTanh>(&network, Backend::best(), 2e-3, 300, |_, x| {
-                for x in x.iter_mut() {
-                    *x += step;
-                }
-            });
+        let cost = follow::<f64, A, I>(&network, Backend::best(), 2e-3, 300, |_, x| {
+            for x in x.iter_mut() {
+                *x += step;
+            }
+        });
         println!("{zero:?}, rate {rate}, step {step:e}: {cost:?}");
         assert!(cost.layers < cost.all && cost.tightest > 0.2, "{cost:?}");
     }
@@ -174,9 +170,7 @@ fn what_is_not_finite_changes_nothing() {
 }
 
 /// Any start state, any order of calls, absurd errors: a bound that is stated holds, and none is stated of what was never computed.
-fn any_order<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    zero: &Network<I, S, T, F, H, O>,
-) {
+fn any_order<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) {
     let errors = [f64::INFINITY, 1e38, 1e3, 1.0, 0.1, 1e-3, 0.0, -1.0, f64::NAN, f64::NEG_INFINITY];
     for backend in subject::backends() {
         for (seed, start) in [0.0, 0.5, -1e3, 1e6, 1e18, 1e30].into_iter().enumerate() {
@@ -184,7 +178,7 @@ fn any_order<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Act
                 let random = &mut SmallRng::seed_from_u64(seed as u64);
                 let mut network = subject::oracle(zero);
                 network.draw(random, 0.8, [0.2, 0.7][seed % 2]);
-                let net: Network<I, S, T, F, H, O> = subject::network(&network);
+                let net: Network<A> = subject::network(&network);
                 let certificate = net.certify().unwrap();
                 let certified = certificate.verify(&net).unwrap().on(backend);
                 let v: Vec<f64> = certificate.vector().as_slice().iter().map(|v| v.to_f64()).collect();

@@ -2,8 +2,8 @@
 
 mod oracle;
 
-use attractor::kernel::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
-use attractor::network::{Form, Stack};
+use attractor::kernel::{HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
+use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
 use attractor::{
     Adjacent, Dense, Drive, Feedforward, Network, Skip, SolveError, State, Tied, Tolerance, fnn,
@@ -35,13 +35,11 @@ fn close(found: &[f64], exact: &[f64], bound: f64, what: &str) {
 }
 
 /// One network type with one number of samples, on all backends.
-fn agree<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation, const B: usize>(
-    zero: &Network<I, S, T, F, H, O>,
-) {
+fn agree<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(zero: &Network<A>) {
     let mut network = subject::oracle(zero);
     let random = &mut SmallRng::seed_from_u64((network.params.len() * 100 + B) as u64);
     network.draw(random, 0.9, 0.5);
-    let net: Network<I, S, T, F, H, O> = subject::network(&network);
+    let net: Network<A> = subject::network(&network);
     let rows = inputs(random, B, I);
     let x: SMatrix<T, B, I> = subject::samples(&rows);
     let solutions: Vec<Vec<f64>> = rows.iter().map(|x| network.solve(x)[1..].concat()).collect();
@@ -64,9 +62,9 @@ fn agree<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let what = format!("{zero:?}, {} bytes, {B} samples, {}", size_of::<T>(), backend.name());
         let on = net.on(backend);
 
-        let mut drive = Drive::<Network<I, S, T, F, H, O>, B>::ZERO;
+        let mut drive = Drive::<Network<A>, B>::ZERO;
         on.drive(&x, &mut drive).unwrap();
-        let mut state = Network::<I, S, T, F, H, O>::state::<B>();
+        let mut state = Network::<A>::state::<B>();
         for (i, unit) in state.as_mut_slice().iter_mut().enumerate() {
             *unit = T::from_f64(starts[i % B][i / B]);
         }
@@ -79,7 +77,7 @@ fn agree<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 
         let tolerance = if size_of::<T>() == 4 { 1e-6 } else { 5e-15 };
         let tolerance = Tolerance::residual(T::from_f64(tolerance)).or_relative(T::from_f64(tolerance));
-        let mut state = Network::<I, S, T, F, H, O>::state::<B>();
+        let mut state = Network::<A>::state::<B>();
         let solved = on.solve(&x, &mut state, tolerance).unwrap();
         for (found, exact) in subject::states(&state).iter().zip(&solutions) {
             close(found, exact, bound::<T>(), &format!("solve of {what}"));
@@ -90,7 +88,7 @@ fn agree<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         }
 
         // Exactly three sweeps, as the oracle makes them.
-        let mut state = Network::<I, S, T, F, H, O>::state::<B>();
+        let mut state = Network::<A>::state::<B>();
         let solved = on.solve(&x, &mut state, Tolerance::exactly(3)).unwrap();
         assert_eq!(solved.sweeps, 3, "{what}");
         let mut change = 0.0;
@@ -119,7 +117,7 @@ macro_rules! networks {
         networks!(@one $widths $feedback, $hidden, $output, $scalar, $samples);
     )*};
     (@one [$($width:literal),*] $feedback:ty, $hidden:ty, $output:ty, $scalar:ty, $samples:literal) => {
-        agree::<_, _, _, _, _, _, $samples>(
+        agree::<_, _, _, $samples>(
             &<fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = $scalar]>::ZERO,
         );
     };

@@ -6,9 +6,7 @@ use attractor::kernel::Scalar;
 use attractor::learn::{Adam, CrossEntropy, MeanSquared, Objective, Optimizer, Rule, Trainer};
 use attractor::network::{Form, Room};
 use attractor::simd::{Backend, Element};
-use attractor::{
-    Adjacent, Boxed, Dense, Drive, Layer, Network, State, Threads, Tied, Tolerance, Workspace, fnn,
-};
+use attractor::{Adjacent, Boxed, Dense, Drive, State, Threads, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng};
 
@@ -250,7 +248,7 @@ wide!(one_tied_sample_without_room, f32, fnn![8, 70_000, 4; feedback = Tied<50>]
 #[test]
 fn without_room_the_bits_are_the_same() {
     const WIDE: usize = 20_003;
-    type Net<F> = Network<8, Layer<WIDE, Layer<4>>, f32, F>;
+    type Net<F> = fnn![8, WIDE, 4; feedback = F];
     fn agree<F: Form, const B: usize>() {
         let mut net = Net::<F>::boxed();
         weights(net.params_mut(), 8.0 / WIDE as f64);

@@ -4,9 +4,8 @@
 
 mod oracle;
 
-use attractor::kernel::Activation;
 use attractor::learn::{MeanSquared, Objective};
-use attractor::network::{Form, Stack};
+use attractor::network::Takes;
 use attractor::simd::{Backend, Integers, Lanes, OnIntegers, Operation, Packed, Quantum};
 use attractor::{Dense, Drive, Network, Skip, Tied, Tolerance, Workspace, fnn};
 use nalgebra::SMatrix;
@@ -15,13 +14,11 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 const SWEEPS: usize = 7;
 
-fn agree<const I: usize, S: Stack, F: Form, H: Activation, O: Activation, const B: usize>(
-    zero: &Network<I, S, f32, F, H, O>,
-) {
+fn agree<A: Takes<I, Scalar = f32>, const I: usize, const B: usize>(zero: &Network<A>) {
     let mut network = subject::oracle(zero);
     let random = &mut SmallRng::seed_from_u64(B as u64);
     network.draw(random, 0.9, 0.5);
-    let net: Network<I, S, f32, F, H, O> = subject::network(&network);
+    let net: Network<A> = subject::network(&network);
     let rows: Vec<Vec<f64>> =
         (0..B).map(|_| (0..I).map(|_| f64::from(random.random_range(-1.0_f32..1.0))).collect()).collect();
     let x: SMatrix<f32, B, I> = subject::samples(&rows);
@@ -30,13 +27,13 @@ fn agree<const I: usize, S: Stack, F: Form, H: Activation, O: Activation, const 
     for backend in Backend::available() {
         let what = format!("{zero:?}, {B} samples, {}", backend.name());
         let on = net.on(backend);
-        let mut solved = Network::<I, S, f32, F, H, O>::state::<B>();
+        let mut solved = Network::<A>::state::<B>();
         on.solve(&x, &mut solved, Tolerance::exactly(SWEEPS)).expect("finite");
-        let mut special = Network::<I, S, f32, F, H, O>::state::<B>();
+        let mut special = Network::<A>::state::<B>();
         on.specialized().solve(&x, &mut special, Tolerance::exactly(SWEEPS)).expect("finite");
-        let mut drive = Drive::<Network<I, S, f32, F, H, O>, B>::ZERO;
+        let mut drive = Drive::<Network<A>, B>::ZERO;
         on.drive(&x, &mut drive).expect("finite");
-        let mut swept = Network::<I, S, f32, F, H, O>::state::<B>();
+        let mut swept = Network::<A>::state::<B>();
         for _ in 0..SWEEPS {
             on.sweep(&drive, &mut swept).expect("finite");
         }
@@ -52,17 +49,17 @@ fn agree<const I: usize, S: Stack, F: Form, H: Activation, O: Activation, const 
 #[test]
 fn one_sample() {
     subject::backends();
-    agree::<_, _, _, _, _, 1>(&<fnn![3, 8, 2]>::ZERO);
-    agree::<_, _, _, _, _, 1>(&<fnn![5, 70, 33, 17; feedback = Dense]>::ZERO);
-    agree::<_, _, _, _, _, 1>(&<fnn![5, 20, 33, 17; feedback = Tied<40>]>::ZERO);
+    agree::<_, _, 1>(&<fnn![3, 8, 2]>::ZERO);
+    agree::<_, _, 1>(&<fnn![5, 70, 33, 17; feedback = Dense]>::ZERO);
+    agree::<_, _, 1>(&<fnn![5, 20, 33, 17; feedback = Tied<40>]>::ZERO);
 }
 
 #[test]
 fn batches_of_the_tiny() {
-    agree::<_, _, _, _, _, 5>(&<fnn![3, 8, 2]>::ZERO);
-    agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Tied]>::ZERO);
-    agree::<_, _, _, _, _, 41>(&<fnn![5, 17, 9, 6; feedback = Dense]>::ZERO);
-    agree::<_, _, _, _, _, 1>(&<fnn![5, 17, 9, 6, 3; feedback = Skip]>::ZERO);
+    agree::<_, _, 5>(&<fnn![3, 8, 2]>::ZERO);
+    agree::<_, _, 41>(&<fnn![5, 17, 9, 6; feedback = Tied]>::ZERO);
+    agree::<_, _, 41>(&<fnn![5, 17, 9, 6; feedback = Dense]>::ZERO);
+    agree::<_, _, 1>(&<fnn![5, 17, 9, 6, 3; feedback = Skip]>::ZERO);
 }
 
 /// The specialized gradient has the bits of the other, for one sample and for a batch.

@@ -38,7 +38,7 @@ use options::Options;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
-use training::{Task, train};
+use training::{Task, start, train};
 
 type Net = fnn![64, 48, 32, 10];
 /// The same in double precision, for labels that rounding errors of `f32` leave open.
@@ -139,7 +139,8 @@ fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Tra
     }
     let one = |seed: u64, rate: Option<f32>| {
         let task = Task { seed, epochs: options.epochs, training, test, watched: false, rate };
-        let run = train(Net::boxed(), task, |_| bar.inc(1)).map_err(|error| format!("training: {error}"))?;
+        let run = train(start(Net::boxed(), task.seed), task, |_| bar.inc(1))
+            .map_err(|error| format!("training: {error}"))?;
         let mut network = Net::boxed();
         network.params_mut().copy_from_slice(&run.params);
         Ok::<_, String>((network, run.right))

@@ -37,9 +37,9 @@ mod title;
 
 use attractor::kernel::Tanh;
 use attractor::learn::{CrossEntropy, Loss};
-use attractor::network::{Form, Stack};
-use attractor::{Boxed, Feedforward, fnn};
-use clamped::{Completed, Completing, First, Missing, Problem, SWEEPS, UNITS, Units, complete, learn};
+use attractor::network::Takes;
+use attractor::{Boxed, Feedforward, Network, fnn};
+use clamped::{Completed, First, Missing, Problem, SWEEPS, UNITS, Units, complete, learn};
 use curves::{COLORS, Curve, Frame};
 use data::{CLASSES, Digit};
 use experiment::side_by_side;
@@ -245,8 +245,8 @@ fn missing(problems: &[Problem]) -> usize {
 }
 
 /// Trains a network and tests it.
-fn one<S: Stack, F: Form>(
-    network: Boxed<Completing<S, F>>,
+fn one<A: Takes<UNITS, Scalar = f32>>(
+    network: Boxed<Network<A>>,
     first: First,
     seed: u64,
     options: Options,
@@ -255,7 +255,7 @@ fn one<S: Stack, F: Form>(
     bar: &ProgressBar,
 ) -> Result<Run, String>
 where
-    Missing: Loss<S::Output<f32, BATCH>, Inputs<UNITS>, Scalar = f32>,
+    Missing: Loss<A::Output<BATCH>, Inputs<UNITS>, Scalar = f32>,
 {
     let recipe = Recipe { rate: RATE, decay: DECAY, steps: options.steps, start: 1.0, sweeps: 30 };
     let make = |random: &mut SmallRng| {

@@ -34,12 +34,11 @@ mod spread;
 mod title;
 
 use attractor::compress::{Distill, Measure};
-use attractor::kernel::{Identity, Tanh};
 use attractor::learn::LearnError;
-use attractor::network::{Form, Stack};
+use attractor::network::Takes;
 use attractor::quantized::{Halved, Quantized};
 use attractor::simd::Quantum;
-use attractor::{Adjacent, Align64, Boxed, Layer, Network, Tied, Tolerance, fnn};
+use attractor::{Align64, Boxed, Network, Tied, Tolerance, fnn};
 use data::{Digit, PIXELS};
 use experiment::side_by_side;
 use options::Options;
@@ -52,15 +51,12 @@ use std::time::Instant;
 
 /// The network that is made smaller.
 type Net = fnn![64, 48, 32, 10];
-/// Its layers.
-type Layers = Layer<48, Layer<32, Layer<10>>>;
-/// Those of the networks with fewer units.
-type Few = Layer<24, Layer<16, Layer<10>>>;
-type Small = Network<PIXELS, Few, f32>;
-/// A teacher.
-type Teacher = Layer<128, Layer<64, Layer<10>>>;
-/// Feedback through W^T, this strong in percent.
-type Mirrored = Tied<2>;
+/// One with fewer units.
+type Small = fnn![64, 24, 16, 10];
+/// One that teaches.
+type Teacher = fnn![64, 128, 64, 10];
+/// One with feedback through 2 % of W^T.
+type Mirrored = fnn![64, 48, 32, 10; feedback = Tied<2>];
 /// A network of integers.
 type Integers<H> = Box<Align64<Quantized<Net, H>>>;
 
@@ -81,27 +77,27 @@ struct Trained {
     coarse: Integers<i8>,
     tuned: Integers<i8>,
     pruned: Boxed<Small>,
-    tied: Boxed<Network<PIXELS, Layers, f32, Mirrored>>,
+    tied: Boxed<Mirrored>,
     distilled: Boxed<Small>,
 }
 
 fn learn(seed: u64, epochs: u32, digits: &[Digit], done: impl Fn()) -> Result<Trained, LearnError> {
     let course = Course { seed, epochs, rate: RATE };
     let shorter = Course { epochs: epochs.div_ceil(2), ..course };
-    let net = train(start::<Layers, Adjacent>(seed), digits, course)?;
+    let net = train(start(Net::boxed(), seed), digits, course)?;
     done();
     let mut half = Box::new(Align64(Halved::ZERO));
     half.fill(&net)?;
     let tuned =
         train_rounded::<i8>(&net, digits, Course { epochs: epochs.div_ceil(12), rate: 1e-3, ..course })?;
     done();
-    let pruned = train(prune::<_, Few, Adjacent>(&net, digits, Measure::Weights)?, digits, shorter)?;
+    let pruned = train(prune(&net, digits, Measure::Weights)?, digits, shorter)?;
     done();
-    let tied = train(start::<Layers, Mirrored>(seed), digits, course)?;
+    let tied = train(start(Mirrored::boxed(), seed), digits, course)?;
     done();
-    let teacher = train(start::<Teacher, Adjacent>(seed), digits, course)?;
+    let teacher = train(start(Teacher::boxed(), seed), digits, course)?;
     let loss = Distill { temperature: 2.0, weight: 0.9 };
-    let distilled = distill(start::<Few, Adjacent>(seed), &teacher, loss, digits, course)?;
+    let distilled = distill(start(Small::boxed(), seed), &teacher, loss, digits, course)?;
     done();
     Ok(Trained {
         half,
@@ -152,12 +148,12 @@ fn given(
     Ok(Given { accuracy: 100.0 * right as f64 / count, sweeps: sweeps as f64 / count, gamma, microseconds })
 }
 
-fn of_floats<S: Stack, F: Form>(
-    net: &Network<PIXELS, S, f32, F, Tanh, Identity>,
+fn of_floats<A: Takes<PIXELS, Scalar = f32>>(
+    net: &Network<A>,
     digits: &[Digit],
 ) -> Result<Given, LearnError> {
     let gamma = net.certify().map_or(f64::INFINITY, |certificate| certificate.gamma().into());
-    let mut state = Network::<PIXELS, S, f32, F, Tanh, Identity>::state::<1>();
+    let mut state = Network::<A>::state::<1>();
     given(digits, gamma, |pixels| {
         state.reset();
         let solved = net.solve(pixels, &mut state, TOLERANCE)?;
@@ -221,7 +217,6 @@ fn compare(trained: &[Trained], test: &[Digit]) -> Result<Vec<Way>, LearnError> 
         let given = trained.iter().map(each).collect::<Result<_, _>>()?;
         Ok(Way { name, bytes, file, given })
     };
-    type Tied = Network<PIXELS, Layers, f32, Mirrored>;
     Ok(vec![
         way("f32", Net::BYTES, Net::file_bytes(true), &|t| of_floats(&t.net, test))?,
         way("bf16", Halved::<Net>::BYTES, Halved::<Net>::file_bytes(), &|t| of_halves(&t.half, test))?,
@@ -235,7 +230,7 @@ fn compare(trained: &[Trained], test: &[Digit]) -> Result<Vec<Way>, LearnError> 
             of_integers(&t.tuned, test)
         })?,
         way("pruned", Small::BYTES, Small::file_bytes(true), &|t| of_floats(&t.pruned, test))?,
-        way("tied", Tied::BYTES, Tied::file_bytes(true), &|t| of_floats(&t.tied, test))?,
+        way("tied", Mirrored::BYTES, Mirrored::file_bytes(true), &|t| of_floats(&t.tied, test))?,
         way("distilled", Small::BYTES, Small::file_bytes(true), &|t| of_floats(&t.distilled, test))?,
     ])
 }

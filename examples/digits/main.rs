@@ -40,7 +40,7 @@ use spread::{Spread, seeds};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use training::{Epoch, Run, SWEEPS, Task, train};
+use training::{Epoch, Run, SWEEPS, Task, start, train};
 
 type Small = fnn![64, 48, 32, 10];
 type SmallWithout = fnn![64, 48, 32, 10; feedback = Feedforward];
@@ -114,10 +114,19 @@ fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Vec
         let Options { epochs, .. } = options;
         let task = Task { seed, epochs, training, test, watched: watched && feedback, rate: None };
         let run = match (options.large, feedback) {
-            (false, true) => train(Small::boxed(), task, report),
-            (false, false) => train(SmallWithout::boxed(), task, report),
-            (true, true) => train(Large::boxed(), task, report),
-            (true, false) => train(LargeWithout::boxed(), task, report),
+            (false, true) => train(start(Small::boxed(), seed), task, report),
+            (true, true) => train(start(Large::boxed(), seed), task, report),
+            // The same W to begin with.
+            (false, false) => {
+                let mut plain = SmallWithout::boxed();
+                plain.take_weights(&start(Small::boxed(), seed));
+                train(plain, task, report)
+            }
+            (true, false) => {
+                let mut plain = LargeWithout::boxed();
+                plain.take_weights(&start(Large::boxed(), seed));
+                train(plain, task, report)
+            }
         };
         if !watched {
             let how = if feedback { "with feedback" } else { "without" };

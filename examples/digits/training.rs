@@ -3,10 +3,9 @@
 use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, outputs, scores, step};
 use crate::data::{BATCH, Digit, PIXELS, Variation};
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::network::{Form, Reach, Stack};
+use attractor::network::{Architecture, Takes};
 use attractor::{Boxed, Drive, Network, State};
 use core::array;
-use core::ops::Range;
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
@@ -70,29 +69,31 @@ pub(crate) struct Task<'a> {
     pub(crate) rate: Option<f32>,
 }
 
+/// A network to train.
+pub(crate) fn start<A: Architecture<Scalar = f32>>(
+    mut network: Boxed<Network<A>>,
+    seed: u64,
+) -> Boxed<Network<A>> {
+    network.initialize(&mut SmallRng::seed_from_u64(seed));
+    network.params_mut().iter_mut().for_each(|weight| *weight *= INITIAL_SCALE);
+    network
+}
+
 /// Trains `network` and tests it with its last weights; `report` is called after every epoch.
 ///
-/// Two networks of the same seed and widths start from the same W, whatever their form of feedback, and see
-/// the same digits in the same order with the same noise.
-pub(crate) fn train<S: Stack, F: Form>(
-    mut network: Boxed<Network<PIXELS, S, f32, F>>,
+/// Two networks of the same seed see the same digits in the same order with the same noise.
+pub(crate) fn train<A: Takes<PIXELS, Scalar = f32>>(
+    network: Boxed<Network<A>>,
     task: Task<'_>,
     report: impl Fn(Option<Epoch>),
 ) -> Result<Run, LearnError>
 where
-    CrossEntropy: Loss<S::Output<f32, BATCH>, [usize; BATCH], Scalar = f32>,
+    CrossEntropy: Loss<A::Output<BATCH>, [usize; BATCH], Scalar = f32>,
 {
     let Task { seed, epochs, training, test, watched, rate } = task;
-    let mut random = SmallRng::seed_from_u64(seed);
-    let mut start = Network::<PIXELS, S>::boxed();
-    start.initialize(&mut random);
-    copy_what_both_have::<S, F>(start.params(), network.params_mut());
-    network.params_mut().iter_mut().for_each(|weight| *weight *= INITIAL_SCALE);
-    drop(start);
-
     let objective =
         Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT));
-    let adam = Adam::<Boxed<Network<PIXELS, S, f32, F>>>::new().decay(DECAY);
+    let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
 
     let per_epoch = training.len() / BATCH;
@@ -161,7 +162,7 @@ where
 }
 
 /// Holds the feedback to a rate.
-fn limit<S: Stack, F: Form>(network: &mut Network<PIXELS, S, f32, F>, rate: f32) -> Result<(), LearnError> {
+fn limit<A: Takes<PIXELS, Scalar = f32>>(network: &mut Network<A>, rate: f32) -> Result<(), LearnError> {
     match network.limit_feedback(rate) {
         Ok(_) => Ok(()),
         // Rates are sound, so it is the weights.
@@ -169,43 +170,18 @@ fn limit<S: Stack, F: Form>(network: &mut Network<PIXELS, S, f32, F>, rate: f32)
     }
 }
 
-/// Copies W and b of a network with adjacent feedback, and U if the other has it too.
-fn copy_what_both_have<S: Stack, F: Form>(from: &[f32], mut to: &mut [f32]) {
-    for (part, is_feedback) in parts::<S>(Reach::Next) {
-        if !is_feedback || F::REACH == Reach::Next {
-            let (place, rest) = to.split_at_mut(part.len());
-            place.copy_from_slice(&from[part]);
-            to = rest;
-        }
-    }
-}
-
-/// Where among the parameters every W, U and b stands, and whether it is a U.
-fn parts<S: Stack>(reach: Reach) -> impl Iterator<Item = (Range<usize>, bool)> {
-    let mut start = 0;
-    (0..S::DEPTH).flat_map(move |layer| {
-        let width = S::WIDTHS[layer];
-        let inputs = if layer == 0 { PIXELS } else { S::WIDTHS[layer - 1] };
-        let above = if reach == Reach::Next && layer + 1 < S::DEPTH { S::WIDTHS[layer + 1] } else { 0 };
-        [(width * inputs, false), (width * above, true), (width, false)].map(|(count, is_feedback)| {
-            start += count;
-            (start - count..start, is_feedback)
-        })
-    })
-}
-
 /// What the network takes each digit for, and how many solves did not converge.
-fn answers<S: Stack, F: Form>(
-    network: &Network<PIXELS, S, f32, F>,
+fn answers<A: Takes<PIXELS, Scalar = f32>>(
+    network: &Network<A>,
     digits: &[Digit],
 ) -> Result<(Vec<usize>, usize), LearnError> {
     let pixel = |digit: usize, pixel: usize| digits[digit].pixels[pixel];
-    let (scores, not_converged) = scores::<PIXELS, BATCH, _, _, _>(network, digits.len(), pixel)?;
+    let (scores, not_converged) = scores::<_, PIXELS, BATCH>(network, digits.len(), pixel)?;
     Ok((scores.iter().map(largest).collect(), not_converged))
 }
 
-fn accuracy<S: Stack, F: Form>(
-    network: &Network<PIXELS, S, f32, F>,
+fn accuracy<A: Takes<PIXELS, Scalar = f32>>(
+    network: &Network<A>,
     digits: &[Digit],
 ) -> Result<f32, LearnError> {
     let (answers, _) = answers(network, digits)?;
@@ -217,13 +193,13 @@ fn right(answers: &[usize], digits: &[Digit]) -> usize {
 }
 
 /// Shows the network a digit and stops after every sweep.
-fn history<S: Stack, F: Form>(
-    network: &Network<PIXELS, S, f32, F>,
+fn history<A: Takes<PIXELS, Scalar = f32>>(
+    network: &Network<A>,
     digit: &Digit,
     answer: usize,
 ) -> Result<History, LearnError> {
     let mut drive = Drive::<_, 1>::ZERO;
-    let mut state = State::<Network<PIXELS, S, f32, F>>::ZERO;
+    let mut state = State::<Network<A>>::ZERO;
     let mut history = History { residuals: [0.0; SWEEPS], scores: [[0.0; CLASSES]; SWEEPS], answer };
     network.drive(&digit.pixels, &mut drive).map_err(LearnError::Solve)?;
     for (residual, scores) in history.residuals.iter_mut().zip(&mut history.scores) {

@@ -156,10 +156,10 @@ fn train_all(
         let seed = options.seed + index as u64 / 2;
         let task = Task { seed, recipe, training, test };
         let run = match (options.one_epoch, feedback) {
-            (true, true) => train::<SMALL_BATCH, _, _, _>(Small::boxed(), task, report),
-            (true, false) => train::<SMALL_BATCH, _, _, _>(SmallWithout::boxed(), task, report),
-            (false, true) => train::<LARGE_BATCH, _, _, _>(Large::boxed(), task, report),
-            (false, false) => train::<LARGE_BATCH, _, _, _>(LargeWithout::boxed(), task, report),
+            (true, true) => train::<_, SMALL_BATCH>(Small::boxed(), task, report),
+            (true, false) => train::<_, SMALL_BATCH>(SmallWithout::boxed(), task, report),
+            (false, true) => train::<_, LARGE_BATCH>(Large::boxed(), task, report),
+            (false, false) => train::<_, LARGE_BATCH>(LargeWithout::boxed(), task, report),
         };
         if let Ok(run) = &run {
             let how = if feedback { "with feedback" } else { "without" };

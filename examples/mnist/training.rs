@@ -2,9 +2,8 @@
 
 use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, scores, step};
 use crate::idx::{Images, PIXELS};
-use attractor::kernel::Activation;
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::network::{Form, Room, Stack};
+use attractor::network::{Room, Takes};
 use attractor::{Boxed, Network};
 use core::array;
 use core::fmt;
@@ -79,20 +78,20 @@ pub(crate) struct Task<'a> {
 /// Trains `network` and tests it with its last weights; `report` is called with the share misread after every look.
 ///
 /// Networks of the same seed see the same images in the same order with the same pixels blank.
-pub(crate) fn train<const BATCH: usize, S: Stack, F: Form, H: Activation>(
-    mut network: Boxed<Network<PIXELS, S, f32, F, H>>,
+pub(crate) fn train<A: Takes<PIXELS, Scalar = f32>, const BATCH: usize>(
+    mut network: Boxed<Network<A>>,
     task: Task<'_>,
     report: impl Fn(f64),
 ) -> Result<Run, LearnError>
 where
-    CrossEntropy: Loss<S::Output<f32, BATCH>, [usize; BATCH], Scalar = f32>,
+    CrossEntropy: Loss<A::Output<BATCH>, [usize; BATCH], Scalar = f32>,
 {
     let Task { seed, recipe, training, test } = task;
     network.initialize(&mut SmallRng::seed_from_u64(seed));
     let objective = Objective::new(CrossEntropy::smoothed(recipe.smoothing))
         .solve(TOLERANCE)
         .rule(Rule::Adjoint(ADJOINT));
-    let adam = Adam::<Boxed<Network<PIXELS, S, f32, F, H>>>::new().decay(recipe.decay);
+    let adam = Adam::<Boxed<Network<A>>>::new().decay(recipe.decay);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
 
     let per_epoch = training.len() / BATCH;
@@ -139,7 +138,7 @@ where
             run.time += started.elapsed();
             let pixel = |image: usize, pixel: usize| ink(test.pixels[image][pixel]);
             (run.scores, run.images_not_converged) =
-                scores::<PIXELS, TEST_BATCH, _, _, _>(&trainer.network, test.len(), pixel)?;
+                scores::<_, PIXELS, TEST_BATCH>(&trainer.network, test.len(), pixel)?;
             let wrong = run
                 .scores
                 .iter()

@@ -32,9 +32,8 @@ mod spread;
 #[path = "../shared/title.rs"]
 mod title;
 
-use attractor::kernel::{Identity, Tanh};
 use attractor::learn::{CrossEntropy, Loss};
-use attractor::network::{Form, Stack};
+use attractor::network::Takes;
 use attractor::{Boxed, Drive, Feedforward, Network, State, fnn};
 use corruption::Corruption;
 use curves::{COLORS, Curve, Frame};
@@ -198,13 +197,13 @@ struct Task<'a> {
 }
 
 /// Trains a network and tests it.
-fn one<S: Stack, F: Form>(
-    mut network: Boxed<Network<PIXELS, S, f32, F, Tanh, Identity>>,
+fn one<A: Takes<PIXELS, Scalar = f32>>(
+    mut network: Boxed<Network<A>>,
     task: Task<'_>,
     bar: &ProgressBar,
 ) -> Result<Run, String>
 where
-    CrossEntropy: Loss<S::Output<f32, BATCH>, [usize; BATCH], Scalar = f32>,
+    CrossEntropy: Loss<A::Output<BATCH>, [usize; BATCH], Scalar = f32>,
 {
     let Task { seed, steps, corrupted, training, tests, labels } = task;
     let recipe = Recipe { rate: RATE, decay: DECAY, steps, start: 0.577, sweeps: 12 };
@@ -252,13 +251,13 @@ fn any_corruption(random: &mut impl Rng) -> Corruption {
 }
 
 /// The digits recognised after each of [`SWEEPS`]; and the largest residual of the last sweep.
-fn recognised<S: Stack, F: Form>(
-    network: &Network<PIXELS, S, f32, F, Tanh, Identity>,
+fn recognised<A: Takes<PIXELS, Scalar = f32>>(
+    network: &Network<A>,
     pictures: &[[f32; PIXELS]],
     labels: &[usize],
 ) -> Result<([usize; SWEEPS.len()], f32), attractor::SolveError> {
     let mut drive = Drive::<_, BATCH>::ZERO;
-    let mut state = State::<Network<PIXELS, S, f32, F, Tanh, Identity>, BATCH>::boxed();
+    let mut state = State::<Network<A>, BATCH>::boxed();
     let mut right = [0; SWEEPS.len()];
     let mut largest = 0.0_f32;
     for (pictures, labels) in pictures.chunks(BATCH).zip(labels.chunks(BATCH)) {

@@ -14,9 +14,9 @@ mod legend;
 mod limits;
 mod plot;
 
-use attractor::network::Stack;
+use attractor::network::{Architecture, Takes};
 use attractor::simd::{Backend, Element};
-use attractor::{Boxed, Layer, Network, State, Tolerance, fnn};
+use attractor::{Boxed, Network, State, Tolerance, fnn};
 use indicatif::{ProgressBar, ProgressStyle};
 use limits::{FmaPeak, LoadRoof};
 use nalgebra::SMatrix;
@@ -48,7 +48,7 @@ const LEAST: Duration = Duration::from_millis(2);
 const MOST_REPEATS: u32 = 10_000;
 
 /// A network with all layers of one width, two of them hidden.
-type Wide<const N: usize> = Network<N, Layer<N, Layer<N, Layer<N>>>>;
+type Wide<const N: usize> = fnn![N, N, N, N];
 
 struct Options {
     rounds: usize,
@@ -205,23 +205,23 @@ impl Series {
 }
 
 /// A network shared by several points.
-type Shared<const I: usize, S> = Rc<Boxed<Network<I, S>>>;
+type Shared<A> = Rc<Boxed<Network<A>>>;
 
-fn network<const I: usize, S: Stack>(random: &mut SmallRng) -> Shared<I, S> {
+fn network<A: Architecture<Scalar = f32>>(random: &mut SmallRng) -> Shared<A> {
     let mut net = Network::boxed();
     net.initialize(random);
     Rc::new(net)
 }
 
 /// A solve of `B` samples by so many sweeps.
-fn solve<const I: usize, S: Stack, const B: usize>(
-    net: &Shared<I, S>,
+fn solve<A: Takes<I, Scalar = f32>, const I: usize, const B: usize>(
+    net: &Shared<A>,
     sweeps: usize,
     random: &mut SmallRng,
-) -> impl FnMut() + use<I, S, B> {
+) -> impl FnMut() + use<A, I, B> {
     let net = Rc::clone(net);
     let input = Box::new(SMatrix::<f32, B, I>::from_fn(|_, _| random.random_range(-1.0..1.0)));
-    let mut state = State::<Network<I, S>, B>::boxed();
+    let mut state = State::<Network<A>, B>::boxed();
     move || {
         state.reset();
         // Weights and inputs are finite, and the activations of such a network are bounded.
@@ -230,15 +230,21 @@ fn solve<const I: usize, S: Stack, const B: usize>(
     }
 }
 
+/// The weights of the inputs, which are used once a solve.
+fn first_weights<A: Architecture>() -> usize {
+    let widths = A::SHAPE.widths().to_vec();
+    widths[0] as usize * widths[1] as usize
+}
+
 /// The multiply-adds of so many sweeps of `samples`: all weights but those of the first layer's inputs, every sweep.
-fn fma_peak<const I: usize, S: Stack>(
-    _: &Shared<I, S>,
+fn fma_peak<A: Architecture<Scalar = f32>>(
+    _: &Shared<A>,
     sweeps: usize,
     samples: usize,
-) -> impl FnMut() + use<I, S> {
-    let once = I * S::WIDTHS[0];
-    let biases: usize = S::WIDTHS.iter().take(S::DEPTH).sum();
-    let each_sweep = Network::<I, S>::PARAMS - biases - once;
+) -> impl FnMut() + use<A> {
+    let once = first_weights::<A>();
+    // One bias a unit.
+    let each_sweep = Network::<A>::PARAMS - Network::<A>::UNITS - once;
     let count = samples * (once + sweeps * each_sweep);
     move || {
         black_box(f32::run(Backend::best(), FmaPeak { count: black_box(count) }));
@@ -246,21 +252,21 @@ fn fma_peak<const I: usize, S: Stack>(
 }
 
 /// One input and a batch, each beside its limit.
-fn with_limits<const I: usize, S: Stack>(
-    net: &Shared<I, S>,
+fn with_limits<A: Takes<I, Scalar = f32>, const I: usize>(
+    net: &Shared<A>,
     x: usize,
     sweeps: usize,
     random: &mut SmallRng,
 ) -> [Point; 4] {
     let weights = Rc::clone(net);
     let load_roof = move || {
-        let (once, each_sweep) = weights.params().split_at(I * S::WIDTHS[0]);
+        let (once, each_sweep) = weights.params().split_at(first_weights::<A>());
         black_box(f32::run(Backend::best(), LoadRoof { once: black_box(once), each_sweep, sweeps }));
     };
     [
-        Point::new("one input", x, 1, solve::<I, S, 1>(net, sweeps, random)),
+        Point::new("one input", x, 1, solve::<A, I, 1>(net, sweeps, random)),
         Point::new("loading the weights", x, 1, load_roof),
-        Point::new("batch of 64", x, BATCH, solve::<I, S, BATCH>(net, sweeps, random)),
+        Point::new("batch of 64", x, BATCH, solve::<A, I, BATCH>(net, sweeps, random)),
         Point::new("FMA peak", x, BATCH, fma_peak(net, sweeps, BATCH)),
     ]
 }
@@ -316,7 +322,7 @@ fn batch() -> Series {
     macro_rules! batches {
         ($($samples:literal)*) => {
             $({
-                let work = solve::<64, _, $samples>(&net, SWEEPS, &mut random);
+                let work = solve::<_, _, $samples>(&net, SWEEPS, &mut random);
                 points.push(Point::new("attractor", $samples, $samples, work));
                 let peak = fma_peak(&net, SWEEPS, $samples);
                 points.push(Point::new("FMA peak", $samples, $samples, peak));

@@ -4,9 +4,8 @@
 //! The input is 1 or -1 for a known unit and 0 for a missing one, and W^1 x + b^1 stays while the states are refined.
 
 use crate::learning::{BATCH, Inputs, Recipe, Trained, train};
-use attractor::kernel::Tanh;
 use attractor::learn::{LearnError, Loss, LossError};
-use attractor::network::{Form, Stack};
+use attractor::network::Takes;
 use attractor::{Boxed, Drive, Network, SolveError, State};
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -18,7 +17,6 @@ pub(crate) const UNITS: usize = 64;
 const CLAMP: f32 = 10.0;
 
 /// A network of problems.
-pub(crate) type Completing<S, F> = Network<UNITS, S, f32, F, Tanh, Tanh>;
 /// The units of one problem.
 pub(crate) type Units = [f32; UNITS];
 
@@ -75,16 +73,16 @@ fn inputs(problems: &[Problem]) -> Inputs<UNITS> {
 }
 
 /// Trains a network from `seed` on problems that `make` makes.
-pub(crate) fn learn<S: Stack, F: Form>(
-    mut network: Boxed<Completing<S, F>>,
+pub(crate) fn learn<A: Takes<UNITS, Scalar = f32>>(
+    mut network: Boxed<Network<A>>,
     seed: u64,
     recipe: Recipe,
     first: First,
     bar: &ProgressBar,
     mut make: impl FnMut(&mut SmallRng) -> Problem,
-) -> Result<Trained<Completing<S, F>>, LearnError>
+) -> Result<Trained<Network<A>>, LearnError>
 where
-    Missing: Loss<S::Output<f32, BATCH>, Inputs<UNITS>, Scalar = f32>,
+    Missing: Loss<A::Output<BATCH>, Inputs<UNITS>, Scalar = f32>,
 {
     network.initialize(&mut SmallRng::seed_from_u64(seed));
     let mut random = SmallRng::seed_from_u64(!seed);
@@ -119,13 +117,13 @@ pub(crate) struct Completed {
 }
 
 /// Completes problems from a state of zero; `sweeps` ascend.
-pub(crate) fn complete<S: Stack, F: Form>(
-    network: &Completing<S, F>,
+pub(crate) fn complete<A: Takes<UNITS, Scalar = f32>>(
+    network: &Network<A>,
     problems: &[Problem],
     sweeps: &[usize],
 ) -> Result<Completed, SolveError> {
     let mut drive = Drive::<_, BATCH>::ZERO;
-    let mut state = State::<Completing<S, F>, BATCH>::boxed();
+    let mut state = State::<Network<A>, BATCH>::boxed();
     let mut outputs = vec![Vec::with_capacity(problems.len()); sweeps.len()];
     let (mut largest, mut slip) = (0.0_f32, 0.0_f32);
     for own in problems.chunks(BATCH) {

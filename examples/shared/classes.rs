@@ -1,8 +1,7 @@
 //! Networks that tell ten classes apart: a step that keeps the feedback within bounds, and what the outputs say.
 
-use attractor::kernel::Activation;
 use attractor::learn::{CrossEntropy, LearnError, Learned, Loss, Optimizer, Trainer};
-use attractor::network::{Form, Room, Stack};
+use attractor::network::{Room, Takes};
 use attractor::{Boxed, Network, SolveError, State, Tolerance};
 use core::array;
 use nalgebra::SMatrix;
@@ -27,13 +26,13 @@ pub(crate) type ClassTrainer<N, P, const B: usize> = Trainer<Boxed<N>, P, CrossE
 
 /// Learns from a batch, and weakens the feedback if the batch took many sweeps. `None` if it did not converge: then it
 /// is left out.
-pub(crate) fn step<const PIXELS: usize, const B: usize, S: Stack, F: Form, H: Activation, P: Optimizer<f32>>(
-    trainer: &mut ClassTrainer<Network<PIXELS, S, f32, F, H>, P, B>,
+pub(crate) fn step<A: Takes<PIXELS, Scalar = f32>, P: Optimizer<f32>, const PIXELS: usize, const B: usize>(
+    trainer: &mut ClassTrainer<Network<A>, P, B>,
     input: &SMatrix<f32, B, PIXELS>,
     labels: &[usize; B],
 ) -> Result<Option<Learned>, LearnError>
 where
-    CrossEntropy: Loss<S::Output<f32, B>, [usize; B], Scalar = f32>,
+    CrossEntropy: Loss<A::Output<B>, [usize; B], Scalar = f32>,
 {
     match trainer.step(input, labels) {
         Ok(step) => {
@@ -55,15 +54,15 @@ where
 
 /// The outputs for `count` images, solved in batches of `B`, and how many solves did not converge. `pixel(i, j)` is
 /// pixel j of image i.
-pub(crate) fn scores<const PIXELS: usize, const B: usize, S: Stack, F: Form, H: Activation>(
-    network: &Network<PIXELS, S, f32, F, H>,
+pub(crate) fn scores<A: Takes<PIXELS, Scalar = f32>, const PIXELS: usize, const B: usize>(
+    network: &Network<A>,
     count: usize,
     pixel: impl Fn(usize, usize) -> f32,
 ) -> Result<(Vec<[f32; CLASSES]>, usize), LearnError> {
     let mut scores = Vec::with_capacity(count);
     let mut not_converged = 0;
     let mut input = Boxed::<SMatrix<f32, B, PIXELS>>::zeroed();
-    let mut state = State::<Network<PIXELS, S, f32, F, H>, B>::boxed();
+    let mut state = State::<Network<A>, B>::boxed();
     for start in (0..count).step_by(B) {
         // The last batch is filled up with the first images.
         for column in 0..PIXELS {

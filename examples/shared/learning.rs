@@ -1,8 +1,7 @@
 //! The training all experiments share: the crate's trainer with a one-cycle rate, and a bound on the feedback.
 
-use attractor::kernel::{Activation, Tanh};
 use attractor::learn::{Adam, Cosine, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::network::{Form, Stack};
+use attractor::network::Takes;
 use attractor::{Boxed, Network, SolveError, Tolerance};
 use nalgebra::SMatrix;
 
@@ -41,27 +40,23 @@ pub(crate) struct Trained<N> {
     pub(crate) sweeps: f64,
 }
 
-/// What came of a training of the network with these widths, feedback and output.
-pub(crate) type Result<const INPUT: usize, S, F, O> =
-    core::result::Result<Trained<Network<INPUT, S, f32, F, Tanh, O>>, LearnError>;
-
 /// Trains `network` on the batches that `next` makes; `after` may change the parameters after every step.
-pub(crate) fn train<const INPUT: usize, S: Stack, F: Form, O: Activation, C, Y>(
-    network: Boxed<Network<INPUT, S, f32, F, Tanh, O>>,
+pub(crate) fn train<A: Takes<INPUT, Scalar = f32>, C, Y, const INPUT: usize>(
+    network: Boxed<Network<A>>,
     loss: C,
     recipe: Recipe,
     mut next: impl FnMut() -> (Inputs<INPUT>, Y),
     mut after: impl FnMut(&mut [f32]),
-) -> Result<INPUT, S, F, O>
+) -> Result<Trained<Network<A>>, LearnError>
 where
-    C: Loss<S::Output<f32, BATCH>, Y, Scalar = f32>,
+    C: Loss<A::Output<BATCH>, Y, Scalar = f32>,
 {
     let Recipe { rate, decay, steps, start, sweeps: most } = recipe;
     let limit = 2 * most;
     let objective = Objective::new(loss)
         .solve(Tolerance::residual(1e-3).at_most(limit))
         .rule(Rule::Adjoint(Tolerance::relative(1e-2).at_most(limit)));
-    let adam = Adam::<Boxed<Network<INPUT, S, f32, F, Tanh, O>>>::new().decay(decay);
+    let adam = Adam::<Boxed<Network<A>>>::new().decay(decay);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
     trainer.clip = Some(CLIP);
     trainer.network.params_mut().iter_mut().for_each(|weight| *weight *= start);

@@ -3,15 +3,12 @@
 use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, scores};
 use crate::data::{BATCH, Digit, PIXELS, Variation};
 use attractor::compress::{Distill, Importance, Measure, Prunes};
-use attractor::kernel::{Identity, Tanh};
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::network::{Form, Stack};
+use attractor::network::{Architecture, Form, Takes};
 use attractor::{Boxed, Network, SolveError, State, Workspace};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-/// A network for the digits.
-pub(crate) type Of<S, F> = Network<PIXELS, S, f32, F, Tanh, Identity>;
 /// Outputs of a batch.
 pub(crate) type Outputs = SMatrix<f32, BATCH, CLASSES>;
 
@@ -37,37 +34,39 @@ pub(crate) struct Course {
 }
 
 /// A network to start from.
-pub(crate) fn start<S: Stack, F: Form>(seed: u64) -> Boxed<Of<S, F>> {
-    let mut network = Of::<S, F>::boxed();
+pub(crate) fn start<A: Architecture<Scalar = f32>>(
+    mut network: Boxed<Network<A>>,
+    seed: u64,
+) -> Boxed<Network<A>> {
     network.initialize(&mut SmallRng::seed_from_u64(seed));
     network.params_mut().iter_mut().for_each(|weight| *weight *= INITIAL_SCALE);
     network
 }
 
 /// Trains on labels.
-pub(crate) fn train<S: Stack, F: Form>(
-    network: Boxed<Of<S, F>>,
+pub(crate) fn train<A: Takes<PIXELS, Scalar = f32>>(
+    network: Boxed<Network<A>>,
     digits: &[Digit],
     course: Course,
-) -> Result<Boxed<Of<S, F>>, LearnError>
+) -> Result<Boxed<Network<A>>, LearnError>
 where
-    CrossEntropy: Loss<S::Output<f32, BATCH>, [usize; BATCH], Scalar = f32>,
+    CrossEntropy: Loss<A::Output<BATCH>, [usize; BATCH], Scalar = f32>,
 {
     learn(network, CrossEntropy::smoothed(SMOOTHING), digits, course, |_, labels| Ok(labels))
 }
 
 /// Trains on labels and on what a teacher says of the same varied digits.
-pub(crate) fn distill<S: Stack, F: Form, ST: Stack, FT: Form>(
-    network: Boxed<Of<S, F>>,
-    teacher: &Of<ST, FT>,
+pub(crate) fn distill<A: Takes<PIXELS, Scalar = f32>, G: Takes<PIXELS, Scalar = f32>>(
+    network: Boxed<Network<A>>,
+    teacher: &Network<G>,
     loss: Distill,
     digits: &[Digit],
     course: Course,
-) -> Result<Boxed<Of<S, F>>, LearnError>
+) -> Result<Boxed<Network<A>>, LearnError>
 where
-    Distill: Loss<S::Output<f32, BATCH>, ([usize; BATCH], Outputs), Scalar = f32>,
+    Distill: Loss<A::Output<BATCH>, ([usize; BATCH], Outputs), Scalar = f32>,
 {
-    let mut state = State::<Of<ST, FT>, BATCH>::boxed();
+    let mut state = State::<Network<G>, BATCH>::boxed();
     learn(network, loss, digits, course, |input, labels| {
         state.reset();
         teacher.solve(input, &mut state, TOLERANCE)?;
@@ -77,19 +76,19 @@ where
 }
 
 /// Trains on whatever `target` makes of a batch and its labels.
-fn learn<S: Stack, F: Form, C, Y>(
-    network: Boxed<Of<S, F>>,
+fn learn<A: Takes<PIXELS, Scalar = f32>, C, Y>(
+    network: Boxed<Network<A>>,
     loss: C,
     digits: &[Digit],
     course: Course,
     mut target: impl FnMut(&SMatrix<f32, BATCH, PIXELS>, [usize; BATCH]) -> Result<Y, SolveError>,
-) -> Result<Boxed<Of<S, F>>, LearnError>
+) -> Result<Boxed<Network<A>>, LearnError>
 where
-    C: Loss<S::Output<f32, BATCH>, Y, Scalar = f32>,
+    C: Loss<A::Output<BATCH>, Y, Scalar = f32>,
 {
     let Course { seed, epochs, rate } = course;
     let objective = Objective::new(loss).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT));
-    let adam = Adam::<Boxed<Of<S, F>>>::new().decay(DECAY);
+    let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
     let steps = epochs * (digits.len() / BATCH) as u32;
     let warm_up = (steps as f32 * WARM_UP) as u32;
@@ -129,9 +128,9 @@ where
 
 /// Holds the feedback to its rate, so that every solve converges. Where feedback is tied that bounds k |W|^2: with a rate near 1 and a k of a few
 /// percent there is room for W to learn.
-pub(crate) fn limit<S: Stack, F: Form>(network: &mut Of<S, F>) -> Result<(), LearnError> {
+pub(crate) fn limit<A: Takes<PIXELS, Scalar = f32>>(network: &mut Network<A>) -> Result<(), LearnError> {
     // Rates are sound, so an error is the weights'.
-    let most = if F::TIED > 0 { MOST_TIED } else { MOST };
+    let most = if <A::Form>::TIED > 0 { MOST_TIED } else { MOST };
     network.limit_feedback(most).map(|_| ()).map_err(|_| LearnError::NotFinite)
 }
 
@@ -141,17 +140,17 @@ pub(crate) fn objective() -> Objective<CrossEntropy> {
 }
 
 /// The network of the units that matter most on these digits.
-pub(crate) fn prune<S: Prunes<R>, R: Stack, F: Form>(
-    network: &Of<S, F>,
+pub(crate) fn prune<A: Takes<PIXELS, Scalar = f32> + Prunes<R>, R: Architecture<Scalar = f32>>(
+    network: &Network<A>,
     digits: &[Digit],
     measure: Measure,
-) -> Result<Boxed<Of<R, F>>, LearnError>
+) -> Result<Boxed<Network<R>>, LearnError>
 where
-    CrossEntropy: Loss<S::Output<f32, 1>, [usize; 1], Scalar = f32>,
+    CrossEntropy: Loss<A::Output<1>, [usize; 1], Scalar = f32>,
 {
     let objective = objective();
-    let mut importance = Importance::<Of<S, F>>::ZERO;
-    let (mut workspace, mut gradient) = (Workspace::<Of<S, F>>::ZERO, Of::<S, F>::boxed());
+    let mut importance = Importance::<Network<A>>::ZERO;
+    let (mut workspace, mut gradient) = (Workspace::<Network<A>>::ZERO, Network::<A>::boxed());
     for digit in digits {
         workspace.state.reset();
         workspace.adjoint.reset();
@@ -159,8 +158,8 @@ where
         gradient.params_mut().fill(0.0);
         importance.observe_gradient(network, &workspace).map_err(|_| LearnError::NotFinite)?;
     }
-    let mut scores = Of::<S, F>::state();
-    let mut small = Of::<R, F>::boxed();
+    let mut scores = Network::<A>::state();
+    let mut small = Network::<R>::boxed();
     importance
         .scores(network, measure, &mut scores)
         .and_then(|()| network.prune(&scores, importance.means(), &mut small.0))
@@ -169,9 +168,12 @@ where
 }
 
 /// The share of these digits that the network recognises.
-pub(crate) fn accuracy<S: Stack, F: Form>(network: &Of<S, F>, digits: &[Digit]) -> Result<f32, LearnError> {
+pub(crate) fn accuracy<A: Takes<PIXELS, Scalar = f32>>(
+    network: &Network<A>,
+    digits: &[Digit],
+) -> Result<f32, LearnError> {
     let pixel = |digit: usize, pixel: usize| digits[digit].pixels[pixel];
-    let (scores, _) = scores::<PIXELS, BATCH, _, _, _>(network, digits.len(), pixel)?;
+    let (scores, _) = scores::<_, PIXELS, BATCH>(network, digits.len(), pixel)?;
     let right = scores.iter().zip(digits).filter(|(scores, digit)| largest(scores) == digit.label).count();
     Ok(right as f32 / digits.len() as f32)
 }

@@ -30,9 +30,8 @@ mod spread;
 #[path = "../shared/title.rs"]
 mod title;
 
-use attractor::kernel::{Identity, Tanh};
 use attractor::learn::{CrossEntropy, Loss};
-use attractor::network::{Form, Stack};
+use attractor::network::Takes;
 use attractor::{Boxed, Feedforward, Network, SolveError, State, Tolerance, fnn};
 use curves::{COLORS, Curve, Frame};
 use experiment::side_by_side;
@@ -125,10 +124,10 @@ fn run(options: Options) -> Result<(), String> {
             test: &test,
         };
         match index % NETWORKS.len() {
-            0 => one::<_, _, Window, _>(OfWindow::boxed(), task, bar),
-            1 => one::<_, _, Window, _>(OfWindowWithout::boxed(), task, bar),
-            2 => one::<_, _, Statistics, _>(OfStatistics::boxed(), task, bar),
-            _ => one::<_, _, Statistics, _>(OfStatisticsWithout::boxed(), task, bar),
+            0 => one::<_, Window, _>(OfWindow::boxed(), task, bar),
+            1 => one::<_, Window, _>(OfWindowWithout::boxed(), task, bar),
+            2 => one::<_, Statistics, _>(OfStatistics::boxed(), task, bar),
+            _ => one::<_, Statistics, _>(OfStatisticsWithout::boxed(), task, bar),
         }
     })?;
     let of = |network: usize| runs.iter().skip(network).step_by(NETWORKS.len());
@@ -213,13 +212,13 @@ struct Task<'a> {
 }
 
 /// Trains a network on what the sense `V` sees, and tests it.
-fn one<S: Stack, F: Form, V: Sense<INPUT>, const INPUT: usize>(
-    mut network: Boxed<Network<INPUT, S, f32, F, Tanh, Identity>>,
+fn one<A: Takes<INPUT, Scalar = f32>, V: Sense<INPUT>, const INPUT: usize>(
+    mut network: Boxed<Network<A>>,
     task: Task<'_>,
     bar: &ProgressBar,
 ) -> Result<Run, String>
 where
-    CrossEntropy: Loss<S::Output<f32, BATCH>, [usize; BATCH], Scalar = f32>,
+    CrossEntropy: Loss<A::Output<BATCH>, [usize; BATCH], Scalar = f32>,
 {
     let Task { seed, steps, training, test } = task;
     // What is seen once the window is full.
@@ -256,7 +255,7 @@ where
     };
     for (at, (_, tolerance)) in TOLERANCES.iter().enumerate() {
         for start in 0..STARTS.len() {
-            let streamed = stream::<_, _, V, INPUT>(&trained.network, test, *tolerance, start == 1)
+            let streamed = stream::<_, V, INPUT>(&trained.network, test, *tolerance, start == 1)
                 .map_err(|error| format!("test, seed {seed}: {error}"))?;
             run.sweeps[at][start] = streamed.sweeps as f64 / (test.len() * TICKS) as f64;
             let right: usize = streamed.right.iter().sum();
@@ -269,7 +268,7 @@ where
         }
     }
     for (layers, error) in run.layers.iter_mut().zip(ERRORS) {
-        let counted = certified::<_, _, V, INPUT>(trained.network.clone(), test, error)
+        let counted = certified::<_, V, INPUT>(trained.network.clone(), test, error)
             .map_err(|error| format!("certified test, seed {seed}: {error}"))?;
         *layers = counted.map(|count| count as f64 / (test.len() * TICKS) as f64);
     }
@@ -278,8 +277,8 @@ where
 
 /// Runs the series as one stream with feedback held to [`GAMMA`], every unit certified to be within `error`: layers computed in
 /// sweeps from the last state, and where only those that are due are computed.
-fn certified<S: Stack, F: Form, V: Sense<INPUT>, const INPUT: usize>(
-    mut network: Boxed<Network<INPUT, S, f32, F, Tanh, Identity>>,
+fn certified<A: Takes<INPUT, Scalar = f32>, V: Sense<INPUT>, const INPUT: usize>(
+    mut network: Boxed<Network<A>>,
     series: &[Series],
     error: f32,
 ) -> Result<[usize; 2], Box<dyn std::error::Error>> {
@@ -290,12 +289,12 @@ fn certified<S: Stack, F: Form, V: Sense<INPUT>, const INPUT: usize>(
     let first = sense.see(&series[0].ticks[0]);
     let mut sweeping = certified.refine(&first, &mut whole)?;
     let mut skipping = certified.skipping(&first, &mut due)?;
-    let mut layers = [S::DEPTH * sweeping.solve(error)?.sweeps, skipping.solve(error)?.layers];
+    let mut layers = [Network::<A>::DEPTH * sweeping.solve(error)?.sweeps, skipping.solve(error)?.layers];
     for tick in series.iter().flat_map(|series| &series.ticks).skip(1) {
         let seen = sense.see(tick);
         sweeping.follow(&seen)?;
         skipping.follow(&seen)?;
-        layers[0] += S::DEPTH * sweeping.solve(error)?.sweeps;
+        layers[0] += Network::<A>::DEPTH * sweeping.solve(error)?.sweeps;
         layers[1] += skipping.solve(error)?.layers;
     }
     Ok(layers)
@@ -311,14 +310,14 @@ struct Sums {
 }
 
 /// Runs the series one after another as one stream.
-fn stream<S: Stack, F: Form, V: Sense<INPUT>, const INPUT: usize>(
-    network: &Network<INPUT, S, f32, F, Tanh, Identity>,
+fn stream<A: Takes<INPUT, Scalar = f32>, V: Sense<INPUT>, const INPUT: usize>(
+    network: &Network<A>,
     series: &[Series],
     tolerance: Tolerance,
     warm: bool,
 ) -> Result<Sums, SolveError> {
     let mut sense = V::default();
-    let mut state = State::<Network<INPUT, S, f32, F, Tanh, Identity>>::ZERO;
+    let mut state = State::<Network<A>>::ZERO;
     let mut sums = Sums::default();
     for series in series {
         let mut right = 0;

@@ -32,9 +32,9 @@ mod spread;
 mod title;
 
 use attractor::kernel::Tanh;
-use attractor::network::{Form, Stack};
-use attractor::{Boxed, Feedforward, fnn};
-use clamped::{Completed, Completing, First, Missing, Problem, SWEEPS, complete, learn};
+use attractor::network::Takes;
+use attractor::{Boxed, Feedforward, Network, fnn};
+use clamped::{Completed, First, Missing, Problem, SWEEPS, complete, learn};
 use curves::{COLORS, Curve, Frame};
 use experiment::side_by_side;
 use indicatif::ProgressBar;
@@ -178,8 +178,8 @@ fn run(options: Options) -> Result<(), String> {
 }
 
 /// Trains a network and tests it.
-fn one<S: Stack, F: Form>(
-    network: Boxed<Completing<S, F>>,
+fn one<A: Takes<64, Scalar = f32>>(
+    network: Boxed<Network<A>>,
     seed: u64,
     options: Options,
     training: &Maker,
@@ -187,7 +187,7 @@ fn one<S: Stack, F: Form>(
     bar: &ProgressBar,
 ) -> Result<Run, String>
 where
-    Missing: attractor::learn::Loss<S::Output<f32, BATCH>, Inputs<64>, Scalar = f32>,
+    Missing: attractor::learn::Loss<A::Output<BATCH>, Inputs<64>, Scalar = f32>,
 {
     let recipe = Recipe { rate: RATE, decay: DECAY, steps: options.steps, start: 1.0, sweeps: 40 };
     let make = |random: &mut SmallRng| {

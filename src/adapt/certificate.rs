@@ -4,8 +4,8 @@ use super::view::{Own, View, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
 use crate::certificate::{Weighted, propose_rate, rate_under, sweeps_until};
-use crate::kernel::{Activation, Matrix, MatrixMut, Scalar};
-use crate::network::{Architecture, Flat, Form, LayerLayout, Layout, Network, Stack, State};
+use crate::kernel::{Matrix, MatrixMut, Scalar};
+use crate::network::{Architecture, Flat, LayerLayout, Layout, Network, State};
 use crate::simd::Element;
 use core::fmt;
 
@@ -61,21 +61,15 @@ impl<N: Architecture> fmt::Debug for AdaptedCertificate<N> {
     }
 }
 
-#[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
-impl<const INPUT: usize, S, T, F, H, O, A> Adapted<'_, Network<INPUT, S, T, F, H, O>, A>
+impl<T: Scalar, N: Architecture<Scalar = T>, A> Adapted<'_, Network<N>, A>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    A: Adapter<Network<INPUT, S, T, F, H, O>>,
+    A: Adapter<Network<N>>,
 {
     /// Looks for a proof that the adapted network's sweeps converge, as [`Network::certify`] does. Takes two [`State`]s of stack.
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`], where [`limit`](Self::limit) helps, and `NotFinite`.
-    pub fn certify(&self) -> Result<AdaptedCertificate<Network<INPUT, S, T, F, H, O>>, CertificateError<T>> {
+    pub fn certify(&self) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
         let certificate = self.propose()?;
         if !(certificate.gamma < T::ONE) {
             return Err(CertificateError::NotContracting { gamma: certificate.gamma });
@@ -84,11 +78,12 @@ where
     }
 
     /// A vector, and its gamma, below 1 or not.
-    fn propose(&self) -> Result<AdaptedCertificate<Network<INPUT, S, T, F, H, O>>, CertificateError<T>> {
+    fn propose(&self) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
         let view = self.view().ok_or(CertificateError::NotFinite)?;
-        let (mut vector, mut room) = (State::ZERO, State::<Network<INPUT, S, T, F, H, O>>::ZERO);
-        let gamma = propose_rate::<T, H, O>(view, vector.as_mut_slice(), room.as_mut_slice())
-            .ok_or(CertificateError::NotFinite)?;
+        let (mut vector, mut room) = (State::ZERO, State::<Network<N>>::ZERO);
+        let gamma =
+            propose_rate::<T, N::Hidden, N::Outputs>(view, vector.as_mut_slice(), room.as_mut_slice())
+                .ok_or(CertificateError::NotFinite)?;
         Ok(AdaptedCertificate { vector, gamma })
     }
 
@@ -96,14 +91,12 @@ where
     ///
     /// # Errors
     /// [`CertificateError::Refuted`] if the weights give a larger gamma than the certificate states, `NotFinite`.
-    pub fn verify(
-        &self,
-        certificate: &AdaptedCertificate<Network<INPUT, S, T, F, H, O>>,
-    ) -> Result<(), CertificateError<T>> {
+    pub fn verify(&self, certificate: &AdaptedCertificate<Network<N>>) -> Result<(), CertificateError<T>> {
         let view = self.view().ok_or(CertificateError::NotFinite)?;
-        let mut room = State::<Network<INPUT, S, T, F, H, O>>::ZERO;
-        let found = rate_under::<T, H, O>(view, certificate.vector.as_slice(), room.as_mut_slice())
-            .ok_or(CertificateError::NotFinite)?;
+        let mut room = State::<Network<N>>::ZERO;
+        let found =
+            rate_under::<T, N::Hidden, N::Outputs>(view, certificate.vector.as_slice(), room.as_mut_slice())
+                .ok_or(CertificateError::NotFinite)?;
         let stated = certificate.gamma;
         if found <= stated { Ok(()) } else { Err(CertificateError::Refuted { what: "gamma", stated, found }) }
     }
@@ -135,10 +128,7 @@ where
     /// # Errors
     /// [`CertificateError::NotContracting`] if the borrowed network itself has a larger rate, with that;
     /// [`CertificateError::Setting`] unless `rate` is at least 0 and less than 1; `NotFinite`. The adapter is then unchanged.
-    pub fn limit(
-        &mut self,
-        rate: T,
-    ) -> Result<AdaptedCertificate<Network<INPUT, S, T, F, H, O>>, CertificateError<T>> {
+    pub fn limit(&mut self, rate: T) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
         if !(rate >= T::ZERO && rate < T::ONE) {
             return Err(CertificateError::Setting);
         }

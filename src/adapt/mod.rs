@@ -50,12 +50,10 @@ mod view;
 pub use certificate::AdaptedCertificate;
 
 use crate::certificate::NotFinite;
-use crate::kernel::{
-    Activation, Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed, largest_on,
-};
+use crate::kernel::{Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed, largest_on};
 use crate::learn::{LearnError, Learned, Loss, Objective, Rule, UpdateError, evaluate};
 use crate::network::{
-    Architecture, Flat, Form, Layout, Memory, Network, Nothing, Samples, Sealed, Stack, State, Workspace,
+    Architecture, Flat, Form, Layout, Memory, Network, Nothing, Samples, Sealed, State, Takes, Workspace,
 };
 use crate::simd::{Backend, Element};
 use crate::solve::{Progress, ROOM, SolveError, Solved, Tolerance};
@@ -116,48 +114,29 @@ impl<const R: usize> Sealed for LowRank<R> {}
 impl<const K: usize> Sealed for Frozen<K> {}
 impl Sealed for LastLayer {}
 
-impl<const INPUT: usize, S, T, F, H, O, const R: usize> Adapter<Network<INPUT, S, T, F, H, O>> for LowRank<R>
-where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-{
-    type Params = S::LowRank<T, F, INPUT, R>;
-    type Thin<const B: usize> = nalgebra::SMatrix<T, B, R>;
-    type EveryThin<const B: usize> = S::Thin<T, B, R>;
+impl<N: Architecture, const R: usize> Adapter<N> for LowRank<R> {
+    type Params = N::LowRank<R>;
+    type Thin<const B: usize> = nalgebra::SMatrix<N::Scalar, B, R>;
+    type EveryThin<const B: usize> = N::Thin<B, R>;
     const PLAN: Plan = Plan::LowRank(R);
 }
 
-impl<const INPUT: usize, S, T, F, H, O> Adapter<Network<INPUT, S, T, F, H, O>> for LastLayer
-where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-{
-    type Params = S::LastLayer<T, F, INPUT>;
-    type Thin<const B: usize> = Nothing<T>;
-    type EveryThin<const B: usize> = Nothing<T>;
-    const PLAN: Plan = Plan::Above(S::DEPTH - 1);
+impl<N: Architecture> Adapter<N> for LastLayer {
+    type Params = N::LastLayer;
+    type Thin<const B: usize> = Nothing<N::Scalar>;
+    type EveryThin<const B: usize> = Nothing<N::Scalar>;
+    const PLAN: Plan = Plan::Above(N::LAYOUT.depth() - 1);
 }
 
 macro_rules! frozen {
     ($($frozen:literal $layer:literal),*) => {$(
-        impl<const INPUT: usize, S, T, F, H, O> Adapter<Network<INPUT, S, T, F, H, O>> for Frozen<$frozen>
+        impl<T: Scalar, N: Architecture<Scalar = T>> Adapter<N> for Frozen<$frozen>
         where
-            S: Stack,
-            T: Scalar,
-            F: Form,
-            H: Activation,
-            O: Activation,
-            S::Params<T, F, INPUT>: crate::network::At<$layer>,
-            <S::Params<T, F, INPUT> as crate::network::At<$layer>>::Layer:
+            N::Params<T>: crate::network::At<$layer>,
+            <N::Params<T> as crate::network::At<$layer>>::Layer:
                 Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static,
         {
-            type Params = <S::Params<T, F, INPUT> as crate::network::At<$layer>>::Layer;
+            type Params = <N::Params<T> as crate::network::At<$layer>>::Layer;
             type Thin<const B: usize> = Nothing<T>;
             type EveryThin<const B: usize> = Nothing<T>;
             const PLAN: Plan = Plan::Above($frozen);
@@ -186,19 +165,14 @@ impl<N: Architecture + fmt::Debug, A: Adapter<N>> fmt::Debug for Adapted<'_, N, 
     }
 }
 
-impl<'a, const INPUT: usize, S, T, F, H, O, A> Adapted<'a, Network<INPUT, S, T, F, H, O>, A>
+impl<'a, T: Scalar, N: Architecture<Scalar = T>, A> Adapted<'a, Network<N>, A>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    A: Adapter<Network<INPUT, S, T, F, H, O>>,
+    A: Adapter<Network<N>>,
 {
     const LAYOUT: &'static Layout = {
-        let layout = &<Network<INPUT, S, T, F, H, O> as Architecture>::LAYOUT;
+        let layout = &<Network<N> as Architecture>::LAYOUT;
         assert!(
-            F::TIED == 0,
+            <N::Form>::TIED == 0,
             "tied feedback cannot be adapted: its W goes up and down, and a correction of one way would untie it"
         );
         assert!(
@@ -226,7 +200,7 @@ where
     /// const FULL: usize = Net::MEMORY.adam(1);
     /// assert!(10 * ADAPTER < FULL);
     /// ```
-    pub const MEMORY: Memory = Memory { params: Self::PARAMS, ..Network::<INPUT, S, T, F, H, O>::MEMORY };
+    pub const MEMORY: Memory = Memory { params: Self::PARAMS, ..Network::<N>::MEMORY };
 
     /// The network with an adapter that changes nothing yet: P zero, b and whole layers copied. Q is drawn from `seed`, the entries of
     /// a layer uniform with variance 1 / (inputs + feedback), so that s = Q^T h has the size of h.
@@ -240,7 +214,7 @@ where
     /// Adapted::<Net, LowRank<1>>::new(&Net::ZERO, 1);
     /// ```
     #[must_use]
-    pub fn new(network: &'a Network<INPUT, S, T, F, H, O>, seed: u32) -> Self {
+    pub fn new(network: &'a Network<N>, seed: u32) -> Self {
         let mut adapted = Self { network, params: Flat::ZERO, backend: Backend::best() };
         let layout = const { Self::LAYOUT };
         let Ok(base) = network.parameters() else { return adapted };
@@ -263,14 +237,14 @@ where
 
     /// The network with an adapter whose parameters are known.
     #[must_use]
-    pub fn with(network: &'a Network<INPUT, S, T, F, H, O>, params: A::Params) -> Self {
+    pub fn with(network: &'a Network<N>, params: A::Params) -> Self {
         const { Self::LAYOUT };
         Self { network, params, backend: Backend::best() }
     }
 
     /// The borrowed network.
     #[must_use]
-    pub fn network(&self) -> &'a Network<INPUT, S, T, F, H, O> {
+    pub fn network(&self) -> &'a Network<N> {
         self.network
     }
     /// The adapter's parameters.
@@ -298,12 +272,15 @@ where
     ///
     /// # Errors
     /// As [`Network::solve`].
-    pub fn solve<X: Samples<T, INPUT, B>, const B: usize>(
+    pub fn solve<X: Samples<T, I, B>, const I: usize, const B: usize>(
         &self,
         input: &X,
-        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &mut State<Network<N>, B>,
         tolerance: Tolerance<T>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        N: Takes<I>,
+    {
         let input = input.samples();
         if !largest_on(self.backend, input).is_finite() {
             return Err(SolveError::NotFinite);
@@ -318,25 +295,25 @@ where
     fn solve_in<const B: usize>(
         &self,
         input: Matrix<'_, T>,
-        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &mut State<Network<N>, B>,
         tolerance: Tolerance<T>,
     ) -> Result<Progress<T>, SolveError<T>> {
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let units = Network::<N>::UNITS;
         let (Some(view), Ok(states)) = (self.view(), MatrixMut::new(state.as_mut_slice(), B, units)) else {
             return Err(SolveError::NotFinite);
         };
         let backend = self.backend;
         if const { !TYPED } {
-            let ends = Chosen::new::<H, O>();
+            let ends = Chosen::new::<N::Hidden, N::Outputs>();
             return T::once::<SolveOnce>(SolveJob { view, input, states, tolerance, ends, backend });
         }
-        let ends = Typed::<H, O>::NEW;
+        let ends = Typed::<N::Hidden, N::Outputs>::NEW;
         if const { B == 1 } {
-            let (mut base, mut room): (S::First<T, 1>, A::Thin<1>) = (Flat::ZERO, Flat::ZERO);
+            let (mut base, mut room): (N::First<1>, A::Thin<1>) = (Flat::ZERO, Flat::ZERO);
             let (base, room) = (&mut base, &mut room);
             T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, tolerance, ends, base, room })
         } else {
-            let (mut base, mut room): (S::First<T, CHUNK>, A::Thin<CHUNK>) = (Flat::ZERO, Flat::ZERO);
+            let (mut base, mut room): (N::First<CHUNK>, A::Thin<CHUNK>) = (Flat::ZERO, Flat::ZERO);
             let (base, room) = (&mut base, &mut room);
             T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, tolerance, ends, base, room })
         }
@@ -350,21 +327,22 @@ where
     ///
     /// # Errors
     /// [`LearnError`]; `gradient` is then unchanged.
-    pub fn gradient<X, Y: ?Sized, C, const B: usize>(
+    pub fn gradient<X, Y: ?Sized, C, const I: usize, const B: usize>(
         &self,
         objective: &Objective<C, T>,
         input: &X,
         target: &Y,
-        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        workspace: &mut Workspace<Network<N>, B>,
         gradient: &mut A::Params,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        N: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<N::Output<B>, Y, Scalar = T>,
     {
         let learned = self.settle(objective, input, target, workspace)?;
         let to = To::Apart(self.params.flat(), gradient.flat_mut());
-        add::<INPUT, S, T, F, H, O, A, X, B>(self.network, self.backend, input, workspace, T::ONE, to)?;
+        add::<_, _, A, _, _, _>(self.network, self.backend, input, workspace, T::ONE, to)?;
         Ok(learned)
     }
 
@@ -374,38 +352,40 @@ where
     ///
     /// # Errors
     /// [`LearnError`]; the adapter is then unchanged.
-    pub fn descend<X, Y: ?Sized, C, const B: usize>(
+    pub fn descend<X, Y: ?Sized, C, const I: usize, const B: usize>(
         &mut self,
         objective: &Objective<C, T>,
         input: &X,
         target: &Y,
-        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        workspace: &mut Workspace<Network<N>, B>,
         rate: T,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        N: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<N::Output<B>, Y, Scalar = T>,
     {
         if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
             return Err(LearnError::Update(UpdateError::Setting("rate")));
         }
         let learned = self.settle(objective, input, target, workspace)?;
         let to = To::InPlace(self.params.flat_mut());
-        add::<INPUT, S, T, F, H, O, A, X, B>(self.network, self.backend, input, workspace, -rate, to)?;
+        add::<_, _, A, _, _, _>(self.network, self.backend, input, workspace, -rate, to)?;
         Ok(learned)
     }
 
     /// Both fixed points.
-    fn settle<X, Y: ?Sized, C, const B: usize>(
+    fn settle<X, Y: ?Sized, C, const I: usize, const B: usize>(
         &self,
         objective: &Objective<C, T>,
         input: &X,
         target: &Y,
-        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        workspace: &mut Workspace<Network<N>, B>,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        N: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<N::Output<B>, Y, Scalar = T>,
     {
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
@@ -421,9 +401,9 @@ where
     pub fn adjoint<const B: usize>(
         &self,
         rule: Rule<T>,
-        state: &State<Network<INPUT, S, T, F, H, O>, B>,
-        output: &S::Output<T, B>,
-        deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &State<Network<N>, B>,
+        output: &N::Output<B>,
+        deltas: &mut State<Network<N>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         let result = self.adjoint_in(rule, state, output, deltas).and_then(Progress::finish);
         if result == Err(SolveError::NotFinite) {
@@ -435,11 +415,11 @@ where
     fn adjoint_in<const B: usize>(
         &self,
         rule: Rule<T>,
-        state: &State<Network<INPUT, S, T, F, H, O>, B>,
-        output: &S::Output<T, B>,
-        deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &State<Network<N>, B>,
+        output: &N::Output<B>,
+        deltas: &mut State<Network<N>, B>,
     ) -> Result<Progress<T>, SolveError<T>> {
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let units = Network::<N>::UNITS;
         let flat = output.flat();
         let (Some(view), Ok(states), Ok(output), Ok(deltas)) = (
             self.view(),
@@ -451,10 +431,10 @@ where
         };
         let backend = self.backend;
         if const { !TYPED } {
-            let ends = Chosen::new::<H, O>();
+            let ends = Chosen::new::<N::Hidden, N::Outputs>();
             return T::once::<AdjointOnce>(AdjointJob { view, states, output, deltas, rule, ends, backend });
         }
-        let ((tolerance, literal), ends) = (rule.tolerance(), Typed::<H, O>::NEW);
+        let ((tolerance, literal), ends) = (rule.tolerance(), Typed::<N::Hidden, N::Outputs>::NEW);
         if const { B == 1 } {
             let mut room: A::EveryThin<1> = Flat::ZERO;
             let room = &mut room;
@@ -474,7 +454,7 @@ where
     ///
     /// # Errors
     /// [`NotFinite`] if a parameter is not finite or a sum might not be; `network` is then unchanged.
-    pub fn merge_into(&self, network: &mut Network<INPUT, S, T, F, H, O>) -> Result<(), NotFinite> {
+    pub fn merge_into(&self, network: &mut Network<N>) -> Result<(), NotFinite> {
         let view = self.view().ok_or(NotFinite)?;
         let layers = view.layout().layers();
         let mut to = network.parameters_mut().map_err(|_| NotFinite)?;
@@ -513,24 +493,19 @@ where
 }
 
 #[allow(clippy::too_many_arguments, reason = "a network's parameters of the type")]
-fn add<const INPUT: usize, S, T, F, H, O, A, X, const B: usize>(
-    network: &Network<INPUT, S, T, F, H, O>,
+fn add<T: Scalar, N: Takes<I, Scalar = T>, A, X, const I: usize, const B: usize>(
+    network: &Network<N>,
     backend: Backend,
     input: &X,
-    workspace: &Workspace<Network<INPUT, S, T, F, H, O>, B>,
+    workspace: &Workspace<Network<N>, B>,
     factor: T,
     to: To<'_, T>,
 ) -> Result<(), LearnError<T>>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    A: Adapter<Network<INPUT, S, T, F, H, O>>,
-    X: Samples<T, INPUT, B>,
+    A: Adapter<Network<N>>,
+    X: Samples<T, I, B>,
 {
-    let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+    let units = Network::<N>::UNITS;
     let (base, plan, input) = (network.parameters()?, A::PLAN, input.samples());
     let states = Matrix::new(workspace.state.as_slice(), B, units)?;
     let deltas = Matrix::new(workspace.adjoint.as_slice(), B, units)?;

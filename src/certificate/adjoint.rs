@@ -4,8 +4,8 @@ use super::CertificateError;
 use super::comparison::Comparison;
 use super::outward::sweeps_until;
 use super::search::search;
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Flat, Form, LengthError, Network, Numbered, Stack, State};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Flat, LengthError, Network, Numbered, State};
 use core::fmt;
 
 /// A proof that the sweeps of the adjoint converge, whatever the state and the gradient of the outputs: a vector v of `UNITS`
@@ -86,14 +86,12 @@ impl<N: Architecture> PartialEq for AdjointCertificate<N> {
     }
 }
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    AdjointCertificate<Network<I, S, T, F, H, O>>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> AdjointCertificate<Network<A>> {
     /// Compares the certificate with the weights of `network`, as [`Certificate::verify`](super::Certificate::verify) does.
     ///
     /// # Errors
     /// [`CertificateError`], of all kinds but `Setting` and `Rounding`.
-    pub fn verify(&self, network: &Network<I, S, T, F, H, O>) -> Result<(), CertificateError<T>> {
+    pub fn verify(&self, network: &Network<A>) -> Result<(), CertificateError<T>> {
         let (v, stated) = (self.memory.flat.as_slice(), self.gamma());
         if !(stated >= T::ZERO) || !v.iter().all(|v| v.is_finite()) {
             return Err(CertificateError::NotFinite);
@@ -104,9 +102,9 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         if !(stated < T::ONE) {
             return Err(CertificateError::NotContracting { gamma: stated });
         }
-        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let mut room = State::<Network<A>>::ZERO;
         let found = network.parameters().ok().and_then(|params| {
-            let comparison = Comparison::new::<H, O>(params);
+            let comparison = Comparison::new::<A::Hidden, A::Outputs>(params);
             comparison.sweep::<true>(T::ZERO, T::ZERO, v, room.as_mut_slice())
         });
         match found {
@@ -117,14 +115,14 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     }
 }
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`certify`](Self::certify) for the sweeps of the adjoint: training time is bounded too.
     ///
     /// # Errors
     /// As [`certify`](Self::certify).
     pub fn certify_adjoint(&self) -> Result<AdjointCertificate<Self>, CertificateError<T>> {
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
-        let comparison = Comparison::new::<H, O>(params);
+        let comparison = Comparison::new::<A::Hidden, A::Outputs>(params);
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO] };
         let mut room = State::<Self>::ZERO;
         let gamma = search::<true, T>(&comparison, memory.flat.as_mut_slice(), room.as_mut_slice())

@@ -3,8 +3,8 @@
 use super::comparison::{Comparison, norm};
 use super::outward::{minus, over, up};
 use super::{Answer, Certificate, Label, NotFinite, Refinement};
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Flat, Form, Network, Samples, Stack, State};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Flat, Network, Samples, State, Takes};
 use crate::simd::Backend;
 use core::fmt;
 
@@ -52,9 +52,7 @@ impl<'a, N: Architecture> Certified<'a, N> {
     }
 }
 
-impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Certified<'a, Network<I, S, T, F, H, O>>
-{
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     /// Starts to refine `state` for an input: sweep by sweep, with a bound on the error at any time. Computes W^1 x + b^1 and
     /// makes no sweep yet.
     ///
@@ -79,12 +77,14 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ///
     /// # Errors
     /// [`NotFinite`] if the input or the state has a NaN or infinity, or W^1 x + b^1 overflows; the state is then unchanged.
-    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
-    pub fn refine<X: Samples<T, I, 1>>(
+    pub fn refine<X: Samples<T, I, 1>, const I: usize>(
         self,
         input: &X,
-        state: &'a mut State<Network<I, S, T, F, H, O>>,
-    ) -> Result<Refinement<'a, I, Network<I, S, T, F, H, O>>, NotFinite> {
+        state: &'a mut State<Network<A>>,
+    ) -> Result<Refinement<'a, Network<A>>, NotFinite>
+    where
+        A: Takes<I>,
+    {
         Refinement::new(self, input, state)
     }
 
@@ -94,12 +94,15 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ///
     /// # Errors
     /// [`NotFinite`] as [`refine`](Self::refine), and if the arithmetic overflows, where the state is reset to zero.
-    pub fn solve<X: Samples<T, I, 1>>(
+    pub fn solve<X: Samples<T, I, 1>, const I: usize>(
         &self,
         input: &X,
-        state: &mut State<Network<I, S, T, F, H, O>>,
+        state: &mut State<Network<A>>,
         error: T,
-    ) -> Result<Answer<T>, NotFinite> {
+    ) -> Result<Answer<T>, NotFinite>
+    where
+        A: Takes<I>,
+    {
         // A shorter borrow of all.
         let certified =
             Certified { network: self.network, certificate: self.certificate, backend: self.backend };
@@ -116,11 +119,14 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Errors
     /// As [`solve`](Self::solve). An output that ties with another within rounding errors is no error: the label then says
     /// that it is not certified.
-    pub fn label<X: Samples<T, I, 1>>(
+    pub fn label<X: Samples<T, I, 1>, const I: usize>(
         &self,
         input: &X,
-        state: &mut State<Network<I, S, T, F, H, O>>,
-    ) -> Result<Label, NotFinite> {
+        state: &mut State<Network<A>>,
+    ) -> Result<Label, NotFinite>
+    where
+        A: Takes<I>,
+    {
         let certified =
             Certified { network: self.network, certificate: self.certificate, backend: self.backend };
         Refinement::new(certified, input, state)?.label()
@@ -130,7 +136,10 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v / (1 - gamma). Takes a pass over W, and a [`State`] of stack. NaN or infinity for
     /// changes that are not finite.
     #[must_use]
-    pub fn drift(&self, change: &[T; I]) -> T {
+    pub fn drift<const I: usize>(&self, change: &[T; I]) -> T
+    where
+        A: Takes<I>,
+    {
         self.drift_by(|index| change.get(index).map_or(T::NAN, |change| change.magnitude()))
     }
 
@@ -140,8 +149,8 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 
     /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v.
     fn moved(&self, change: impl Fn(usize) -> T) -> Option<T> {
-        let comparison = Comparison::new::<H, O>(self.network.parameters().ok()?);
-        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let comparison = Comparison::new::<A::Hidden, A::Outputs>(self.network.parameters().ok()?);
+        let mut room = State::<Network<A>>::ZERO;
         let w = room.flat_mut();
         for (index, layer) in comparison.layers().iter().enumerate() {
             if index == 0 {

@@ -248,20 +248,15 @@ const fn reach(weights: &Weights<'_>, v: &[f64]) -> f64 {
 mod tests {
     use super::{Weights, check};
     use crate::certificate::Certificate;
-    use crate::kernel::{Activation, HardTanh, Relu, Sigmoid, Tanh};
-    use crate::network::{Architecture, bytes};
-    use crate::network::{Form, Stack};
+    use crate::kernel::{Activation, HardTanh, Relu, Scalar, Sigmoid, Tanh};
+    use crate::network::{Takes, bytes};
     use crate::{Dense, Feedforward, Network, Tied, fnn};
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
     extern crate std;
     use std::vec::Vec;
 
     /// What [`Certificate::verify`] accepts is accepted; and what that refuses is refused, but for numbers within its rounding errors.
-    fn agree<const UNITS: usize, const I: usize, S: Stack, T, F: Form, H: Activation, O: Activation>(
-        zero: &Network<I, S, T, F, H, O>,
-    ) where
-        T: crate::kernel::Scalar,
-    {
+    fn agree<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const UNITS: usize>(zero: &Network<A>) {
         let random = &mut SmallRng::seed_from_u64(UNITS as u64);
         let (mut held, mut refused, mut close) = (0, 0, 0);
         for trial in 0..200 {
@@ -273,12 +268,11 @@ mod tests {
             let Ok(certificate) = net.limit_feedback(T::from_f64(random.random_range(0.05..0.95))) else {
                 continue;
             };
-            let checked = |net: &Network<I, S, T, F, H, O>,
-                           certificate: &Certificate<Network<I, S, T, F, H, O>>| {
+            let checked = |net: &Network<A>, certificate: &Certificate<Network<A>>| {
                 let weights = Weights {
-                    layout: &Network::<I, S, T, F, H, O>::LAYOUT,
-                    steepest: [H::STEEPEST, O::STEEPEST],
-                    bounds: [H::BOUND, O::BOUND],
+                    layout: &A::LAYOUT,
+                    steepest: [<A::Hidden>::STEEPEST, <A::Outputs>::STEEPEST],
+                    bounds: [<A::Hidden>::BOUND, <A::Outputs>::BOUND],
                     scalar: size_of::<T>(),
                     params: bytes(net),
                 };
@@ -326,16 +320,11 @@ mod tests {
 
     /// Weights and numbers as large as there are: neither way in accepts what the other refuses, and what both accept is of use. A
     /// solve ends, and from zero and for inputs of 1 it ends with a state.
-    fn absurd<const I: usize, S: Stack, T, F: Form, H: Activation, O: Activation>(
-        net: &Network<I, S, T, F, H, O>,
-        certificate: &Certificate<Network<I, S, T, F, H, O>>,
-        checked: impl Fn(
-            &Network<I, S, T, F, H, O>,
-            &Certificate<Network<I, S, T, F, H, O>>,
-        ) -> Result<(), &'static str>,
-    ) where
-        T: crate::kernel::Scalar,
-    {
+    fn absurd<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
+        net: &Network<A>,
+        certificate: &Certificate<Network<A>>,
+        checked: impl Fn(&Network<A>, &Certificate<Network<A>>) -> Result<(), &'static str>,
+    ) {
         let max = if size_of::<T>() == 4 { f64::from(f32::MAX) } else { f64::MAX };
         let huge: Vec<f64> =
             [1e3, 1e5, 1e6, 1.2e6, 1.5e6, 1.6e6, 1e7, 1e15, 1e30, max / 4.0, max, f64::INFINITY]
@@ -343,14 +332,14 @@ mod tests {
                 .chain([0.0, -1.0, f64::NAN])
                 .collect();
         let (units, params) = (certificate.vector().as_slice().len(), net.params().len());
-        let check = |net: &Network<I, S, T, F, H, O>, scalars: &[T], what: &str| {
+        let check = |net: &Network<A>, scalars: &[T], what: &str| {
             let certificate = Certificate::from_slice(scalars).unwrap();
             let (found, expected) = (checked(net, &certificate), certificate.verify(net));
             assert_eq!(found.is_ok(), expected.is_ok(), "{what}: {found:?}, {expected:?}, {scalars:?}");
             let Ok(certified) = expected else { return false };
             for (start, input) in [(0.0, 1.0), (0.0, max / 2.0), (1e30, 0.0), (-max / 2.0, -1e20)] {
                 for error in [1e-3, 0.0] {
-                    let mut state = Network::<I, S, T, F, H, O>::state();
+                    let mut state = Network::<A>::state();
                     state.as_mut_slice().fill(T::from_f64(start));
                     let input = [T::from_f64(input); I];
                     let solved = certified.solve(&input, &mut state, T::from_f64(error));
@@ -400,14 +389,12 @@ mod tests {
 
     #[test]
     fn compile_time_and_run_time_agree() {
-        agree::<2, _, _, _, _, _, _>(&<fnn![1, 1, 1; hidden = Relu]>::ZERO);
-        agree::<12, _, _, _, _, _, _>(&<fnn![3, 5, 4, 3]>::ZERO);
-        agree::<13, _, _, _, _, _, _>(&<fnn![3, 5, 4, 4; feedback = Dense, hidden = HardTanh]>::ZERO);
-        agree::<9, _, _, _, _, _, _>(&<fnn![3, 6, 3; hidden = Relu, scalar = f64]>::ZERO);
-        agree::<11, _, _, _, _, _, _>(&<fnn![2, 4, 4, 3; feedback = Tied<50>, output = Tanh]>::ZERO);
-        agree::<11, _, _, _, _, _, _>(
-            &<fnn![2, 4, 4, 3; feedback = Tied<30>, hidden = Sigmoid, scalar = f64]>::ZERO,
-        );
-        agree::<8, _, _, _, _, _, _>(&<fnn![3, 5, 3; feedback = Feedforward, output = Sigmoid]>::ZERO);
+        agree::<_, _, _, 2>(&<fnn![1, 1, 1; hidden = Relu]>::ZERO);
+        agree::<_, _, _, 12>(&<fnn![3, 5, 4, 3]>::ZERO);
+        agree::<_, _, _, 13>(&<fnn![3, 5, 4, 4; feedback = Dense, hidden = HardTanh]>::ZERO);
+        agree::<_, _, _, 9>(&<fnn![3, 6, 3; hidden = Relu, scalar = f64]>::ZERO);
+        agree::<_, _, _, 11>(&<fnn![2, 4, 4, 3; feedback = Tied<50>, output = Tanh]>::ZERO);
+        agree::<_, _, _, 11>(&<fnn![2, 4, 4, 3; feedback = Tied<30>, hidden = Sigmoid, scalar = f64]>::ZERO);
+        agree::<_, _, _, 8>(&<fnn![3, 5, 3; feedback = Feedforward, output = Sigmoid]>::ZERO);
     }
 }

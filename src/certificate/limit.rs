@@ -2,10 +2,10 @@
 
 use super::outward::{count, smaller, times};
 use super::{Certificate, CertificateError, NUMBERS};
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Feedforward, Form, Network, Stack};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Feedforward, Form, Network, SameLayers};
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Multiplies every U by `factor`. The rate at which sweeps shrink an error is linear in U where weights are
     /// bounded by magnitudes, so a factor below 1 strengthens convergence and 0 leaves the feed-forward network.
     ///
@@ -16,14 +16,14 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// <fnn![2, 3, 1; feedback = Tied<50>]>::ZERO.scale_feedback(0.5);
     /// ```
     pub fn scale_feedback(&mut self, factor: T) {
-        const { own_feedback::<F>() };
+        const { own_feedback::<A::Form>() };
         self.multiply_feedback(factor);
     }
 
     /// Multiplies every matrix that feeds back: U, or, where feedback is tied, every W from the second layer on.
     fn multiply_feedback(&mut self, factor: T) {
         let Ok(mut params) = self.parameters_mut() else { return };
-        let tied = const { F::TIED > 0 };
+        let tied = const { <A::Form>::TIED > 0 };
         let first = usize::from(tied);
         for (index, layer) in params.layout().layers().iter().enumerate().skip(first) {
             // Once, where layers share.
@@ -58,8 +58,11 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// assert_eq!(after.output(), before.output());
     /// # Ok::<(), attractor::CertificateError>(())
     /// ```
-    pub fn retrofit(&mut self, plain: &Network<I, S, T, Feedforward, H, O>) {
-        const { own_feedback::<F>() };
+    pub fn retrofit<G: Architecture<Scalar = T, Form = Feedforward>>(&mut self, plain: &Network<G>)
+    where
+        A: SameLayers<G>,
+    {
+        const { own_feedback::<A::Form>() };
         self.take_weights(plain);
     }
 
@@ -96,7 +99,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         let mut numbers = certificate.measure(self).ok_or(CertificateError::NotFinite)?;
         // What stands in the way of a certificate even where nothing is fed back stands there after any factor: nothing is changed then.
         // From here on there is an end, at the latest where nothing is left of the feedback.
-        certificate.memory.numbers = without_feedback(numbers, const { F::TIED > 0 });
+        certificate.memory.numbers = without_feedback(numbers, const { <A::Form>::TIED > 0 });
         certificate.outweighs_rounding()?;
         let mut less = T::PRECISION;
         loop {
@@ -108,7 +111,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
             // small for the scalar, or rounding errors too large for a rate, leave nothing.
             let part = smaller(rate / certificate.gamma(), T::ONE) * (T::ONE - less);
             let factor = if less < T::ONE && part > T::ZERO { part } else { T::ZERO };
-            if const { F::TIED > 0 } {
+            if const { <A::Form>::TIED > 0 } {
                 // Every loop goes through a W twice, up and down; and the vector changes with it.
                 self.multiply_feedback(factor.sqrt());
                 if let Ok((other, _)) = self.propose() {

@@ -63,7 +63,7 @@ pub use refinement::{Answer, ErrorBound, Label, Refinement};
 pub use skipping::{Skipping, Visited};
 
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Flat, Form, LengthError, Network, Numbered, Stack, State};
+use crate::network::{Architecture, Flat, LengthError, Network, Numbered, State};
 use crate::simd::{Backend, Element};
 pub(crate) use comparison::Weighted;
 use comparison::{Comparison, norm};
@@ -242,7 +242,7 @@ impl<N: Architecture> Certificate<N> {
     }
 
     /// kappa, and eta with what small numbers lose.
-    fn rounding<H: Activation, O: Activation>() -> (N::Scalar, N::Scalar) {
+    fn rounding() -> (N::Scalar, N::Scalar) {
         let terms = const {
             let (layout, mut terms, mut index) = (&N::LAYOUT, 0, 0);
             while index < layout.depth() {
@@ -252,7 +252,7 @@ impl<N: Architecture> Certificate<N> {
             }
             terms
         };
-        (kappa(terms), eta::<_, H, O>(terms))
+        (kappa(terms), eta::<_, N::Hidden, N::Outputs>(terms))
     }
 
     /// gamma with what the steps of [`Refinement`] round up.
@@ -261,13 +261,13 @@ impl<N: Architecture> Certificate<N> {
     }
 
     /// c kappa: what a state of weighted norm 1 adds to a rounding error.
-    fn relative<H: Activation, O: Activation>(&self) -> N::Scalar {
-        times(self.number(PROPAGATION), Self::rounding::<H, O>().0)
+    fn relative(&self) -> N::Scalar {
+        times(self.number(PROPAGATION), Self::rounding().0)
     }
 
     /// rho, for states of this weighted norm at most and inputs of this magnitude at most.
-    fn rho<H: Activation, O: Activation>(&self, held: N::Scalar, input: N::Scalar) -> N::Scalar {
-        let (kappa, eta) = Self::rounding::<H, O>();
+    fn rho(&self, held: N::Scalar, input: N::Scalar) -> N::Scalar {
+        let (kappa, eta) = Self::rounding();
         let magnitudes = plus(plus(held, self.number(BIAS)), times(self.number(INPUT), input));
         times(self.number(PROPAGATION), plus(times(kappa, magnitudes), eta))
     }
@@ -349,9 +349,7 @@ impl<N: Architecture> PartialEq for Certificate<N> {
     }
 }
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Certificate<Network<I, S, T, F, H, O>>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
     /// The most sweeps a solve makes until every unit is within `error` of the solution, for any input of no larger magnitude than
     /// `input`, from zero or from any state this network has been in; it is a constant of the weights, a worst-case
     /// execution time. Nothing where the hidden layers are not bounded: there a [`Refinement`] knows after its first sweep.
@@ -364,7 +362,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         }
         let range = self.range()?;
         let from = plus(range, range);
-        let floor = |input| self.floor(self.rho::<H, O>(range, input));
+        let floor = |input| self.floor(self.rho(range, input));
         let target = self.target(error, floor(input));
         let mut most = self.sweeps_to(from, target, floor(input));
         if target > self.target(error, T::ZERO) {
@@ -385,11 +383,10 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     ///
     /// # Errors
     /// [`CertificateError`], of all kinds but `Setting`.
-    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
     pub fn verify<'a>(
         &'a self,
-        network: &'a Network<I, S, T, F, H, O>,
-    ) -> Result<Certified<'a, Network<I, S, T, F, H, O>>, CertificateError<T>> {
+        network: &'a Network<A>,
+    ) -> Result<Certified<'a, Network<A>>, CertificateError<T>> {
         if !self.as_slice().iter().all(|number| *number >= T::ZERO)
             || !self.v().iter().all(|v| v.is_finite())
             || !self.largest().is_finite()
@@ -416,9 +413,9 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// Whether all that follows from rounding errors stays below what sweeps take away, and is a number for inputs of 1 and less, so
     /// that a solve from zero ends with a bound.
     fn outweighs_rounding(&self) -> Result<(), CertificateError<T>> {
-        let relative = self.relative::<H, O>();
+        let relative = self.relative();
         let lost = plus(self.pessimistic(), plus(relative, relative));
-        let floor = self.floor(self.rho::<H, O>(T::ONE, T::ONE));
+        let floor = self.floor(self.rho(T::ONE, T::ONE));
         let [_, propagation, bias, input, ..] = self.memory.numbers;
         let held = match self.range() {
             Some(range) => plus(range, range),
@@ -427,7 +424,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
                 let sent = times(propagation, plus(plus(bias, input), T::ONE));
                 let norm = times(count(4), over(sent, minus(T::ONE, self.pessimistic())));
                 // The error of an activation is less than 1.
-                let (kappa, _) = Self::rounding::<H, O>();
+                let (kappa, _) = Self::rounding();
                 let rho = times(propagation, plus(times(kappa, plus(plus(norm, bias), input)), T::ONE));
                 plus(norm, times(count(2), over(rho, minus(T::ONE, lost))))
             }
@@ -442,9 +439,9 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     }
 
     /// The numbers a certificate with this vector states of these weights, rounded outwards.
-    fn measure(&self, network: &Network<I, S, T, F, H, O>) -> Option<[T; NUMBERS]> {
-        let comparison = Comparison::new::<H, O>(network.parameters().ok()?);
-        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+    fn measure(&self, network: &Network<A>) -> Option<[T; NUMBERS]> {
+        let comparison = Comparison::new::<A::Hidden, A::Outputs>(network.parameters().ok()?);
+        let mut room = State::<Network<A>>::ZERO;
         let (v, w) = (self.v(), room.as_mut_slice());
         // Exactly 0 where nothing is fed back, which the sweep says too.
         let gamma = comparison.sweep::<false>(T::ZERO, T::ZERO, v, w)?;
@@ -465,7 +462,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
         let (own, first_v) = (w.get_mut(..first.width)?, v.get(..first.width)?);
         Comparison::rows(comparison.params.w(first), |_| T::ONE, comparison.slope(0), own)?;
         let input = norm(own, first_v);
-        let range = range::<T, H, O>(&comparison, v, w)?;
+        let range = range::<T, A::Hidden, A::Outputs>(&comparison, v, w)?;
         let largest = v.iter().fold(T::ZERO, |largest, v| larger(largest, *v));
         let numbers = [gamma, propagation, bias, input, range, largest];
         [gamma, propagation, bias, input].iter().all(|number| number.is_finite()).then_some(numbers)
@@ -508,7 +505,7 @@ fn range<T: Scalar, H: Activation, O: Activation>(
     Some(times(range, T::ONE + excess))
 }
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Looks for a proof that sweeps converge. Takes some 50 to 200 passes over the weights: it belongs to training, or to
     /// the workstation; a device only verifies. The result does not depend on the processor.
     ///
@@ -534,7 +531,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// A certificate with a vector and nothing else, and the gamma of this vector, below 1 or not.
     fn propose(&self) -> Result<(Certificate<Self>, T), CertificateError<T>> {
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
-        let comparison = Comparison::new::<H, O>(params);
+        let comparison = Comparison::new::<A::Hidden, A::Outputs>(params);
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
         let mut room = State::<Self>::ZERO;
         let gamma = search::search::<false, T>(&comparison, memory.flat.as_mut_slice(), room.as_mut_slice())
@@ -543,11 +540,9 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     }
 }
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Certificate<Network<I, S, T, F, H, O>>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
     /// The certificate with the numbers that go with its vector.
-    fn complete(mut self, network: &Network<I, S, T, F, H, O>) -> Result<Self, CertificateError<T>> {
+    fn complete(mut self, network: &Network<A>) -> Result<Self, CertificateError<T>> {
         self.memory.numbers = self.measure(network).ok_or(CertificateError::NotFinite)?;
         if !(self.gamma() < T::ONE) {
             return Err(CertificateError::NotContracting { gamma: self.gamma() });

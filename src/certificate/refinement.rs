@@ -4,8 +4,8 @@ use super::comparison::Comparison;
 use super::componentwise::{self, Swept};
 use super::outward::{larger, minus, over, plus, smaller, times, up};
 use super::{Certified, NotFinite};
-use crate::kernel::{Activation, Matrix, Scalar, largest_on, weighted_norm};
-use crate::network::{Architecture, Flat, Form, Network, Samples, Stack, State};
+use crate::kernel::{Matrix, Scalar, largest_on, weighted_norm};
+use crate::network::{Architecture, Flat, Network, Samples, State, Takes};
 use crate::simd::Backend;
 use crate::solve::Drive;
 use core::fmt;
@@ -83,11 +83,11 @@ pub struct Label {
 /// assert!(warm.sweeps <= needed && warm.sweeps < cold.sweeps);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
-pub struct Refinement<'a, const I: usize, N: Architecture> {
+pub struct Refinement<'a, N: Architecture> {
     pub(super) certified: Certified<'a, N>,
     state: &'a mut State<N>,
     pub(super) drive: Drive<N>,
-    input: [N::Scalar; I],
+    input: N::Inputs<N::Scalar>,
     /// max|x|.
     pub(super) magnitude: N::Scalar,
     /// |h|_v of the state is at most this.
@@ -103,14 +103,14 @@ pub struct Refinement<'a, const I: usize, N: Architecture> {
     sweeps: usize,
 }
 
-impl<const I: usize, N: Architecture> fmt::Debug for Refinement<'_, I, N> {
+impl<N: Architecture> fmt::Debug for Refinement<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Refinement");
         out.field("sweeps", &self.sweeps).field("error", &self.error).finish()
     }
 }
 
-impl<const I: usize, N: Architecture> Refinement<'_, I, N> {
+impl<N: Architecture> Refinement<'_, N> {
     /// The state.
     #[must_use]
     pub fn state(&self) -> &State<N> {
@@ -135,26 +135,32 @@ fn measured<T: Scalar>(change: T) -> T {
     if change == T::ZERO { change } else { up(up(change)) }
 }
 
-/// An input and its largest magnitude, if it is finite.
-fn look_at<T: Scalar, X: Samples<T, I, 1>, const I: usize>(
-    backend: Backend,
-    input: &X,
-) -> Result<([T; I], T), NotFinite> {
-    let samples = input.samples();
-    let magnitude = largest_on(backend, samples);
-    let input = samples.only_row().ok_or(NotFinite)?;
-    if magnitude.is_finite() { Ok((input, magnitude)) } else { Err(NotFinite) }
+/// The largest magnitude of an input, if it is finite.
+fn magnitude_of<T: Scalar>(backend: Backend, input: Matrix<'_, T>) -> Result<T, NotFinite> {
+    let magnitude = largest_on(backend, input);
+    if magnitude.is_finite() { Ok(magnitude) } else { Err(NotFinite) }
 }
 
-impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Refinement<'a, I, Network<I, S, T, F, H, O>>
-{
-    pub(super) fn new<X: Samples<T, I, 1>>(
-        certified: Certified<'a, Network<I, S, T, F, H, O>>,
+/// One sample of inputs, kept.
+fn kept<N: Architecture>(sample: Matrix<'_, N::Scalar>) -> N::Inputs<N::Scalar> {
+    let mut input = <N::Inputs<N::Scalar>>::ZERO;
+    for (index, to) in input.flat_mut().iter_mut().enumerate() {
+        *to = sample.at(0, index).unwrap_or(*to);
+    }
+    input
+}
+
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
+    pub(super) fn new<X: Samples<T, I, 1>, const I: usize>(
+        certified: Certified<'a, Network<A>>,
         input: &X,
-        state: &'a mut State<Network<I, S, T, F, H, O>>,
-    ) -> Result<Self, NotFinite> {
-        let (input, magnitude) = look_at(certified.backend, input)?;
+        state: &'a mut State<Network<A>>,
+    ) -> Result<Self, NotFinite>
+    where
+        A: Takes<I>,
+    {
+        let input = input.samples();
+        let magnitude = magnitude_of(certified.backend, input)?;
         let v = certified.certificate.v();
         let units = Matrix::new(state.as_slice(), 1, v.len()).map_err(|_| NotFinite)?;
         // Mostly zero, where nothing needs to be divided.
@@ -169,7 +175,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             certified,
             state,
             drive: Drive { first: Flat::ZERO },
-            input,
+            input: kept::<A>(input),
             magnitude,
             norm,
             held: T::INFINITE,
@@ -186,13 +192,15 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// W^1 x + b^1.
     fn drive(&mut self) -> Result<(), NotFinite> {
         let on = self.certified.network.on(self.certified.backend);
-        on.drive(&self.input, &mut self.drive).map_err(|_| NotFinite)
+        let input = self.input.flat();
+        let input = Matrix::new(input, 1, input.len()).map_err(|_| NotFinite)?;
+        on.drive_of(input, &mut self.drive).map_err(|_| NotFinite)
     }
 
     /// rho for states of this weighted norm, and rho / (1 - gamma).
     fn rounding(&self, norm: T) -> [T; 2] {
         let certificate = self.certified.certificate;
-        let rho = certificate.rho::<H, O>(norm, self.magnitude);
+        let rho = certificate.rho(norm, self.magnitude);
         [rho, over(rho, minus(T::ONE, certificate.gamma()))]
     }
 
@@ -216,9 +224,9 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// so E = (rho(norm)) / (1 - gamma - 2 c kappa) will do.
     fn hold(&mut self, norm: T, error: T) {
         let certificate = self.certified.certificate;
-        let relative = certificate.relative::<H, O>();
+        let relative = certificate.relative();
         let lost = plus(certificate.pessimistic(), plus(relative, relative));
-        let rho = super::up_by_steps(certificate.rho::<H, O>(norm, self.magnitude));
+        let rho = super::up_by_steps(certificate.rho(norm, self.magnitude));
         let error = larger(error, over(rho, minus(T::ONE, lost)));
         self.held = smaller(self.held, plus(norm, plus(error, error)));
     }
@@ -227,16 +235,21 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ///
     /// # Errors
     /// [`NotFinite`] if the input has a NaN or infinity or W^1 x + b^1 overflows; all is then as it was.
-    pub fn follow<X: Samples<T, I, 1>>(&mut self, input: &X) -> Result<(), NotFinite> {
-        let (input, magnitude) = look_at(self.certified.backend, input)?;
-        let before = core::mem::replace(&mut self.input, input);
+    pub fn follow<X: Samples<T, I, 1>, const I: usize>(&mut self, input: &X) -> Result<(), NotFinite>
+    where
+        A: Takes<I>,
+    {
+        let input = input.samples();
+        let magnitude = magnitude_of(self.certified.backend, input)?;
+        let before = core::mem::replace(&mut self.input, kept::<A>(input));
         if let Err(error) = self.drive() {
             self.input = before;
             // What it was it is again.
             self.drive()?;
             return Err(error);
         }
-        let change = |index: usize| match (before.get(index), self.input.get(index)) {
+        let (before, now) = (before.flat(), self.input.flat());
+        let change = |index: usize| match (before.get(index), now.get(index)) {
             (Some(old), Some(new)) => (*new - *old).magnitude(),
             _ => T::NAN,
         };
@@ -338,7 +351,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// The error no bound can be below.
     pub(super) fn floor(&self) -> T {
         let certificate = self.certified.certificate;
-        certificate.floor(certificate.rho::<H, O>(self.held, self.magnitude))
+        certificate.floor(certificate.rho(self.held, self.magnitude))
     }
 
     /// The most sweeps until no unit is further than `error` from the solution; if that is less than rounding errors allow, until
@@ -399,9 +412,10 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         let Certified { network, certificate, .. } = self.certified;
         let v = certificate.v();
         let most = certificate.sweeps(T::ZERO, self.magnitude).unwrap_or(2 * self.sweeps);
-        let comparison = Comparison::new::<H, O>(network.parameters().map_err(|_| NotFinite)?);
-        let mut errors = State::<Network<I, S, T, F, H, O>>::ZERO;
-        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let comparison =
+            Comparison::new::<A::Hidden, A::Outputs>(network.parameters().map_err(|_| NotFinite)?);
+        let mut errors = State::<Network<A>>::ZERO;
+        let mut room = State::<Network<A>>::ZERO;
         let errors = errors.as_mut_slice();
         errors.fill(T::INFINITE);
         let mut before = T::INFINITE;
@@ -410,9 +424,14 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 // What was known of the state before, or what is known of all units.
                 *error = smaller(plus(*error, times(self.change, *v)), times(self.error, *v));
             }
-            let swept = Swept { input: &self.input, h: self.state.as_slice(), v, change: self.change };
-            componentwise::better::<_, H, O>(&comparison, &swept, errors, room.as_mut_slice())
-                .ok_or(NotFinite)?;
+            let swept = Swept { input: self.input.flat(), h: self.state.as_slice(), v, change: self.change };
+            componentwise::better::<_, A::Hidden, A::Outputs>(
+                &comparison,
+                &swept,
+                errors,
+                room.as_mut_slice(),
+            )
+            .ok_or(NotFinite)?;
             let (class, certified) = self.top(errors, T::ONE);
             let all = errors.iter().fold(T::ZERO, |sum, error| sum + *error);
             // Where bounds do not become much better, rounding errors are all that is left.
@@ -429,7 +448,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// The class with the largest output, and whether it is so at the solution: h_top - h_j > (e_top + e_j) `factor` for all others,
     /// e being one `bound` a unit.
     fn top(&self, bounds: &[T], factor: T) -> (usize, bool) {
-        let outputs = const { Network::<I, S, T, F, H, O>::UNITS - Network::<I, S, T, F, H, O>::OUTPUTS };
+        let outputs = const { Network::<A>::UNITS - Network::<A>::OUTPUTS };
         let h = self.state.as_slice().get(outputs..).unwrap_or_default();
         let e = bounds.get(outputs..).unwrap_or_default();
         // The largest first, so that no step waits for a comparison that cannot be foreseen.

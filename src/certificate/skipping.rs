@@ -9,7 +9,7 @@ use super::comparison::{Comparison, norm};
 use super::outward::{larger, plus, times, up};
 use super::{Certified, ErrorBound, NotFinite, Refinement};
 use crate::kernel::{Activation, Scalar, weighted_distance};
-use crate::network::{Architecture, Flat, Form, MAX_DEPTH, Network, Samples, Stack, State};
+use crate::network::{Architecture, Flat, Form, MAX_DEPTH, Network, Samples, State, Takes};
 use crate::solve::Drive;
 use core::fmt;
 
@@ -47,8 +47,8 @@ pub struct Visited<T = f32> {
 /// assert!(first.layers >= 3 && next.layers == 0 && next.bound.largest() <= 1e-2);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
-pub struct Skipping<'a, const I: usize, N: Architecture> {
-    refinement: Refinement<'a, I, N>,
+pub struct Skipping<'a, N: Architecture> {
+    refinement: Refinement<'a, N>,
     /// W^1 x + b^1 of the last sweep of the first layer, and the largest magnitude of that x.
     swept: Drive<N>,
     swept_magnitude: N::Scalar,
@@ -60,13 +60,13 @@ pub struct Skipping<'a, const I: usize, N: Architecture> {
     due: [N::Scalar; MAX_DEPTH],
 }
 
-impl<const I: usize, N: Architecture> fmt::Debug for Skipping<'_, I, N> {
+impl<N: Architecture> fmt::Debug for Skipping<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Skipping").field("refinement", &self.refinement).finish()
     }
 }
 
-impl<const I: usize, N: Architecture> Skipping<'_, I, N> {
+impl<N: Architecture> Skipping<'_, N> {
     /// The state.
     #[must_use]
     pub fn state(&self) -> &State<N> {
@@ -79,19 +79,19 @@ impl<const I: usize, N: Architecture> Skipping<'_, I, N> {
     }
 }
 
-impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Certified<'a, Network<I, S, T, F, H, O>>
-{
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     /// Starts to follow a stream of inputs with as few layers as the error asked for allows. Takes a pass over the weights.
     ///
     /// # Errors
     /// As [`refine`](Self::refine).
-    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
-    pub fn skipping<X: Samples<T, I, 1>>(
+    pub fn skipping<X: Samples<T, I, 1>, const I: usize>(
         self,
         input: &X,
-        state: &'a mut State<Network<I, S, T, F, H, O>>,
-    ) -> Result<Skipping<'a, I, Network<I, S, T, F, H, O>>, NotFinite> {
+        state: &'a mut State<Network<A>>,
+    ) -> Result<Skipping<'a, Network<A>>, NotFinite>
+    where
+        A: Takes<I>,
+    {
         let gains = self.gains().ok_or(NotFinite)?;
         let refinement = Refinement::new(self, input, state)?;
         let magnitude = refinement.magnitude;
@@ -107,10 +107,10 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 
     /// |S W^l v|_v and |S U^l v|_v of every layer.
     fn gains(&self) -> Option<[[T; 2]; MAX_DEPTH]> {
-        let comparison = Comparison::new::<H, O>(self.network.parameters().ok()?);
+        let comparison = Comparison::new::<A::Hidden, A::Outputs>(self.network.parameters().ok()?);
         let v = self.certificate.v();
         let mut gains = [[T::ZERO; 2]; MAX_DEPTH];
-        let mut room = State::<Network<I, S, T, F, H, O>>::ZERO;
+        let mut room = State::<Network<A>>::ZERO;
         let room = room.as_mut_slice();
         room.copy_from_slice(v);
         for across in [None, Some(v)] {
@@ -127,14 +127,15 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     }
 }
 
-impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Skipping<'a, I, Network<I, S, T, F, H, O>>
-{
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Skipping<'a, Network<A>> {
     /// Goes on to another input: [`Refinement::follow`].
     ///
     /// # Errors
     /// [`NotFinite`] if the input has a NaN or infinity or W^1 x + b^1 overflows; all is then as it was.
-    pub fn follow<X: Samples<T, I, 1>>(&mut self, input: &X) -> Result<(), NotFinite> {
+    pub fn follow<X: Samples<T, I, 1>, const I: usize>(&mut self, input: &X) -> Result<(), NotFinite>
+    where
+        A: Takes<I>,
+    {
         self.refinement.follow(input)?;
         self.magnitude = self.refinement.magnitude;
         // What the first layer holds was rounded in that sweep.
@@ -170,7 +171,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// A sweep over the layers that are due by more than `allowed`; how many they were.
     fn sweep(&mut self, allowed: T) -> Result<usize, NotFinite> {
         let (mut visited, mut change, mut left) = (0, T::ZERO, T::ZERO);
-        for index in 0..S::DEPTH {
+        for index in 0..A::LAYOUT.depth() {
             let due = self.due(index);
             // A layer of which nothing is known is computed, whatever may be left out: only then is the state one that a sweep made.
             if due <= allowed && due < T::INFINITE {
@@ -212,7 +213,11 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         match weighted_distance(backend, now, then, v) {
             Ok(moved) if moved == T::ZERO => due,
             Ok(moved) => {
-                let steepest = if const { S::DEPTH == 1 } { O::STEEPEST } else { H::STEEPEST };
+                let steepest = if const { A::LAYOUT.depth() == 1 } {
+                    <A::Outputs>::STEEPEST
+                } else {
+                    <A::Hidden>::STEEPEST
+                };
                 plus(due, times(up(up(moved)), T::from_f64(steepest)))
             }
             Err(_) => T::INFINITE,
@@ -221,8 +226,9 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 
     /// What a change of a layer makes due in those that read it.
     fn spread(&mut self, from: usize, change: T) {
-        let layout = const { &Network::<I, S, T, F, H, O>::LAYOUT };
-        let below = if const { F::TIED > 0 } { from.saturating_sub(1)..from } else { layout.readers(from) };
+        let layout = const { &Network::<A>::LAYOUT };
+        let below =
+            if const { <A::Form>::TIED > 0 } { from.saturating_sub(1)..from } else { layout.readers(from) };
         for (readers, which) in [(from + 1..from + 2, 0), (below, 1)] {
             let (due, gains) = (self.due.get_mut(readers.clone()), self.gains.get(readers));
             for (due, gains) in due.into_iter().flatten().zip(gains.into_iter().flatten()) {

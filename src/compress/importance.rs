@@ -1,8 +1,8 @@
 //! What every unit is worth, measured on samples.
 
 use super::{CompressError, for_each_listener};
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Form, Network, Stack, State, Workspace};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Network, State, Workspace};
 use crate::simd::Element;
 use core::fmt;
 
@@ -103,9 +103,7 @@ fn share<T: Element>(samples: u32) -> T {
     T::ONE / T::from_usize(samples as usize)
 }
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Importance<Network<I, S, T, F, H, O>>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Importance<Network<A>> {
     /// Observes `B` samples with their gradient: the workspace that [`Network::gradient`] or a [`Trainer`](crate::learn::Trainer) left. dJ/dh
     /// is a sum over all weights that listen, so this takes as long as a sweep in plain loops.
     ///
@@ -113,8 +111,8 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// [`CompressError::NotFinite`] if an activation, a weight or dJ/dh is a NaN or too large.
     pub fn observe_gradient<const B: usize>(
         &mut self,
-        network: &Network<I, S, T, F, H, O>,
-        workspace: &Workspace<Network<I, S, T, F, H, O>, B>,
+        network: &Network<A>,
+        workspace: &Workspace<Network<A>, B>,
     ) -> Result<(), CompressError> {
         let params = network.parameters()?;
         let (deltas, output) = (workspace.adjoint.as_slice(), crate::network::Flat::flat(&workspace.output));
@@ -125,7 +123,7 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
             for_each_listener(params, layer, unit, |listener, weight| {
                 sum += weight * deltas.get(listener * B + sample).copied().unwrap_or(T::NAN);
             });
-            if layer + 1 == S::DEPTH {
+            if layer + 1 == A::LAYOUT.depth() {
                 sum += output.get(unit * B + sample).copied().unwrap_or(T::NAN);
             }
             sum * samples
@@ -159,9 +157,9 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     /// finite; `scores` is then unchanged.
     pub fn scores(
         &self,
-        network: &Network<I, S, T, F, H, O>,
+        network: &Network<A>,
         measure: Measure,
-        scores: &mut State<Network<I, S, T, F, H, O>>,
+        scores: &mut State<Network<A>>,
     ) -> Result<(), CompressError> {
         let seen = if measure == Measure::Gradient { self.gradients } else { self.samples };
         if seen == 0 {

@@ -37,7 +37,7 @@ mod prune;
 
 pub use distill::Distill;
 pub use importance::{Importance, Measure};
-pub use prune::Prunes;
+pub use prune::{Narrows, Prunes};
 
 use crate::kernel::Scalar;
 use crate::network::{LengthError, Parameters};

@@ -2,11 +2,11 @@
 
 use super::CompressError;
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Form, Layer, LayerLayout, MAX_DEPTH, Network, Parameters, Shape};
+use crate::network::{Architecture, Fnn, Form, Layer, LayerLayout, MAX_DEPTH, Network, Parameters, Shape};
 use crate::network::{Stack, State, Tail, Text};
 use crate::simd::Element;
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Structured pruning: writes into `small` the network of those units of every layer that have the highest `scores`, in their order; of
     /// equals the first ones. Inputs, outputs, depth, feedback, activations and scalar are the same, and no layer is wider; anything else does
     /// not compile.
@@ -25,16 +25,16 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     ///
     /// # Errors
     /// [`CompressError::NotFinite`] if a score is a NaN, or a parameter, a mean or a new bias is not finite; `small` is then unchanged.
-    pub fn prune<R: Stack>(
+    pub fn prune<G: Architecture<Scalar = T>>(
         &self,
         scores: &State<Self>,
         means: &State<Self>,
-        small: &mut Network<I, R, T, F, H, O>,
+        small: &mut Network<G>,
     ) -> Result<(), CompressError>
     where
-        S: Prunes<R>,
+        A: Prunes<G>,
     {
-        const { is_no_wider(&Self::SHAPE, &Network::<I, R, T, F, H, O>::SHAPE) };
+        const { is_no_wider(&Self::SHAPE, &G::SHAPE) };
         let from = self.parameters()?;
         let finite = |values: &[T]| values.iter().all(|value| value.is_finite());
         let mut to = small.parameters_mut()?;
@@ -73,16 +73,29 @@ impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
     }
 }
 
-/// Layers that can be pruned to the layers `R`: as many of them, with as many outputs. Sealed.
+/// An architecture that can be pruned to `G`: as many layers, as many outputs, and all else the same but the widths. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be pruned to `{G}`",
+    label = "not as many layers, or not as many outputs",
+    note = "pruning makes layers narrower: depth, inputs, outputs and all else stay the same"
+)]
+pub trait Prunes<G>: Architecture {}
+
+impl<const I: usize, S: Narrows<R>, R: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
+    Prunes<Fnn<I, R, T, F, H, O>> for Fnn<I, S, T, F, H, O>
+{
+}
+
+/// As many layers as `R` has, with as many outputs.
 #[diagnostic::on_unimplemented(
     message = "a network of the layers `{Self}` cannot be pruned to `{R}`",
     label = "not as many layers, or not as many outputs",
     note = "pruning makes layers narrower: depth and outputs stay the same"
 )]
-pub trait Prunes<R>: Stack {}
+pub trait Narrows<R>: Stack {}
 
-impl<const N: usize> Prunes<Layer<N>> for Layer<N> {}
-impl<const N: usize, const M: usize, Above: Tail + Prunes<R>, R: Tail> Prunes<Layer<M, R>>
+impl<const N: usize> Narrows<Layer<N>> for Layer<N> {}
+impl<const N: usize, const M: usize, Above: Tail + Narrows<R>, R: Tail> Narrows<Layer<M, R>>
     for Layer<N, Above>
 {
 }

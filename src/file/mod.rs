@@ -31,7 +31,7 @@ pub(crate) use format::{QUANTIZED_NUMBERS, length, put};
 
 use crate::certificate::{Certificate, CertificateError, Certified, Weights, check};
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Align64, Architecture, Form, Network, Shape, Stack, bytes, seen, seen_at};
+use crate::network::{Align64, Architecture, Network, Shape, bytes, seen, seen_at};
 use core::fmt;
 use format::refuse_certificate;
 
@@ -91,16 +91,13 @@ impl<'a, N: Architecture> Model<'a, N> {
     }
 }
 
-impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Model<'a, Network<I, S, T, F, H, O>>
-{
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Model<'a, Network<A>> {
     /// Compares the certificate with the weights: [`Certificate::verify`]. Takes no time for a file in the program
     /// ([`include_network!`](crate::include_network)), where this was done while compiling.
     ///
     /// # Errors
     /// [`Uncertified`], if the file has none or one that does not hold.
-    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
-    pub fn certified(&self) -> Result<Certified<'a, Network<I, S, T, F, H, O>>, Uncertified<T>> {
+    pub fn certified(&self) -> Result<Certified<'a, Network<A>>, Uncertified<T>> {
         let certificate = self.certificate.ok_or(Uncertified::Missing)?;
         if self.proved {
             return Ok(Certified::proved(self.network, certificate));
@@ -112,16 +109,16 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     #[doc(hidden)]
     #[must_use]
     pub const fn included<const LEN: usize, const UNITS: usize>(file: &'a Align64<[u8; LEN]>) -> Self {
-        const { has_file(&Network::<I, S, T, F, H, O>::SHAPE) };
-        let contents = Contents::included(&file.0, &Network::<I, S, T, F, H, O>::SHAPE);
+        const { has_file(&Network::<A>::SHAPE) };
+        let contents = Contents::included(&file.0, &Network::<A>::SHAPE);
         let network = seen_at(file, contents.params_start());
         if !contents.is_certified() {
             return Self { network, certificate: None, proved: false };
         }
         let weights = Weights {
-            layout: &Network::<I, S, T, F, H, O>::LAYOUT,
-            steepest: [H::STEEPEST, O::STEEPEST],
-            bounds: [H::BOUND, O::BOUND],
+            layout: &Network::<A>::LAYOUT,
+            steepest: [<A::Hidden>::STEEPEST, <A::Outputs>::STEEPEST],
+            bounds: [<A::Hidden>::BOUND, <A::Outputs>::BOUND],
             scalar: size_of::<T>(),
             params: file.0.split_at(contents.params_start()).1,
         };
@@ -137,7 +134,7 @@ const fn has_file(shape: &Shape) {
     assert!(shape.shared == 0, "there is no model file of a network whose layers share parameters");
 }
 
-impl<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Network<I, S, T, F, H, O> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Bytes of the network's model file, with a certificate or without.
     #[must_use]
     pub const fn file_bytes(certified: bool) -> usize {

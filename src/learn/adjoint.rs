@@ -4,9 +4,7 @@ use crate::kernel::{
     Base, Change, EachProduct, End, Ends, Finish, Matrix, MatrixMut, Outer, Product, Products, Scalar,
     ShapeError, SideBySide, Term, Terms, column_sums, largest,
 };
-use crate::network::{
-    Architecture, EachLayer, LayerLayout, Layout, Parameters, ParametersMut, Samples, State, Walk,
-};
+use crate::network::{Architecture, EachLayer, LayerLayout, Layout, Parameters, ParametersMut, State, Walk};
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{HalfRoom, Halves, Sweep, apply, fits};
 use crate::threads::Threads;
@@ -270,14 +268,14 @@ impl<'a, T: Scalar> Sent<'a, T> {
     /// # Errors
     /// [`ShapeError`] if something does not fit, which one layout does not let happen.
     #[inline(always)]
-    pub(super) fn new<const INPUT: usize, const B: usize, N: Architecture<Scalar = T>>(
-        input: &'a impl Samples<T, INPUT, B>,
+    pub(super) fn new<const B: usize, N: Architecture<Scalar = T>>(
+        input: Matrix<'a, T>,
         state: &'a State<N, B>,
         deltas: &'a State<N, B>,
     ) -> Result<Self, ShapeError> {
         let units = const { N::LAYOUT.units() };
         Ok(Self {
-            input: input.samples(),
+            input,
             states: Matrix::new(state.as_slice(), B, units)?,
             deltas: Matrix::new(deltas.as_slice(), B, units)?,
         })

@@ -3,15 +3,13 @@
 use super::gradient::{LearnError, Learned, Objective, add};
 use super::loss::Loss;
 use super::optimizer::UpdateError;
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Form, Network, Room, Samples, Stack, Workspace};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Network, Room, Samples, Takes, Workspace};
 use crate::simd::Backend;
 use crate::threads::Threads;
 use core::fmt;
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Network<INPUT, S, T, F, H, O>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// One step of plain gradient descent, w <- w - rate dJ/dw: solves, takes the loss, solves the adjoint, and adds
     /// -rate times every weight's share straight to the weight. There is no gradient in memory, only the weights and
     /// the workspace.
@@ -31,7 +29,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ///
     /// # Errors
     /// [`LearnError`]; the network is then unchanged.
-    pub fn descend<X, Y: ?Sized, C, const B: usize>(
+    pub fn descend<X, Y: ?Sized, C, const I: usize, const B: usize>(
         &mut self,
         objective: &Objective<C, T>,
         input: &X,
@@ -40,14 +38,15 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         rate: T,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         self.descend_on(Backend::best(), objective, input, target, workspace, rate)
     }
 
     #[inline]
-    fn descend_on<X, Y: ?Sized, C, const B: usize>(
+    fn descend_on<X, Y: ?Sized, C, const I: usize, const B: usize>(
         &mut self,
         backend: Backend,
         objective: &Objective<C, T>,
@@ -57,8 +56,9 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         rate: T,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
             return Err(LearnError::Update(UpdateError::Setting("rate")));
@@ -134,23 +134,23 @@ where
     }
 }
 
-impl<const INPUT: usize, S, T, F, H, O, R, C, const B: usize> Descent<R, C, B>
+impl<T: Scalar, A: Architecture<Scalar = T>, R, C, const B: usize> Descent<R, C, B>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    R: Room<Of = Network<INPUT, S, T, F, H, O>>,
+    R: Room<Of = Network<A>>,
 {
     /// Learns from one batch: [`Network::descend`]. Every step starts cold, for batches differ.
     ///
     /// # Errors
     /// [`LearnError`]; the network is then unchanged.
-    pub fn step<X, Y: ?Sized>(&mut self, input: &X, target: &Y) -> Result<Learned<T>, LearnError<T>>
+    pub fn step<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+    ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         let Self { network, objective, rate, backend, workspace } = self;
         let workspace = workspace.get_mut();

@@ -3,11 +3,11 @@
 use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::loss::{Loss, LossError};
 use crate::kernel::{
-    Activation, Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed,
-    column_sums, largest, once,
+    Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed, column_sums,
+    largest, once,
 };
 use crate::network::{
-    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Stack, State, Unrolled,
+    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, State, Takes, Unrolled,
     Walk, Workspace,
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
@@ -156,9 +156,7 @@ impl<T: fmt::Debug> fmt::Display for LearnError<T> {
 
 impl<T: fmt::Debug> core::error::Error for LearnError<T> {}
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Network<INPUT, S, T, F, H, O>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter to `gradient`.
     ///
     /// `input`: `B` samples of `INPUT` values; `target`: what the loss asks for `B` samples.
@@ -179,7 +177,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Errors
     /// [`LearnError`]; `gradient` is then unchanged.
     #[inline]
-    pub fn gradient<X, Y: ?Sized, C, const B: usize>(
+    pub fn gradient<X, Y: ?Sized, C, const I: usize, const B: usize>(
         &self,
         objective: &Objective<C, T>,
         input: &X,
@@ -188,8 +186,9 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         gradient: &mut Self,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         self.on(Backend::best()).gradient(objective, input, target, workspace, gradient)
     }
@@ -204,7 +203,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         &self,
         rule: Rule<T>,
         state: &State<Self, B>,
-        output: &S::Output<T, B>,
+        output: &A::Output<B>,
         deltas: &mut State<Self, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         self.on(Backend::best()).adjoint(rule, state, output, deltas)
@@ -215,12 +214,15 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Errors
     /// [`LearnError::NotFinite`] if a value is not finite or a sum might not be; `gradient` is then unchanged.
     #[inline]
-    pub fn accumulate<X: Samples<T, INPUT, B>, const B: usize>(
+    pub fn accumulate<X: Samples<T, I, B>, const I: usize, const B: usize>(
         input: &X,
         state: &State<Self, B>,
         deltas: &State<Self, B>,
         gradient: &mut Self,
-    ) -> Result<(), LearnError<T>> {
+    ) -> Result<(), LearnError<T>>
+    where
+        A: Takes<I>,
+    {
         add(Backend::best(), Threads::One, input, state, deltas, T::ONE, gradient)
     }
 
@@ -245,12 +247,16 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ///
     /// # Errors
     /// [`LearnError::NotFinite`] if the result is not finite.
-    pub fn input_gradient<const B: usize>(
+    pub fn input_gradient<const I: usize, const B: usize>(
         &self,
-        first: &S::First<T, B>,
-        input: &mut SMatrix<T, B, INPUT>,
-    ) -> Result<(), LearnError<T>> {
-        let (Ok(params), Ok(deltas)) = (self.parameters(), Matrix::new(first.flat(), B, S::FIRST)) else {
+        first: &A::First<B>,
+        input: &mut SMatrix<T, B, I>,
+    ) -> Result<(), LearnError<T>>
+    where
+        A: Takes<I>,
+    {
+        let (Ok(params), Ok(deltas)) = (self.parameters(), Matrix::new(first.flat(), B, Network::<A>::FIRST))
+        else {
             return Err(LearnError::NotFinite);
         };
         let Some(layer) = params.layout().layers().first() else { return Err(LearnError::NotFinite) };
@@ -270,7 +276,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Errors
     /// [`LearnError`]; `gradient` is then unchanged.
     #[inline]
-    pub fn unrolled<X, Y: ?Sized, C, const B: usize, const SWEEPS: usize>(
+    pub fn unrolled<X, Y: ?Sized, C, const I: usize, const B: usize, const SWEEPS: usize>(
         &self,
         loss: &C,
         input: &X,
@@ -280,32 +286,32 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         gradient: &mut Self,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         self.on(Backend::best()).unrolled(loss, input, target, tape, workspace, gradient)
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    On<'_, Network<INPUT, S, T, F, H, O>>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     /// [`Network::gradient`] on this backend.
     ///
     /// # Errors
     /// As [`Network::gradient`].
     #[inline]
-    pub fn gradient<X, Y: ?Sized, C, const B: usize>(
+    pub fn gradient<X, Y: ?Sized, C, const I: usize, const B: usize>(
         self,
         objective: &Objective<C, T>,
         input: &X,
         target: &Y,
-        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
-        gradient: &mut Network<INPUT, S, T, F, H, O>,
+        workspace: &mut Workspace<Network<A>, B>,
+        gradient: &mut Network<A>,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         let learned = self.settle(objective, input, target, workspace)?;
         let Workspace { state, adjoint, .. } = workspace;
@@ -315,16 +321,17 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 
     /// Both fixed points: all of a gradient but its sums.
     #[inline]
-    pub(super) fn settle<X, Y: ?Sized, C, const B: usize>(
+    pub(super) fn settle<X, Y: ?Sized, C, const I: usize, const B: usize>(
         self,
         objective: &Objective<C, T>,
         input: &X,
         target: &Y,
-        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
+        workspace: &mut Workspace<Network<A>, B>,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
@@ -340,14 +347,14 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     pub fn adjoint<const B: usize>(
         self,
         rule: Rule<T>,
-        state: &State<Network<INPUT, S, T, F, H, O>, B>,
-        output: &S::Output<T, B>,
-        deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &State<Network<A>, B>,
+        output: &A::Output<B>,
+        deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        let result = if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
+        let result = if const { B == 1 && Network::<A>::UNROLLED } {
             self.adjoint_unrolled(rule, state, output, deltas)
         } else {
-            let (units, flat) = (Network::<INPUT, S, T, F, H, O>::UNITS, output.flat());
+            let (units, flat) = (Network::<A>::UNITS, output.flat());
             let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
                 self.network.parameters(),
                 Matrix::new(state.as_slice(), B, units),
@@ -359,19 +366,17 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             let (tolerance, literal) = rule.tolerance();
             let (backend, threads) = (self.backend, self.threads);
             let progress = if const { !TYPED } {
-                let ends = Chosen::new::<H, O>();
+                let ends = Chosen::new::<A::Hidden, A::Outputs>();
                 let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
                 T::once::<AdjointOnce>((adjoint, backend, threads))
             } else {
-                let ends = Typed::<H, O>::NEW;
+                let ends = Typed::<A::Hidden, A::Outputs>::NEW;
                 let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
-                match const { (B == 1, F::REACH.is_far()) } {
-                    (true, false) => adjoint.typed::<F::Scratch<T, S, 1>, 1, false>(backend, threads),
-                    (true, true) => adjoint.typed::<F::Scratch<T, S, 1>, 1, true>(backend, threads),
-                    (false, false) => {
-                        adjoint.typed::<F::Scratch<T, S, CHUNK>, CHUNK, false>(backend, threads)
-                    }
-                    (false, true) => adjoint.typed::<F::Scratch<T, S, CHUNK>, CHUNK, true>(backend, threads),
+                match const { (B == 1, <A::Form>::REACH.is_far()) } {
+                    (true, false) => adjoint.typed::<A::Scratch<1>, 1, false>(backend, threads),
+                    (true, true) => adjoint.typed::<A::Scratch<1>, 1, true>(backend, threads),
+                    (false, false) => adjoint.typed::<A::Scratch<CHUNK>, CHUNK, false>(backend, threads),
+                    (false, true) => adjoint.typed::<A::Scratch<CHUNK>, CHUNK, true>(backend, threads),
                 }
             };
             progress.and_then(Progress::finish)
@@ -386,11 +391,11 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     fn adjoint_unrolled<const B: usize>(
         self,
         rule: Rule<T>,
-        state: &State<Network<INPUT, S, T, F, H, O>, B>,
-        output: &S::Output<T, B>,
-        deltas: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &State<Network<A>, B>,
+        output: &A::Output<B>,
+        deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+        let walk = Unrolled::<Network<A>>::NEW;
         let network = self.network;
         T::run(self.backend, AdjointOne { network, state, output, deltas, rule, walk })
     }
@@ -399,18 +404,19 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ///
     /// # Errors
     /// As [`Network::unrolled`].
-    pub fn unrolled<X, Y: ?Sized, C, const B: usize, const SWEEPS: usize>(
+    pub fn unrolled<X, Y: ?Sized, C, const I: usize, const B: usize, const SWEEPS: usize>(
         self,
         loss: &C,
         input: &X,
         target: &Y,
-        tape: &mut Tape<Network<INPUT, S, T, F, H, O>, B, SWEEPS>,
-        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
-        gradient: &mut Network<INPUT, S, T, F, H, O>,
+        tape: &mut Tape<Network<A>, B, SWEEPS>,
+        workspace: &mut Workspace<Network<A>, B>,
+        gradient: &mut Network<A>,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         let Tape { start, states, drive, drive_gradient } = tape;
         self.drive(input, drive).map_err(LearnError::Solve)?;
@@ -422,7 +428,7 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
             previous = state;
         }
         let loss = evaluate(loss, self.backend, previous, target, &mut workspace.output)?;
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let units = Network::<A>::UNITS;
         let mut adjoint = T::ZERO;
         // The first time through only looks whether everything stays finite.
         for accumulating in [false, true] {
@@ -442,14 +448,15 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                     gradient: if accumulating { Some(gradient.parameters_mut()?) } else { None },
                 };
                 adjoint = if const { !TYPED } {
-                    T::once::<BackOnce>((back, Chosen::new::<H, O>(), self.backend))?
+                    T::once::<BackOnce>((back, Chosen::new::<A::Hidden, A::Outputs>(), self.backend))?
                 } else {
-                    let (ends, mut room): (_, F::Scratch<T, S, CHUNK>) = (Typed::<H, O>::NEW, Flat::ZERO);
+                    let (ends, mut room): (_, A::Scratch<CHUNK>) =
+                        (Typed::<A::Hidden, A::Outputs>::NEW, Flat::ZERO);
                     T::run(self.backend, BackSweepOn { back, ends, room: &mut room })?
                 };
             }
             let gradient = if accumulating { Some(gradient.parameters_mut()?) } else { None };
-            let deltas = Matrix::new(drive_gradient.flat(), B, S::FIRST)?;
+            let deltas = Matrix::new(drive_gradient.flat(), B, Network::<A>::FIRST)?;
             T::once::<FirstOnce>((FirstLayer { input: input.samples(), deltas, gradient }, self.backend))?;
         }
         Ok(Learned {
@@ -460,30 +467,29 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     }
 }
 
-impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Specialized<On<'a, Network<INPUT, S, T, F, H, O>>>
-{
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<On<'a, Network<A>>> {
     /// [`Network::gradient`].
     ///
     /// # Errors
     /// As [`Network::gradient`].
-    pub fn gradient<X, Y: ?Sized, C, const B: usize>(
+    pub fn gradient<X, Y: ?Sized, C, const I: usize, const B: usize>(
         self,
         objective: &Objective<C, T>,
         input: &X,
         target: &Y,
-        workspace: &mut Workspace<Network<INPUT, S, T, F, H, O>, B>,
-        gradient: &mut Network<INPUT, S, T, F, H, O>,
+        workspace: &mut Workspace<Network<A>, B>,
+        gradient: &mut Network<A>,
     ) -> Result<Learned<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         let on = self.0;
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, on.backend, state, target, output)?;
-        let special = const { B == 1 && Network::<INPUT, S, T, F, H, O>::specializes(1) };
+        let special = const { B == 1 && Network::<A>::specializes(1) };
         let result = if special {
             on.adjoint_unrolled(objective.rule, state, output, adjoint)
         } else {
@@ -494,8 +500,7 @@ impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Act
         }
         let learned = Learned { loss, solve, adjoint: result.map_err(LearnError::Adjoint)? };
         if special {
-            let (from, walk) =
-                (Kept { input, state, deltas: adjoint }, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW);
+            let (from, walk) = (Kept { input, state, deltas: adjoint }, Unrolled::<Network<A>>::NEW);
             T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })?;
         } else {
             add(on.backend, on.threads, input, state, adjoint, T::ONE, gradient)?;
@@ -671,14 +676,9 @@ struct AdjointOne<'a, N, K, G, T, W> {
     walk: W,
 }
 
-impl<const INPUT: usize, S, T, F, H, O, G, W, const B: usize> Operation<T>
-    for AdjointOne<'_, Network<INPUT, S, T, F, H, O>, State<Network<INPUT, S, T, F, H, O>, B>, G, T, W>
+impl<T: Scalar, A: Architecture<Scalar = T>, G, W, const B: usize> Operation<T>
+    for AdjointOne<'_, Network<A>, State<Network<A>, B>, G, T, W>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
     G: Flat<Scalar = T>,
     W: Walk,
 {
@@ -686,7 +686,7 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let units = Network::<A>::UNITS;
         let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
             self.network.parameters(),
             Matrix::new(self.state.as_slice(), B, units),
@@ -695,10 +695,10 @@ where
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let ((tolerance, literal), ends) = (self.rule.tolerance(), Typed::<H, O>::NEW);
-        let mut room: F::Scratch<T, S, 1> = Flat::ZERO;
+        let ((tolerance, literal), ends) = (self.rule.tolerance(), Typed::<A::Hidden, A::Outputs>::NEW);
+        let mut room: A::Scratch<1> = Flat::ZERO;
         let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
-        if const { F::REACH.is_far() } {
+        if const { <A::Form>::REACH.is_far() } {
             adjoint_all::<1, true, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         } else {
             adjoint_all::<1, false, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
@@ -741,28 +741,23 @@ fn adjoint_all<
 
 /// Adds `factor` times the gradient of `B` samples to what is there, if no sum can leave the finite numbers.
 #[inline(always)]
-pub(super) fn add<const INPUT: usize, const B: usize, S, T, F, H, O, X>(
+pub(super) fn add<T: Scalar, A: Takes<I, Scalar = T>, X, const I: usize, const B: usize>(
     backend: Backend,
     threads: Threads,
     input: &X,
-    state: &State<Network<INPUT, S, T, F, H, O>, B>,
-    deltas: &State<Network<INPUT, S, T, F, H, O>, B>,
+    state: &State<Network<A>, B>,
+    deltas: &State<Network<A>, B>,
     factor: T,
-    to: &mut Network<INPUT, S, T, F, H, O>,
+    to: &mut Network<A>,
 ) -> Result<(), LearnError<T>>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    X: Samples<T, INPUT, B>,
+    X: Samples<T, I, B>,
 {
-    if const { B == 1 && Network::<INPUT, S, T, F, H, O>::UNROLLED } {
-        let (from, walk) = (Kept { input, state, deltas }, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW);
+    if const { B == 1 && Network::<A>::UNROLLED } {
+        let (from, walk) = (Kept::<A, _, I, B> { input, state, deltas }, Unrolled::<Network<A>>::NEW);
         return T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk });
     }
-    let (from, to) = (Sent::new(input, state, deltas)?, to.parameters_mut()?);
+    let (from, to) = (Sent::new(input.samples(), state, deltas)?, to.parameters_mut()?);
     // Where there are no threads, a program does not keep what shares out.
     if const { !TYPED || cfg!(feature = "rayon") } {
         return T::once::<SumsOnce>(SumsJob { from, factor, to, backend, threads });
@@ -776,10 +771,10 @@ where
 }
 
 /// What a gradient is summed from, with all shapes in its type.
-struct Kept<'a, X, K> {
+struct Kept<'a, A: Architecture, X, const I: usize, const B: usize> {
     input: &'a X,
-    state: &'a K,
-    deltas: &'a K,
+    state: &'a State<Network<A>, B>,
+    deltas: &'a State<Network<A>, B>,
 }
 
 /// What a gradient is summed from: views, or what they are views of, from which they are only had where its type is known.
@@ -794,19 +789,14 @@ impl<T: Scalar> Origin<T> for Sent<'_, T> {
     }
 }
 
-impl<const INPUT: usize, const B: usize, S, T, F, H, O, X> Origin<T>
-    for Kept<'_, X, State<Network<INPUT, S, T, F, H, O>, B>>
+impl<T: Scalar, A: Architecture<Scalar = T>, X, const I: usize, const B: usize> Origin<T>
+    for Kept<'_, A, X, I, B>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    X: Samples<T, INPUT, B>,
+    X: Samples<T, I, B>,
 {
     #[inline(always)]
     fn sent(&self) -> Result<Sent<'_, T>, crate::kernel::ShapeError> {
-        Sent::new(self.input, self.state, self.deltas)
+        Sent::new(self.input.samples(), self.state, self.deltas)
     }
 }
 
@@ -823,9 +813,7 @@ impl<'a, T: Scalar> Target<'a, T> for ParametersMut<'a, T> {
     }
 }
 
-impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Target<'a, T>
-    for &'a mut Network<INPUT, S, T, F, H, O>
-{
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Target<'a, T> for &'a mut Network<A> {
     #[inline(always)]
     fn parameters(self) -> Result<ParametersMut<'a, T>, crate::LengthError> {
         self.parameters_mut()

@@ -1,15 +1,13 @@
 //! Where learning starts from: weights that keep signals their size and sweeps well inside convergence.
 
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Form, Network, Stack};
+use crate::network::{Architecture, Form, Network};
 use rand_core::Rng;
 
 /// How much the error may shrink at worst in a sweep, by the estimate below.
 const RATE: f64 = 0.25;
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Network<INPUT, S, T, F, H, O>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Draws W and U from `random` and sets b to zero.
     ///
     /// W is uniform with variance 1 / inputs (Glorot and Bengio 2010; 2 / inputs below ReLU, He et al. 2015). A
@@ -31,17 +29,17 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Ok::<(), attractor::SolveError>(())
     /// ```
     pub fn initialize<R: Rng + ?Sized>(&mut self, random: &mut R) {
-        let gain = if H::NAME == crate::kernel::Relu::NAME { 2.0 } else { 1.0 };
+        let gain = if <A::Hidden>::NAME == crate::kernel::Relu::NAME { 2.0 } else { 1.0 };
         let Ok(mut params) = self.parameters_mut() else { return };
         let layers = params.layout().layers();
         for (l, layer) in layers.iter().enumerate() {
             let (mut w, mut u, b) = params.layer(layer);
             b.fill(T::ZERO);
             let mut deviation = libm::sqrt(gain / layer.inputs as f64);
-            if F::TIED > 0 && l > 0 {
+            if <A::Form>::TIED > 0 && l > 0 {
                 // A loop goes up through this W and down through k W^T.
-                let most =
-                    libm::sqrt(RATE / gain * 100.0 / F::TIED as f64) / norm(layer.width, layer.inputs, 1.0);
+                let most = libm::sqrt(RATE / gain * 100.0 / <A::Form>::TIED as f64)
+                    / norm(layer.width, layer.inputs, 1.0);
                 deviation = f64::min(deviation, most);
             }
             w.fill_with(|_| uniform(random, deviation));

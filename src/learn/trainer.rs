@@ -3,8 +3,8 @@
 use super::gradient::{LearnError, Learned, Objective};
 use super::loss::Loss;
 use super::optimizer::{Optimizer, clip};
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Form, Network, Room, Samples, Stack, Workspace};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Network, Room, Samples, Takes, Workspace};
 use crate::simd::{Backend, Element};
 use crate::threads::Threads;
 use core::fmt;
@@ -103,14 +103,9 @@ where
     }
 }
 
-impl<const INPUT: usize, S, T, F, H, O, R, P, C, const B: usize> Trainer<R, P, C, B>
+impl<T: Scalar, A: Architecture<Scalar = T>, R, P, C, const B: usize> Trainer<R, P, C, B>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    R: Room<Of = Network<INPUT, S, T, F, H, O>>,
+    R: Room<Of = Network<A>>,
     P: Optimizer<T>,
 {
     /// Learns from one batch: gradient, clipping, update. Every step starts cold, for batches differ.
@@ -119,10 +114,15 @@ where
     ///
     /// # Errors
     /// [`LearnError`]; the network and the optimizer are then unchanged.
-    pub fn step<X, Y: ?Sized>(&mut self, input: &X, target: &Y) -> Result<Step<T>, LearnError<T>>
+    pub fn step<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+    ) -> Result<Step<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         self.begin();
         let Self { network, gradient, workspace, .. } = self;
@@ -137,10 +137,15 @@ where
     ///
     /// # Errors
     /// As [`step`](Self::step).
-    pub fn step_specialized<X, Y: ?Sized>(&mut self, input: &X, target: &Y) -> Result<Step<T>, LearnError<T>>
+    pub fn step_specialized<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+    ) -> Result<Step<T>, LearnError<T>>
     where
-        X: Samples<T, INPUT, B>,
-        C: Loss<S::Output<T, B>, Y, Scalar = T>,
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         self.begin();
         let Self { network, gradient, workspace, .. } = self;

@@ -1,6 +1,7 @@
 //! Shapes and memory: the network and its states as types. No arithmetic.
 
 mod align;
+mod architecture;
 mod flat;
 mod form;
 mod layout;
@@ -14,6 +15,7 @@ mod text;
 mod walk;
 
 pub use align::Align64;
+pub use architecture::{Architecture, Fnn, SameLayers, Takes};
 pub use flat::{Flat, LengthError, Nothing};
 pub(crate) use flat::{Parameters, ParametersMut, Plain, bytes, seen, seen_at};
 pub use form::{Adjacent, Dense, Feedforward, Form, Skip, Tied};
@@ -36,11 +38,8 @@ pub(crate) use text::Text;
 pub use walk::EachLayer;
 pub(crate) use walk::{Looped, OneOrAll, Only, Unrolled, Walk};
 
-use crate::kernel::{Activation, Identity, Scalar, TYPED, Tanh};
-use crate::simd::Entry;
+use crate::kernel::{Activation as _, Scalar, TYPED};
 use core::fmt;
-use core::marker::PhantomData;
-use nalgebra::SMatrix;
 
 /// The type of a feedback network, from its widths: inputs first, outputs last.
 ///
@@ -78,7 +77,7 @@ macro_rules! fnn {
         $crate::fnn!(@options $i $w $t $f $h [$new] $($($rest)*)?)
     };
     (@options [$i:expr] $w:tt [$t:ty] [$f:ty] [$h:ty] [$o:ty]) => {
-        $crate::Network<{ $i }, $crate::fnn!(@stack $w), $t, $f, $h, $o>
+        $crate::Network<$crate::network::Fnn<{ $i }, $crate::fnn!(@stack $w), $t, $f, $h, $o>>
     };
     (@options $i:tt $w:tt $t:tt $f:tt $h:tt $o:tt $unknown:ident $($rest:tt)*) => {
         compile_error!(concat!(
@@ -95,120 +94,33 @@ macro_rules! fnn {
 ///
 /// z^l = W^l h^(l-1) + b^l + sum over the layers k it reads of U^(l,k) h^k,  h^l = s(z^l).
 ///
-/// `INPUT` is the number of inputs, `S` the [`Stack`] of layers, `T` the scalar, `F` the [`Form`] of feedback, `H`
-/// and `O` the activations of the hidden layers and of the output layer. Write the type with [`fnn!`].
+/// `A` says what it is: its inputs, layers, scalar, feedback and activations, an [`Fnn`]. Write the type with [`fnn!`].
 ///
 /// It is plain scalars in a row (`repr(C)`, no padding): layer after layer, each W, U, b, column-major. A
 /// gradient has the type of its network.
 #[repr(transparent)]
-pub struct Network<const INPUT: usize, S: Stack, T: Scalar = f32, F: Form = Adjacent, H = Tanh, O = Identity>
-{
-    layers: S::Params<T, F, INPUT>,
-    activations: PhantomData<(H, O)>,
+pub struct Network<A: Architecture> {
+    layers: A::Params<A::Scalar>,
 }
 
-/// What a network is, apart from its parameters; the types that go with it are named by it. Sealed.
-pub trait Architecture: Sealed + Sized + 'static {
-    /// The scalar.
-    type Scalar: Scalar;
-    /// The layout of parameters and units.
-    const LAYOUT: Layout;
-    /// All of it as a value.
-    const SHAPE: Shape;
-    /// The activations of `B` samples.
-    type States<const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
-    /// `B` samples of the first layer.
-    type First<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
-    /// `B` samples of the output layer.
-    type Output<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
-    /// As many entries as there are parameters, of another kind.
-    type Params<W: Entry>: fmt::Debug + Clone + Send + Sync + 'static;
-    /// As many entries as there are units, of another kind.
-    type Units<W: Entry>: fmt::Debug + Clone + Send + Sync + 'static;
-    /// One sample of inputs, of any kind.
-    type Inputs<W: Entry>: Flat<Scalar = W> + fmt::Debug + Clone + Send + Sync + 'static;
-    /// As many entries as the first layer has units, of another kind.
-    type FirstUnits<W: Entry>: Flat<Scalar = W> + fmt::Debug + Clone + Send + Sync + 'static;
-    /// Visits the first layer.
-    fn first<E: EachLayer>(each: &mut E);
-    /// Visits the layers from the first to the last, unrolled.
-    fn up<E: EachLayer>(each: &mut E);
-    /// Visits the layers from the last to the first, unrolled.
-    fn down<E: EachLayer>(each: &mut E);
+// SAFETY: repr(transparent) over repr(C) structs of nalgebra matrices of the scalar; LAYOUT compares the size.
+unsafe impl<A: Architecture> Flat for Network<A> {
+    type Scalar = A::Scalar;
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> Sealed for Network<INPUT, S, T, F, H, O> {}
-
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> Architecture
-    for Network<INPUT, S, T, F, H, O>
-{
-    type Scalar = T;
-    const LAYOUT: Layout = {
-        let layout = Layout::new(INPUT, &S::WIDTHS, S::DEPTH, F::REACH, F::TIED).sharing(&S::SHARED);
-        assert!(layout.params() * size_of::<T>() == size_of::<Self>(), "the layout is the memory");
-        layout
-    };
-    const SHAPE: Shape = {
-        let mut shape = Shape {
-            widths: [0; MAX_DEPTH + 1],
-            depth: S::DEPTH as u8,
-            scalar: (size_of::<T>() / 4) as u8,
-            feedback: F::CODE,
-            percent: F::TIED as u8,
-            hidden: H::CODE,
-            output: O::CODE,
-            shared: 0,
-        };
-        assert!(INPUT > 0 && INPUT <= u32::MAX as usize, "a network needs at least one input");
-        shape.widths[0] = INPUT as u32;
-        let mut l = 0;
-        while l < S::DEPTH {
-            shape.widths[l + 1] = S::WIDTHS[l] as u32;
-            shape.shared |= (S::SHARED[l] as u32) << l;
-            l += 1;
-        }
-        shape
-    };
-    type States<const B: usize> = S::States<T, B>;
-    type First<const B: usize> = S::First<T, B>;
-    type Output<const B: usize> = S::Output<T, B>;
-    type Params<W: Entry> = S::Params<W, F, INPUT>;
-    type Units<W: Entry> = S::States<W, 1>;
-    type Inputs<W: Entry> = SMatrix<W, 1, INPUT>;
-    type FirstUnits<W: Entry> = S::First<W, 1>;
-
-    #[inline(always)]
-    fn first<E: EachLayer>(each: &mut E) {
-        S::first(each);
-    }
-    #[inline(always)]
-    fn up<E: EachLayer>(each: &mut E) {
-        S::up(each, 0);
-    }
-    #[inline(always)]
-    fn down<E: EachLayer>(each: &mut E) {
-        S::down(each, 0);
-    }
-}
-
-// SAFETY: repr(transparent) over repr(C) structs of nalgebra matrices of T; LAYOUT compares the size.
-unsafe impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> Flat for Network<INPUT, S, T, F, H, O> {
-    type Scalar = T;
-}
-
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Network<INPUT, S, T, F, H, O>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// All parameters zero: where a network starts, or a gradient.
     pub const ZERO: Self = Flat::ZERO;
     /// Number of parameters.
-    pub const PARAMS: usize = Self::LAYOUT.params();
+    pub const PARAMS: usize = A::LAYOUT.params();
     /// Number of units in all layers.
-    pub const UNITS: usize = Self::LAYOUT.units();
+    pub const UNITS: usize = A::LAYOUT.units();
     /// Number of units in the last layer.
-    pub const OUTPUTS: usize = S::WIDTHS[S::DEPTH - 1];
+    pub const OUTPUTS: usize = A::LAYOUT.layer(A::LAYOUT.depth() - 1).width;
     /// Number of layers above the input.
-    pub const DEPTH: usize = S::DEPTH;
+    pub const DEPTH: usize = A::LAYOUT.depth();
+    /// Number of units in the first layer.
+    pub(crate) const FIRST: usize = A::LAYOUT.layer(0).width;
     /// Bytes of the parameters.
     pub const BYTES: usize = size_of::<Self>();
     /// Bytes of RAM, for every way to use the network.
@@ -216,13 +128,13 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         scalar: size_of::<T>(),
         params: Self::PARAMS,
         units: Self::UNITS,
-        first: S::FIRST,
+        first: Self::FIRST,
         outputs: Self::OUTPUTS,
     };
 
     /// Whether one sample can have code of its own, every width a constant; not while developing, when compiling should be quick. The
     /// sums are the same.
-    pub(crate) const SPECIAL: bool = !cfg!(debug_assertions) && Self::PARAMS <= 1 << 16 && S::DEPTH <= 8;
+    pub(crate) const SPECIAL: bool = !cfg!(debug_assertions) && Self::PARAMS <= 1 << 16 && Self::DEPTH <= 8;
 
     /// Whether it has that without being asked: where the engine is compiled for every network anyway.
     pub(crate) const UNROLLED: bool = TYPED && Self::SPECIAL;
@@ -313,18 +225,18 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// ```
     #[must_use]
     #[inline]
-    pub fn layer<const L: usize>(&self) -> &<S::Params<T, F, INPUT> as At<L>>::Layer
+    pub fn layer<const L: usize>(&self) -> &<A::Params<T> as At<L>>::Layer
     where
-        S::Params<T, F, INPUT>: At<L>,
+        A::Params<T>: At<L>,
     {
         self.layers.at()
     }
     /// Layer `L`, to change.
     #[must_use]
     #[inline]
-    pub fn layer_mut<const L: usize>(&mut self) -> &mut <S::Params<T, F, INPUT> as At<L>>::Layer
+    pub fn layer_mut<const L: usize>(&mut self) -> &mut <A::Params<T> as At<L>>::Layer
     where
-        S::Params<T, F, INPUT>: At<L>,
+        A::Params<T>: At<L>,
     {
         self.layers.at_mut()
     }
@@ -343,7 +255,10 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// tied.take_weights(&trained);
     /// assert_eq!(tied.layer::<1>().w, trained.layer::<1>().w);
     /// ```
-    pub fn take_weights<G: Form>(&mut self, from: &Network<INPUT, S, T, G, H, O>) {
+    pub fn take_weights<G: Architecture<Scalar = T>>(&mut self, from: &Network<G>)
+    where
+        A: SameLayers<G>,
+    {
         let (Ok(mut params), Ok(from)) = (self.parameters_mut(), from.parameters()) else { return };
         for (layer, given) in params.layout().layers().iter().zip(from.layout().layers()) {
             let (mut w, _, b) = params.layer(layer);
@@ -361,43 +276,42 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// The parameters through their layout.
     #[inline(always)]
     pub(crate) fn parameters(&self) -> Result<Parameters<'_, T>, LengthError> {
-        Parameters::new(self.flat(), const { &Self::LAYOUT })
+        Parameters::new(self.flat(), const { &A::LAYOUT })
     }
     /// The parameters through their layout, to change.
     #[inline(always)]
     pub(crate) fn parameters_mut(&mut self) -> Result<ParametersMut<'_, T>, LengthError> {
-        ParametersMut::new(self.flat_mut(), const { &Self::LAYOUT })
+        ParametersMut::new(self.flat_mut(), const { &A::LAYOUT })
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> Clone for Network<INPUT, S, T, F, H, O> {
+impl<A: Architecture> Clone for Network<A> {
     fn clone(&self) -> Self {
-        Self { layers: self.layers.clone(), activations: PhantomData }
+        Self { layers: self.layers.clone() }
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> PartialEq for Network<INPUT, S, T, F, H, O> {
+impl<A: Architecture> PartialEq for Network<A> {
     fn eq(&self, other: &Self) -> bool {
         self.flat() == other.flat()
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H, O> Default for Network<INPUT, S, T, F, H, O> {
+impl<A: Architecture> Default for Network<A> {
     fn default() -> Self {
         Flat::ZERO
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation> fmt::Debug
-    for Network<INPUT, S, T, F, H, O>
-{
+impl<A: Architecture> fmt::Debug for Network<A> {
     /// The shape; the parameters too with `{:#?}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fnn![{INPUT}")?;
-        for layer in Self::LAYOUT.layers() {
+        write!(f, "fnn![{}", A::LAYOUT.layer(0).inputs)?;
+        for layer in A::LAYOUT.layers() {
             write!(f, ", {}", layer.width)?;
         }
-        write!(f, "; feedback = {}, hidden = {}, output = {}]", F::NAME, H::NAME, O::NAME)?;
+        let (form, hidden, output) = (<A::Form>::NAME, <A::Hidden>::NAME, <A::Outputs>::NAME);
+        write!(f, "; feedback = {form}, hidden = {hidden}, output = {output}]")?;
         if f.alternate() {
             write!(f, " {:#?}", self.layers)?;
         }

@@ -25,9 +25,9 @@ pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
 /// [`Network::from_le_bytes`](crate::Network::from_le_bytes).
 ///
 /// ```
-/// use attractor::{Layer, Network, Shared, Tied, fnn};
+/// use attractor::{Layer, Network, Shared, Tied, fnn, network::Fnn};
 /// // Three layers of 48 units with one W and b, below ten outputs; the first layer reads the input, so it has its own.
-/// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Shared<48, Layer<10>>>>>, f32, Tied<50>>;
+/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Shared<48, Shared<48, Layer<10>>>>>, f32, Tied<50>>>;
 /// assert_eq!(Deep::DEPTH, 5);
 /// assert_eq!(Deep::PARAMS, <fnn![64, 48, 48, 10; feedback = Tied<50>]>::PARAMS);
 /// ```
@@ -35,14 +35,14 @@ pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
 /// With [`Adjacent`](crate::Adjacent) feedback the last layer of a run reads a layer of the same width:
 ///
 /// ```
-/// use attractor::{Layer, Network, Shared};
-/// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Layer<48, Layer<10>>>>>>;
+/// use attractor::{Layer, Network, Shared, network::Fnn};
+/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Shared<48, Layer<48, Layer<10>>>>>>>;
 /// assert!(Deep::PARAMS > 0);
 /// ```
 ///
 /// ```compile_fail
-/// use attractor::{Layer, Network, Shared};
-/// type Deep = Network<64, Layer<48, Layer<48, Shared<48, Layer<10>>>>>; // it would read 10 units, and the one below 48
+/// use attractor::{Layer, Network, Shared, network::Fnn};
+/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Shared<48, Layer<10>>>>>>; // it would read 10 units, and the one below 48
 /// const WRONG: usize = Deep::PARAMS;
 /// ```
 pub struct Shared<const N: usize, Above = Top>(PhantomData<Above>);

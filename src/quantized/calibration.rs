@@ -5,7 +5,7 @@ use super::error::QuantizeError;
 use super::view::Seen;
 use crate::certificate::NotFinite;
 use crate::kernel::Activation;
-use crate::network::{Architecture, Flat, Form, Network, Samples, Stack, State, UnitsOf};
+use crate::network::{Architecture, Flat, Network, Samples, State, Takes, UnitsOf};
 use crate::simd::Quantum;
 use core::fmt;
 
@@ -29,18 +29,19 @@ impl<N: Architecture> fmt::Debug for Calibration<N> {
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
-    Calibration<Network<I, S, f32, F, A, O>>
-{
+impl<N: Architecture<Scalar = f32>> Calibration<Network<N>> {
     /// Takes in samples and their solutions.
     ///
     /// # Errors
     /// [`NotFinite`] if one of the numbers is not finite; nothing is taken in then.
-    pub fn observe<X: Samples<f32, I, B>, const B: usize>(
+    pub fn observe<X: Samples<f32, I, B>, const I: usize, const B: usize>(
         &mut self,
         input: &X,
-        state: &State<Network<I, S, f32, F, A, O>, B>,
-    ) -> Result<(), NotFinite> {
+        state: &State<Network<N>, B>,
+    ) -> Result<(), NotFinite>
+    where
+        N: Takes<I>,
+    {
         let input = input.samples();
         let value = |sample, unit| input.at(sample, unit).unwrap_or(f32::NAN);
         let finite = (0..B).all(|sample| (0..I).all(|unit| value(sample, unit).is_finite()));
@@ -54,7 +55,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
                 self.largest[0] = self.largest[0].max(x.abs());
             }
         }
-        let hidden = Network::<I, S, f32, F, A, O>::UNITS - Network::<I, S, f32, F, A, O>::OUTPUTS;
+        let hidden = Network::<N>::UNITS - Network::<N>::OUTPUTS;
         let units = self.units.flat_mut().iter_mut().zip(state.as_slice().chunks_exact(B));
         for (unit, (sum, samples)) in units.enumerate() {
             for h in samples {
@@ -83,9 +84,7 @@ fn unit<A: Activation, H: Quantum>(largest: f32) -> f32 {
     if unit > LEAST_UNIT { unit } else { libm::ldexpf(1.0, -(H::BITS as i32)) }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
-    Quantized<Network<I, S, f32, F, A, O>, H>
-{
+impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
     /// The network in integers: the largest weight of a row becomes 127, and what rounding changes on average goes into the bias.
     ///
     /// A weight times the largest input of the calibration may come to 15.75 with states of 8 bits and to 63.49 with 16, where the unit's
@@ -96,22 +95,25 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     ///
     /// ```compile_fail
     /// use attractor::quantized::{Calibration, Quantized};
+    /// use attractor::network::Fnn;
     /// use attractor::{Layer, Network, Shared};
-    /// type Net = Network<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>>; // with the first layer
+    /// type Net = Network<Fnn<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>>>; // with the first layer
     /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
     /// ```
     ///
     /// ```compile_fail
     /// use attractor::quantized::{Calibration, Quantized};
+    /// use attractor::network::Fnn;
     /// use attractor::{Feedforward, Layer, Network, Shared};
-    /// type Net = Network<3, Layer<4, Layer<4, Shared<4>>>, f32, Feedforward>; // with the output layer
+    /// type Net = Network<Fnn<3, Layer<4, Layer<4, Shared<4>>>, f32, Feedforward>>; // with the output layer
     /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
     /// ```
     ///
     /// ```compile_fail
     /// use attractor::quantized::{Calibration, Quantized};
+    /// use attractor::network::Fnn;
     /// use attractor::{Layer, Network, Shared};
-    /// type Net = Network<3, Layer<4, Layer<4, Shared<4, Layer<4>>>>>; // with a layer the outputs are fed back to
+    /// type Net = Network<Fnn<3, Layer<4, Layer<4, Shared<4, Layer<4>>>>>>; // with a layer the outputs are fed back to
     /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
     /// ```
     ///
@@ -124,10 +126,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     ///
     /// # Errors
     /// [`QuantizeError`].
-    pub fn new(
-        net: &Network<I, S, f32, F, A, O>,
-        calibration: &Calibration<Network<I, S, f32, F, A, O>>,
-    ) -> Result<Self, QuantizeError> {
+    pub fn new(net: &Network<N>, calibration: &Calibration<Network<N>>) -> Result<Self, QuantizeError> {
         let mut quantized = Self::ZERO;
         quantized.fill(net, calibration)?;
         Ok(quantized)
@@ -139,8 +138,8 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     /// [`QuantizeError`]; `self` may then hold parts of both networks.
     pub fn fill(
         &mut self,
-        net: &Network<I, S, f32, F, A, O>,
-        calibration: &Calibration<Network<I, S, f32, F, A, O>>,
+        net: &Network<N>,
+        calibration: &Calibration<Network<N>>,
     ) -> Result<(), QuantizeError> {
         const { Self::SUPPORTED }
         if calibration.samples == 0.0 {
@@ -151,7 +150,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
         if !(input > LEAST_UNIT) {
             return Err(QuantizeError::AtRest);
         }
-        self.units = [input, unit::<A, H>(hidden), unit::<O, H>(output)];
+        self.units = [input, unit::<N::Hidden, H>(hidden), unit::<N::Outputs, H>(output)];
         let seen = Seen {
             inputs: calibration.inputs.flat(),
             units: calibration.units.flat(),
@@ -173,7 +172,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     ///
     /// For fine-tuning with the weights rounded (straight through: Bengio, Leonard and Courville 2013): the gradient is taken at this
     /// network and added to the one that is rounded anew after every step.
-    pub fn to_network(&self, net: &mut Network<I, S, f32, F, A, O>) {
+    pub fn to_network(&self, net: &mut Network<N>) {
         self.view().to_params(net.params_mut());
     }
 }

@@ -5,7 +5,7 @@ use super::{Quantized, QuantizedState, part};
 use crate::certificate::CertificateError;
 use crate::file::QUANTIZED_NUMBERS;
 use crate::kernel::Activation;
-use crate::network::{Architecture, Flat, Form, LayerLayout, Network, Stack, UnitsOf};
+use crate::network::{Architecture, Flat, LayerLayout, Network, UnitsOf};
 use crate::simd::Quantum;
 use core::fmt;
 
@@ -103,15 +103,14 @@ impl<N: Architecture> QuantizedCertificate<N> {
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
-    QuantizedCertificate<Network<I, S, f32, F, A, O>>
-{
+impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
     /// How far a sweep's states are from those of an exact one, at most, in the last digit: what the activation's table and the rounding of
     /// sum and state make.
     #[must_use]
     pub fn rounding<H: Quantum>() -> f64 {
         // A sum is rounded by half of its last digit; the first layer's, which is two, twice.
-        f64::max(A::quantized_error::<H>(), O::quantized_error::<H>()) + libm::ldexp(1.0, -(H::EXTRA as i32))
+        f64::max(<N::Hidden>::quantized_error::<H>(), <N::Outputs>::quantized_error::<H>())
+            + libm::ldexp(1.0, -(H::EXTRA as i32))
     }
 
     /// A bound on the error of every output in `state`, which a sweep has left that changed no unit by more than `residual`, in the outputs'
@@ -121,11 +120,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     /// is cut at the largest state there is, or is so near to it that the solution may be: the sweeps then lead to another solution, of which
     /// nothing is known. Calibrate on samples as large as those to come.
     #[must_use]
-    pub fn bound<H: Quantum>(
-        &self,
-        state: &QuantizedState<Network<I, S, f32, F, A, O>, H>,
-        residual: i32,
-    ) -> Option<f64> {
+    pub fn bound<H: Quantum>(&self, state: &QuantizedState<Network<N>, H>, residual: i32) -> Option<f64> {
         self.uncut(state, self.weighted(residual.into(), Self::rounding::<H>()))
             .map(|weighted| self.largest_output() * weighted)
     }
@@ -135,7 +130,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     pub fn bound_of<H: Quantum>(
         &self,
         unit: usize,
-        state: &QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        state: &QuantizedState<Network<N>, H>,
         residual: i32,
     ) -> Option<f64> {
         let v = f64::from(*self.v.flat().get(unit)?);
@@ -146,15 +141,11 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     ///
     /// What is cut is a network that contracts as well, so its solution is that near. Where that solution is not cut, it is one of the network
     /// that is not.
-    fn uncut<H: Quantum>(
-        &self,
-        state: &QuantizedState<Network<I, S, f32, F, A, O>, H>,
-        weighted: f64,
-    ) -> Option<f64> {
-        let hidden = Network::<I, S, f32, F, A, O>::UNITS - Network::<I, S, f32, F, A, O>::OUTPUTS;
+    fn uncut<H: Quantum>(&self, state: &QuantizedState<Network<N>, H>, weighted: f64) -> Option<f64> {
+        let hidden = Network::<N>::UNITS - Network::<N>::OUTPUTS;
         let mut units = state.as_slice().iter().zip(self.v.flat()).enumerate();
         let inside = |(unit, (h, v)): (usize, (&H, &i32))| {
-            let bounded = if unit < hidden { A::BOUND } else { O::BOUND }.is_some();
+            let bounded = if unit < hidden { <N::Hidden>::BOUND } else { <N::Outputs>::BOUND }.is_some();
             let h: i32 = (*h).into();
             bounded || f64::from(h).abs() + f64::from(*v) * weighted <= f64::from(H::MOST)
         };
@@ -162,8 +153,8 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     }
 
     fn largest_output(&self) -> f64 {
-        let outputs = Network::<I, S, f32, F, A, O>::OUTPUTS;
-        let v = part(self.v.flat(), Network::<I, S, f32, F, A, O>::UNITS - outputs, outputs);
+        let outputs = Network::<N>::OUTPUTS;
+        let v = part(self.v.flat(), Network::<N>::UNITS - outputs, outputs);
         f64::from(v.iter().copied().max().unwrap_or_default())
     }
 
@@ -186,11 +177,11 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     /// [`CertificateError`] if it does not hold.
     pub fn verify<H: Quantum>(
         &self,
-        network: &Quantized<Network<I, S, f32, F, A, O>, H>,
+        network: &Quantized<Network<N>, H>,
     ) -> Result<(), CertificateError<f64>> {
         network.view().provable(self.v.flat())?;
-        let mut room: UnitsOf<Network<I, S, f32, F, A, O>, i32> = Flat::ZERO;
-        let found = network.view().compare(steepest::<A, O>(), self.v.flat(), room.flat_mut());
+        let mut room: UnitsOf<Network<N>, i32> = Flat::ZERO;
+        let found = network.view().compare(steepest::<N>(), self.v.flat(), room.flat_mut());
         found.prove([self.gamma, self.propagation, self.least])
     }
 
@@ -200,11 +191,11 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     /// integers are not cut, [`bound`](Self::bound) tells.
     pub fn distance<H: Quantum>(
         &self,
-        quantized: &Quantized<Network<I, S, f32, F, A, O>, H>,
-        net: &Network<I, S, f32, F, A, O>,
+        quantized: &Quantized<Network<N>, H>,
+        net: &Network<N>,
         residual: i32,
     ) -> f64 {
-        let rounded = quantized.view().largest_miss(steepest::<A, O>(), net.params());
+        let rounded = quantized.view().largest_miss(steepest::<N>(), net.params());
         // Summed in f64 from numbers exact in it.
         let rounding = Self::rounding::<H>() + rounded * (1.0 + 1e-9);
         let unit = f64::from(quantized.output_unit());
@@ -212,30 +203,25 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
-    Quantized<Network<I, S, f32, F, A, O>, H>
-{
+impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
     /// A proof that sweeps converge.
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`] if none was found.
-    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
-    pub fn certify(
-        &self,
-    ) -> Result<QuantizedCertificate<Network<I, S, f32, F, A, O>>, CertificateError<f64>> {
+    pub fn certify(&self) -> Result<QuantizedCertificate<Network<N>>, CertificateError<f64>> {
         let mut found = QuantizedCertificate { v: Flat::ZERO, gamma: 0, propagation: 0, least: 0 };
-        let mut rooms: [UnitsOf<Network<I, S, f32, F, A, O>, i32>; 2] = [Flat::ZERO, Flat::ZERO];
+        let mut rooms: [UnitsOf<Network<N>, i32>; 2] = [Flat::ZERO, Flat::ZERO];
         let [v, room] = &mut rooms;
         let rooms = [v.flat_mut(), room.flat_mut()];
         [found.gamma, found.propagation, found.least] =
-            self.view().search(steepest::<A, O>(), rooms, found.v.flat_mut())?;
+            self.view().search(steepest::<N>(), rooms, found.v.flat_mut())?;
         Ok(found)
     }
 }
 
 /// Bounds on the slopes of the hidden layers and of the output layer.
-fn steepest<A: Activation, O: Activation>() -> [f64; 2] {
-    [A::STEEPEST, O::STEEPEST]
+fn steepest<N: Architecture>() -> [f64; 2] {
+    [<N::Hidden>::STEEPEST, <N::Outputs>::STEEPEST]
 }
 
 impl Found {

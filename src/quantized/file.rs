@@ -5,8 +5,7 @@
 use super::constant::{Bytes, refuse};
 use super::{Halved, Quantized, QuantizedCertificate};
 use crate::file::{Contents, FileError, length, put};
-use crate::kernel::Activation;
-use crate::network::{Align64, Architecture, BF16, Form, Network, Plain, Shape, Stack, bytes, seen, seen_at};
+use crate::network::{Align64, Architecture, BF16, Network, Plain, Shape, bytes, seen, seen_at};
 use crate::simd::Quantum;
 use core::fmt;
 use core::mem::offset_of;
@@ -94,16 +93,13 @@ impl<N: Architecture, H: Quantum> Quantized<N, H> {
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
-    Quantized<Network<I, S, f32, F, A, O>, H>
-{
+impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
     /// Sees a model file as the network of integers it holds, where it lies: nothing is copied. The whole file is checked, and that no sum
     /// overflows.
     ///
     /// # Errors
     /// [`FileError`]; of a wrong shape it names both.
-    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
-    pub fn from_bytes(file: &[u8]) -> Result<QuantizedModel<'_, Network<I, S, f32, F, A, O>, H>, FileError> {
+    pub fn from_bytes(file: &[u8]) -> Result<QuantizedModel<'_, Network<N>, H>, FileError> {
         let contents = Contents::of(file, &Self::SHAPE)?;
         let part = |start: usize, length: usize| file.get(start..start + length).unwrap_or_default();
         let network: &Self =
@@ -130,10 +126,10 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     #[must_use]
     pub const fn included<const LEN: usize>(
         file: &'static Align64<[u8; LEN]>,
-    ) -> QuantizedModel<'static, Network<I, S, f32, F, A, O>, H> {
+    ) -> QuantizedModel<'static, Network<N>, H> {
         let contents = Contents::included(&file.0, &Self::SHAPE);
         let network = Bytes {
-            layout: &Network::<I, S, f32, F, A, O>::LAYOUT,
+            layout: &Network::<N>::LAYOUT,
             most: H::MOST + 1 + H::OFFSET,
             bytes: file.0.split_at(contents.params_start()).1,
             weights: offset_of!(Self, weights),

@@ -2,11 +2,11 @@
 
 use super::{around, part};
 use crate::kernel::{
-    Activation, Activations, Change, Codes, HalfBase, HalfLayer, Identity, Matrix, PackedMatrix, ShapeError,
+    Activations, Change, Codes, HalfBase, HalfLayer, Identity, Matrix, PackedMatrix, ShapeError,
     WithActivation, largest, place,
 };
 use crate::network::{
-    Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, Stack, State,
+    Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, State, Takes,
 };
 use crate::simd::{Backend, Bf16, Lanes, Operation};
 use crate::solve::{On, Progress, SolveError, Solved, Sweep, Tolerance, fits, refine};
@@ -119,12 +119,12 @@ fn places(layout: &'static Layout) -> impl Iterator<Item = (usize, usize, Option
     })
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Network<I, S, f32, F, A, O>> {
+impl<N: Architecture<Scalar = f32>> Halved<Network<N>> {
     /// Networks that cannot be halved do not compile.
     const SUPPORTED: () = {
-        assert!(F::TIED == 0, "tied feedback is not halved: W would have to be read in two orders");
+        assert!(<N::Form>::TIED == 0, "tied feedback is not halved: W would have to be read in two orders");
         assert!(
-            !Network::<I, S, f32, F, A, O>::LAYOUT.is_shared(),
+            !Network::<N>::LAYOUT.is_shared(),
             "layers that share weights are not halved: pairs of weights would lie across layers"
         );
     };
@@ -139,13 +139,14 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Net
     ///
     /// ```compile_fail
     /// use attractor::quantized::Halved;
+    /// use attractor::network::Fnn;
     /// use attractor::{Layer, Network, Shared};
-    /// let _ = Halved::new(&Network::<3, Layer<4, Layer<4, Shared<4, Layer<2>>>>>::ZERO);
+    /// let _ = Halved::new(&Network::<Fnn<3, Layer<4, Layer<4, Shared<4, Layer<2>>>>>>::ZERO);
     /// ```
     ///
     /// # Errors
     /// [`SolveError::NotFinite`] if a parameter is a NaN or infinite, or becomes so.
-    pub fn new(net: &Network<I, S, f32, F, A, O>) -> Result<Self, SolveError> {
+    pub fn new(net: &Network<N>) -> Result<Self, SolveError> {
         let mut half = Self::ZERO;
         half.fill(net)?;
         Ok(half)
@@ -155,14 +156,14 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Net
     ///
     /// # Errors
     /// As there; nothing is changed then.
-    pub fn fill(&mut self, net: &Network<I, S, f32, F, A, O>) -> Result<(), SolveError> {
+    pub fn fill(&mut self, net: &Network<N>) -> Result<(), SolveError> {
         const { Self::SUPPORTED }
         // The largest there is would be rounded to infinity.
         if !net.params().iter().all(|w| w.abs() < 3.3e38) {
             return Err(SolveError::NotFinite);
         }
         let weights = self.weights.flat_mut();
-        for (from, to, pair) in places(&Network::<I, S, f32, F, A, O>::LAYOUT) {
+        for (from, to, pair) in places(&Network::<N>::LAYOUT) {
             let value = net.params().get(from).copied().unwrap_or_default();
             // The first of a pair comes first.
             let rounded = match pair.filter(|pair| *pair != to).and_then(|pair| weights.get(pair)) {
@@ -177,10 +178,10 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Net
     }
 
     /// The same network with parameters of 32 bits.
-    pub fn to_network(&self, net: &mut Network<I, S, f32, F, A, O>) {
+    pub fn to_network(&self, net: &mut Network<N>) {
         let weights = self.weights.flat();
         let at = |at: usize| weights.get(at).copied().unwrap_or_default();
-        for (to, from, pair) in places(&Network::<I, S, f32, F, A, O>::LAYOUT) {
+        for (to, from, pair) in places(&Network::<N>::LAYOUT) {
             if let Some(to) = net.params_mut().get_mut(to) {
                 *to = match pair {
                     Some(first) => {
@@ -206,39 +207,43 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation> Halved<Net
     /// # Errors
     /// As there.
     #[inline]
-    pub fn solve(
+    pub fn solve<const I: usize>(
         &self,
         input: &impl Samples<f32, I, 1>,
-        state: &mut State<Network<I, S, f32, F, A, O>>,
+        state: &mut State<Network<N>>,
         tolerance: Tolerance,
-    ) -> Result<Solved, SolveError> {
+    ) -> Result<Solved, SolveError>
+    where
+        N: Takes<I>,
+    {
         self.on(Backend::best()).solve(input, state, tolerance)
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation>
-    On<'_, Halved<Network<I, S, f32, F, A, O>>>
-{
+impl<N: Architecture<Scalar = f32>> On<'_, Halved<Network<N>>> {
     /// [`Halved::solve`].
     ///
     /// # Errors
     /// As there.
     #[inline]
-    pub fn solve(
+    pub fn solve<const I: usize>(
         &self,
         input: &impl Samples<f32, I, 1>,
-        state: &mut State<Network<I, S, f32, F, A, O>>,
+        state: &mut State<Network<N>>,
         tolerance: Tolerance,
-    ) -> Result<Solved, SolveError> {
+    ) -> Result<Solved, SolveError>
+    where
+        N: Takes<I>,
+    {
         let input = input.samples().only_row::<I>().ok_or(SolveError::NotFinite)?;
-        let mut drive: <Network<I, S, f32, F, A, O> as Architecture>::FirstUnits<f32> = Flat::ZERO;
+        let mut drive: <Network<N> as Architecture>::FirstUnits<f32> = Flat::ZERO;
         let solve = Solve {
             view: self.network.view(),
             input: &input,
             state: state.as_mut_slice(),
             drive: drive.flat_mut(),
             tolerance,
-            ends: const { Codes::of::<A, O>() },
+            ends: const { Codes::of::<N::Hidden, N::Outputs>() },
         };
         match solve_once((self.backend, solve)) {
             // The input is looked at first.

@@ -58,13 +58,12 @@ pub use file::QuantizedModel;
 pub use half::Halved;
 
 use crate::certificate::NotFinite;
-use crate::kernel::{Activation, Codes, IntegerRows, TYPED, Typed};
-use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Stack, UnitsOf};
+use crate::kernel::{Codes, IntegerRows, TYPED, Typed};
+use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Takes, UnitsOf};
 use crate::simd::{Backend, Quantum};
 use crate::solve::{On, SolveError, Solved};
 use core::fmt;
 use core::marker::PhantomData;
-use nalgebra::SMatrix;
 use sweep::{Solve, SolveOnce};
 use view::{Digits, View, ViewMut};
 
@@ -258,19 +257,16 @@ impl<N: Architecture, H: Quantum> Quantized<N, H> {
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
-    Quantized<Network<I, S, f32, F, A, O>, H>
-{
+impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
     /// Inputs as integers, each the nearest; what lies beyond the calibration's largest is cut.
     ///
     /// # Errors
     /// [`NotFinite`] if an input is a NaN or infinite.
-    #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
-    pub fn input(
-        &self,
-        input: &impl Samples<f32, I, 1>,
-    ) -> Result<<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>, NotFinite> {
-        let mut integers = <SMatrix<H, 1, I> as Flat>::ZERO;
+    pub fn input<const I: usize>(&self, input: &impl Samples<f32, I, 1>) -> Result<N::Inputs<H>, NotFinite>
+    where
+        N: Takes<I>,
+    {
+        let mut integers = <N::Inputs<H> as Flat>::ZERO;
         let input = input.samples();
         for (column, to) in integers.flat_mut().iter_mut().enumerate() {
             let input = input.at(0, column).unwrap_or(f32::NAN);
@@ -286,9 +282,12 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
 
     /// Networks that cannot be integers do not compile.
     const SUPPORTED: () = {
-        assert!(F::TIED == 0, "tied feedback is not quantised: W would be rounded once and read in two ways");
         assert!(
-            !Network::<I, S, f32, F, A, O>::LAYOUT.shares_ends(),
+            <N::Form>::TIED == 0,
+            "tied feedback is not quantised: W would be rounded once and read in two ways"
+        );
+        assert!(
+            !Network::<N>::LAYOUT.shares_ends(),
             "layers that share weights are quantised only between the first layer and the layers that the outputs are fed back to: \
              inputs, hidden states and outputs have different units"
         );
@@ -303,8 +302,8 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     #[inline]
     pub fn solve(
         &self,
-        input: &<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>,
-        state: &mut QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        input: &N::Inputs<H>,
+        state: &mut QuantizedState<Network<N>, H>,
         limit: usize,
     ) -> Result<Solved<i32>, SolveError<i32>> {
         self.on(Backend::best()).solve(input, state, limit)
@@ -319,9 +318,7 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     }
 }
 
-impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum>
-    On<'_, Quantized<Network<I, S, f32, F, A, O>, H>>
-{
+impl<N: Architecture<Scalar = f32>, H: Quantum> On<'_, Quantized<Network<N>, H>> {
     /// [`Quantized::solve`].
     ///
     /// # Errors
@@ -329,8 +326,8 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     #[inline]
     pub fn solve(
         &self,
-        input: &<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>,
-        state: &mut QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        input: &N::Inputs<H>,
+        state: &mut QuantizedState<Network<N>, H>,
         limit: usize,
     ) -> Result<Solved<i32>, SolveError<i32>> {
         let solved = self.run(input, state, 1, limit);
@@ -344,8 +341,8 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     #[inline]
     pub fn sweep(
         &self,
-        input: &<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>,
-        state: &mut QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        input: &N::Inputs<H>,
+        state: &mut QuantizedState<Network<N>, H>,
         sweeps: usize,
     ) -> Solved<i32> {
         self.run(input, state, -1, sweeps)
@@ -354,20 +351,20 @@ impl<const I: usize, S: Stack, F: Form, A: Activation, O: Activation, H: Quantum
     #[inline(always)]
     fn run(
         &self,
-        input: &<Network<I, S, f32, F, A, O> as Architecture>::Inputs<H>,
-        state: &mut QuantizedState<Network<I, S, f32, F, A, O>, H>,
+        input: &N::Inputs<H>,
+        state: &mut QuantizedState<Network<N>, H>,
         enough: i32,
         limit: usize,
     ) -> Solved<i32> {
         let view = self.network.view();
-        let mut drive: <Network<I, S, f32, F, A, O> as Architecture>::FirstUnits<i32> = Flat::ZERO;
+        let mut drive: N::FirstUnits<i32> = Flat::ZERO;
         let (input, state, drive) = (input.flat(), state.as_mut_slice(), drive.flat_mut());
         let backend = self.backend;
         if const { !TYPED } {
-            let ends = const { Codes::of::<A, O>() };
+            let ends = const { Codes::of::<N::Hidden, N::Outputs>() };
             H::once::<SolveOnce>((backend, Solve { view, input, state, drive, enough, limit, ends }))
         } else {
-            let ends = Typed::<A, O>::NEW;
+            let ends = Typed::<N::Hidden, N::Outputs>::NEW;
             H::run(backend, Solve { view, input, state, drive, enough, limit, ends })
         }
     }

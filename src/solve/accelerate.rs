@@ -2,8 +2,8 @@
 
 use super::steps::Steps;
 use super::{Drive, On, SolveError, Solved, Tolerance};
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Form, Network, Samples, Stack, State};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Network, Samples, State, Takes};
 use crate::simd::{Backend, Element};
 use core::fmt;
 
@@ -228,9 +228,7 @@ impl<N: Architecture, const WINDOW: usize> fmt::Debug for Acceleration<N, WINDOW
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Network<INPUT, S, T, F, H, O>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`solve`](Self::solve) of one sample, [accelerated](Acceleration): for networks that contract weakly, or of which
     /// nothing is known.
     ///
@@ -239,31 +237,35 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ///
     /// # Errors
     /// As [`solve`](Self::solve).
-    pub fn solve_accelerated<X: Samples<T, INPUT, 1>, const WINDOW: usize>(
+    pub fn solve_accelerated<X: Samples<T, I, 1>, const I: usize, const WINDOW: usize>(
         &self,
         input: &X,
         state: &mut State<Self>,
         tolerance: Tolerance<T>,
         acceleration: &mut Acceleration<Self, WINDOW>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         self.on(Backend::best()).solve_accelerated(input, state, tolerance, acceleration)
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    On<'_, Network<INPUT, S, T, F, H, O>>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     /// [`Network::solve_accelerated`] on this backend.
     ///
     /// # Errors
     /// As [`Network::solve`].
-    pub fn solve_accelerated<X: Samples<T, INPUT, 1>, const WINDOW: usize>(
+    pub fn solve_accelerated<X: Samples<T, I, 1>, const I: usize, const WINDOW: usize>(
         self,
         input: &X,
-        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        state: &mut State<Network<A>>,
         tolerance: Tolerance<T>,
-        acceleration: &mut Acceleration<Network<INPUT, S, T, F, H, O>, WINDOW>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+        acceleration: &mut Acceleration<Network<A>, WINDOW>,
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         let Acceleration { drive, history } = acceleration;
         let mut steps = Steps::new(self, input, drive, state, tolerance)?;
         history.kept = 0;

@@ -2,11 +2,9 @@
 
 use super::SolveError;
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Network, Samples, Stack, State, Tied};
+use crate::network::{Architecture, Network, Samples, State, Takes, Tied};
 
-impl<const I: usize, S: Stack, T: Scalar, H: Activation, O: Activation, const PERCENT: usize>
-    Network<I, S, T, Tied<PERCENT>, H, O>
-{
+impl<T: Scalar, A: Architecture<Scalar = T, Form = Tied<PERCENT>>, const PERCENT: usize> Network<A> {
     /// The energy of a state of one sample, in `f64`:
     ///
     /// E = sum over l of k^(l-1) (sum of G(h^l_i) - b^l . h^l - h^l . W^l h^(l-1)),  G(h) the integral of s^-1 from where it is 0.
@@ -17,7 +15,14 @@ impl<const I: usize, S: Stack, T: Scalar, H: Activation, O: Activation, const PE
     ///
     /// # Errors
     /// [`SolveError::NotFinite`] if input or state have a NaN or infinity, or the sum is a NaN.
-    pub fn energy<X: Samples<T, I, 1>>(&self, input: &X, state: &State<Self>) -> Result<f64, SolveError<T>> {
+    pub fn energy<X: Samples<T, I, 1>, const I: usize>(
+        &self,
+        input: &X,
+        state: &State<Self>,
+    ) -> Result<f64, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         let (input, h) = (input.samples(), state.as_slice());
         let params = self.parameters().map_err(|_| SolveError::NotFinite)?;
         let finite =
@@ -27,7 +32,7 @@ impl<const I: usize, S: Stack, T: Scalar, H: Activation, O: Activation, const PE
         }
         let (mut energy, mut weight) = (0.0, 1.0);
         for (index, layer) in params.layout().layers().iter().enumerate() {
-            let last = index + 1 == S::DEPTH;
+            let last = index + 1 == A::LAYOUT.depth();
             let own = h.iter().skip(layer.units).take(layer.width);
             for ((i, h), b) in own.enumerate().zip(params.b(layer)) {
                 let mut z = b.to_f64();
@@ -38,7 +43,8 @@ impl<const I: usize, S: Stack, T: Scalar, H: Activation, O: Activation, const PE
                     z += weight.to_f64() * from.unwrap_or(T::NAN).to_f64();
                 }
                 let h = h.to_f64();
-                energy += weight * (if last { O::potential(h) } else { H::potential(h) } - z * h);
+                energy += weight
+                    * (if last { <A::Outputs>::potential(h) } else { <A::Hidden>::potential(h) } - z * h);
             }
             weight *= PERCENT as f64 / 100.0;
         }

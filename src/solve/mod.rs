@@ -22,12 +22,10 @@ pub use tolerance::{SolveError, Solved, Tolerance};
 pub use trace::Trace;
 
 use crate::kernel::{
-    Activation, CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest, largest_on,
-    once,
+    CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest, largest_on, once,
 };
 use crate::network::{
-    Architecture, Flat, Form, Looped, Network, OneOrAll, Only, Parameters, Samples, Stack, State, Unrolled,
-    Walk,
+    Architecture, Flat, Looped, Network, OneOrAll, Only, Parameters, Samples, State, Takes, Unrolled, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::threads::Threads;
@@ -73,9 +71,7 @@ impl<N: Architecture, const B: usize> fmt::Debug for Drive<N, B> {
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Network<INPUT, S, T, F, H, O>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// The network on a chosen backend.
     ///
     /// ```
@@ -121,12 +117,15 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// is then reset to zero). [`SolveError::NotConverged`] if the limit is reached first; the state is kept, so
     /// that a further solve goes on from there.
     #[inline]
-    pub fn solve<X: Samples<T, INPUT, B>, const B: usize>(
+    pub fn solve<X: Samples<T, I, B>, const I: usize, const B: usize>(
         &self,
         input: &X,
         state: &mut State<Self, B>,
         tolerance: Tolerance<T>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         self.on(Backend::best()).solve(input, state, tolerance)
     }
 
@@ -135,11 +134,14 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Errors
     /// [`SolveError::NotFinite`] if it is not finite; `drive` is then of no use.
     #[inline]
-    pub fn drive<X: Samples<T, INPUT, B>, const B: usize>(
+    pub fn drive<X: Samples<T, I, B>, const I: usize, const B: usize>(
         &self,
         input: &X,
         drive: &mut Drive<Self, B>,
-    ) -> Result<(), SolveError<T>> {
+    ) -> Result<(), SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         self.on(Backend::best()).drive(input, drive)
     }
 
@@ -171,26 +173,26 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    On<'_, Network<INPUT, S, T, F, H, O>>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     /// [`Network::solve`] on this backend.
     ///
     /// # Errors
     /// As [`Network::solve`].
     #[inline]
-    pub fn solve<X: Samples<T, INPUT, B>, const B: usize>(
+    pub fn solve<X: Samples<T, I, B>, const I: usize, const B: usize>(
         self,
         input: &X,
-        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &mut State<Network<A>, B>,
         tolerance: Tolerance<T>,
-    ) -> Result<Solved<T>, SolveError<T>> {
-        let result =
-            if !const { Network::<INPUT, S, T, F, H, O>::unrolls(B) } || self.threads.split(B).is_some() {
-                self.solve_looped(input.samples(), state, tolerance)
-            } else {
-                self.solve_unrolled(input, state, tolerance)
-            };
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
+        let result = if !const { Network::<A>::unrolls(B) } || self.threads.split(B).is_some() {
+            self.solve_looped(input.samples(), state, tolerance)
+        } else {
+            self.solve_unrolled(input, state, tolerance)
+        };
         settled(result, state)
     }
 
@@ -217,13 +219,16 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     }
 
     #[inline(always)]
-    fn solve_unrolled<X: Samples<T, INPUT, B>, const B: usize>(
+    fn solve_unrolled<X: Samples<T, I, B>, const I: usize, const B: usize>(
         self,
         input: &X,
-        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &mut State<Network<A>, B>,
         tolerance: Tolerance<T>,
-    ) -> Result<Solved<T>, Failure<T>> {
-        let walk = Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW;
+    ) -> Result<Solved<T>, Failure<T>>
+    where
+        A: Takes<I>,
+    {
+        let walk = Unrolled::<Network<A>>::NEW;
         let network = self.network;
         if const { B == 1 } {
             T::run(self.backend, SolveUnrolled::<_, _, _, _, _, 1> { network, input, state, tolerance, walk })
@@ -238,26 +243,24 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     fn solve_looped<const B: usize>(
         self,
         input: Matrix<'_, T>,
-        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &mut State<Network<A>, B>,
         tolerance: Tolerance<T>,
     ) -> Result<Solved<T>, Failure<T>> {
         let params = self.network.parameters()?;
-        let states = MatrixMut::new(state.as_mut_slice(), B, Network::<INPUT, S, T, F, H, O>::UNITS)?;
+        let states = MatrixMut::new(state.as_mut_slice(), B, Network::<A>::UNITS)?;
         let On { backend, threads, .. } = self;
         let progress = if const { !TYPED } {
-            let ends = Chosen::new::<H, O>();
+            let ends = Chosen::new::<A::Hidden, A::Outputs>();
             T::once::<SolveOnce>(SolveJob { params, ends, input, states, tolerance, backend, threads })
         } else {
-            let ends = Typed::<H, O>::NEW;
+            let ends = Typed::<A::Hidden, A::Outputs>::NEW;
             let job = SolveJob { params, ends, input, states, tolerance, backend, threads };
             job.side_by_side(&|part: SolveJob<'_, _, _>| {
                 if const { B == 1 } {
-                    let (mut base, mut room): (S::First<T, 1>, F::Scratch<T, S, 1>) =
-                        (Flat::ZERO, Flat::ZERO);
+                    let (mut base, mut room): (A::First<1>, A::Scratch<1>) = (Flat::ZERO, Flat::ZERO);
                     part.run::<_, _, 1>(&mut base, &mut room)
                 } else {
-                    let (mut base, mut room): (S::First<T, CHUNK>, F::Scratch<T, S, CHUNK>) =
-                        (Flat::ZERO, Flat::ZERO);
+                    let (mut base, mut room): (A::First<CHUNK>, A::Scratch<CHUNK>) = (Flat::ZERO, Flat::ZERO);
                     part.run::<_, _, CHUNK>(&mut base, &mut room)
                 }
             })
@@ -270,15 +273,27 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// # Errors
     /// As [`Network::drive`].
     #[inline]
-    pub fn drive<X: Samples<T, INPUT, B>, const B: usize>(
+    pub fn drive<X: Samples<T, I, B>, const I: usize, const B: usize>(
         self,
         input: &X,
-        drive: &mut Drive<Network<INPUT, S, T, F, H, O>, B>,
+        drive: &mut Drive<Network<A>, B>,
+    ) -> Result<(), SolveError<T>>
+    where
+        A: Takes<I>,
+    {
+        self.drive_of(input.samples(), drive)
+    }
+
+    /// [`drive`](Self::drive) of a matrix whose shape the types do not say.
+    pub(crate) fn drive_of<const B: usize>(
+        self,
+        input: Matrix<'_, T>,
+        drive: &mut Drive<Network<A>, B>,
     ) -> Result<(), SolveError<T>> {
-        let input = input.samples();
-        let (Ok(params), Ok(out)) =
-            (self.network.parameters(), MatrixMut::new(Flat::flat_mut(&mut drive.first), B, S::FIRST))
-        else {
+        let (Ok(params), Ok(out)) = (
+            self.network.parameters(),
+            MatrixMut::new(Flat::flat_mut(&mut drive.first), B, Network::<A>::FIRST),
+        ) else {
             return Err(SolveError::NotFinite);
         };
         let finite = if const { !TYPED } {
@@ -286,14 +301,14 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
                 params,
                 input,
                 out,
-                ends: Chosen::new::<H, O>(),
+                ends: Chosen::new::<A::Hidden, A::Outputs>(),
                 backend: self.backend,
             })
         } else if const { B == 1 } {
-            let ends = Typed::<H, O>::NEW;
+            let ends = Typed::<A::Hidden, A::Outputs>::NEW;
             T::run(self.backend, SetDrive::<T, _, _, 1> { params, input, out, ends, walk: Looped })
         } else {
-            let ends = Typed::<H, O>::NEW;
+            let ends = Typed::<A::Hidden, A::Outputs>::NEW;
             T::run(self.backend, SetDrive::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
         };
         if finite { Ok(()) } else { Err(SolveError::NotFinite) }
@@ -306,30 +321,30 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     #[inline]
     pub fn sweep<const B: usize>(
         self,
-        drive: &Drive<Network<INPUT, S, T, F, H, O>, B>,
-        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        drive: &Drive<Network<A>, B>,
+        state: &mut State<Network<A>, B>,
     ) -> Result<T, SolveError<T>> {
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let units = Network::<A>::UNITS;
         let (Ok(params), Ok(drive), Ok(states)) = (
             self.network.parameters(),
-            Matrix::new(Flat::flat(&drive.first), B, S::FIRST),
+            Matrix::new(Flat::flat(&drive.first), B, Network::<A>::FIRST),
             MatrixMut::new(state.as_mut_slice(), B, units),
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let (ends, walk, backend) = (Typed::<H, O>::NEW, Looped, self.backend);
+        let (ends, walk, backend) = (Typed::<A::Hidden, A::Outputs>::NEW, Looped, self.backend);
         let result = if const { !TYPED } {
-            let ends = Chosen::new::<H, O>();
+            let ends = Chosen::new::<A::Hidden, A::Outputs>();
             T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights: None, only: None, backend })
         } else if const { B == 1 } {
-            let mut room: F::Scratch<T, S, 1> = Flat::ZERO;
+            let mut room: A::Scratch<1> = Flat::ZERO;
             let room = &mut room;
             T::run(
                 backend,
                 OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights: (), walk },
             )
         } else {
-            let mut room: F::Scratch<T, S, CHUNK> = Flat::ZERO;
+            let mut room: A::Scratch<CHUNK> = Flat::ZERO;
             let room = &mut room;
             T::run(
                 backend,
@@ -348,12 +363,12 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     /// As [`sweep`](Self::sweep).
     pub(crate) fn weighted_sweep(
         self,
-        drive: &Drive<Network<INPUT, S, T, F, H, O>>,
-        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        drive: &Drive<Network<A>>,
+        state: &mut State<Network<A>>,
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
-        if const { Network::<INPUT, S, T, F, H, O>::unrolls(1) } {
-            self.weighted(drive, state, weights, Unrolled::<Network<INPUT, S, T, F, H, O>>::NEW)
+        if const { Network::<A>::unrolls(1) } {
+            self.weighted(drive, state, weights, Unrolled::<Network<A>>::NEW)
         } else {
             self.weighted(drive, state, weights, Looped)
         }
@@ -366,8 +381,8 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     pub(crate) fn weighted_layer(
         self,
         index: usize,
-        drive: &Drive<Network<INPUT, S, T, F, H, O>>,
-        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        drive: &Drive<Network<A>>,
+        state: &mut State<Network<A>>,
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
         self.weighted(drive, state, weights, Only(index))
@@ -375,25 +390,25 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 
     fn weighted(
         self,
-        drive: &Drive<Network<INPUT, S, T, F, H, O>>,
-        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        drive: &Drive<Network<A>>,
+        state: &mut State<Network<A>>,
         weights: &[T],
         walk: impl Walk,
     ) -> Result<T, SolveError<T>> {
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
+        let units = Network::<A>::UNITS;
         let (Ok(params), Ok(drive), Ok(states)) = (
             self.network.parameters(),
-            Matrix::new(Flat::flat(&drive.first), 1, S::FIRST),
+            Matrix::new(Flat::flat(&drive.first), 1, Network::<A>::FIRST),
             MatrixMut::new(state.as_mut_slice(), 1, units),
         ) else {
             return Err(SolveError::NotFinite);
         };
         let backend = self.backend;
         let result = if const { !TYPED } {
-            let (ends, weights, only) = (Chosen::new::<H, O>(), Some(weights), walk.only());
+            let (ends, weights, only) = (Chosen::new::<A::Hidden, A::Outputs>(), Some(weights), walk.only());
             T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights, only, backend })
         } else {
-            let (ends, mut room): (_, F::Scratch<T, S, 1>) = (Typed::<H, O>::NEW, Flat::ZERO);
+            let (ends, mut room): (_, A::Scratch<1>) = (Typed::<A::Hidden, A::Outputs>::NEW, Flat::ZERO);
             let room = &mut room;
             T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
         };
@@ -408,21 +423,22 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
 #[derive(Clone, Copy, Debug)]
 pub struct Specialized<K>(pub(crate) K);
 
-impl<'a, const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Specialized<On<'a, Network<INPUT, S, T, F, H, O>>>
-{
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<On<'a, Network<A>>> {
     /// [`Network::solve`].
     ///
     /// # Errors
     /// As [`Network::solve`].
     #[inline]
-    pub fn solve<X: Samples<T, INPUT, B>, const B: usize>(
+    pub fn solve<X: Samples<T, I, B>, const I: usize, const B: usize>(
         self,
         input: &X,
-        state: &mut State<Network<INPUT, S, T, F, H, O>, B>,
+        state: &mut State<Network<A>, B>,
         tolerance: Tolerance<T>,
-    ) -> Result<Solved<T>, SolveError<T>> {
-        if const { !Network::<INPUT, S, T, F, H, O>::specializes(B) } || self.0.threads.split(B).is_some() {
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
+        if const { !Network::<A>::specializes(B) } || self.0.threads.split(B).is_some() {
             return self.0.solve(input, state, tolerance);
         }
         let result = self.0.solve_unrolled(input, state, tolerance);
@@ -641,32 +657,27 @@ where
 }
 
 /// A solve compiled for one type of network.
-struct SolveUnrolled<'a, N, X, K, T, W, const C: usize> {
-    network: &'a N,
+struct SolveUnrolled<'a, A: Architecture, X, W, const I: usize, const B: usize, const C: usize> {
+    network: &'a Network<A>,
     input: &'a X,
-    state: &'a mut K,
-    tolerance: Tolerance<T>,
+    state: &'a mut State<Network<A>, B>,
+    tolerance: Tolerance<A::Scalar>,
     walk: W,
 }
 
-impl<const INPUT: usize, S, T, F, H, O, X, W, const B: usize, const C: usize> Operation<T>
-    for SolveUnrolled<'_, Network<INPUT, S, T, F, H, O>, X, State<Network<INPUT, S, T, F, H, O>, B>, T, W, C>
+impl<T: Scalar, A: Takes<I, Scalar = T>, X, W, const I: usize, const B: usize, const C: usize> Operation<T>
+    for SolveUnrolled<'_, A, X, W, I, B, C>
 where
-    S: Stack,
-    T: Scalar,
-    F: Form,
-    H: Activation,
-    O: Activation,
-    X: Samples<T, INPUT, B>,
+    X: Samples<T, I, B>,
     W: Walk,
 {
     type Output = Result<Solved<T>, Failure<T>>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let mut base: S::First<T, C> = Flat::ZERO;
-        let units = Network::<INPUT, S, T, F, H, O>::UNITS;
-        let mut room: F::Scratch<T, S, C> = Flat::ZERO;
+        let mut base: A::First<C> = Flat::ZERO;
+        let units = Network::<A>::UNITS;
+        let mut room: A::Scratch<C> = Flat::ZERO;
         let solve = Solve::<_, _, _, _, C> {
             params: self.network.parameters()?,
             input: self.input.samples(),
@@ -674,7 +685,7 @@ where
             base: &mut base,
             room: &mut room,
             tolerance: self.tolerance,
-            ends: Typed::<H, O>::NEW,
+            ends: Typed::<A::Hidden, A::Outputs>::NEW,
         };
         solve_all(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
     }

@@ -1,8 +1,8 @@
 //! A solve of one sample in single sweeps, for those who do something in between.
 
 use super::{Drive, On, SolveError, Solved, Tolerance};
-use crate::kernel::{Activation, Matrix, Scalar, largest_on};
-use crate::network::{Architecture, Form, Network, Samples, Stack, State};
+use crate::kernel::{Matrix, Scalar, largest_on};
+use crate::network::{Architecture, Network, Samples, State, Takes};
 
 /// A solve under way. Swept until the tolerance is met, it is [`Network::solve`], bit for bit.
 pub(super) struct Steps<'a, N: Architecture> {
@@ -28,17 +28,18 @@ impl<T: Scalar> Step<T> {
     }
 }
 
-impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Steps<'a, Network<I, S, T, F, H, O>>
-{
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Steps<'a, Network<A>> {
     /// Before the first sweep. Errors as [`Network::solve`] gives them: an input that is not finite leaves the state as it is.
-    pub(super) fn new<X: Samples<T, I, 1>>(
-        on: On<'a, Network<I, S, T, F, H, O>>,
+    pub(super) fn new<X: Samples<T, I, 1>, const I: usize>(
+        on: On<'a, Network<A>>,
         input: &X,
-        drive: &'a mut Drive<Network<I, S, T, F, H, O>>,
-        state: &mut State<Network<I, S, T, F, H, O>>,
+        drive: &'a mut Drive<Network<A>>,
+        state: &mut State<Network<A>>,
         tolerance: Tolerance<T>,
-    ) -> Result<Self, SolveError<T>> {
+    ) -> Result<Self, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         if !largest_on(on.backend, input.samples()).is_finite() {
             return Err(SolveError::NotFinite);
         }
@@ -55,10 +56,7 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     }
 
     /// One sweep. After an error the state is zero.
-    pub(super) fn sweep(
-        &mut self,
-        state: &mut State<Network<I, S, T, F, H, O>>,
-    ) -> Result<Step<T>, SolveError<T>> {
+    pub(super) fn sweep(&mut self, state: &mut State<Network<A>>) -> Result<Step<T>, SolveError<T>> {
         self.sweeps += 1;
         let residual = self.on.sweep(self.drive, state)?;
         let Tolerance { absolute, relative, .. } = self.tolerance;
@@ -67,8 +65,8 @@ impl<'a, const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     }
 
     /// The largest activation.
-    pub(super) fn largest(&self, state: &State<Network<I, S, T, F, H, O>>) -> T {
-        let column = Matrix::new(state.as_slice(), 1, Network::<I, S, T, F, H, O>::UNITS);
+    pub(super) fn largest(&self, state: &State<Network<A>>) -> T {
+        let column = Matrix::new(state.as_slice(), 1, Network::<A>::UNITS);
         column.map_or(T::NAN, |column| largest_on(self.on.backend, column))
     }
 

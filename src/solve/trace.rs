@@ -2,8 +2,8 @@
 
 use super::steps::Steps;
 use super::{Drive, On, SolveError, Solved, Tolerance};
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Form, Network, Samples, Stack, State};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Network, Samples, State, Takes};
 use crate::simd::{Backend, Element};
 
 /// The last `CAPACITY` residuals of a solve by [`Network::solve_traced`], at least four.
@@ -115,9 +115,7 @@ impl<T: Element, const CAPACITY: usize> Default for Trace<T, CAPACITY> {
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    Network<INPUT, S, T, F, H, O>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`solve`](Self::solve) of one sample, the same bit for bit, with its residuals written down in `trace`. What was in there
     /// before is forgotten. It takes longer, and two states on the stack.
     ///
@@ -138,37 +136,41 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
     ///
     /// # Errors
     /// As [`solve`](Self::solve).
-    pub fn solve_traced<X: Samples<T, INPUT, 1>, const CAPACITY: usize>(
+    pub fn solve_traced<X: Samples<T, I, 1>, const I: usize, const CAPACITY: usize>(
         &self,
         input: &X,
         state: &mut State<Self>,
         tolerance: Tolerance<T>,
         trace: &mut Trace<T, CAPACITY>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         self.on(Backend::best()).solve_traced(input, state, tolerance, trace)
     }
 }
 
-impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>
-    On<'_, Network<INPUT, S, T, F, H, O>>
-{
+impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     /// [`Network::solve_traced`] on this backend.
     ///
     /// # Errors
     /// As [`Network::solve`].
-    pub fn solve_traced<X: Samples<T, INPUT, 1>, const CAPACITY: usize>(
+    pub fn solve_traced<X: Samples<T, I, 1>, const I: usize, const CAPACITY: usize>(
         self,
         input: &X,
-        state: &mut State<Network<INPUT, S, T, F, H, O>>,
+        state: &mut State<Network<A>>,
         tolerance: Tolerance<T>,
         trace: &mut Trace<T, CAPACITY>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         *trace = Trace::new();
         trace.seen.finite = false;
         let mut drive = Drive::ZERO;
         let mut steps = Steps::new(self, input, &mut drive, state, tolerance)?;
         // The states before the last sweep and before the one before.
-        let (mut last, mut older) = (Network::<INPUT, S, T, F, H, O>::state::<1>(), State::ZERO);
+        let (mut last, mut older) = (Network::<A>::state::<1>(), State::ZERO);
         let (mut last, mut older) = (&mut last, &mut older);
         let mut residual = None;
         let mut met = false;

@@ -3,7 +3,7 @@
 use super::{Activation, Feedback, Gradient, Method, Network, Target};
 use attractor::kernel::{Activation as Act, Scalar};
 use attractor::learn::{CrossEntropy, LearnError, Loss, MeanSquared, Objective, Rule, Tape};
-use attractor::network::{Flat, Form, Stack, Tail};
+use attractor::network::{Architecture, Flat, Form, Takes};
 use attractor::simd::{Backend, Element};
 use attractor::{Network as Net, State, Tolerance, Workspace};
 use nalgebra::SMatrix;
@@ -81,31 +81,26 @@ fn activation<A: Act>() -> Activation {
 }
 
 /// A network type as the oracle sees it, all parameters zero.
-pub(crate) fn oracle<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act>(
-    _: &Net<I, S, T, F, H, O>,
-) -> Network {
-    let feedback = match F::NAME {
+pub(crate) fn oracle<A: Architecture>(_: &Net<A>) -> Network {
+    let feedback = match <A::Form>::NAME {
         "adjacent" => Feedback::Adjacent,
         "dense" => Feedback::Dense,
         "skip" => Feedback::Skip,
         "feedforward" => Feedback::None,
-        "tied" => Feedback::Tied(F::TIED as f64 / 100.0),
+        "tied" => Feedback::Tied(<A::Form>::TIED as f64 / 100.0),
         name => panic!("the oracle does not know {name}"),
     };
-    let mut widths = vec![I];
-    widths.extend_from_slice(&<S as Tail>::WIDTHS[..<S as Tail>::DEPTH]);
-    let network = Network::zero(&widths, feedback, activation::<H>(), activation::<O>());
-    assert_eq!(network.params.len(), Net::<I, S, T, F, H, O>::PARAMS);
+    let widths: Vec<usize> = A::SHAPE.widths().iter().map(|width| *width as usize).collect();
+    let network = Network::zero(&widths, feedback, activation::<A::Hidden>(), activation::<A::Outputs>());
+    assert_eq!(network.params.len(), Net::<A>::PARAMS);
     network
 }
 
 /// The crate's network with the oracle's parameters.
-pub(crate) fn network<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act>(
-    oracle: &Network,
-) -> Net<I, S, T, F, H, O> {
+pub(crate) fn network<A: Architecture>(oracle: &Network) -> Net<A> {
     let mut net = Net::ZERO;
     for (to, from) in net.params_mut().iter_mut().zip(&oracle.params) {
-        *to = T::from_f64(*from);
+        *to = A::Scalar::from_f64(*from);
     }
     net
 }
@@ -125,24 +120,22 @@ pub(crate) fn rows<T: Element>(flat: &[T], samples: usize) -> Vec<Vec<f64>> {
 }
 
 /// The units of all layers of every sample, layer after layer.
-pub(crate) fn states<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act, const B: usize>(
-    state: &State<Net<I, S, T, F, H, O>, B>,
-) -> Vec<Vec<f64>> {
+pub(crate) fn states<A: Architecture, const B: usize>(state: &State<Net<A>, B>) -> Vec<Vec<f64>> {
     rows(state.as_slice(), B)
 }
 
 /// The gradient by the crate, of `B` samples, accumulated into zeros. `tolerance` is relative.
-pub(crate) fn gradient<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act, const B: usize>(
+pub(crate) fn gradient<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(
     backend: Backend,
-    net: &Net<I, S, T, F, H, O>,
+    net: &Net<A>,
     inputs: &[Vec<f64>],
     targets: &[Target],
     method: Method,
     tolerance: f64,
 ) -> Result<Gradient, LearnError<T>>
 where
-    MeanSquared: Loss<S::Output<T, B>, S::Output<T, B>, Scalar = T>,
-    CrossEntropy<T>: Loss<S::Output<T, B>, [usize; B], Scalar = T>,
+    MeanSquared: Loss<A::Output<B>, A::Output<B>, Scalar = T>,
+    CrossEntropy<T>: Loss<A::Output<B>, [usize; B], Scalar = T>,
 {
     let x: SMatrix<T, B, I> = samples(inputs);
     if let Target::Label { smoothing, .. } = targets[0] {
@@ -153,7 +146,7 @@ where
         let loss = CrossEntropy::smoothed(T::from_f64(smoothing));
         gradient_of(backend, net, &x, &labels, loss, method, tolerance)
     } else {
-        let mut y: S::Output<T, B> = Flat::ZERO;
+        let mut y: A::Output<B> = Flat::ZERO;
         for (i, value) in y.flat_mut().iter_mut().enumerate() {
             let Target::Values(values) = &targets[i % B] else { panic!("one batch, one loss") };
             *value = T::from_f64(values[i / B]);
@@ -165,9 +158,9 @@ where
 /// The most sweeps the unrolled gradient is tested with.
 pub(crate) const TAPE: usize = 4;
 
-fn gradient_of<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act, const B: usize, Y, C>(
+fn gradient_of<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize, Y, C>(
     backend: Backend,
-    net: &Net<I, S, T, F, H, O>,
+    net: &Net<A>,
     x: &SMatrix<T, B, I>,
     y: &Y,
     loss: C,
@@ -175,9 +168,9 @@ fn gradient_of<const I: usize, S: Stack, T: Scalar, F: Form, H: Act, O: Act, con
     tolerance: f64,
 ) -> Result<Gradient, LearnError<T>>
 where
-    C: Loss<S::Output<T, B>, Y, Scalar = T> + Copy,
+    C: Loss<A::Output<B>, Y, Scalar = T> + Copy,
 {
-    let mut workspace = Workspace::<Net<I, S, T, F, H, O>, B>::ZERO;
+    let mut workspace = Workspace::<Net<A>, B>::ZERO;
     let mut gradient = Net::ZERO;
     let mut slope: SMatrix<T, B, I> = Flat::ZERO;
     let tolerance = Tolerance::relative(T::from_f64(tolerance)).at_most(1000);
@@ -187,7 +180,7 @@ where
                 ($($sweeps:literal)*) => {
                     match sweeps {
                         $($sweeps => {
-                            let mut tape = Tape::<Net<I, S, T, F, H, O>, B, $sweeps>::ZERO;
+                            let mut tape = Tape::<Net<A>, B, $sweeps>::ZERO;
                             let learned = net
                                 .on(backend)
                                 .unrolled(&loss, x, y, &mut tape, &mut workspace, &mut gradient)?;

@@ -5,14 +5,13 @@
 use attractor::learn::{CrossEntropy, Objective, Rule, Sgd, Trainer};
 use attractor::nalgebra::SMatrix;
 use attractor::simd::Backend;
-use attractor::{Layer, Network, State, Tolerance};
+use attractor::{State, Tolerance, fnn};
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use std::hint::black_box;
 
 const SWEEPS: usize = 16;
 
-type Net<const I: usize, const A: usize, const B: usize, const O: usize> =
-    Network<I, Layer<A, Layer<B, Layer<O>>>>;
+type Net<const I: usize, const A: usize, const B: usize, const O: usize> = fnn![I, A, B, O];
 
 /// Work that can be repeated, with all it needs.
 type Work = Box<dyn FnMut()>;

@@ -5,7 +5,7 @@ use attractor::adapt::{Adapted, LowRank};
 use attractor::kernel::{self, Scalar, Tanh};
 use attractor::learn::{MeanSquared, Objective, Rule};
 use attractor::nalgebra::SMatrix;
-use attractor::network::Flat;
+use attractor::network::{Flat, Fnn};
 use attractor::quantized::{Calibration, Halved, Quantized};
 use attractor::simd::Backend;
 use attractor::{Align64, Dense, Feedforward, Layer, Network, Shared, Tied, Tolerance, Workspace, fnn};
@@ -58,7 +58,7 @@ fn forms() {
     // More than a chunk.
     gradients!(f32, 1, 1, fnn![1, 1, 1], [33]);
     gradients!(f32, 3, 1, fnn![3, 37, 1], [1]);
-    gradients!(f32, 4, 2, Network<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>>, [1 2]);
+    gradients!(f32, 4, 2, Network<Fnn<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>>>, [1 2]);
 }
 
 /// The kernels that stand alone, on whole vectors and a tail.

@@ -1,8 +1,8 @@
 //! The command line, on files that PyTorch wrote and on files made here. `data/make.py` wrote the former, and what
 //! their networks must give, computed with NumPy alone.
 
-use attractor::kernel::{Activation, LeakyRelu, Scalar, Sigmoid, Tanh};
-use attractor::network::{Form, Stack};
+use attractor::kernel::{LeakyRelu, Scalar, Sigmoid, Tanh};
+use attractor::network::Takes;
 use attractor::{Align64, Certificate, Dense, Feedforward, Network, Skip, Tied, Tolerance, fnn};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -133,9 +133,7 @@ fn small() -> Tensors {
 }
 
 /// A network of the library from a model file.
-fn load<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    file: &[u8],
-) -> Network<I, S, T, F, H, O> {
+fn load<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(file: &[u8]) -> Network<A> {
     let mut place = Align64([0; 4096]);
     place.0[..file.len()].copy_from_slice(file);
     Network::from_bytes(&place.0[..file.len()]).unwrap().network().clone()
@@ -143,11 +141,11 @@ fn load<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activati
 
 /// A model file of the library from a network.
 #[allow(clippy::type_complexity, reason = "one name for a network, spelt out as everywhere")]
-fn stored<const I: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activation>(
-    net: &Network<I, S, T, F, H, O>,
-    certificate: Option<&Certificate<Network<I, S, T, F, H, O>>>,
+fn stored<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
+    net: &Network<A>,
+    certificate: Option<&Certificate<Network<A>>>,
 ) -> Vec<u8> {
-    let mut file = vec![0; Network::<I, S, T, F, H, O>::file_bytes(certificate.is_some())];
+    let mut file = vec![0; Network::<A>::file_bytes(certificate.is_some())];
     assert_eq!(net.to_bytes(certificate, &mut file), Ok(file.len()));
     file
 }
