@@ -9,7 +9,7 @@
 //! | `activation/{tanh,sigmoid}` | 4096 values, with the copy of the arguments |
 //! | `dispatch` | one call through the choice of a backend that does nothing |
 //!
-//! `attractor` is [`specialized`](attractor::On::specialized) wherever that can be; `attractor-default` is the engine that is compiled once.
+//! `attractor` is [`specialized`](attractor::Runner::specialized) wherever that can be; `attractor-default` is the engine that is compiled once.
 //!
 //! `cargo bench` runs all, `cargo bench -- solve/M` one group, and `cargo run --release --example bench_table` makes
 //! tables of the results. What is timed is compared with the tests' oracle in `f64` first.
@@ -20,16 +20,16 @@ mod limits;
 mod oracle;
 
 use attractor::kernel::{Activation, Sigmoid, Tanh, activate};
-use attractor::learn::{CrossEntropy, Objective, Rule, Sgd, Trainer};
-use attractor::quantized::{Calibration, Halved, Quantized};
+use attractor::learn::{CrossEntropy, Method, Objective, Sgd, Trainer};
+use attractor::quantized::{Bf16Network, Calibration, Quantized};
 use attractor::simd::{Backend, Element, Lanes, Operation};
-use attractor::{Align64, Boxed, Dense, State, Threads, Tolerance, fnn};
+use attractor::{Align64, Boxed, Dense, State, Stop, Threads, fnn};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use limits::{FmaPeak, LoadRoof};
 use nalgebra::{SMatrix, SVector};
 use oracle::subject::{oracle as oracle_of, rows};
-use oracle::{Method, Target, relative_error};
+use oracle::{Target, Way, relative_error};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::cell::LazyCell;
 use std::hint::black_box;
@@ -70,12 +70,12 @@ impl<const I: usize, const A: usize, const B: usize, const O: usize> Plain<I, A,
 
     /// `W h + U g + b` with nalgebra's own products.
     fn nalgebra(&self, x: &SVector<f32, I>, tanh: impl Fn(&mut [f32])) -> SVector<f32, O> {
-        let drive = self.w1 * x + self.b1;
+        let injection = self.w1 * x + self.b1;
         let mut h1 = SVector::<f32, A>::zeros();
         let mut h2 = SVector::<f32, B>::zeros();
         let mut h3 = SVector::<f32, O>::zeros();
         for _ in 0..SWEEPS {
-            h1.copy_from(&drive);
+            h1.copy_from(&injection);
             h1.gemv(1.0, &self.u1, &h2, 1.0);
             tanh(h1.as_mut_slice());
             h2.copy_from(&self.b2);
@@ -90,13 +90,13 @@ impl<const I: usize, const A: usize, const B: usize, const O: usize> Plain<I, A,
 
     /// The same with register-blocked columns of `wide` vectors.
     fn wide(&self, x: &SVector<f32, I>) -> SVector<f32, O> {
-        let mut drive = self.b1;
-        wide_add(drive.as_mut_slice(), self.w1.as_slice(), x.as_slice());
+        let mut injection = self.b1;
+        wide_add(injection.as_mut_slice(), self.w1.as_slice(), x.as_slice());
         let mut h1 = SVector::<f32, A>::zeros();
         let mut h2 = SVector::<f32, B>::zeros();
         let mut h3 = SVector::<f32, O>::zeros();
         for _ in 0..SWEEPS {
-            h1.copy_from(&drive);
+            h1.copy_from(&injection);
             wide_add(h1.as_mut_slice(), self.u1.as_slice(), h2.as_slice());
             wide_tanh(h1.as_mut_slice());
             h2.copy_from(&self.b2);
@@ -269,13 +269,13 @@ fn time_solve<const I: usize, const A: usize, const B: usize, const O: usize, co
     let run = |state: &mut Boxed<State<Net<I, A, B, O>, N>>| {
         state.reset();
         let input = black_box(&**case.input);
-        let solved = case.net.on(backend).specialized().solve(input, state, Tolerance::exactly(SWEEPS));
+        let solved = case.net.on(backend).specialized().solve(input, state, Stop::after(SWEEPS));
         black_box(solved.expect("finite"));
     };
     time(group, id, State::boxed(), run, |state| check(id, state.output().as_slice()));
 }
 
-/// The same widths with dense feedback: the first hidden layer hears the outputs too.
+/// The same widths with dense feedback: the first hidden layer reads the outputs too.
 fn time_dense<const I: usize, const A: usize, const B: usize, const O: usize>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     x: &SVector<f32, I>,
@@ -298,7 +298,7 @@ fn time_dense<const I: usize, const A: usize, const B: usize, const O: usize>(
         let solved = net.on(Backend::best()).specialized().solve(
             black_box(&x.data.0[0]),
             &mut state,
-            Tolerance::exactly(SWEEPS),
+            Stop::after(SWEEPS),
         );
         black_box(solved.expect("finite"));
         *state.output()
@@ -331,7 +331,7 @@ fn solve_net<const I: usize, const A: usize, const B: usize, const O: usize>(
             let solved = case.net.on(backend).specialized().solve(
                 black_box(&x.data.0[0]),
                 &mut state,
-                Tolerance::exactly(SWEEPS),
+                Stop::after(SWEEPS),
             );
             black_box(solved.expect("finite"));
             *state.output()
@@ -341,7 +341,7 @@ fn solve_net<const I: usize, const A: usize, const B: usize, const O: usize>(
     let mut state = Align64(State::<Net<I, A, B, O>>::ZERO);
     let run = || {
         state.reset();
-        let solved = case.net.solve(black_box(&x.data.0[0]), &mut state, Tolerance::exactly(SWEEPS));
+        let solved = case.net.solve(black_box(&x.data.0[0]), &mut state, Stop::after(SWEEPS));
         black_box(solved.expect("finite"));
         *state.output()
     };
@@ -378,7 +378,7 @@ fn quantized_net<const I: usize, const A: usize, const B: usize, const O: usize>
     let solve = |state: &mut State<Net<I, A, B, O>>| {
         state.reset();
         let on = case.net.on(Backend::best()).specialized();
-        let solved = on.solve(black_box(&x.data.0[0]), state, Tolerance::exactly(SWEEPS));
+        let solved = on.solve(black_box(&x.data.0[0]), state, Stop::after(SWEEPS));
         black_box(solved.expect("finite"));
         *state.output()
     };
@@ -400,7 +400,7 @@ fn quantized_net<const I: usize, const A: usize, const B: usize, const O: usize>
         |output| near("f32", output.as_slice(), &exact, 1e-5),
     );
 
-    let mut half = Box::new(Align64(Halved::ZERO));
+    let mut half = Box::new(Align64(Bf16Network::ZERO));
     half.fill(&case.net).expect("finite");
     let mut rounded = Net::<I, A, B, O>::boxed();
     let mut seen = |rounded: &Net<I, A, B, O>| {
@@ -413,7 +413,7 @@ fn quantized_net<const I: usize, const A: usize, const B: usize, const O: usize>
     let oracle = seen(&rounded);
     let run = || {
         state.reset();
-        let solved = half.solve(black_box(&x.data.0[0]), &mut state, Tolerance::exactly(SWEEPS));
+        let solved = half.solve(black_box(&x.data.0[0]), &mut state, Stop::after(SWEEPS));
         black_box(solved.expect("finite"));
         *state.output()
     };
@@ -469,7 +469,7 @@ fn spread(samples: usize, bias: &[f32], outputs: &mut [f32]) {
 
 /// The memory of a solve by [`multiply_add`].
 struct Multiplied<N: attractor::network::Architecture<Scalar = f32>, const SAMPLES: usize> {
-    drive: Vec<f32>,
+    injection: Vec<f32>,
     state: Boxed<State<N, SAMPLES>>,
 }
 
@@ -480,14 +480,14 @@ fn solve_multiplied<const I: usize, const A: usize, const B: usize, const O: usi
     memory: &mut Multiplied<Net<I, A, B, O>, N>,
 ) {
     let (first, second, third) = (net.layer::<1>(), net.layer::<2>(), net.layer::<3>());
-    let Multiplied { drive, state } = memory;
-    spread(N, first.b.as_slice(), drive);
-    multiply_add(N, input.as_slice(), first.w.as_slice(), drive);
+    let Multiplied { injection, state } = memory;
+    spread(N, first.b.as_slice(), injection);
+    multiply_add(N, input.as_slice(), first.w.as_slice(), injection);
     state.reset();
     let (h1, above) = state.as_mut_slice().split_at_mut(N * A);
     let (h2, h3) = above.split_at_mut(N * B);
     for _ in 0..SWEEPS {
-        h1.copy_from_slice(drive);
+        h1.copy_from_slice(injection);
         multiply_add(N, h2, first.u.as_slice(), h1);
         our_tanh(h1);
         spread(N, second.b.as_slice(), h2);
@@ -512,7 +512,7 @@ fn batch_net<const I: usize, const A: usize, const B: usize, const O: usize, con
     group.throughput(Throughput::Elements(2 * count as u64));
     time_solve(&mut group, "attractor", Some(Backend::best()), &case, &check);
     time_solve(&mut group, "attractor-avx2", Backend::avx2(), &case, &check);
-    let memory = Multiplied { drive: vec![0.0; N * A], state: State::boxed() };
+    let memory = Multiplied { injection: vec![0.0; N * A], state: State::boxed() };
     let run = |memory: &mut _| solve_multiplied(&case.net, black_box(&**case.input), memory);
     time(&mut group, "matrixmultiply", memory, run, |memory| {
         check("matrixmultiply", memory.state.output().as_slice());
@@ -541,9 +541,8 @@ fn train_net<const I: usize, const A: usize, const B: usize, const O: usize, con
         }
         let mut net: Boxed<Net<I, A, B, O>> = Net::boxed();
         net.params_mut().copy_from_slice(case.net.params());
-        let objective = Objective::new(CrossEntropy::new())
-            .solve(Tolerance::exactly(SWEEPS))
-            .rule(Rule::Truncated(SWEEPS));
+        let objective =
+            Objective::new(CrossEntropy::new()).solve(Stop::after(SWEEPS)).method(Method::Truncated(SWEEPS));
         let mut trainer: Trainer<_, _, _, N> = Trainer::new(net, Sgd::plain(), objective);
         // The update is made and changes nothing, so that every step is the same.
         trainer.rate = 0.0;
@@ -553,7 +552,7 @@ fn train_net<const I: usize, const A: usize, const B: usize, const O: usize, con
         };
         time(&mut group, id, trainer, run, |trainer| {
             let targets = labels.map(|label| Target::Label { label, smoothing: 0.0 });
-            let exact = oracle.gradient(&inputs, &targets, Method::Truncated(SWEEPS));
+            let exact = oracle.gradient(&inputs, &targets, Way::Truncated(SWEEPS));
             let found: Vec<f64> = trainer.gradient().params().iter().copied().map(f64::from).collect();
             let error = relative_error(&found, &exact.params);
             assert!(error < 1e-5, "{name}: the gradient is off by {error:e}");

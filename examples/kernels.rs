@@ -33,7 +33,7 @@ fn main() -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// Adds every pattern's outer product with itself: Hebb's rule, as in Hopfield 1982. No unit hears itself.
+/// Adds every pattern's outer product with itself: Hebb's rule, as in Hopfield 1982. No unit reads itself.
 fn memorise(backend: Backend, patterns: &Patterns) -> Result<SMatrix<f32, UNITS, UNITS>, ShapeError> {
     let mut weights = SMatrix::<f32, UNITS, UNITS>::zeros();
     kernel::outer(backend, patterns.into(), patterns.into(), (&mut weights).into())?;

@@ -13,7 +13,7 @@ from torch import nn
 
 
 class FeedbackNetwork(nn.Module):
-    """Its layers count from 1, as in the formulas; every one but the last hears the next one, or all above if `dense`."""
+    """Its layers count from 1, as in the formulas; every one but the last reads the next one, or all above if `dense`."""
 
     def __init__(self, widths, dense=False, hidden=torch.tanh, output=nn.Identity()):
         super().__init__()

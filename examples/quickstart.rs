@@ -6,11 +6,11 @@
 mod output;
 
 use attractor::learn::{Adam, LearnError, MeanSquared, Objective, Trainer};
-use attractor::{Tolerance, fnn};
+use attractor::{Stop, fnn};
 use nalgebra::matrix;
 use rand::{SeedableRng, rngs::SmallRng};
 
-type Xor = fnn![2, 8, 1]; // 2 inputs, 8 units that hear the output above them, 1 output
+type Xor = fnn![2, 8, 1]; // 2 inputs, 8 hidden units, 1 output that is fed back
 
 fn main() -> Result<(), LearnError> {
     let inputs = matrix![-1.0, -1.0; -1.0, 1.0; 1.0, -1.0; 1.0, 1.0]; // a row a sample
@@ -26,7 +26,7 @@ fn main() -> Result<(), LearnError> {
 
     for input in [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]] {
         let mut state = Xor::state();
-        let solved = trainer.network.solve(&input, &mut state, Tolerance::residual(1e-5))?;
+        let solved = trainer.network.solve(&input, &mut state, Stop::residual(1e-5))?;
         println!("{:+} xor {:+}: {:+.3} ({} sweeps)", input[0], input[1], state.output()[0], solved.sweeps);
     }
     Ok(())

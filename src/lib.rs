@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use attractor::learn::{Adam, MeanSquared, Objective, Trainer};
-//! use attractor::{Tolerance, fnn};
+//! use attractor::{Stop, fnn};
 //!
 //! type Net = fnn![2, 8, 1]; // 2 inputs, 8 hidden units, 1 output that is fed back
 //! let mut net = Net::ZERO;
@@ -24,7 +24,7 @@
 //!     trainer.step(&[1.0, -1.0], &[0.5])?;
 //! }
 //! let mut state = Net::state();
-//! let solved = trainer.network.solve(&[1.0, -1.0], &mut state, Tolerance::residual(1e-5))?;
+//! let solved = trainer.network.solve(&[1.0, -1.0], &mut state, Stop::residual(1e-5))?;
 //! assert!(solved.residual <= 1e-5 && (state.output()[0] - 0.5).abs() < 0.2);
 //! # Ok::<(), attractor::learn::LearnError>(())
 //! ```
@@ -32,7 +32,7 @@
 //! | where | what |
 //! |-|-|
 //! | [`fnn!`], [`Network`] | networks as types: widths, [feedback](network::Form), activations, scalar |
-//! | [`Network::solve`], [`Tolerance`] | sweeps to the fixed point |
+//! | [`Network::solve`], [`Stop`] | sweeps to the fixed point |
 //! | [`learn`] | gradients, losses, optimizers, [`Trainer`](learn::Trainer) |
 //! | [`certificate`] | proofs of convergence and error bounds |
 //! | [`network`] | what networks are made of, for code that is generic over them |
@@ -73,10 +73,10 @@ pub use nalgebra;
 #[cfg(feature = "alloc")]
 pub use network::Boxed;
 pub use network::{
-    Adjacent, Align64, Dense, Feedforward, Layer, LengthError, Memory, Network, Samples, Shape, Shared, Skip,
+    Adjacent, Align64, Dense, Feedforward, Layer, LengthError, Memory, Network, Repeat, Samples, Shape, Skip,
     State, Tied, Workspace,
 };
-pub use solve::{Acceleration, Diagnosis, Drive, On, SolveError, Solved, Tolerance, Trace};
+pub use solve::{Acceleration, Diagnosis, Injection, Runner, SolveError, Solved, Stop, Trace};
 pub use threads::Threads;
 
 /// README.md, whose examples are tested.

@@ -5,7 +5,7 @@
 
 use crate::kernel::CHUNK;
 
-/// The threads a batch is worked on with; see [`On::threads`](crate::On::threads).
+/// The threads a batch is worked on with; see [`Runner::threads`](crate::Runner::threads).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Threads {

@@ -5,7 +5,7 @@ mod oracle;
 use attractor::kernel::{Identity, Relu, Scalar};
 use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
-use attractor::{Acceleration, Dense, Drive, Network, SolveError, Solved, State, Tolerance, fnn};
+use attractor::{Acceleration, Dense, Injection, Network, SolveError, Solved, State, Stop, fnn};
 use nalgebra::{SMatrix, SVector};
 use oracle::subject;
 use proptest::prelude::*;
@@ -32,7 +32,7 @@ fn accelerated<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     net: &Network<A>,
     input: &[T; I],
     state: &mut State<Network<A>>,
-    tolerance: Tolerance<T>,
+    tolerance: Stop<T>,
 ) -> Outcome<T> {
     macro_rules! of {
         ($($window:literal)*) => {
@@ -101,15 +101,15 @@ fn nothing_asked_for_is_a_plain_solve() {
         let small = T::from_f64(1e-5);
         for backend in subject::backends() {
             for tolerance in [
-                Tolerance::residual(small),
-                Tolerance::relative(small),
-                Tolerance::residual(small).or_relative(small),
-                Tolerance::residual(small).at_most(3),
-                Tolerance::residual(small).at_most(0),
-                Tolerance::residual(T::NAN).at_most(9),
-                Tolerance::residual(-T::ONE).at_most(9),
-                Tolerance::exactly(0),
-                Tolerance::exactly(7),
+                Stop::residual(small),
+                Stop::relative(small),
+                Stop::residual(small).or_relative(small),
+                Stop::residual(small).at_most(3),
+                Stop::residual(small).at_most(0),
+                Stop::residual(T::NAN).at_most(9),
+                Stop::residual(-T::ONE).at_most(9),
+                Stop::after(0),
+                Stop::after(7),
             ] {
                 let (mut plain, mut state) = (State::ZERO, State::ZERO);
                 for x in [&x, &x, &near] {
@@ -148,7 +148,7 @@ fn converges<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
             let how = How { window, damping, safeguard };
             for backend in subject::backends() {
                 let mut state = State::ZERO;
-                let tolerance = Tolerance::relative(T::from_f64(tolerance)).at_most(5000);
+                let tolerance = Stop::relative(T::from_f64(tolerance)).at_most(5000);
                 let solved = accelerated(how, backend, &net, &x, &mut state, tolerance).unwrap();
                 let scale = oracle::largest(&exact).max(1.0);
                 for (found, exact) in state.as_slice().iter().zip(&exact) {
@@ -156,7 +156,7 @@ fn converges<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
                     assert!(error <= bound * scale, "{zero:?}, {how:?}: off by {error:e}, {solved:?}");
                 }
                 // What meets the tolerance is nearly a solution for plain sweeps too.
-                let after = net.on(backend).solve(&x, &mut state, Tolerance::exactly(1)).unwrap();
+                let after = net.on(backend).solve(&x, &mut state, Stop::after(1)).unwrap();
                 assert!(after.residual.to_f64() <= bound * scale, "{after:?}");
             }
         }
@@ -198,7 +198,7 @@ proptest! {
                     let w = network.params[network.w(l, i, j)];
                     if l == 1 { c[row] += w * x[j] } else { lower[(row, starts[l - 2] + j)] = w }
                 }
-                for k in network.hears(l) {
+                for k in network.reads(l) {
                     for j in 0..network.widths[k] {
                         upper[(row, starts[k - 1] + j)] = network.params[network.u(l, k, i, j)];
                     }
@@ -213,7 +213,7 @@ proptest! {
         let left = left.row_iter().map(|row| row.iter().map(|x| x.abs()).sum::<f64>()).fold(0.0, f64::max);
         for window in 0..=3 {
             let mut state = Linear::state();
-            let tolerance = Tolerance::residual(1e-10).at_most(100_000);
+            let tolerance = Stop::residual(1e-10).at_most(100_000);
             let solved = accelerated(crate::window(window), Backend::best(), &net, &x, &mut state, tolerance).unwrap();
             let bound = left * (solved.residual + 1e-13 * exact.amax());
             for (found, exact) in state.as_slice().iter().zip(&exact) {
@@ -231,7 +231,7 @@ fn sweeps<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     proved: bool,
 ) -> Vec<[usize; 4]> {
     let small = if size_of::<T>() == 4 { 1e-5 } else { 1e-10 };
-    let tolerance = Tolerance::relative(T::from_f64(small)).at_most(100_000);
+    let tolerance = Stop::relative(T::from_f64(small)).at_most(100_000);
     let draws = (0..40).map(|seed| {
         let mut network = subject::oracle(zero);
         let random = &mut SmallRng::seed_from_u64(seed);
@@ -329,7 +329,7 @@ fn pendulum() -> fnn![1, 1, 1; scalar = f64] {
 #[test]
 fn damping_and_acceleration_end_an_oscillation() {
     let net = pendulum();
-    let tolerance = Tolerance::residual(1e-9).at_most(10_000);
+    let tolerance = Stop::residual(1e-9).at_most(10_000);
     // h = tanh(0.3 - 4 h), found by halving.
     let (mut low, mut high) = (-1.0_f64, 1.0_f64);
     for _ in 0..60 {
@@ -374,8 +374,7 @@ fn damping_is_the_formula() {
             for backend in subject::backends() {
                 let how = How { window: 0, damping: a, safeguard: 1.0 };
                 let mut state = Precise::state();
-                let solved =
-                    accelerated(how, backend, &net, &x, &mut state, Tolerance::exactly(sweeps)).unwrap();
+                let solved = accelerated(how, backend, &net, &x, &mut state, Stop::after(sweeps)).unwrap();
                 assert_eq!(solved.sweeps, sweeps);
                 assert!((solved.residual - residual).abs() < 1e-13, "{a}, {sweeps}: {solved:?}, {residual}");
                 for (found, exact) in state.as_slice().iter().zip(h[1..].iter().flatten()) {
@@ -401,20 +400,20 @@ fn safeguarded<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     slow(&mut network, rate, random);
     let net: Network<A> = subject::network(&network);
     let x: [T; I] = input(random);
-    let mut drive = Drive::ZERO;
-    net.drive(&x, &mut drive).unwrap();
+    let mut injection = Injection::ZERO;
+    net.inject(&x, &mut injection).unwrap();
     let mut before: Option<(State<_>, T)> = None;
     let (mut best, mut lost, mut wait) = (T::INFINITE, 0, 0_usize);
     let [mut plain, mut taken, mut losses] = [0; 3];
     for sweeps in 1..=SWEEPS {
         let mut state = State::ZERO;
-        let tolerance = Tolerance::exactly(sweeps);
+        let tolerance = Stop::after(sweeps);
         let solved = accelerated(how, Backend::best(), &net, &x, &mut state, tolerance).unwrap();
         let residual = solved.residual;
         assert_eq!(solved.sweeps, sweeps);
         if let Some((mut swept, last)) = before {
             let unchanged = swept == state;
-            let change = net.sweep(&drive, &mut swept).unwrap();
+            let change = net.sweep(&injection, &mut swept).unwrap();
             if residual == change && swept == state {
                 plain += 1;
                 wait = wait.saturating_sub(1);
@@ -474,7 +473,7 @@ fn warm_starts_and_memory_of_other_solves() {
     let random = &mut SmallRng::seed_from_u64(8);
     network.draw(random, 0.9, 0.9);
     let net: Small = subject::network(&network);
-    let tolerance = Tolerance::residual(1e-5);
+    let tolerance = Stop::residual(1e-5);
     let mut acceleration = Acceleration::<Small, 2>::new();
     let mut warm = Small::state();
     for _ in 0..5 {
@@ -495,7 +494,7 @@ fn hostile_input() {
     let mut network = subject::oracle(&Precise::ZERO);
     network.draw(&mut SmallRng::seed_from_u64(8), 0.9, 0.9);
     let net: Precise = subject::network(&network);
-    let tolerance = Tolerance::residual(1e-9);
+    let tolerance = Stop::residual(1e-9);
     let (x, zero) = ([0.5; 5], Precise::state());
     for backend in subject::backends() {
         for size in 0..=3 {
@@ -556,7 +555,7 @@ fn net_result(
     backend: Backend,
     x: [f64; 5],
     state: &mut State<Precise>,
-    tolerance: Tolerance<f64>,
+    tolerance: Stop<f64>,
 ) -> Outcome<f64> {
     net.on(backend).solve(&x, state, tolerance)
 }
@@ -570,7 +569,7 @@ fn a_look_that_overflows_does_no_harm() {
     net.layer_mut::<1>().u.fill(1.0);
     net.layer_mut::<2>().w.fill(0.9999);
     let x = [1e36_f32]; // the solution is 1e40
-    let tolerance = Tolerance::residual(1.0).at_most(40);
+    let tolerance = Stop::residual(1.0).at_most(40);
     for backend in subject::backends() {
         for size in 1..=3 {
             let mut state = Net::state();
@@ -596,7 +595,7 @@ fn extreme_scales() {
     for backend in subject::backends() {
         for scale in [1e-35_f32, 1e-20, 1e-10, 1.0, 1e10, 1e20, 1e35] {
             let mut plain = Net::state();
-            let tolerance = Tolerance::relative(1e-5);
+            let tolerance = Stop::relative(1e-5);
             let most = net.on(backend).solve(&[scale], &mut plain, tolerance).unwrap();
             for size in 1..=3 {
                 let mut state = Net::state();

@@ -5,11 +5,11 @@ mod oracle;
 
 use attractor::adapt::{Adapted, Adapter, BiasOnly, Frozen, LastLayer, LowRank, ParamsOf};
 use attractor::kernel::{Identity, Relu, Sigmoid, Tanh};
-use attractor::learn::{LearnError, MeanSquared, Objective, Rule, UpdateError};
+use attractor::learn::{LearnError, MeanSquared, Method, Objective, UpdateError};
 use attractor::network::Flat;
 use attractor::simd::Backend;
 use attractor::{
-    Adjacent, CertificateError, Dense, Feedforward, Skip, SolveError, State, Tolerance, Workspace, fnn,
+    Adjacent, CertificateError, Dense, Feedforward, Skip, SolveError, State, Stop, Workspace, fnn,
 };
 use nalgebra::SMatrix;
 use oracle::{Network, Target, relative_error, subject};
@@ -74,10 +74,10 @@ impl Kind {
     }
 }
 
-/// Layer and unit of everything layer `l` hears: the layer below, then those above, the nearest first.
+/// Layer and unit of everything layer `l` reads: the layer below, then those above, the nearest first.
 fn senders(base: &Network, l: usize) -> Vec<(usize, usize)> {
     core::iter::once(l - 1)
-        .chain(base.hears(l))
+        .chain(base.reads(l))
         .flat_map(|k| (0..base.widths[k]).map(move |unit| (k, unit)))
         .collect()
 }
@@ -177,8 +177,8 @@ macro_rules! adapters {
                 adapted.merge_into(&mut formed).unwrap();
                 prop_assert!(relative_error(formed.params(), &merged.params) <= 1e-14);
 
-                let tolerance = Tolerance::relative(1e-14).at_most(1000);
-                let objective = Objective::new(MeanSquared).solve(tolerance).rule(Rule::Adjoint(tolerance));
+                let tolerance = Stop::relative(1e-14).at_most(1000);
+                let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
                 let mut gradient = ParamsOf::<Double, $adapter>::ZERO;
                 for backend in Backend::available() {
                     adapted.backend = backend;
@@ -213,8 +213,8 @@ macro_rules! adapters {
                     for (to, from) in small.params_mut().flat_mut().iter_mut().zip(&case.own) {
                         *to = *from as f32;
                     }
-                    let tolerance = Tolerance::relative(1e-6).at_most(1000);
-                    let objective = Objective::new(MeanSquared).solve(tolerance).rule(Rule::Adjoint(tolerance));
+                    let tolerance = Stop::relative(1e-6).at_most(1000);
+                    let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
                     let mut own = ParamsOf::<Single, $adapter>::ZERO;
                     let (x, y) = (inputs.map(|x| x as f32), targets.map(|y| y as f32));
                     let mut workspace = Workspace::<Single, B>::ZERO;
@@ -272,8 +272,8 @@ fn an_adapter_starts_as_the_network() {
         assert_eq!(merged, *net);
         let (mut own, mut plain) = (Net::state::<1>(), Net::state::<1>());
         let input = [0.5, -1.0, 0.25];
-        adapted.solve(&input, &mut own, Tolerance::exactly(20)).unwrap();
-        net.solve(&input, &mut plain, Tolerance::exactly(20)).unwrap();
+        adapted.solve(&input, &mut own, Stop::after(20)).unwrap();
+        net.solve(&input, &mut plain, Stop::after(20)).unwrap();
         for (own, plain) in own.as_slice().iter().zip(plain.as_slice()) {
             assert!((own - plain).abs() < 1e-6, "{own} {plain}");
         }
@@ -302,14 +302,14 @@ fn bad_input_changes_nothing() {
             assert_eq!(result, Err(LearnError::Solve(SolveError::NotFinite)));
             assert!(workspace.state.as_slice().iter().all(|h| *h == 0.5));
         }
-        let never = objective.solve(Tolerance::residual(0.0).at_most(1));
+        let never = objective.solve(Stop::residual(0.0).at_most(1));
         let result = adapted.gradient(&never, &[1.0; 3], &[1.0, 0.0], &mut workspace, &mut gradient);
         assert!(
             matches!(result, Err(LearnError::Solve(SolveError::NotConverged { sweeps: 1, .. }))),
             "{result:?}"
         );
         workspace.adjoint.reset();
-        let never = objective.rule(Rule::Adjoint(Tolerance::residual(0.0).at_most(1)));
+        let never = objective.method(Method::Implicit(Stop::residual(0.0).at_most(1)));
         let result = adapted.gradient(&never, &[1.0; 3], &[1.0, 0.0], &mut workspace, &mut gradient);
         assert!(matches!(result, Err(LearnError::Adjoint(SolveError::NotConverged { .. }))), "{result:?}");
         let result = adapted.gradient(&objective, &[1.0; 3], &[f32::NAN, 0.0], &mut workspace, &mut gradient);
@@ -332,7 +332,7 @@ fn bad_input_changes_nothing() {
                 adapted.params_mut().flat_mut()[place] = value;
                 let mut state = Net::state::<1>();
                 state.as_mut_slice().fill(0.5);
-                let result = adapted.solve(&[1.0; 3], &mut state, Tolerance::residual(1e-4));
+                let result = adapted.solve(&[1.0; 3], &mut state, Stop::residual(1e-4));
                 assert_eq!(result, Err(SolveError::NotFinite), "{place}");
                 let mut merged = net.clone();
                 assert!(adapted.merge_into(&mut merged).is_err());
@@ -418,7 +418,7 @@ fn rate_under(network: &Network, v: &[f64]) -> f64 {
                     .map(|j| network.params[network.w(l, i, j)].abs() * w[l - 1][j])
                     .sum::<f64>();
             }
-            for k in network.hears(l) {
+            for k in network.reads(l) {
                 sum += (0..network.widths[k])
                     .map(|j| network.params[network.u(l, k, i, j)].abs() * v[k][j])
                     .sum::<f64>();
@@ -449,10 +449,10 @@ macro_rules! certificates {
                 let v = certificate.vector().as_slice();
                 assert!(v.iter().all(|v| *v >= 1.0));
                 let exact = rate_under(&magnitudes(kind, &case.base, &case.own), v);
-                assert!(certificate.gamma() >= exact, "{} {exact}", certificate.gamma());
-                assert!(certificate.gamma() <= exact * (1.0 + 1e-10) + 1e-12, "{} {exact}", certificate.gamma());
+                assert!(certificate.rate() >= exact, "{} {exact}", certificate.rate());
+                assert!(certificate.rate() <= exact * (1.0 + 1e-10) + 1e-12, "{} {exact}", certificate.rate());
                 let merged = kind.merge(&case.base, &case.own);
-                assert!(rate_under(&merged, v) <= certificate.gamma());
+                assert!(rate_under(&merged, v) <= certificate.rate());
                 adapted.verify(&certificate).unwrap();
 
                 // It is not only stated: sweeps of the merged network shrink errors so.
@@ -465,7 +465,7 @@ macro_rules! certificates {
                 for _ in 0..4 {
                     let before = error(&h);
                     merged.sweep(&mut h);
-                    assert!(error(&h) <= certificate.gamma() * before + 1e-14);
+                    assert!(error(&h) <= certificate.rate() * before + 1e-14);
                 }
             }
         }
@@ -488,10 +488,10 @@ fn a_certified_network_stays_certified() {
         // Nothing learnt yet: nothing to be drawn back.
         let mut adapted = Adapted::<Net, A>::new(net, 5);
         let before = adapted.params().flat().to_vec();
-        let certificate = adapted.limit(RATE).unwrap();
+        let certificate = adapted.limit_rate(RATE).unwrap();
         assert_eq!(adapted.params().flat(), before);
         // The vector of a low-rank bound of zero is that of the network.
-        assert!(certificate.gamma() <= RATE);
+        assert!(certificate.rate() <= RATE);
 
         for (i, value) in adapted.params_mut().flat_mut().iter_mut().enumerate() {
             *value += by * (i as f32).cos();
@@ -499,40 +499,42 @@ fn a_certified_network_stays_certified() {
         let wild = adapted.params().flat().to_vec();
         if moves {
             let gamma = match adapted.certify() {
-                Ok(certificate) => certificate.gamma(),
-                Err(CertificateError::NotContracting { gamma }) => gamma,
+                Ok(certificate) => certificate.rate(),
+                Err(CertificateError::NotContracting { rate }) => rate,
                 Err(error) => panic!("{error}"),
             };
             assert!(gamma > RATE, "{gamma}");
             assert!(matches!(
                 adapted.verify(&certificate),
-                Err(CertificateError::Refuted { what: "gamma", .. })
+                Err(CertificateError::Refuted { what: "rate", .. })
             ));
         }
         for rate in [-0.1, 1.0, f32::NAN] {
-            assert_eq!(adapted.limit(rate).unwrap_err(), CertificateError::Setting);
+            assert_eq!(adapted.limit_rate(rate).unwrap_err(), CertificateError::Setting);
         }
-        let too_much = net.certify().unwrap().gamma() * 0.5;
-        assert!(matches!(adapted.limit(too_much), Err(CertificateError::NotContracting { .. })) || !moves);
+        let too_much = net.certify().unwrap().rate() * 0.5;
+        assert!(
+            matches!(adapted.limit_rate(too_much), Err(CertificateError::NotContracting { .. })) || !moves
+        );
         assert_eq!(adapted.params().flat(), wild);
 
-        let certificate = adapted.limit(RATE).unwrap();
-        assert!(certificate.gamma() <= RATE);
+        let certificate = adapted.limit_rate(RATE).unwrap();
+        assert!(certificate.rate() <= RATE);
         adapted.verify(&certificate).unwrap();
         assert_eq!(adapted.params().flat() != wild, moves);
         // What is left is not nothing; and a merged network says the same.
         let mut merged = Net::ZERO;
         adapted.merge_into(&mut merged).unwrap();
         assert_ne!(merged, *net);
-        assert!(merged.certify().unwrap().gamma() <= RATE * 1.15);
+        assert!(merged.certify().unwrap().rate() <= RATE * 1.15);
         assert!(certificate.sweeps(1e-3) <= 6);
         let mut state = Net::state::<1>();
-        let solved = adapted.solve(&[1.0, -1.0, 0.5], &mut state, Tolerance::residual(1e-6)).unwrap();
+        let solved = adapted.solve(&[1.0, -1.0, 0.5], &mut state, Stop::residual(1e-6)).unwrap();
         assert!(solved.sweeps < 20);
     }
     let mut net = trained();
     net.params_mut().iter_mut().for_each(|weight| *weight *= 2.0);
-    net.limit_feedback(0.2).unwrap();
+    net.limit_rate(0.2).unwrap();
     check::<LowRank<1>>(&net, 2.0, true);
     check::<LowRank<3>>(&net, 2.0, true);
     check::<BiasOnly>(&net, 2.0, false);

@@ -2,12 +2,12 @@
 
 use attractor::kernel::{self, Base, Matrix, MatrixMut, Product, Sigmoid, Tanh};
 use attractor::learn::{
-    Adam, Cosine, CrossEntropy, LearnError, Loss, MeanSquared, Objective, Optimizer, Rule, Sgd, Tape,
-    Trainer, clip,
+    Adam, Cosine, CrossEntropy, LearnError, Loss, MeanSquared, Method, Objective, Optimizer, Sgd, Trainer,
+    UnrolledTape, clip,
 };
 use attractor::simd::Backend;
 use attractor::{
-    Acceleration, Align64, Boxed, Dense, Drive, SolveError, State, Tolerance, Trace, Workspace, fnn,
+    Acceleration, Align64, Boxed, Dense, Injection, SolveError, State, Stop, Trace, Workspace, fnn,
 };
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng};
@@ -98,23 +98,23 @@ macro_rules! lives_without {
         net.initialize(&mut SmallRng::seed_from_u64(7));
         let input = SMatrix::<$scalar, B, $inputs>::from_fn(|r, c| ((r * 7 + c) as $scalar).sin());
         let target = $target;
-        let tolerance = Tolerance::residual(1e-4);
+        let tolerance = Stop::residual(1e-4);
         for backend in Backend::available() {
             let name = format!("{} {} {B} {}", stringify!($net), stringify!($scalar), backend.name());
             let on = net.on(backend);
-            let mut drive = Drive::<Net, B>::ZERO;
+            let mut injection = Injection::<Net, B>::ZERO;
             let mut state = Net::state::<B>();
             let mut gradient = Net::ZERO;
             let mut workspace = Workspace::<Net, B>::ZERO;
-            let mut tape = Tape::<Net, B, 3>::ZERO;
+            let mut tape = UnrolledTape::<Net, B, 3>::ZERO;
             let mut slope = SMatrix::<$scalar, B, $inputs>::zeros();
             let objective = Objective::new($loss).solve(tolerance);
-            fine(&format!("{name}: drive"), || on.drive(&input, &mut drive));
-            fine(&format!("{name}: sweep"), || on.sweep(&drive, &mut state));
+            fine(&format!("{name}: inject"), || on.inject(&input, &mut injection));
+            fine(&format!("{name}: sweep"), || on.sweep(&injection, &mut state));
             let solved = without(&format!("{name}: solve"), || on.solve(&input, &mut state, tolerance));
             assert!(solved.unwrap().residual <= 1e-4);
-            for rule in [Rule::Adjoint(tolerance), Rule::Truncated(1), Rule::Literal(tolerance)] {
-                let objective = objective.rule(rule);
+            for rule in [Method::Implicit(tolerance), Method::Truncated(1), Method::Literal(tolerance)] {
+                let objective = objective.method(rule);
                 fine(&format!("{name}: gradient"), || {
                     on.gradient(&objective, &input, &target, &mut workspace, &mut gradient)
                 });
@@ -124,13 +124,13 @@ macro_rules! lives_without {
             });
             fine(&format!("{name}: adjoint"), || {
                 let Workspace { state, adjoint, output } = &mut workspace;
-                on.adjoint(Rule::Adjoint(tolerance), state, output, adjoint)
+                on.adjoint(Method::Implicit(tolerance), state, output, adjoint)
             });
             fine(&format!("{name}: accumulate"), || {
                 Net::accumulate(&input, &workspace.state, &workspace.adjoint, &mut gradient)
             });
             fine(&format!("{name}: unrolled"), || {
-                on.unrolled(&$loss, &input, &target, &mut tape, &mut workspace, &mut gradient)
+                on.gradient_unrolled(&$loss, &input, &target, &mut tape, &mut workspace, &mut gradient)
             });
             fine(&format!("{name}: loss"), || $loss.evaluate(state.output(), &target, &mut workspace.output));
             assert!(gradient.params().iter().any(|g| *g != 0.0));
@@ -138,7 +138,7 @@ macro_rules! lives_without {
             // Errors do not allocate either.
             let mut endless = state.clone();
             let error = without(&format!("{name}: not converged"), || {
-                on.solve(&input, &mut endless, Tolerance::residual(-1.0).at_most(3))
+                on.solve(&input, &mut endless, Stop::residual(-1.0).at_most(3))
             });
             assert!(matches!(error, Err(SolveError::NotConverged { sweeps: 3, .. })));
             let mut poisoned = input;
@@ -202,7 +202,7 @@ fn certificates_do_not_allocate() {
     type Net = fnn![9, 17, 5, 3];
     let mut net = Net::ZERO;
     net.initialize(&mut SmallRng::seed_from_u64(7));
-    let certificate = fine("limit_feedback", || net.limit_feedback(0.3));
+    let certificate = fine("limit_rate", || net.limit_rate(0.3));
     assert_eq!(fine("certify", || net.certify()).as_slice().len(), Net::UNITS + 6);
     let adjoint = fine("certify_adjoint", || net.certify_adjoint());
     fine("verify the adjoint", || adjoint.verify(&net));
@@ -228,7 +228,7 @@ fn accelerated_and_traced_solves_do_not_allocate() {
     let mut net = Net::ZERO;
     net.initialize(&mut SmallRng::seed_from_u64(7));
     net.layer_mut::<1>().u.fill(0.3);
-    let (input, tolerance) = ([0.5; 9], Tolerance::residual(1e-5));
+    let (input, tolerance) = ([0.5; 9], Stop::residual(1e-5));
     let mut acceleration = without("new", || Acceleration::<Net, 3>::new().damping(0.9).safeguard(0.8));
     let mut trace = without("new", Trace::<f32, 16>::new);
     for backend in Backend::available() {

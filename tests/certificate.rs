@@ -4,12 +4,12 @@ mod oracle;
 
 use attractor::certificate::{AdjointCertificate, NotFinite};
 use attractor::kernel::{Activation, HardTanh, Identity, LeakyRelu, Relu, Scalar, Sigmoid, Tanh};
-use attractor::learn::{MeanSquared, Objective, Rule};
+use attractor::learn::{MeanSquared, Method, Objective};
 use attractor::network::{Flat, SameLayers, Takes};
 use attractor::simd::{Backend, Element};
 use attractor::{
-    Adjacent, Certificate, CertificateError, Dense, Feedforward, Network, Skip, State, Tied, Tolerance,
-    Workspace, fnn,
+    Adjacent, Certificate, CertificateError, Dense, Feedforward, Network, Skip, State, Stop, Tied, Workspace,
+    fnn,
 };
 use oracle::{States, subject};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -39,9 +39,9 @@ fn measured(network: &oracle::Network, v: &[f64]) -> [f64; 4] {
                     input += weight;
                 }
             }
-            for k in network.hears(l) {
+            for k in network.reads(l) {
                 for (j, v) in v[k].iter().enumerate() {
-                    fresh += network.hearing(l, k, i, j).abs() * v;
+                    fresh += network.weight_from(l, k, i, j).abs() * v;
                 }
             }
             w[l][i] = steepest * fresh;
@@ -68,9 +68,9 @@ fn measured_adjoint(network: &oracle::Network, v: &[f64]) -> f64 {
                     sum += network.params[network.w(l + 1, i, j)].abs() * w;
                 }
             }
-            for k in (1..l).filter(|k| network.hears(*k).contains(&l)) {
+            for k in (1..l).filter(|k| network.reads(*k).contains(&l)) {
                 for (i, v) in v[k].iter().enumerate() {
-                    sum += network.hearing(k, l, i, j).abs() * v;
+                    sum += network.weight_from(k, l, i, j).abs() * v;
                 }
             }
             w[l][j] = network.activation(l).steepest() * sum;
@@ -113,9 +113,9 @@ fn comparison(network: &oracle::Network, v: &[f64]) -> Vec<f64> {
                     sum += network.params[network.w(l, i, j)].abs() * w;
                 }
             }
-            for k in network.hears(l) {
+            for k in network.reads(l) {
                 for (j, v) in v[k].iter().enumerate() {
-                    sum += network.hearing(l, k, i, j).abs() * v;
+                    sum += network.weight_from(l, k, i, j).abs() * v;
                 }
             }
             w[l][i] = network.activation(l).steepest() * sum;
@@ -198,7 +198,7 @@ fn prove<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) 
         let certified = certificate.verify(&net).unwrap();
         let v = numbers(certificate.vector().as_slice());
         assert!(holds(&network, &certificate), "{what}");
-        let gamma = certificate.gamma().to_f64();
+        let gamma = certificate.rate().to_f64();
         if !network.feeds_back() {
             assert_eq!(gamma, 0.0, "{what}");
         }
@@ -305,7 +305,7 @@ fn labels<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>,
         }
         let mut net: Network<A> = subject::network(&network);
         let rate = T::from_f64(random.random_range(0.02..0.9));
-        let certificate = net.limit_feedback(rate).unwrap();
+        let certificate = net.limit_rate(rate).unwrap();
         network.params = numbers(net.params());
         let certified = certificate.verify(&net).unwrap();
         let x: [T; I] = random_array(random, 2.0);
@@ -350,7 +350,7 @@ fn near_ties<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
             *param = f64::from(random.random_range(-1.0_f32..1.0));
         }
         let mut net: Network<A> = subject::network(&network);
-        net.limit_feedback(T::from_f64(random.random_range(0.02..0.5))).unwrap();
+        net.limit_rate(T::from_f64(random.random_range(0.02..0.5))).unwrap();
         network.params = numbers(net.params());
         let x: [T; I] = random_array(random, 2.0);
         // The last bias is brought as near to the largest of the others as is asked for; it moves the solution too, so once
@@ -441,22 +441,22 @@ fn limits<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>)
         let least = least_gamma(&network);
         assert!(least > 1.0, "{least} of {}", network.rate());
         match net.certify() {
-            Err(CertificateError::NotContracting { gamma }) => {
-                assert!(gamma.to_f64() >= least * (1.0 - 1e-12));
+            Err(CertificateError::NotContracting { rate }) => {
+                assert!(rate.to_f64() >= least * (1.0 - 1e-12));
             }
             other => panic!("{other:?} for {least}"),
         }
         let before = net.clone();
         let rate = random.random_range(0.01..0.95);
-        let certificate = net.limit_feedback(T::from_f64(rate)).unwrap();
-        let gamma = certificate.gamma().to_f64();
+        let certificate = net.limit_rate(T::from_f64(rate)).unwrap();
+        let gamma = certificate.rate().to_f64();
         assert!(gamma <= T::from_f64(rate).to_f64() && gamma >= rate * (1.0 - close), "{gamma} for {rate}");
         certificate.verify(&net).unwrap();
         network.params = numbers(net.params());
         assert!(holds(&network, &certificate));
         // Whoever certifies anew finds the same.
         let again = net.certify().unwrap();
-        assert!((again.gamma().to_f64() / gamma - 1.0).abs() < close, "{again:?} {gamma}");
+        assert!((again.rate().to_f64() / gamma - 1.0).abs() < close, "{again:?} {gamma}");
         // W and b are untouched, U is U times one factor.
         let places = network.feedback_places();
         let factor = net.params()[places[0]].to_f64() / before.params()[places[0]].to_f64();
@@ -467,14 +467,14 @@ fn limits<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>)
         }
         // Already below: nothing to do.
         let kept = net.clone();
-        net.limit_feedback(T::from_f64(0.97)).unwrap();
+        net.limit_rate(T::from_f64(0.97)).unwrap();
         assert_eq!(net, kept);
         net.scale_feedback(T::from_f64(0.5));
-        let half = net.certify().unwrap().gamma().to_f64();
+        let half = net.certify().unwrap().rate().to_f64();
         assert!((half / gamma - 0.5).abs() < close, "{half} {gamma}");
-        net.limit_feedback(T::ZERO).unwrap();
+        net.limit_rate(T::ZERO).unwrap();
         assert!(places.iter().all(|place| net.params()[*place] == T::ZERO));
-        assert_eq!(net.certify().unwrap().gamma(), T::ZERO);
+        assert_eq!(net.certify().unwrap().rate(), T::ZERO);
     }
 }
 
@@ -499,12 +499,12 @@ where
             assert!(new == wanted, "{place}: {new:?}, {wanted:?}");
         }
         assert!(kept.next().is_none());
-        net.limit_feedback(T::from_f64(0.2)).unwrap();
+        net.limit_rate(T::from_f64(0.2)).unwrap();
         let x: [T; I] = random_array(random, 2.0);
         for backend in subject::backends() {
             let (mut first, mut state) = (State::default(), State::default());
-            plain.on(backend).solve(&x, &mut first, Tolerance::exactly(1)).unwrap();
-            net.on(backend).solve(&x, &mut state, Tolerance::exactly(1)).unwrap();
+            plain.on(backend).solve(&x, &mut first, Stop::after(1)).unwrap();
+            net.on(backend).solve(&x, &mut state, Stop::after(1)).unwrap();
             let bits = |scalars: &[T]| numbers(scalars).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(state.as_slice()), bits(first.as_slice()), "{}", backend.name());
         }
@@ -535,15 +535,15 @@ fn feedback_is_held_to_a_rate() {
     limits(&<fnn![20, 17, 9; hidden = Sigmoid]>::ZERO);
     let mut net = <fnn![2, 2, 2]>::ZERO;
     for rate in [1.0, 1.5, -0.1, f32::NAN, f32::INFINITY] {
-        assert_eq!(net.limit_feedback(rate).unwrap_err(), CertificateError::Setting);
+        assert_eq!(net.limit_rate(rate).unwrap_err(), CertificateError::Setting);
     }
     net.layer_mut::<2>().w[0] = f32::NAN;
     let before = net.clone();
-    assert_eq!(net.limit_feedback(0.5).unwrap_err(), CertificateError::NotFinite);
+    assert_eq!(net.limit_rate(0.5).unwrap_err(), CertificateError::NotFinite);
     assert_eq!(net.params()[..8], before.params()[..8]);
 }
 
-/// Units that hear nothing, send nothing, or neither; feedback that goes round in one place only.
+/// Units that read nothing, send nothing, or neither; feedback that goes round in one place only.
 #[test]
 fn zero_rows_do_not_spoil_a_certificate() {
     type Net = fnn![3, 4, 4, 3; feedback = Dense];
@@ -554,7 +554,7 @@ fn zero_rows_do_not_spoil_a_certificate() {
         network.draw(random, 1.0, 0.5);
         for l in 1..=3 {
             for i in 0..network.widths[l] {
-                // Some units hear nothing from below, some nothing from above, some are heard by none.
+                // Some units read nothing from below, some nothing from above, some are read by none.
                 for part in 0..3 {
                     if random.random_range(0..3) > 0 {
                         continue;
@@ -577,7 +577,7 @@ fn zero_rows_do_not_spoil_a_certificate() {
         certificate.verify(&net).unwrap();
         // The oracle's vector keeps a thousandth of the old one, and its rate is not the very best.
         let best = network.rate();
-        let gamma = f64::from(certificate.gamma());
+        let gamma = f64::from(certificate.rate());
         assert!(gamma <= (1.2 * best).max(1.0 / 256.0), "{trial}: {gamma} {best}");
         let mut state = Net::state();
         let x: [f32; 3] = random_array(random, 1.0);
@@ -587,7 +587,7 @@ fn zero_rows_do_not_spoil_a_certificate() {
         within(&numbers(state.as_slice()), &exact, &v, f64::from(answer.bound.weighted()), "zero rows");
         loose += usize::from(answer.bound.largest() > 0.01);
     }
-    // What hears next to nothing has a small entry, and rounding errors that are large beside it.
+    // What reads next to nothing has a small entry, and rounding errors that are large beside it.
     assert!(loose < 20, "{loose} of 200 bounds are loose");
 }
 
@@ -620,7 +620,7 @@ fn nothing_that_is_wrong_is_accepted() {
             }
             if adjoint.verify(net).is_ok() {
                 let v = numbers(adjoint.vector().as_slice());
-                assert!(measured_adjoint(&network, &v) * (1.0 - 2e-13) <= f64::from(adjoint.gamma()));
+                assert!(measured_adjoint(&network, &v) * (1.0 - 2e-13) <= f64::from(adjoint.rate()));
             }
             net.params_mut()[place] = before;
         }
@@ -642,8 +642,8 @@ fn nothing_that_is_wrong_is_accepted() {
             let other = AdjointCertificate::<Net>::from_slice(&scalars).unwrap();
             if other.verify(net).is_ok() {
                 let v = numbers(other.vector().as_slice());
-                assert!(v.iter().all(|v| *v >= 1.0 && v.is_finite()) && other.gamma() < 1.0);
-                assert!(measured_adjoint(&network, &v) * (1.0 - 2e-13) <= f64::from(other.gamma()));
+                assert!(v.iter().all(|v| *v >= 1.0 && v.is_finite()) && other.rate() < 1.0);
+                assert!(measured_adjoint(&network, &v) * (1.0 - 2e-13) <= f64::from(other.rate()));
             }
         }
         // The unit that sets gamma: any weight that is heavier is refused.
@@ -686,7 +686,7 @@ fn the_check_rounds_outwards() {
             let wrong = Certificate::<Net>::from_slice(&scalars).unwrap();
             assert!(matches!(
                 wrong.verify(net),
-                Err(CertificateError::Refuted { what: "gamma", stated, .. }) if stated == nearest
+                Err(CertificateError::Refuted { what: "rate", stated, .. }) if stated == nearest
             ));
         }
     }
@@ -702,7 +702,7 @@ fn very_small_and_very_large_weights() {
     net.layer_mut::<2>().w.fill(f32::MIN_POSITIVE);
     let certificate = net.certify().unwrap();
     // Not zero, for it is not: the product of both is too small to be seen.
-    assert!(certificate.gamma() > 0.0 && certificate.gamma() < 1e-30, "{certificate:?}");
+    assert!(certificate.rate() > 0.0 && certificate.rate() < 1e-30, "{certificate:?}");
     certificate.verify(&net).unwrap();
     net.layer_mut::<2>().w.fill(f32::MAX);
     net.layer_mut::<1>().u.fill(f32::MAX);
@@ -779,7 +779,7 @@ where
         let (network, net) = draw::<T, A, I>(random, 1.0, rate);
         let certificate = net.certify_adjoint().unwrap();
         certificate.verify(&net).unwrap();
-        let gamma = certificate.gamma().to_f64();
+        let gamma = certificate.rate().to_f64();
         let v = numbers(certificate.vector().as_slice());
         assert!(measured_adjoint(&network, &v) <= gamma * (1.0 + 1e-14), "{rate}");
         // The spectral radius is that of the sweeps themselves.
@@ -799,9 +799,9 @@ where
                             .map(|i| network.params[network.w(l + 1, i, j)] * d[l + 1][i])
                             .sum::<f64>();
                     }
-                    for k in (1..l).filter(|k| network.hears(*k).contains(&l)) {
+                    for k in (1..l).filter(|k| network.reads(*k).contains(&l)) {
                         sum += (0..network.widths[k])
-                            .map(|i| network.hearing(k, l, i, j) * d[k][i])
+                            .map(|i| network.weight_from(k, l, i, j) * d[k][i])
                             .sum::<f64>();
                     }
                     let z = h[l][j];
@@ -825,8 +825,8 @@ where
         let whole = exact.iter().zip(&v).map(|(d, v)| d.abs() / v).fold(0.0, f64::max);
         for sweeps in 1..=12 {
             let objective = Objective::new(MeanSquared)
-                .solve(Tolerance::residual(T::from_f64(1e-15)).at_most(2000))
-                .rule(Rule::Truncated(sweeps));
+                .solve(Stop::residual(T::from_f64(1e-15)).at_most(2000))
+                .method(Method::Truncated(sweeps));
             let mut workspace = Workspace::<Network<A>>::ZERO;
             let mut gradient = Network::ZERO;
             net.gradient(&objective, &x, &y, &mut workspace, &mut gradient).unwrap();
@@ -952,7 +952,7 @@ fn line<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>) {
         let net: Network<A> = subject::network(&network);
         let certificate = net.certify().unwrap();
         let certified = certificate.verify(&net).unwrap();
-        let (gamma, v) = (certificate.gamma().to_f64(), numbers(certificate.vector().as_slice()));
+        let (gamma, v) = (certificate.rate().to_f64(), numbers(certificate.vector().as_slice()));
         let x: [T; I] = core::array::from_fn(|_| T::from_f64(0.5));
         let exact = network.solve(&numbers(&x))[1..].concat();
         let mut state = Network::<A>::state();
@@ -1007,7 +1007,7 @@ fn with_vector<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     net: &Network<A>,
     v: &[T],
 ) -> Certificate<Network<A>> {
-    let names = ["gamma", "propagation", "bias", "input gain", "range", "largest entry"];
+    let names = ["rate", "propagation", "bias", "input gain", "range", "largest entry"];
     let mut scalars = v.to_vec();
     scalars.resize(v.len() + names.len(), T::ZERO);
     loop {
@@ -1031,7 +1031,7 @@ fn drift_is_carried_from_layer_to_layer() {
     net.layer_mut::<1>().u.fill(0.02);
     net.layer_mut::<2>().w.fill(5.0);
     let certificate = with_vector(&net, &[1.0, 1.0]);
-    assert!((certificate.gamma() - 0.1).abs() < 1e-12);
+    assert!((certificate.rate() - 0.1).abs() < 1e-12);
     // h = x + 0.02 * 5 h.
     let bound = certificate.verify(&net).unwrap().drift(&[0.9]);
     assert!((5.0..6.0).contains(&bound), "{bound}");

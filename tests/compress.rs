@@ -5,15 +5,15 @@ mod oracle;
 
 use attractor::compress::{CompressError, Distill, Importance, Measure, Narrows, Prunes};
 use attractor::kernel::{Activation as Act, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
-use attractor::learn::{Loss, LossError, MeanSquared, Objective, Rule, Tape};
+use attractor::learn::{Loss, LossError, MeanSquared, Method, Objective, UnrolledTape};
 use attractor::network::{Architecture, Flat, Fnn, Form, Stack, Takes};
 use attractor::simd::Backend;
 use attractor::{
-    Adjacent, Dense, Feedforward, Layer, Network as Net, Shared, Skip, State, Threads, Tied, Tolerance,
-    Workspace, fnn,
+    Adjacent, Dense, Feedforward, Layer, Network as Net, Repeat, Skip, State, Stop, Threads, Tied, Workspace,
+    fnn,
 };
 use nalgebra::SMatrix;
-use oracle::{Method, Network, States, Target, subject};
+use oracle::{Network, States, Target, Way, subject};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -38,9 +38,9 @@ fn solve_with(
                     z += (0..network.widths[l - 1])
                         .map(|j| network.params[network.w(l, i, j)] * h[l - 1][j])
                         .sum::<f64>();
-                    for k in network.hears(l) {
+                    for k in network.reads(l) {
                         z += (0..network.widths[k])
-                            .map(|j| network.hearing(l, k, i, j) * h[k][j])
+                            .map(|j| network.weight_from(l, k, i, j) * h[k][j])
                             .sum::<f64>();
                     }
                     network.activation(l).value(z) + moves(l, i)
@@ -112,7 +112,7 @@ where
         .collect();
     let input: SMatrix<T, 1, I> = subject::samples(core::slice::from_ref(x));
     let mut state = Net::<R>::state::<1>();
-    small.solve(&input, &mut state, Tolerance::residual(T::from_f64(tolerance * 0.1)).at_most(400)).unwrap();
+    small.solve(&input, &mut state, Stop::residual(T::from_f64(tolerance * 0.1)).at_most(400)).unwrap();
     let found = &subject::states(&state)[0];
     for (found, expected) in found.iter().zip(&expected) {
         prop_assert!((found - expected).abs() <= tolerance, "{found} for {expected}");
@@ -121,7 +121,7 @@ where
     Ok(())
 }
 
-/// With nobody to leave out, all bits stay.
+/// With no unit to leave out, all bits stay.
 fn pruning_nothing<T: Scalar, A: Takes<I, Scalar = T> + Prunes<A>, const I: usize>(seed: u64) {
     let random = &mut SmallRng::seed_from_u64(seed);
     let mut network = subject::oracle(&Net::<A>::ZERO);
@@ -198,8 +198,8 @@ where
         let mut target: A::Output<SAMPLES> = Flat::ZERO;
         let flat = fill(target.flat_mut(), || random.random_range(-1.0..1.0));
         let (mut workspace, mut gradient) = (Workspace::ZERO, Net::ZERO);
-        let tolerance = Tolerance::residual(1e-13).at_most(400);
-        let objective = Objective::new(MeanSquared).solve(tolerance).rule(Rule::Adjoint(tolerance));
+        let tolerance = Stop::residual(1e-13).at_most(400);
+        let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
         let x: SMatrix<f64, SAMPLES, I> = subject::samples(&xs);
         net.gradient(&objective, &x, &target, &mut workspace, &mut gradient).unwrap();
         importance.observe_gradient(&net, &workspace).unwrap();
@@ -234,8 +234,8 @@ where
                 for j in 0..network.widths[k] {
                     if k == l + 1 {
                         listening += network.params[network.w(k, j, i)].powi(2);
-                    } else if network.hears(k).contains(&l) {
-                        listening += network.hearing(k, l, j, i).powi(2);
+                    } else if network.reads(k).contains(&l) {
+                        listening += network.weight_from(k, l, j, i).powi(2);
                     }
                 }
             }
@@ -381,7 +381,7 @@ fn distillation_is_stable_and_refuses_what_makes_no_sense() {
     let mut gradient = SMatrix::<f32, 1, 3>::zeros();
     let distill = Distill { temperature: 0.5, weight: 0.5 };
     let wide = SMatrix::<f32, 1, 3>::new(3e38, -3e38, 1.0);
-    // The teacher agrees, so what nobody believes in costs nothing, however far away it is.
+    // The teacher agrees, so what no outputs favour costs nothing, however far away it is.
     let loss = distill.evaluate(&wide, &([0], [3e38, -3e38, -1.0]), &mut gradient).unwrap();
     assert_eq!((loss, gradient), (0.0, SMatrix::zeros()));
     // It does not: as much is lost as a number can say or more, and the gradient is finite.
@@ -493,9 +493,9 @@ where
         (0..SAMPLES).map(|s| Target::Values(flat[s..].iter().step_by(SAMPLES).copied().collect())).collect();
     // Far enough below the tolerance that a slow network's error, its residual over 1 - rate, is too; but no finer than sums are.
     let residual = tolerance * if size_of::<T>() == 4 { 0.1 } else { 0.01 };
-    let fine = Tolerance::residual(T::from_f64(residual)).at_most(400);
-    let objective = Objective::new(MeanSquared).solve(fine).rule(Rule::Adjoint(fine));
-    let exact = network.gradient(&xs, &targets, Method::Adjoint);
+    let fine = Stop::residual(T::from_f64(residual)).at_most(400);
+    let objective = Objective::new(MeanSquared).solve(fine).method(Method::Implicit(fine));
+    let exact = network.gradient(&xs, &targets, Way::Adjoint);
     for threads in [Threads::One, Threads::Rayon] {
         let mut workspace = Workspace::<Net<A>, SAMPLES>::ZERO;
         let mut gradient = Net::<A>::ZERO;
@@ -522,17 +522,17 @@ where
     let error = oracle::relative_error(&steps, &summed(&exact.params));
     prop_assert!(error < 100.0 * tolerance, "descent: {error:e}");
 
-    let exact = network.gradient(&xs, &targets, Method::Unrolled(3));
-    let mut tape = Tape::<Net<A>, SAMPLES, 3>::ZERO;
+    let exact = network.gradient(&xs, &targets, Way::Unrolled(3));
+    let mut tape = UnrolledTape::<Net<A>, SAMPLES, 3>::ZERO;
     let mut gradient = Net::<A>::ZERO;
-    net.unrolled(&MeanSquared, &x, &target, &mut tape, &mut workspace, &mut gradient).unwrap();
+    net.gradient_unrolled(&MeanSquared, &x, &target, &mut tape, &mut workspace, &mut gradient).unwrap();
     let found: Vec<f64> = gradient.params().iter().map(|g| g.to_f64()).collect();
     let error = oracle::relative_error(&found, &summed(&exact.params));
     prop_assert!(error < 10.0 * tolerance, "unrolled: {error:e}");
 
     // One sample, which has code of its own.
     let (one, goal) = ([xs[0].clone()], [targets[0].clone()]);
-    let exact = network.gradient(&one, &goal, Method::Adjoint);
+    let exact = network.gradient(&one, &goal, Way::Adjoint);
     let mut workspace = Workspace::<Net<A>, 1>::ZERO;
     let input: SMatrix<T, 1, I> = subject::samples(&one);
     net.solve(&input, &mut workspace.state, fine).unwrap();
@@ -543,7 +543,7 @@ where
     for ((g, h), y) in workspace.output.flat_mut().iter_mut().zip(said).zip(values) {
         *g = T::from_f64(slope * (h.to_f64() - y));
     }
-    net.adjoint(Rule::Adjoint(fine), &workspace.state, &workspace.output, &mut workspace.adjoint).unwrap();
+    net.adjoint(Method::Implicit(fine), &workspace.state, &workspace.output, &mut workspace.adjoint).unwrap();
     let mut gradient = Net::<A>::ZERO;
     Net::accumulate(&input, &workspace.state, &workspace.adjoint, &mut gradient).unwrap();
     let found: Vec<f64> = gradient.params().iter().map(|g| g.to_f64()).collect();
@@ -553,7 +553,7 @@ where
     // Each matrix is scaled once, and by no more than it takes.
     if <A::Form>::NAME != "feedforward" {
         let rate = T::from_f64(0.01);
-        let limited = net.limit_feedback(rate).unwrap().gamma();
+        let limited = net.limit_rate(rate).unwrap().rate();
         prop_assert!(limited <= rate);
         let kept: Vec<f64> = net.params().iter().map(|w| w.to_f64()).collect();
         let factors: Vec<f64> = kept
@@ -568,8 +568,8 @@ where
     Ok(())
 }
 
-type TiedRun<T> = Net<Fnn<3, Layer<5, Layer<5, Shared<5, Shared<5, Layer<2>>>>>, T, Tied<60>>>;
-type FromTheInput<T, F> = Net<Fnn<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>, T, F>>;
+type TiedRun<T> = Net<Fnn<3, Layer<5, Layer<5, Repeat<5, Repeat<5, Layer<2>>>>>, T, Tied<60>>>;
+type FromTheInput<T, F> = Net<Fnn<4, Layer<4, Repeat<4, Layer<4, Layer<2>>>>, T, F>>;
 
 /// The types of such a network, taken apart.
 trait Repeats {

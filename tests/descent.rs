@@ -4,10 +4,11 @@ mod oracle;
 
 use attractor::kernel::{self, Base, Identity, Matrix, MatrixMut, Product};
 use attractor::learn::{
-    CrossEntropy, Descent, LearnError, Learned, Loss, LossError, MeanSquared, Objective, Rule, UpdateError,
+    CrossEntropy, Descent, GradientReport, LearnError, Loss, LossError, MeanSquared, Method, Objective,
+    UpdateError,
 };
 use attractor::simd::{Backend, Element};
-use attractor::{Adjacent, Dense, Skip, SolveError, Tied, Tolerance, Workspace, fnn};
+use attractor::{Adjacent, Dense, Skip, SolveError, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -52,8 +53,8 @@ macro_rules! descents {
             const INPUTS: usize = [$($width),*][0];
             const OUTPUTS: usize = { let all = [$($width),*]; all[all.len() - 1] };
             let random = &mut SmallRng::seed_from_u64(31);
-            let tolerance = Tolerance::relative(100.0 * <$scalar>::EPSILON);
-            let rule = Rule::Adjoint(tolerance);
+            let tolerance = Stop::relative(100.0 * <$scalar>::EPSILON);
+            let rule = Method::Implicit(tolerance);
             for round in 0..4 {
                 let mut net = Net::ZERO;
                 // So that wide layers settle as well.
@@ -65,7 +66,7 @@ macro_rules! descents {
                 let rate = [0.25, 1.0, 0.01, 3.0][round];
                 macro_rules! with {
                     ($loss:expr, $target:expr) => {
-                        let objective = Objective::new($loss).solve(tolerance).rule(rule);
+                        let objective = Objective::new($loss).solve(tolerance).method(rule);
                         for backend in subject::backends() {
                             let what = format!("{}, round {round}", backend.name());
                             let (mut workspace, mut gradient) = (Workspace::<Net, $batch>::ZERO, Net::ZERO);
@@ -162,13 +163,13 @@ macro_rules! failures {
             let labels = [2; $batch];
             let mut wrong = labels;
             wrong[$batch - 1] = 3;
-            let tolerance = Tolerance::relative(1e-5);
-            let rule = Rule::Adjoint(tolerance);
-            let one = Tolerance::residual(-1.0).at_most(1);
+            let tolerance = Stop::relative(1e-5);
+            let rule = Method::Implicit(tolerance);
+            let one = Stop::residual(-1.0).at_most(1);
             for backend in subject::backends() {
                 macro_rules! attempt {
                     ($loss:expr, $solve:expr, $rule:expr, $x:expr, $y:expr, $rate:expr) => {{
-                        let objective = Objective::new($loss).solve($solve).rule($rule);
+                        let objective = Objective::new($loss).solve($solve).method($rule);
                         let mut descent: Descent<Net, _, $batch> =
                             Descent::new(net.clone(), objective, $rate);
                         descent.backend = backend;
@@ -196,7 +197,7 @@ macro_rules! failures {
                     assert!(same, "rate {rate} changed the network");
                 }
                 let refuses = |what: &str, (result, same): (Result<_, LearnError<$scalar>>, bool), kind: Kind<$scalar>| {
-                    let error = result.map(|_: Learned<$scalar>| ()).expect_err(what);
+                    let error = result.map(|_: GradientReport<$scalar>| ()).expect_err(what);
                     assert!(kind(&error), "{what}, {}: {error:?}", backend.name());
                     assert!(same, "{what}, {}: changed the network", backend.name());
                 };
@@ -217,7 +218,7 @@ macro_rules! failures {
                 );
                 refuses(
                     "an adjoint of one sweep",
-                    attempt!(MeanSquared, tolerance, Rule::Adjoint(one), &good, &good_y, 0.5),
+                    attempt!(MeanSquared, tolerance, Method::Implicit(one), &good, &good_y, 0.5),
                     |error| matches!(error, LearnError::Adjoint(SolveError::NotConverged { sweeps: 1, .. })),
                 );
                 // Each of the two is fine alone.

@@ -5,7 +5,7 @@ mod oracle;
 use attractor::kernel::{Identity, Relu, Scalar};
 use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
-use attractor::{Dense, Diagnosis, Drive, Network, SolveError, State, Tolerance, Trace, fnn};
+use attractor::{Dense, Diagnosis, Injection, Network, SolveError, State, Stop, Trace, fnn};
 use oracle::subject;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 type Small = fnn![5, 11, 7, 3];
 type Precise = fnn![5, 11, 7, 3; feedback = Dense, scalar = f64];
 
-/// One unit heard by one output that it hears: a sweep multiplies an error by `rate`, exactly.
+/// One unit read by one output that it reads: a sweep multiplies an error by `rate`, exactly.
 fn echo<T: Scalar>(rate: f64) -> fnn![1, 1, 1; hidden = Identity, scalar = T] {
     let mut net = Network::ZERO;
     // W, U and b of the first layer, W and b of the second.
@@ -27,7 +27,7 @@ fn echo<T: Scalar>(rate: f64) -> fnn![1, 1, 1; hidden = Identity, scalar = T] {
 fn failed<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     net: &Network<A>,
     x: [T; I],
-    tolerance: Tolerance<T>,
+    tolerance: Stop<T>,
 ) -> Trace<T, 16> {
     let mut trace = Trace::new();
     net.solve_traced(&x, &mut State::default(), tolerance, &mut trace).unwrap_err();
@@ -55,14 +55,14 @@ fn a_traced_solve_is_a_solve() {
         let small = T::from_f64(1e-5);
         for backend in subject::backends() {
             for tolerance in [
-                Tolerance::residual(small),
-                Tolerance::relative(small),
-                Tolerance::residual(small).at_most(3),
-                Tolerance::residual(small).at_most(0),
-                Tolerance::residual(T::NAN).at_most(30),
-                Tolerance::exactly(0),
-                Tolerance::exactly(2),
-                Tolerance::exactly(9),
+                Stop::residual(small),
+                Stop::relative(small),
+                Stop::residual(small).at_most(3),
+                Stop::residual(small).at_most(0),
+                Stop::residual(T::NAN).at_most(30),
+                Stop::after(0),
+                Stop::after(2),
+                Stop::after(9),
             ] {
                 let (mut plain, mut traced) = (State::default(), State::default());
                 // The second is a warm start, and finds a trace that is not empty.
@@ -77,10 +77,10 @@ fn a_traced_solve_is_a_solve() {
                     assert_eq!(net.on(backend).solve_traced(&x, &mut traced, tolerance, &mut many), expected);
 
                     let mut swept = start;
-                    let mut drive = Drive::ZERO;
-                    net.on(backend).drive(&x, &mut drive).unwrap();
+                    let mut injection = Injection::ZERO;
+                    net.on(backend).inject(&x, &mut injection).unwrap();
                     let all: Vec<T> = (0..four.sweeps())
-                        .map(|_| net.on(backend).sweep(&drive, &mut swept).unwrap())
+                        .map(|_| net.on(backend).sweep(&injection, &mut swept).unwrap())
                         .collect();
                     assert!(many.residuals().eq(all.iter().copied()), "{many:?}, {all:?}");
                     let last = &all[all.len().saturating_sub(4)..];
@@ -122,7 +122,7 @@ fn a_traced_solve_is_a_solve() {
 fn converged() {
     let net = echo::<f64>(0.5);
     let mut trace = Trace::<f64, 16>::new();
-    let tolerance = Tolerance::residual(1e-6);
+    let tolerance = Stop::residual(1e-6);
     let solved = net.solve_traced(&[1.0], &mut State::default(), tolerance, &mut trace).unwrap();
     let diagnosis = trace.diagnosis(Some(0.5));
     let Diagnosis::Converged { sweeps, rate: Some(rate) } = diagnosis else { panic!("{diagnosis:?}") };
@@ -135,13 +135,13 @@ fn converged() {
 fn too_short() {
     let net = echo::<f32>(0.5);
     for limit in 0..3 {
-        let trace = failed(&net, [1.0], Tolerance::residual(1e-6).at_most(limit));
+        let trace = failed(&net, [1.0], Stop::residual(1e-6).at_most(limit));
         assert_eq!(trace.rate(), None);
         let diagnosis = trace.diagnosis(None);
         assert_eq!(diagnosis, Diagnosis::TooShort { sweeps: limit });
         says(diagnosis, &[&limit.to_string(), "too few", "three"]);
     }
-    let trace = failed(&net, [1.0], Tolerance::residual(1e-6).at_most(3));
+    let trace = failed(&net, [1.0], Stop::residual(1e-6).at_most(3));
     assert!(matches!(trace.diagnosis(None), Diagnosis::Converging { .. }));
 }
 
@@ -151,22 +151,22 @@ proptest! {
     #[test]
     fn converging(rate in 0.5..0.998_f64, negative in any::<bool>(), limit in 3..60_usize, x in 0.1..10.0_f64) {
         let net = echo::<f64>(if negative { -rate } else { rate });
-        let tolerance = Tolerance::residual(1e-9 * x);
+        let tolerance = Stop::residual(1e-9 * x);
         let mut state = State::default();
         let mut trace = Trace::<f64, 16>::new();
         prop_assume!(net.solve_traced(&[x], &mut state, tolerance.at_most(limit), &mut trace).is_err());
         prop_assert!((trace.rate().unwrap() - rate).abs() < 1e-6);
         let diagnosis = trace.diagnosis(Some(rate));
         match diagnosis {
-            Diagnosis::Converging { rate: seen, sweeps: Some(sweeps), alternating, gamma } => {
+            Diagnosis::Converging { rate: seen, sweeps: Some(sweeps), alternating, proved } => {
                 prop_assert!((seen - rate).abs() < 1e-6);
-                prop_assert_eq!((alternating, gamma), (negative, Some(rate)));
+                prop_assert_eq!((alternating, proved), (negative, Some(rate)));
                 // One more, for rounding of what should be a whole number.
                 let more = |sweeps| net.solve(&[x], &mut state.clone(), tolerance.at_most(sweeps));
                 prop_assert!(more(sweeps + 1).is_ok(), "{diagnosis}");
                 prop_assert!(more(sweeps / 2).is_err() || sweeps < 2, "{diagnosis}");
                 says(diagnosis, &[
-                    "converging slowly", &format!("{rate:.3}"), "gamma", &sweeps.to_string(), "limit_feedback",
+                    "converging slowly", &format!("{rate:.3}"), "proved", &sweeps.to_string(), "limit_rate",
                     "solve_accelerated",
                 ]);
                 prop_assert_eq!(diagnosis.to_string().contains("damping"), negative);
@@ -178,17 +178,17 @@ proptest! {
     }
 }
 
-/// Whether gamma is known or not, and a tolerance that rounding forbids.
+/// Whether proved is known or not, and a tolerance that rounding forbids.
 #[test]
 fn converging_towards_rounding() {
     let net = echo::<f32>(0.9);
     let x = [1.0];
-    let trace = failed(&net, x, Tolerance::residual(1e-9).at_most(30));
+    let trace = failed(&net, x, Stop::residual(1e-9).at_most(30));
     let diagnosis = trace.diagnosis(None);
-    assert!(matches!(diagnosis, Diagnosis::Converging { sweeps: None, gamma: None, .. }), "{diagnosis:?}");
+    assert!(matches!(diagnosis, Diagnosis::Converging { sweeps: None, proved: None, .. }), "{diagnosis:?}");
     says(diagnosis, &["converging slowly", "0.900", "ounding", "raise", "f64"]);
-    assert!(!diagnosis.to_string().contains("gamma"));
-    let double = failed(&echo::<f64>(0.9), [1.0], Tolerance::residual(0.0).at_most(30)).diagnosis(None);
+    assert!(!diagnosis.to_string().contains("proved"));
+    let double = failed(&echo::<f64>(0.9), [1.0], Stop::residual(0.0).at_most(30)).diagnosis(None);
     assert!(matches!(double, Diagnosis::Converging { sweeps: None, .. }), "{double:?}");
     assert!(!double.to_string().contains("f64"), "it is f64 already");
 }
@@ -200,24 +200,24 @@ fn oscillating_to_and_fro() {
     net.layer_mut::<1>().u.fill(-2.0);
     net.layer_mut::<2>().w.fill(2.0);
     for limit in [20, 50, 101] {
-        let trace = failed(&net, [1.0], Tolerance::residual(1e-5).at_most(limit));
+        let trace = failed(&net, [1.0], Stop::residual(1e-5).at_most(limit));
         let diagnosis = trace.diagnosis(None);
-        let Diagnosis::Oscillating { rate, residual, alternating: true, gamma: None } = diagnosis else {
+        let Diagnosis::Oscillating { rate, residual, alternating: true, proved: None } = diagnosis else {
             panic!("{diagnosis:?}")
         };
         assert!((rate - 1.0).abs() < 1e-3 && residual > 1.0);
         says(
             diagnosis,
-            &["oscillating", "to and fro", "1.000", "More sweeps do not help", "damping", "limit_feedback"],
+            &["oscillating", "to and fro", "1.000", "More sweeps do not help", "damping", "limit_rate"],
         );
         // What it says does help.
         let mut limited = net.clone();
-        let certificate = limited.limit_feedback(0.5).unwrap();
-        assert!(limited.solve(&[1.0], &mut State::default(), Tolerance::residual(1e-5)).is_ok());
+        let certificate = limited.limit_rate(0.5).unwrap();
+        assert!(limited.solve(&[1.0], &mut State::default(), Stop::residual(1e-5)).is_ok());
         // A certificate rules it out: it is of another network.
-        says(trace.diagnosis(Some(certificate.gamma())), &["gamma", "verify", "of these weights"]);
+        says(trace.diagnosis(Some(certificate.rate())), &["proved", "verify", "of these weights"]);
         let useless = trace.diagnosis(Some(16.0));
-        says(useless, &["gamma 16.000", "More sweeps do not help"]);
+        says(useless, &["proved: 16.000", "More sweeps do not help"]);
     }
 }
 
@@ -234,7 +234,7 @@ fn oscillating_round() {
     }
     net.layer_mut::<2>().w.fill_with_identity();
     for limit in 50..60 {
-        let trace = failed(&net, [1.0], Tolerance::residual(1e-5).at_most(limit));
+        let trace = failed(&net, [1.0], Stop::residual(1e-5).at_most(limit));
         let diagnosis = trace.diagnosis(None);
         let Diagnosis::Oscillating { rate, alternating: false, .. } = diagnosis else {
             panic!("{diagnosis:?}")
@@ -248,22 +248,22 @@ fn oscillating_round() {
 fn diverging() {
     for rate in [1.02_f64, 1.5, 30.0] {
         for sign in [1.0, -1.0] {
-            let trace = failed(&echo::<f64>(sign * rate), [1.0], Tolerance::residual(1e-5).at_most(40));
+            let trace = failed(&echo::<f64>(sign * rate), [1.0], Stop::residual(1e-5).at_most(40));
             let diagnosis = trace.diagnosis(None);
-            let Diagnosis::Diverging { rate: seen, alternating, gamma: None } = diagnosis else {
+            let Diagnosis::Diverging { rate: seen, alternating, proved: None } = diagnosis else {
                 panic!("{diagnosis:?}")
             };
             assert!((seen / rate - 1.0).abs() < 1e-6);
-            says(diagnosis, &["diverging", &format!("{rate:.3}"), "limit_feedback"]);
+            says(diagnosis, &["diverging", &format!("{rate:.3}"), "limit_rate"]);
             // A change that is multiplied by -1.5 goes further than it came.
             assert_eq!(alternating, sign < 0.0);
             assert_eq!(diagnosis.to_string().contains("damping"), alternating);
         }
     }
     // A small one shows if all sweeps agree.
-    let trace = failed(&echo::<f64>(1.001), [1.0], Tolerance::residual(1e-5).at_most(40));
+    let trace = failed(&echo::<f64>(1.001), [1.0], Stop::residual(1e-5).at_most(40));
     assert!(matches!(trace.diagnosis(None), Diagnosis::Diverging { .. }));
-    says(trace.diagnosis(Some(0.5)), &["gamma 0.500", "verify"]);
+    says(trace.diagnosis(Some(0.5)), &["proved: 0.500", "verify"]);
 }
 
 /// `f32` asked for more digits than it has; `f64` has them.
@@ -277,7 +277,7 @@ fn stalled_at_rounding() {
         let x: [f64; 5] = core::array::from_fn(|_| f64::from(random.random_range(-1.0_f32..1.0)));
         let net: Small = subject::network(&network);
         // Less than any change of a unit about 1; where nothing changes at all any more, even this is met.
-        let tolerance = Tolerance::residual(1e-12).at_most(200);
+        let tolerance = Stop::residual(1e-12).at_most(200);
         let mut trace = Trace::<f32, 16>::new();
         let single = x.map(|x| x as f32);
         if net
@@ -294,18 +294,18 @@ fn stalled_at_rounding() {
         assert!(asked == 1e-12 && residual <= rounding && rounding < 1e-4, "{diagnosis:?}");
         says(diagnosis, &["stalled at rounding", "1.0e-12", "raise the tolerance", "f64"]);
         // What it says helps: so much is reached.
-        assert!(net.solve(&single, &mut State::default(), Tolerance::residual(rounding)).is_ok());
+        assert!(net.solve(&single, &mut State::default(), Stop::residual(rounding)).is_ok());
         type Double = fnn![5, 11, 7, 3; scalar = f64];
         let double: Double = subject::network(&network);
-        assert!(double.solve(&x, &mut State::default(), Tolerance::residual(1e-12)).is_ok());
+        assert!(double.solve(&x, &mut State::default(), Stop::residual(1e-12)).is_ok());
     }
     assert!(seen > 0, "no network stalled");
     // Nothing changes, but what was asked for is impossible.
-    for tolerance in [Tolerance::residual(-1.0), Tolerance::residual(f32::NAN)] {
+    for tolerance in [Stop::residual(-1.0), Stop::residual(f32::NAN)] {
         let diagnosis = failed(&Small::ZERO, [0.0; 5], tolerance).diagnosis(None);
         assert!(matches!(diagnosis, Diagnosis::Stalled { residual: 0.0, .. }), "{diagnosis:?}");
     }
-    let double = failed(&Precise::ZERO, [0.0; 5], Tolerance::residual(-1.0)).diagnosis(None);
+    let double = failed(&Precise::ZERO, [0.0; 5], Stop::residual(-1.0)).diagnosis(None);
     assert!(!double.to_string().contains("f64"), "it is f64 already");
 }
 
@@ -318,14 +318,14 @@ fn not_finite() {
     net.layer_mut::<1>().u.fill(1e3);
     net.layer_mut::<2>().w.fill(1.0);
     let (mut state, mut trace) = (Net::state(), Trace::<f32, 16>::new());
-    let tolerance = Tolerance::residual(1e-5);
+    let tolerance = Stop::residual(1e-5);
     let result = net.solve_traced(&[1.0], &mut state, tolerance, &mut trace);
     assert_eq!(result, Err(SolveError::NotFinite));
     assert!(state == Net::state(), "as after a solve");
     let diagnosis = trace.diagnosis(None);
     let Diagnosis::NotFinite { sweeps, rate: Some(rate) } = diagnosis else { panic!("{diagnosis:?}") };
     assert!(sweeps == trace.sweeps() && (5..15).contains(&sweeps) && (rate / 1e3 - 1.0).abs() < 1e-2);
-    says(diagnosis, &["not finite", &sweeps.to_string(), "1000", "limit_feedback", "Tanh"]);
+    says(diagnosis, &["not finite", &sweeps.to_string(), "1000", "limit_rate", "Tanh"]);
 
     // Too much at once, or not a number: as a solve does.
     net.layer_mut::<1>().u.fill(1.0);

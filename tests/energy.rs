@@ -5,7 +5,7 @@ mod oracle;
 use attractor::kernel::{HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, CrossEntropy, Objective, Trainer};
 use attractor::network::Takes;
-use attractor::{Drive, Network, SolveError, State, Tied, Tolerance, fnn};
+use attractor::{Injection, Network, SolveError, State, Stop, Tied, fnn};
 use nalgebra::SMatrix;
 use oracle::{Activation, States, subject};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -75,8 +75,12 @@ fn slopes<A: Takes<I, Scalar = f64, Form = Tied<P>>, const I: usize, const P: us
                 for (j, below) in h[l - 1].iter().enumerate() {
                     z += network.params[network.w(l, i, j)] * below;
                 }
-                for k in network.hears(l) {
-                    z += h[k].iter().enumerate().map(|(j, h)| network.hearing(l, k, i, j) * h).sum::<f64>();
+                for k in network.reads(l) {
+                    z += h[k]
+                        .iter()
+                        .enumerate()
+                        .map(|(j, h)| network.weight_from(l, k, i, j) * h)
+                        .sum::<f64>();
                 }
                 let weight = (P as f64 / 100.0).powi(l as i32 - 1);
                 let exact = weight * (inverse(network.activation(l), h[l][i]) - z);
@@ -109,13 +113,13 @@ fn descends<A: Takes<I, Scalar = f64, Form = Tied<P>>, const I: usize, const P: 
             let net: Network<A> = subject::network(&network);
             assert!(net.certify().is_err(), "weights that need no energy");
             let (x, _, mut state) = draw::<A, I, P>(&network, random);
-            let mut drive = Drive::ZERO;
+            let mut injection = Injection::ZERO;
             let on = net.on(backend);
-            on.drive(&x, &mut drive).unwrap();
+            on.inject(&x, &mut injection).unwrap();
             let mut before = net.energy(&x, &state).unwrap();
             let first = before;
             for sweep in 0..400 {
-                let residual = on.sweep(&drive, &mut state).unwrap();
+                let residual = on.sweep(&injection, &mut state).unwrap();
                 let after = net.energy(&x, &state).unwrap();
                 assert!(
                     after <= before + 1e-12 * before.abs().max(1.0),
@@ -161,7 +165,7 @@ fn it_is_drawn_to_converge_and_learns_within_a_rate() {
     let mut net = Net::ZERO;
     net.initialize(&mut random);
     let mut state = Net::state();
-    let solved = net.solve(&[0.5, -1.0, 1.0, 0.25], &mut state, Tolerance::residual(1e-5)).unwrap();
+    let solved = net.solve(&[0.5, -1.0, 1.0, 0.25], &mut state, Stop::residual(1e-5)).unwrap();
     assert!(solved.sweeps <= 10, "{solved:?}");
     // Which of the first three inputs is the largest.
     let mut batch = || {
@@ -179,12 +183,12 @@ fn it_is_drawn_to_converge_and_learns_within_a_rate() {
         let (x, labels) = batch();
         trainer.step(&x, &labels).unwrap();
         let before = trainer.network.layer::<2>().w;
-        let certificate = trainer.network.limit_feedback(0.8).unwrap();
+        let certificate = trainer.network.limit_rate(0.8).unwrap();
         certificate.verify(&trainer.network).unwrap();
-        assert!(certificate.gamma() <= 0.8);
+        assert!(certificate.rate() <= 0.8);
         if trainer.network.layer::<2>().w != before {
             // As much as it may be, not less.
-            assert!(certificate.gamma() >= 0.799, "{certificate:?}");
+            assert!(certificate.rate() >= 0.799, "{certificate:?}");
             limited += 1;
         }
     }
@@ -193,7 +197,7 @@ fn it_is_drawn_to_converge_and_learns_within_a_rate() {
     for _ in 0..20 {
         let (x, labels) = batch();
         let mut state = Net::state::<16>();
-        trainer.network.solve(&x, &mut state, Tolerance::residual(1e-5)).unwrap();
+        trainer.network.solve(&x, &mut state, Stop::residual(1e-5)).unwrap();
         for (s, label) in labels.into_iter().enumerate() {
             right +=
                 usize::from((0..3).all(|other| state.output()[(s, other)] <= state.output()[(s, label)]));
@@ -217,7 +221,7 @@ fn identity_networks_solve_their_linear_system() {
     let h1 = system.lu().solve(&(w1 * x + b1 + w2.transpose() * b2 * 0.5)).expect("not singular");
     let h2 = w2 * h1 + b2;
     let mut state = Net::state();
-    net.solve(&[0.5, -1.0], &mut state, Tolerance::residual(1e-14)).unwrap();
+    net.solve(&[0.5, -1.0], &mut state, Stop::residual(1e-14)).unwrap();
     for (found, exact) in state.as_slice().iter().zip(h1.iter().chain(h2.iter())) {
         assert!((found - exact).abs() < 1e-12, "{found} is not {exact}");
     }

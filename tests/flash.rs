@@ -1,6 +1,6 @@
 //! Weights in flash: a `static` network is read-only data, read where it lies.
 
-use attractor::{Align64, Boxed, Dense, LengthError, State, Tolerance, fnn};
+use attractor::{Align64, Boxed, Dense, LengthError, State, Stop, fnn};
 use nalgebra::{Matrix3x2, SMatrix};
 
 type Tiny = fnn![2, 3, 1];
@@ -107,7 +107,7 @@ fn writable(address: usize) -> bool {
 fn statics_lie_in_read_only_memory() {
     for net in [&*FROM_FILE, &*FROM_ARRAY, &UNALIGNED] {
         let mut state = Tiny::state();
-        net.solve(&[0.01, 0.01], &mut state, Tolerance::exactly(4)).unwrap();
+        net.solve(&[0.01, 0.01], &mut state, Stop::after(4)).unwrap();
         assert!(state.output()[0] != 0.0, "it is solved where it lies");
         let weights = net.params();
         for address in [&raw const weights[0] as usize, &raw const weights[Tiny::PARAMS - 1] as usize] {
@@ -173,7 +173,7 @@ fn layers_lie_where_the_layout_says() {
     assert_eq!(net.layer::<2>().b[0], number(15));
     assert_eq!(Tiny::PARAMS, 16);
 
-    // 2 -> 4 -> 3 -> 2, dense: the first layer hears both layers above it, the nearest first.
+    // 2 -> 4 -> 3 -> 2, dense: the first layer reads both layers above it, the nearest first.
     let numbers: Vec<f32> = (0..Deep::PARAMS).map(|i| i as f32).collect();
     let deep = Deep::from_slice(&numbers).unwrap();
     let first = deep.layer::<1>();

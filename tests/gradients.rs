@@ -3,11 +3,11 @@
 mod oracle;
 
 use attractor::kernel::{HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
-use attractor::learn::{LearnError, Loss, LossError, MeanSquared, Objective, Rule, Tape};
+use attractor::learn::{LearnError, Loss, LossError, MeanSquared, Method, Objective, UnrolledTape};
 use attractor::simd::Backend;
-use attractor::{Adjacent, Dense, Feedforward, Skip, SolveError, Tied, Tolerance, Workspace, fnn};
+use attractor::{Adjacent, Dense, Feedforward, Skip, SolveError, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
-use oracle::{Method, Network, Target, subject};
+use oracle::{Network, Target, Way, subject};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::cell::Cell;
@@ -126,9 +126,9 @@ macro_rules! gradients {
                 let double: Double = subject::network(&network);
                 let single: Single = subject::network(&network);
                 for (method, sweeps, bound) in [
-                    (Method::Adjoint, None, ADJOINT),
-                    (Method::Unrolled(subject::TAPE), Some(subject::TAPE), UNROLLED),
-                    (Method::Unrolled(1), Some(1), UNROLLED),
+                    (Way::Adjoint, None, ADJOINT),
+                    (Way::Unrolled(subject::TAPE), Some(subject::TAPE), UNROLLED),
+                    (Way::Unrolled(1), Some(1), UNROLLED),
                 ] {
                     let differences = network.differences(&inputs, &targets, sweeps);
                     let exact = network.gradient(&inputs, &targets, method);
@@ -148,7 +148,7 @@ macro_rules! gradients {
                         agree!(share share(&g), g32, g, SINGLE, "f32 against f64, {method:?}, {name}");
                     }
                 }
-                for method in [Method::Truncated(1), Method::Truncated(3), Method::Literal] {
+                for method in [Way::Truncated(1), Way::Truncated(3), Way::Literal] {
                     let exact = network.gradient(&inputs, &targets, method);
                     for backend in Backend::available() {
                         let name = backend.name();
@@ -206,7 +206,7 @@ macro_rules! large {
                     case(subject::oracle(&Double::ZERO), $samples, 77 + seed as u64, 0.9, 0.8, loss);
                 let double: Double = subject::network(&network);
                 let single: Single = subject::network(&network);
-                for method in [Method::Adjoint, Method::Unrolled(subject::TAPE)] {
+                for method in [Way::Adjoint, Way::Unrolled(subject::TAPE)] {
                     let exact = network.gradient(&inputs, &targets, method);
                     for backend in subject::backends() {
                         let g = subject::gradient::<_, _, _, $samples>(
@@ -269,8 +269,8 @@ fn the_literal_rule_errs() {
                 subject::gradient::<_, _, _, 4>(backend, net, &inputs, &targets, method, 1e-14).unwrap()
             };
             let differences = network.differences(&inputs, &targets, None);
-            let adjoint = of(&net, Method::Adjoint).params_error(&differences);
-            let literal = of(&net, Method::Literal).params_error(&differences);
+            let adjoint = of(&net, Way::Adjoint).params_error(&differences);
+            let literal = of(&net, Way::Literal).params_error(&differences);
             assert!(adjoint <= ADJOINT, "adjoint: {adjoint:e}");
             assert!(literal > 1e3 * ADJOINT, "the literal rule should err: {literal:e}");
             errors.push(literal);
@@ -282,7 +282,7 @@ fn the_literal_rule_errs() {
         let differences = network.differences(&inputs, &targets, None);
         for backend in Backend::available() {
             let literal =
-                subject::gradient::<_, _, _, 4>(backend, &net, &inputs, &targets, Method::Literal, 1e-15)
+                subject::gradient::<_, _, _, 4>(backend, &net, &inputs, &targets, Way::Literal, 1e-15)
                     .unwrap();
             let error = literal.params_error(&differences);
             assert!(error <= ADJOINT, "without feedback it is the gradient: {error:e}");
@@ -302,16 +302,16 @@ fn gradients_accumulate() {
     let Case { network, inputs, targets } = small(5, 0.5);
     let net: Small = subject::network(&network);
     let (x, y) = (subject::samples(&inputs), values(&targets));
-    let tolerance = Tolerance::residual(1e-14);
-    let objective = Objective::new(MeanSquared).solve(tolerance).rule(Rule::Adjoint(tolerance));
+    let tolerance = Stop::residual(1e-14);
+    let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
     for backend in subject::backends() {
         for unrolled in [false, true] {
-            let mut tape = Tape::<Small, SAMPLES, 3>::ZERO;
+            let mut tape = UnrolledTape::<Small, SAMPLES, 3>::ZERO;
             let mut add = |gradient: &mut Small| {
                 let mut workspace = Workspace::<Small, SAMPLES>::ZERO;
                 let on = net.on(backend);
                 if unrolled {
-                    on.unrolled(&MeanSquared, &x, &y, &mut tape, &mut workspace, gradient).unwrap();
+                    on.gradient_unrolled(&MeanSquared, &x, &y, &mut tape, &mut workspace, gradient).unwrap();
                 } else {
                     on.gradient(&objective, &x, &y, &mut workspace, gradient).unwrap();
                 }
@@ -339,8 +339,8 @@ fn a_warm_start_gives_the_same_gradient() {
     let Case { network, inputs, targets } = small(6, 0.7);
     let net: Small = subject::network(&network);
     let (x, y) = (subject::samples(&inputs), values(&targets));
-    let tolerance = Tolerance::residual(1e-13);
-    let objective = Objective::new(MeanSquared).solve(tolerance).rule(Rule::Adjoint(tolerance));
+    let tolerance = Stop::residual(1e-13);
+    let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
     for backend in subject::backends() {
         let mut workspace = Workspace::<Small, SAMPLES>::ZERO;
         let (mut cold, mut warm) = (Small::ZERO, Small::ZERO);
@@ -361,25 +361,25 @@ fn a_failed_gradient_changes_nothing() {
     for (i, g) in filled.params_mut().iter_mut().enumerate() {
         *g = (i as f64).cos();
     }
-    let (good, short) = (Tolerance::residual(1e-12), Tolerance::residual(1e-12).at_most(2));
+    let (good, short) = (Stop::residual(1e-12), Stop::residual(1e-12).at_most(2));
     for backend in subject::backends() {
         let attempt = |solve, rule, x: &SMatrix<f64, SAMPLES, 3>, y: &SMatrix<f64, SAMPLES, 2>| {
-            let objective = Objective::new(MeanSquared).solve(solve).rule(rule);
+            let objective = Objective::new(MeanSquared).solve(solve).method(rule);
             let mut gradient = filled.clone();
             let mut workspace = Workspace::<Small, SAMPLES>::ZERO;
             let result = net.on(backend).gradient(&objective, x, y, &mut workspace, &mut gradient);
             (result.map(|learned| learned.loss), gradient)
         };
-        let (worked, changed) = attempt(good, Rule::Adjoint(good), &x, &y);
+        let (worked, changed) = attempt(good, Method::Implicit(good), &x, &y);
         assert!(worked.is_ok() && changed != filled);
 
-        let (result, gradient) = attempt(short, Rule::Adjoint(good), &x, &y);
+        let (result, gradient) = attempt(short, Method::Implicit(good), &x, &y);
         assert!(
             matches!(result, Err(LearnError::Solve(SolveError::NotConverged { sweeps: 2, residual })) if residual > 1e-12),
             "{result:?}"
         );
         assert_eq!(gradient, filled);
-        let (result, gradient) = attempt(good, Rule::Adjoint(short), &x, &y);
+        let (result, gradient) = attempt(good, Method::Implicit(short), &x, &y);
         assert!(
             matches!(result, Err(LearnError::Adjoint(SolveError::NotConverged { sweeps: 2, residual })) if residual > 1e-12),
             "{result:?}"
@@ -387,22 +387,22 @@ fn a_failed_gradient_changes_nothing() {
         assert_eq!(gradient, filled);
         let (mut bad_x, mut bad_y) = (x, y);
         bad_x[(1, 2)] = f64::NAN;
-        let (result, gradient) = attempt(good, Rule::Adjoint(good), &bad_x, &y);
+        let (result, gradient) = attempt(good, Method::Implicit(good), &bad_x, &y);
         assert_eq!(result, Err(LearnError::Solve(SolveError::NotFinite)));
         assert_eq!(gradient, filled);
         bad_y[(2, 1)] = f64::INFINITY;
-        let (result, gradient) = attempt(good, Rule::Adjoint(good), &x, &bad_y);
+        let (result, gradient) = attempt(good, Method::Implicit(good), &x, &bad_y);
         assert_eq!(result, Err(LearnError::NotFinite));
         assert_eq!(gradient, filled);
 
         let mut gradient = filled.clone();
         let mut workspace = Workspace::<Small, SAMPLES>::ZERO;
-        let mut tape = Tape::<Small, SAMPLES, 3>::ZERO;
+        let mut tape = UnrolledTape::<Small, SAMPLES, 3>::ZERO;
         let on = net.on(backend);
-        let result = on.unrolled(&MeanSquared, &bad_x, &y, &mut tape, &mut workspace, &mut gradient);
+        let result = on.gradient_unrolled(&MeanSquared, &bad_x, &y, &mut tape, &mut workspace, &mut gradient);
         assert_eq!(result.map(|learned| learned.loss), Err(LearnError::Solve(SolveError::NotFinite)));
         assert_eq!(gradient, filled);
-        let result = on.unrolled(&MeanSquared, &x, &bad_y, &mut tape, &mut workspace, &mut gradient);
+        let result = on.gradient_unrolled(&MeanSquared, &x, &bad_y, &mut tape, &mut workspace, &mut gradient);
         assert_eq!(result.map(|learned| learned.loss), Err(LearnError::NotFinite));
         assert_eq!(gradient, filled);
     }
@@ -438,8 +438,8 @@ fn the_loss_is_taken_on_the_chosen_backend() {
         let (mut workspace, mut gradient) = (Workspace::<Small, SAMPLES>::ZERO, Small::ZERO);
         on.gradient(&objective, &x, &y, &mut workspace, &mut gradient).unwrap();
         assert_eq!(objective.loss.0.take(), Some(backend));
-        let mut tape = Tape::<Small, SAMPLES, 3>::ZERO;
-        on.unrolled(&objective.loss, &x, &y, &mut tape, &mut workspace, &mut gradient).unwrap();
+        let mut tape = UnrolledTape::<Small, SAMPLES, 3>::ZERO;
+        on.gradient_unrolled(&objective.loss, &x, &y, &mut tape, &mut workspace, &mut gradient).unwrap();
         assert_eq!(objective.loss.0.take(), Some(backend));
     }
 }
@@ -450,14 +450,14 @@ fn the_parts_make_the_whole() {
     let Case { network, inputs, targets } = small(8, 0.6);
     let net: Small = subject::network(&network);
     let (x, y): (SMatrix<f64, SAMPLES, 3>, _) = (subject::samples(&inputs), values(&targets));
-    let tolerance = Tolerance::residual(1e-14);
+    let tolerance = Stop::residual(1e-14);
     let mut state = Small::state::<SAMPLES>();
     net.solve(&x, &mut state, tolerance).unwrap();
     let slope = (state.output() - y) * (2.0 / 6.0);
     let mut deltas = Small::state::<SAMPLES>();
-    net.adjoint(Rule::Adjoint(tolerance), &state, &slope, &mut deltas).unwrap();
+    net.adjoint(Method::Implicit(tolerance), &state, &slope, &mut deltas).unwrap();
     let mut gradient = Small::ZERO;
     Small::accumulate(&x, &state, &deltas, &mut gradient).unwrap();
-    let exact = network.gradient(&inputs, &targets, Method::Adjoint);
+    let exact = network.gradient(&inputs, &targets, Way::Adjoint);
     assert!(oracle::relative_error(gradient.params(), &exact.params) < DOUBLE);
 }

@@ -5,12 +5,12 @@ use attractor::kernel::{
     self, Base, HardTanh, Identity, LeakyRelu, Matrix, MatrixMut, Product, Relu, Scalar, Sigmoid, Tanh,
 };
 use attractor::learn::{
-    Adam, Cosine, CrossEntropy, LearnError, Loss, LossError, MeanSquared, Objective, Optimizer, Rule, Sgd,
-    Tape, Trainer, UpdateError, clip,
+    Adam, Cosine, CrossEntropy, LearnError, Loss, LossError, MeanSquared, Method, Objective, Optimizer, Sgd,
+    Trainer, UnrolledTape, UpdateError, clip,
 };
-use attractor::network::Nothing;
+use attractor::network::NoMemory;
 use attractor::simd::Backend;
-use attractor::{Dense, Drive, SolveError, Tolerance, Workspace, fnn};
+use attractor::{Dense, Injection, SolveError, Stop, Workspace, fnn};
 use nalgebra::SMatrix;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -118,9 +118,9 @@ macro_rules! networks {
                     self.sweeps();
                     self.goes_back();
                     for rule in [
-                        Rule::Adjoint(Tolerance::residual(self.absolute).at_most(self.limit)),
-                        Rule::Literal(Tolerance::residual(1e-4)),
-                        Rule::Truncated(self.limit.min(3)),
+                        Method::Implicit(Stop::residual(self.absolute).at_most(self.limit)),
+                        Method::Literal(Stop::residual(1e-4)),
+                        Method::Truncated(self.limit.min(3)),
                     ] {
                         self.learns(rule);
                     }
@@ -129,11 +129,11 @@ macro_rules! networks {
 
                 fn solves(&self) {
                     let on = self.net.on(self.backend);
-                    let tolerance = Tolerance::residual(self.absolute).at_most(self.limit);
+                    let tolerance = Stop::residual(self.absolute).at_most(self.limit);
                     // Without a sweep only the input and the first layer's weights are looked at.
                     let good = finite(self.input.as_slice()) && (finite(self.net.params()) || self.limit == 0);
-                    for tolerance in [tolerance, tolerance.or_relative(1e-3), Tolerance::exactly(self.limit)] {
-                        let exact = tolerance == Tolerance::exactly(self.limit);
+                    for tolerance in [tolerance, tolerance.or_relative(1e-3), Stop::after(self.limit)] {
+                        let exact = tolerance == Stop::after(self.limit);
                         let mut state = self.state.clone();
                         match on.solve(&self.input, &mut state, tolerance) {
                             Ok(solved) => {
@@ -152,7 +152,7 @@ macro_rules! networks {
                                 assert!(!exact && (good || self.limit == 0) && residual.is_finite());
                                 assert_eq!(sweeps, self.limit);
                                 let mut kept = self.state.clone();
-                                on.solve(&self.input, &mut kept, Tolerance::exactly(self.limit)).unwrap();
+                                on.solve(&self.input, &mut kept, Stop::after(self.limit)).unwrap();
                                 if B == 1 {
                                     assert_eq!(bits(state.as_slice()), bits(kept.as_slice()), "the state is kept");
                                 } else {
@@ -169,15 +169,15 @@ macro_rules! networks {
 
                 fn sweeps(&self) {
                     let on = self.net.on(self.backend);
-                    let mut drive = Drive::<Net, B>::ZERO;
-                    let driven = on.drive(&self.input, &mut drive);
+                    let mut injection = Injection::<Net, B>::ZERO;
+                    let driven = on.inject(&self.input, &mut injection);
                     if !finite(self.input.as_slice()) {
                         assert_eq!(driven, Err(SolveError::NotFinite));
                     }
-                    // A drive that failed is of no use, and harmless too.
+                    // An injection that failed is of no use, and harmless too.
                     let mut state = self.state.clone();
                     for _ in 0..3 {
-                        match on.sweep(&drive, &mut state) {
+                        match on.sweep(&injection, &mut state) {
                             Ok(residual) => assert!(residual.is_finite() && finite(state.as_slice())),
                             Err(error) => {
                                 assert_eq!(error, SolveError::NotFinite);
@@ -189,8 +189,8 @@ macro_rules! networks {
 
                 /// The adjoint and what follows it, each from hostile states, slopes and deltas.
                 fn goes_back(&self) {
-                    let tolerance = Tolerance::residual(self.absolute).at_most(self.limit);
-                    for rule in [Rule::Adjoint(tolerance), Rule::Literal(tolerance), Rule::Truncated(2)] {
+                    let tolerance = Stop::residual(self.absolute).at_most(self.limit);
+                    for rule in [Method::Implicit(tolerance), Method::Literal(tolerance), Method::Truncated(2)] {
                         let mut deltas = self.deltas.clone();
                         match self.net.on(self.backend).adjoint(rule, &self.state, &self.target, &mut deltas) {
                             Ok(solved) => {
@@ -229,7 +229,7 @@ macro_rules! networks {
                     gradient
                 }
 
-                fn judge(&self, result: Result<attractor::learn::Learned<T>, LearnError<T>>, gradient: &Net) {
+                fn judge(&self, result: Result<attractor::learn::GradientReport<T>, LearnError<T>>, gradient: &Net) {
                     match result {
                         Ok(learned) => {
                             assert!(learned.loss.is_finite() && finite(gradient.params()), "{learned:?}");
@@ -252,10 +252,10 @@ macro_rules! networks {
                     workspace
                 }
 
-                fn learns(&self, rule: Rule<T>) {
+                fn learns(&self, rule: Method<T>) {
                     let on = self.net.on(self.backend);
-                    let solve = Tolerance::residual(self.absolute).at_most(self.limit);
-                    let objective = Objective::new(MeanSquared).solve(solve).rule(rule);
+                    let solve = Stop::residual(self.absolute).at_most(self.limit);
+                    let objective = Objective::new(MeanSquared).solve(solve).method(rule);
                     let mut gradient = self.accumulator();
                     let mut workspace = self.workspace();
                     let result =
@@ -263,7 +263,7 @@ macro_rules! networks {
                     self.judge(result, &gradient);
 
                     let smoothing = self.target[0];
-                    let objective = Objective::new(CrossEntropy::smoothed(smoothing)).solve(solve).rule(rule);
+                    let objective = Objective::new(CrossEntropy::smoothed(smoothing)).solve(solve).method(rule);
                     for label in [0, 1, 2, usize::MAX] {
                         let mut labels = [1; B];
                         labels[B - 1] = label;
@@ -285,10 +285,10 @@ macro_rules! networks {
 
                 fn unrolls(&self) {
                     let mut gradient = self.accumulator();
-                    let mut tape = Tape::<Net, B, 3>::ZERO;
+                    let mut tape = UnrolledTape::<Net, B, 3>::ZERO;
                     tape.start = self.state.clone();
                     let mut workspace = self.workspace();
-                    let result = self.net.on(self.backend).unrolled(
+                    let result = self.net.on(self.backend).gradient_unrolled(
                         &MeanSquared, &self.input, &self.target, &mut tape, &mut workspace, &mut gradient,
                     );
                     self.judge(result, &gradient);
@@ -358,7 +358,7 @@ macro_rules! networks {
                             let given = Given::tame(3, backend);
                             let mut state = Net::state::<B>();
                             let on = given.net.on(backend);
-                            for tolerance in [Tolerance::residual(absolute), Tolerance::relative(absolute)] {
+                            for tolerance in [Stop::residual(absolute), Stop::relative(absolute)] {
                                 let result = on.solve(&given.input, &mut state, tolerance.at_most(limit));
                                 let never = limit == 0 || !can_be_met(absolute);
                                 assert!(!never || result.is_err(), "{absolute:?} {limit} {result:?}");
@@ -554,7 +554,7 @@ fn all_updates<T: Hostile>() {
                 for setting in T::ALL {
                     for decay in [T::ZERO, setting, -setting] {
                         let gradients = [[g, tame], [tame, T::ZERO]];
-                        note(updates(Sgd::<Nothing<T>>::plain().decay(decay), [w, tame], gradients, rate));
+                        note(updates(Sgd::<NoMemory<T>>::plain().decay(decay), [w, tame], gradients, rate));
                         let momentum = Sgd::<Memory<T>>::with_momentum(setting).decay(decay);
                         note(updates(momentum, [w, tame], gradients, rate));
                         for which in 0..4 {
@@ -670,7 +670,7 @@ fn schedules() {
                                 assert!(rate >= T::ZERO && rate.to_f64() <= 1.0 + 1e-6, "{rate:?}");
                             } else if !rate.is_finite() {
                                 let refused =
-                                    Sgd::<Nothing<T>>::plain().update(&mut [T::ONE], &[T::ONE], rate);
+                                    Sgd::<NoMemory<T>>::plain().update(&mut [T::ONE], &[T::ONE], rate);
                                 assert_eq!(refused, Err(UpdateError::Setting("rate")));
                             }
                         }

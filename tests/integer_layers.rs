@@ -3,13 +3,13 @@
 use attractor::kernel::{
     Activation, HardTanh, Identity, IntegerRows, LeakyRelu, Relu, Sigmoid, Tanh, integer_layer,
 };
-use attractor::simd::{Backend, Integers, OnIntegers, Packed, Quantum};
+use attractor::simd::{Backend, IntState, Integers, OnIntegers, Packed};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 /// Integers through an activation, on one backend.
 struct Through<'a, A>(&'a mut [i32], core::marker::PhantomData<A>);
 
-impl<A: Activation, H: Quantum> OnIntegers<H> for Through<'_, A> {
+impl<A: Activation, H: IntState> OnIntegers<H> for Through<'_, A> {
     type Output = ();
     #[inline(always)]
     fn run<L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>>(self, lanes: L) {
@@ -24,14 +24,14 @@ impl<A: Activation, H: Quantum> OnIntegers<H> for Through<'_, A> {
     }
 }
 
-fn through<A: Activation, H: Quantum>(backend: Backend, z: &[i32]) -> Vec<i32> {
+fn through<A: Activation, H: IntState>(backend: Backend, z: &[i32]) -> Vec<i32> {
     let mut out = z.to_vec();
     H::run(backend, Through::<A>(&mut out, core::marker::PhantomData));
     out
 }
 
 /// Every sum up to 10 in magnitude, and the largest there are.
-fn activations_are_right<A: Activation, H: Quantum>(exact: impl Fn(f64) -> f64) {
+fn activations_are_right<A: Activation, H: IntState>(exact: impl Fn(f64) -> f64) {
     let one = 1_i32 << (H::BITS + H::EXTRA);
     let mut sums: Vec<i32> = (-10 * one..=10 * one).collect();
     sums.extend([i32::MAX, i32::MAX - 1, 1 << 30, -(1 << 30), -i32::MAX]);
@@ -68,7 +68,7 @@ fn activations_are_right<A: Activation, H: Quantum>(exact: impl Fn(f64) -> f64) 
 
 #[test]
 fn activations_of_integers_are_monotone_and_rise_no_more_than_their_argument() {
-    fn all<H: Quantum>() {
+    fn all<H: IntState>() {
         activations_are_right::<Tanh, H>(f64::tanh);
         activations_are_right::<Sigmoid, H>(|z| 1.0 / (1.0 + (-z).exp()));
         activations_are_right::<HardTanh, H>(|z| z.clamp(-1.0, 1.0));
@@ -93,7 +93,7 @@ fn activations_of_integers_are_monotone_and_rise_no_more_than_their_argument() {
 #[test]
 fn layers_of_every_width_write_their_units_and_no_more() {
     const GUARD: usize = 70;
-    fn all<H: Quantum + core::fmt::Debug>(guard: H) {
+    fn all<H: IntState + core::fmt::Debug>(guard: H) {
         let mut random = SmallRng::seed_from_u64(17);
         for units in 1..=64 {
             for columns in [1, 4, 7] {

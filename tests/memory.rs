@@ -2,8 +2,8 @@
 
 use attractor::kernel::{Identity, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, Descent, MeanSquared, Objective, Sgd, Trainer};
-use attractor::network::Nothing;
-use attractor::{Dense, Drive, Feedforward, Memory, State, Workspace, fnn};
+use attractor::network::NoMemory;
+use attractor::{Dense, Feedforward, Injection, Memory, State, Workspace, fnn};
 
 type Plain = fnn![16, 32, 16, 4];
 type Awkward = fnn![17, 33, 1, 65, 3];
@@ -33,16 +33,17 @@ fn parts_have_the_sizes_said() {
     macro_rules! check {
         ($network:ident, $scalar:ty, $batch:literal) => {{
             let memory: Memory = $network::MEMORY;
-            let (state, drive) = (size_of::<State<$network, $batch>>(), size_of::<Drive<$network, $batch>>());
+            let (state, injection) =
+                (size_of::<State<$network, $batch>>(), size_of::<Injection<$network, $batch>>());
             let sizes: Sizes = vec![
                 // A gradient has the type of the network.
                 ("parameters, gradient", size_of::<$network>(), memory.parameters()),
                 ("parameters by number", $network::PARAMS * size_of::<$scalar>(), memory.parameters()),
                 ("state", state, memory.state($batch)),
-                ("drive", drive, memory.drive($batch)),
+                ("injection", injection, memory.injection($batch)),
                 ("workspace", size_of::<Workspace<$network, $batch>>(), memory.workspace($batch)),
                 ("inference", state, memory.inference($batch)),
-                ("stream", state + drive, memory.stream($batch)),
+                ("stream", state + injection, memory.stream($batch)),
             ];
             for (what, found, said) in sizes {
                 assert_eq!(found, said, "{what} of {}, batches of {}", stringify!($network), $batch);
@@ -73,7 +74,7 @@ fn learning_takes_what_is_said_and_a_few_settings() {
             assert_eq!(Plainly::BYTES, size_of::<Plainly>());
             let sizes: Sizes = vec![
                 ("descent", Plainly::BYTES, memory.descent($batch)),
-                ("sgd", trainer!(Sgd<Nothing<$scalar>>), memory.sgd($batch)),
+                ("sgd", trainer!(Sgd<NoMemory<$scalar>>), memory.sgd($batch)),
                 ("momentum", trainer!(Sgd<$network>), memory.momentum($batch)),
                 ("adam", trainer!(Adam<$network>), memory.adam($batch)),
             ];

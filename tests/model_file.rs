@@ -8,8 +8,8 @@ use attractor::file::{self, FileError, Uncertified};
 use attractor::kernel::{HardTanh, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::network::{Architecture, Fnn};
 use attractor::{
-    Align64, Certificate, CertificateError, Dense, Feedforward, Layer, Network, Shape, Shared, Skip, Tied,
-    Tolerance, fnn, include_network,
+    Align64, Certificate, CertificateError, Dense, Feedforward, Layer, Network, Repeat, Shape, Skip, Stop,
+    Tied, fnn, include_network,
 };
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -115,7 +115,7 @@ macro_rules! written {
                     Some(_) => {
                         let place = std::ptr::from_ref(model.certificate().unwrap()).cast::<u8>();
                         assert!(file.contains(&place) && place.addr() % 64 == 0, "nothing is copied");
-                        assert_eq!(model.certified().unwrap().certificate().gamma(), certificate.gamma());
+                        assert_eq!(model.certified().unwrap().certificate().rate(), certificate.rate());
                     }
                 }
                 // Without types.
@@ -170,7 +170,7 @@ fn a_file_in_the_program() {
     let mut state = Tiny::state();
     model.certified().unwrap().solve(&[1.0, -0.5], &mut state, 1e-4).unwrap();
     let mut other = Tiny::state();
-    tiny().solve(&[1.0, -0.5], &mut other, Tolerance::residual(1e-7)).unwrap();
+    tiny().solve(&[1.0, -0.5], &mut other, Stop::residual(1e-7)).unwrap();
     assert!((state.output()[0] - other.output()[0]).abs() <= 1.1e-4);
 }
 
@@ -288,7 +288,7 @@ fn what_makes_no_sense_is_refused_though_its_sum_is_right() {
     let model = Tiny::from_bytes(other.bytes()).unwrap();
     assert!(matches!(
         model.certified(),
-        Err(Uncertified::Refused(CertificateError::Refuted { what: "gamma", .. }))
+        Err(Uncertified::Refused(CertificateError::Refuted { what: "rate", .. }))
     ));
 }
 
@@ -382,7 +382,7 @@ fn what_is_written_can_be_read() {
     }
     assert!(written > 80 && refused > 100, "{written} {refused}");
     // Layers that share parameters are in no file.
-    type Deep = Network<Fnn<2, Layer<3, Layer<3, Shared<3, Layer<3>>>>>>;
+    type Deep = Network<Fnn<2, Layer<3, Layer<3, Repeat<3, Layer<3>>>>>>;
     let mut room = vec![0xaa; 4096];
     let params = vec![0; size_of::<Deep>()];
     for length in [params.len(), params.len() + 84] {

@@ -6,10 +6,10 @@ use attractor::file::FileError;
 use attractor::kernel::{Activation, HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
 use attractor::network::{Flat, Fnn, Form, Stack, Takes};
-use attractor::quantized::{Calibration, Halved, QuantizeError, Quantized};
-use attractor::simd::{Backend, Bf16, Quantum};
+use attractor::quantized::{Bf16Network, Calibration, QuantizeError, Quantized};
+use attractor::simd::{Backend, Bf16, IntState};
 use attractor::{
-    Align64, Certificate, Dense, Feedforward, Layer, Network, Shared, Skip, SolveError, Solved, Tolerance,
+    Align64, Certificate, Dense, Feedforward, Layer, Network, Repeat, Skip, SolveError, Solved, Stop,
     Workspace, fnn, include_network,
 };
 use oracle::subject;
@@ -21,7 +21,7 @@ fn draw(random: &mut SmallRng, count: usize, size: f64) -> Vec<f64> {
 }
 
 /// A random network, rounded, on all backends, against solutions in `f64` of the network it was made of and of the one it says it is.
-fn rounded_is_near<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>(
+fn rounded_is_near<N: Takes<I, Scalar = f32>, H: IntState, const I: usize>(
     seed: u64,
     gain: f64,
     rate: f64,
@@ -39,7 +39,7 @@ fn rounded_is_near<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>(
     for _ in 0..12 {
         let input: [f32; I] = core::array::from_fn(|_| random.random_range(-1.0..1.0));
         state.reset();
-        net.solve(&input, &mut state, Tolerance::residual(1e-4)).expect("it converges");
+        net.solve(&input, &mut state, Stop::residual(1e-4)).expect("it converges");
         calibration.observe(&input, &state).expect("finite");
     }
     let small = Box::new(Quantized::<_, H>::new(&net, &calibration).expect("weights of moderate size"));
@@ -59,7 +59,7 @@ fn rounded_is_near<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>(
         let unit = f64::from(if last { small.output_unit() } else { small.hidden_unit() });
         for i in 0..exact.widths[l] {
             let below = (0..exact.widths[l - 1]).map(|j| exact.w(l, i, j));
-            let above = exact.hears(l).filter(|_| exact.feedback != oracle::Feedback::None);
+            let above = exact.reads(l).filter(|_| exact.feedback != oracle::Feedback::None);
             let above: Vec<usize> = above
                 .flat_map(|k| (0..exact.widths[k]).map(move |j| (k, j)))
                 .map(|(k, j)| exact.u(l, k, i, j))
@@ -79,9 +79,9 @@ fn rounded_is_near<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>(
     };
     prop_assert_eq!(certificate.verify(&small), Ok(()));
     // Beside the crate's own proof of the same weights: neither may be far below the other.
-    let of_floats = back.certify().map(|proof: Certificate<_>| f64::from(proof.gamma()));
+    let of_floats = back.certify().map(|proof: Certificate<_>| f64::from(proof.rate()));
     if let Ok(gamma) = of_floats {
-        prop_assert!(certificate.gamma() < 1.3 * gamma + 0.02, "{} {gamma}", certificate.gamma());
+        prop_assert!(certificate.rate() < 1.3 * gamma + 0.02, "{} {gamma}", certificate.rate());
     }
 
     let input: [f32; I] = core::array::from_fn(|_| random.random_range(-1.0..1.0));
@@ -155,7 +155,7 @@ fn halved_is_what_it_says<N: Takes<I, Scalar = f32>, const I: usize>(
     let mut exact = subject::oracle(&Network::<N>::ZERO);
     exact.draw(&mut random, gain, rate);
     let net: Box<Network<N>> = Box::new(subject::network(&exact));
-    let half = Box::new(Halved::new(&net).expect("finite"));
+    let half = Box::new(Bf16Network::new(&net).expect("finite"));
     let mut back: Box<Network<N>> = Box::new(Network::ZERO);
     half.to_network(&mut back);
     for ((rounded, from), to) in back.params().iter().zip(net.params()).zip(&mut exact.params) {
@@ -168,7 +168,7 @@ fn halved_is_what_it_says<N: Takes<I, Scalar = f32>, const I: usize>(
     let size = oracle::largest(&solution).max(1.0);
     for backend in Backend::available() {
         let mut state = Network::<N>::state();
-        let tolerance = Tolerance::residual(1e-6).or_relative(1e-6);
+        let tolerance = Stop::residual(1e-6).or_relative(1e-6);
         half.on(backend).solve(&input, &mut state, tolerance).expect("it converges");
         for (unit, (found, exact)) in state.as_slice().iter().zip(&solution).enumerate() {
             let error = (f64::from(*found) - exact).abs();
@@ -213,7 +213,7 @@ impl<S: Stack, F: Form, A: Activation, O: Activation, const I: usize> Case<Netwo
     fn half(seed: u64, gain: f64, rate: f64) -> Result<(), TestCaseError> {
         halved_is_what_it_says::<Fnn<I, S, f32, F, A, O>, I>(seed, gain, rate)
     }
-    fn cut<H: Quantum>() -> [usize; 3] {
+    fn cut<H: IntState>() -> [usize; 3] {
         of_cut::<Fnn<I, S, f32, F, A, O>, H, I>()
     }
     fn near(seed: u64, gain: f64, rate: f64) -> Result<(), TestCaseError> {
@@ -259,7 +259,7 @@ fn no_sum_overflows_however_large_a_row_is() {
     let mut calibration = Calibration::<Long>::ZERO;
     let mut state = Long::state();
     let input = [1.0_f32; 1024];
-    net.solve(&input, &mut state, Tolerance::residual(1e-4)).expect("it converges");
+    net.solve(&input, &mut state, Stop::residual(1e-4)).expect("it converges");
     calibration.observe(&input, &state).expect("finite");
     let small = Quantized::<Long, i16>::new(&net, &calibration).expect("smaller weights");
     assert_eq!(small.check(), Ok(()));
@@ -324,18 +324,18 @@ fn small_net() -> (Small, Calibration<Small>) {
     }
     let mut calibration = Calibration::<Small>::ZERO;
     let mut state = Small::state();
-    net.solve(&[1.0; 5], &mut state, Tolerance::residual(1e-4)).expect("it converges");
+    net.solve(&[1.0; 5], &mut state, Stop::residual(1e-4)).expect("it converges");
     calibration.observe(&[1.0; 5], &state).expect("finite");
     (net, calibration)
 }
 
-/// Hidden layers that share their weights, for 20 networks: the integers are those of the same layers written out, and near the solution. (Layers of which one is the first, the last or hears the outputs do not compile:
+/// Hidden layers that share their weights, for 20 networks: the integers are those of the same layers written out, and near the solution. (Layers of which one is the first, the last or reads the outputs do not compile:
 /// documentation of `Quantized::new`.)
 #[test]
 fn layers_that_share_weights_are_those_written_out() {
-    type Sharing = Network<Fnn<3, Layer<5, Layer<5, Shared<5, Shared<5, Layer<5, Layer<2>>>>>>>>;
+    type Sharing = Network<Fnn<3, Layer<5, Layer<5, Repeat<5, Repeat<5, Layer<5, Layer<2>>>>>>>>;
     type WrittenOut = fnn![3, 5, 5, 5, 5, 5, 2];
-    fn all<H: Quantum>(nearness: f32) {
+    fn all<H: IntState>(nearness: f32) {
         let mut random = SmallRng::seed_from_u64(5);
         for _ in 0..20 {
             let (mut net, mut written) = (Sharing::ZERO, WrittenOut::ZERO);
@@ -354,8 +354,8 @@ fn layers_that_share_weights_are_those_written_out() {
             for _ in 0..8 {
                 let x: Vec<f32> = draw(&mut random, 3, 1.0).into_iter().map(|x| x as f32).collect();
                 let x = [x[0], x[1], x[2]];
-                net.solve(&x, &mut state, Tolerance::residual(1e-6)).expect("it converges");
-                written.solve(&x, &mut other, Tolerance::residual(1e-6)).expect("it converges");
+                net.solve(&x, &mut state, Stop::residual(1e-6)).expect("it converges");
+                written.solve(&x, &mut other, Stop::residual(1e-6)).expect("it converges");
                 calibration.observe(&x, &state).expect("finite");
                 of_written.observe(&x, &other).expect("finite");
             }
@@ -368,7 +368,7 @@ fn layers_that_share_weights_are_those_written_out() {
             small.on(Backend::best()).sweep(&input, &mut integers, 32);
             repeated.on(Backend::portable()).sweep(&input, &mut others, 32);
             assert_eq!(integers.as_slice(), others.as_slice());
-            net.solve(&x, &mut state, Tolerance::residual(1e-6)).expect("it converges");
+            net.solve(&x, &mut state, Stop::residual(1e-6)).expect("it converges");
             for (found, exact) in integers.output().iter().zip(state.output()) {
                 let found: i32 = (*found).into();
                 let found = found as f32 * small.output_unit();
@@ -446,12 +446,12 @@ fn files_are_read_in_place_and_refused_when_a_bit_is_wrong() {
     assert!(Quantized::<fnn![5, 8, 3], i16>::from_bytes(&file.0).is_err());
     assert!(Small::from_bytes(&file.0).is_err());
 
-    let half = Halved::new(&net).expect("finite");
-    const HALF: usize = Halved::<Small>::file_bytes();
+    let half = Bf16Network::new(&net).expect("finite");
+    const HALF: usize = Bf16Network::<Small>::file_bytes();
     assert_eq!(HALF, 64 + 2 * Small::PARAMS);
     let mut file = Align64([0; HALF]);
     assert_eq!(half.to_bytes(&mut file.0), Ok(HALF));
-    let read = Halved::<Small>::from_bytes(&file.0).expect("whole");
+    let read = Bf16Network::<Small>::from_bytes(&file.0).expect("whole");
     let (mut back, mut same) = (Small::ZERO, Small::ZERO);
     half.to_network(&mut back);
     read.to_network(&mut same);
@@ -460,7 +460,7 @@ fn files_are_read_in_place_and_refused_when_a_bit_is_wrong() {
     for bit in 0..8 * HALF {
         let mut damaged = file;
         damaged.0[bit / 8] ^= 1 << (bit % 8);
-        assert!(Halved::<Small>::from_bytes(&damaged.0).is_err(), "bit {bit}");
+        assert!(Bf16Network::<Small>::from_bytes(&damaged.0).is_err(), "bit {bit}");
     }
 }
 
@@ -483,7 +483,7 @@ fn training_on_with_rounded_weights_lowers_their_loss() {
         .iter()
         .map(|input| {
             state.reset();
-            net.solve(input, &mut state, Tolerance::residual(1e-5)).expect("it converges");
+            net.solve(input, &mut state, Stop::residual(1e-5)).expect("it converges");
             calibration.observe(input, &state).expect("finite");
             let output = state.output();
             [output[0], output[1]]
@@ -525,7 +525,7 @@ fn training_on_with_rounded_weights_lowers_their_loss() {
 }
 
 /// Bounds stated, none stated though nothing is cut, and none stated where something is.
-fn of_cut<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>() -> [usize; 3] {
+fn of_cut<N: Takes<I, Scalar = f32>, H: IntState, const I: usize>() -> [usize; 3] {
     let mut counts = [0; 3];
     for seed in 0..60 {
         let mut random = SmallRng::seed_from_u64(seed);
@@ -534,7 +534,7 @@ fn of_cut<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>() -> [usize; 3]
         let net: Network<N> = subject::network(&exact);
         let input: [f32; I] = core::array::from_fn(|_| random.random_range(-1.0..1.0));
         let mut state = Network::<N>::state();
-        net.solve(&input, &mut state, Tolerance::residual(1e-5)).expect("it converges");
+        net.solve(&input, &mut state, Stop::residual(1e-5)).expect("it converges");
         // Of the hidden units, of the outputs, or of both, less is seen than there will be.
         let hidden = state.as_slice().len() - Network::<N>::OUTPUTS;
         let factors = [1.0, 0.9, 0.75, 0.4, 0.1];
@@ -554,12 +554,12 @@ fn of_cut<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>() -> [usize; 3]
                 *to = f64::from(*from);
             }
             let integers = small.input(&input).expect("finite");
-            let heard: Vec<f64> = Flat::flat(&integers)
+            let seen: Vec<f64> = Flat::flat(&integers)
                 .iter()
                 .map(|x| f64::from((*x).into()) * f64::from(small.input_unit()))
                 .collect();
             let one = |unit| f64::from(if unit < hidden { small.hidden_unit() } else { small.output_unit() });
-            let solution: Vec<f64> = said.solve(&heard)[1..].concat();
+            let solution: Vec<f64> = said.solve(&seen)[1..].concat();
             let floats: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
             let unrounded: Vec<f64> = exact.solve(&floats)[1..].concat();
             let is_inside = |solution: &[f64]| {
@@ -645,7 +645,7 @@ fn what_is_refused_at_run_time_is_not_included() {
         }
         !crc
     }
-    fn all<H: Quantum, const LENGTH: usize>() -> [usize; 2] {
+    fn all<H: IntState, const LENGTH: usize>() -> [usize; 2] {
         let (net, calibration) = small_net();
         let small = Quantized::<Small, H>::new(&net, &calibration).expect("moderate");
         let mut file = Align64([0; LENGTH]);
@@ -719,9 +719,9 @@ fn integers_in_the_program_are_those_of_the_file() {
 fn hostile_numbers_are_refused_or_rounded() {
     const HOSTILE: [f32; 14] =
         [0.0, -0.0, 1e-45, -1e-38, 1e-30, 1e-20, 1.0, -1e10, 1e20, 1e30, -1e38, 3.4e38, f32::MAX, f32::MIN];
-    /// Every layer hears units with a bound, from below and from above.
+    /// Every layer reads units with a bound, from below and from above.
     type Net = fnn![5, 7, 4, 3; hidden = Tanh, output = Tanh];
-    fn all<H: Quantum>() -> [usize; 2] {
+    fn all<H: IntState>() -> [usize; 2] {
         let mut counts = [0; 2];
         // Sums of either sign.
         let cases = (0..8).flat_map(|seed| [1.0, 1e-30, 1e30].map(|scale| (seed, scale)));
@@ -804,7 +804,7 @@ fn a_weight_has_a_limit_and_rest_is_no_calibration() {
     type Net = fnn![1, 1, 1; output = Tanh];
     type Unbounded = fnn![1, 1, 1];
     type Rectified = fnn![1, 1, 1; hidden = Relu, output = Tanh];
-    fn new<N: Takes<I, Scalar = f32>, H: Quantum, const I: usize>(
+    fn new<N: Takes<I, Scalar = f32>, H: IntState, const I: usize>(
         net: &Network<N>,
         input: f32,
         states: f32,
@@ -815,7 +815,7 @@ fn a_weight_has_a_limit_and_rest_is_no_calibration() {
         calibration.observe(&[input; I], &state).expect("finite");
         Quantized::<_, H>::new(net, &calibration).err()
     }
-    fn all<H: Quantum>(stated: f64) {
+    fn all<H: IntState>(stated: f64) {
         // The largest scale is 1/2, but for a last digit, of 127 times what a state is worth, in digits of a sum.
         let (one, most) = (f64::from(1 << H::BITS), f64::from(H::MOST));
         let limit = 127.0 * (32767.0 / 65536.0) / f64::from(1 << H::EXTRA);
@@ -838,7 +838,7 @@ fn a_weight_has_a_limit_and_rest_is_no_calibration() {
                 let mut net = Unbounded::ZERO;
                 net.layer_mut::<2>().w[(0, 0)] = (factor * limit * 1.25 * size_of * one / most) as f32;
                 assert_eq!(new::<_, H, 1>(&net, 1.0, size), large(2), "{name:?}");
-                // And so does a hidden unit that is heard.
+                // And so does a hidden unit that is read.
                 let mut net = Rectified::ZERO;
                 net.layer_mut::<2>().w[(0, 0)] = (factor * limit * most / one / (1.25 * size_of)) as f32;
                 assert_eq!(new::<_, H, 1>(&net, 1.0, size), large(2), "{name:?}");

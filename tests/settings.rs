@@ -4,7 +4,7 @@ use attractor::adapt::{Adapted, Adapter, LastLayer, LowRank};
 use attractor::kernel::{Relu, Scalar, Sigmoid};
 use attractor::learn::{Cosine, CrossEntropy, Loss};
 use attractor::network::{Flat, Takes};
-use attractor::{Acceleration, Dense, Network, SolveError, State, Tied, Tolerance, Trace, fnn};
+use attractor::{Acceleration, Dense, Network, SolveError, State, Stop, Tied, Trace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -79,12 +79,12 @@ fn starts<A: Takes<I, Scalar = f32>, const I: usize>(zero: &Network<A>) {
     let mut net = zero.clone();
     net.params_mut().iter_mut().for_each(|weight| *weight = random.random_range(-0.4..0.4));
     let tolerances = [
-        Tolerance::residual(1e-4),
-        Tolerance::residual(1e-4).at_most(2),
-        Tolerance::relative(1e-4),
-        Tolerance::residual(-1.0).at_most(5),
-        Tolerance::exactly(1),
-        Tolerance::exactly(4),
+        Stop::residual(1e-4),
+        Stop::residual(1e-4).at_most(2),
+        Stop::relative(1e-4),
+        Stop::residual(-1.0).at_most(5),
+        Stop::after(1),
+        Stop::after(4),
     ];
     let mut good = 0;
     let units = State::<Network<A>>::ZERO.as_slice().len();
@@ -121,7 +121,7 @@ fn starts<A: Takes<I, Scalar = f32>, const I: usize>(zero: &Network<A>) {
             window!(0 2);
         }
     }
-    assert!(good > 0, "what the first layer held is heard by nobody");
+    assert!(good > 0, "what the first layer held is read by no layer");
 }
 
 #[test]
@@ -165,9 +165,9 @@ fn limits<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(_: &Network<A>) {
                 }
                 let before = net.clone();
                 let what = format!("{net:?}, weights of {size:e}, a bias of {bias:e}, rate {rate:e}");
-                match net.limit_feedback(T::from_f64(rate)) {
+                match net.limit_rate(T::from_f64(rate)) {
                     Ok(certificate) => {
-                        assert!(certificate.gamma() <= T::from_f64(rate), "{what}: {certificate:?}");
+                        assert!(certificate.rate() <= T::from_f64(rate), "{what}: {certificate:?}");
                         assert!(
                             net.params().iter().all(|weight| weight.is_finite()),
                             "{what}: {:?}",
@@ -213,9 +213,9 @@ fn limits_adapter<A: Adapter<Small>>() {
             }
             let before = adapted.params().flat().to_vec();
             let what = format!("{base_size:e}, {size:e}, rate {rate:e}");
-            match adapted.limit(rate as f32) {
+            match adapted.limit_rate(rate as f32) {
                 Ok(certificate) => {
-                    assert!(certificate.gamma() <= rate as f32, "{what}: {certificate:?}");
+                    assert!(certificate.rate() <= rate as f32, "{what}: {certificate:?}");
                     assert!(adapted.params().flat().iter().all(|param| param.is_finite()), "{what}");
                     adapted.verify(&certificate).unwrap();
                     held += 1;

@@ -5,9 +5,7 @@ mod oracle;
 use attractor::kernel::{HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
-use attractor::{
-    Adjacent, Dense, Drive, Feedforward, Network, Skip, SolveError, State, Tied, Tolerance, fnn,
-};
+use attractor::{Adjacent, Dense, Feedforward, Injection, Network, Skip, SolveError, State, Stop, Tied, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -62,13 +60,13 @@ fn agree<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(zer
         let what = format!("{zero:?}, {} bytes, {B} samples, {}", size_of::<T>(), backend.name());
         let on = net.on(backend);
 
-        let mut drive = Drive::<Network<A>, B>::ZERO;
-        on.drive(&x, &mut drive).unwrap();
+        let mut injection = Injection::<Network<A>, B>::ZERO;
+        on.inject(&x, &mut injection).unwrap();
         let mut state = Network::<A>::state::<B>();
         for (i, unit) in state.as_mut_slice().iter_mut().enumerate() {
             *unit = T::from_f64(starts[i % B][i / B]);
         }
-        let residual = on.sweep(&drive, &mut state).unwrap().to_f64();
+        let residual = on.sweep(&injection, &mut state).unwrap().to_f64();
         for (found, (exact, _)) in subject::states(&state).iter().zip(&swept) {
             close(found, exact, bound::<T>(), &format!("sweep of {what}"));
         }
@@ -76,7 +74,7 @@ fn agree<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(zer
         assert!((residual - exact).abs() <= bound::<T>() * exact.max(1.0), "{what}: {residual} {exact}");
 
         let tolerance = if size_of::<T>() == 4 { 1e-6 } else { 5e-15 };
-        let tolerance = Tolerance::residual(T::from_f64(tolerance)).or_relative(T::from_f64(tolerance));
+        let tolerance = Stop::residual(T::from_f64(tolerance)).or_relative(T::from_f64(tolerance));
         let mut state = Network::<A>::state::<B>();
         let solved = on.solve(&x, &mut state, tolerance).unwrap();
         for (found, exact) in subject::states(&state).iter().zip(&solutions) {
@@ -89,7 +87,7 @@ fn agree<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(zer
 
         // Exactly three sweeps, as the oracle makes them.
         let mut state = Network::<A>::state::<B>();
-        let solved = on.solve(&x, &mut state, Tolerance::exactly(3)).unwrap();
+        let solved = on.solve(&x, &mut state, Stop::after(3)).unwrap();
         assert_eq!(solved.sweeps, 3, "{what}");
         let mut change = 0.0;
         for (found, x) in subject::states(&state).iter().zip(&rows) {
@@ -164,7 +162,7 @@ fn independent<const B: usize>() {
     let rows = inputs(random, B, 5);
     let x: SMatrix<f32, B, 5> = subject::samples(&rows);
     for backend in subject::backends() {
-        for tolerance in [Tolerance::residual(1e-3), Tolerance::relative(1e-5), Tolerance::exactly(4)] {
+        for tolerance in [Stop::residual(1e-3), Stop::relative(1e-5), Stop::after(4)] {
             let mut state = Small::state::<B>();
             let solved = net.on(backend).solve(&x, &mut state, tolerance).unwrap();
             for kept in [0, B / 2, B - 1] {
@@ -203,15 +201,15 @@ fn a_converged_sample_does_not_change() {
     let (_, net) = small(0.8);
     let rows = inputs(&mut SmallRng::seed_from_u64(3), B, 5);
     let x: SMatrix<f32, B, 5> = subject::samples(&rows);
-    let tolerance = Tolerance::residual(1e-3);
+    let tolerance = Stop::residual(1e-3);
     for backend in subject::backends() {
         // Sweep by sweep: the sample is done in the first one that changes it by no more than the tolerance.
-        let mut drive = Drive::<Small, B>::ZERO;
-        net.on(backend).drive(&x, &mut drive).unwrap();
+        let mut injection = Injection::<Small, B>::ZERO;
+        net.on(backend).inject(&x, &mut injection).unwrap();
         let mut history = vec![Small::state::<B>()];
         for t in 0..60 {
             let mut next = history[t].clone();
-            net.on(backend).sweep(&drive, &mut next).unwrap();
+            net.on(backend).sweep(&injection, &mut next).unwrap();
             history.push(next);
         }
         let mut state = Small::state::<B>();
@@ -238,7 +236,7 @@ fn a_converged_sample_does_not_change() {
 /// The portable backend gives a sample the same bits, whatever the size of its batch and its place in it.
 #[test]
 fn portable_bits_do_not_depend_on_the_batch() {
-    fn of<const B: usize>(net: &Small, rows: &[Vec<f64>], tolerance: Tolerance) -> Vec<Vec<u32>> {
+    fn of<const B: usize>(net: &Small, rows: &[Vec<f64>], tolerance: Stop) -> Vec<Vec<u32>> {
         let mut results = Vec::new();
         for batch in rows.chunks_exact(B) {
             let x: SMatrix<f32, B, 5> = subject::samples(batch);
@@ -251,7 +249,7 @@ fn portable_bits_do_not_depend_on_the_batch() {
     subject::backends();
     let (_, net) = small(0.6);
     let rows = inputs(&mut SmallRng::seed_from_u64(8), 80, 5);
-    for tolerance in [Tolerance::residual(1e-6), Tolerance::relative(1e-6), Tolerance::exactly(5)] {
+    for tolerance in [Stop::residual(1e-6), Stop::relative(1e-6), Stop::after(5)] {
         let each = of::<1>(&net, &rows, tolerance);
         for (size, results) in [
             (2, of::<2>(&net, &rows, tolerance)),
@@ -276,7 +274,7 @@ fn warm_starts_continue() {
     let rows = inputs(random, 3, 5);
     let x: SMatrix<f32, 3, 5> = subject::samples(&rows);
     let near = x + SMatrix::<f32, 3, 5>::from_fn(|_, _| random.random_range(-1e-3..1e-3));
-    let tolerance = Tolerance::residual(1e-6);
+    let tolerance = Stop::residual(1e-6);
     for backend in subject::backends() {
         let on = net.on(backend);
         let mut state = Small::state::<3>();
@@ -292,10 +290,10 @@ fn warm_starts_continue() {
 
         // Two sweeps and two more are four.
         let mut parts = Small::state::<3>();
-        on.solve(&x, &mut parts, Tolerance::exactly(2)).unwrap();
-        on.solve(&x, &mut parts, Tolerance::exactly(2)).unwrap();
+        on.solve(&x, &mut parts, Stop::after(2)).unwrap();
+        on.solve(&x, &mut parts, Stop::after(2)).unwrap();
         let mut whole = Small::state::<3>();
-        on.solve(&x, &mut whole, Tolerance::exactly(4)).unwrap();
+        on.solve(&x, &mut whole, Stop::after(4)).unwrap();
         assert_eq!(parts, whole);
     }
 }
@@ -309,13 +307,13 @@ fn not_converging_keeps_the_state_and_reports() {
         for backend in subject::backends() {
             let on = net.on(backend);
             let mut state = Small::state::<B>();
-            let tolerance = Tolerance::residual(1e-6);
+            let tolerance = Stop::residual(1e-6);
             let result = on.solve(&x, &mut state, tolerance.at_most(3));
             let Err(SolveError::NotConverged { sweeps: 3, residual }) = result else {
                 panic!("{result:?}");
             };
             let mut exact = Small::state::<B>();
-            let three = on.solve(&x, &mut exact, Tolerance::exactly(3)).unwrap();
+            let three = on.solve(&x, &mut exact, Stop::after(3)).unwrap();
             assert_eq!(state, exact);
             assert_eq!(residual, three.residual);
             let change = rows.iter().fold(0.0, |largest, x| {
@@ -336,7 +334,7 @@ fn not_converging_keeps_the_state_and_reports() {
             let result = on.solve(&x, &mut state, tolerance.at_most(0));
             assert!(matches!(result, Err(SolveError::NotConverged { sweeps: 0, .. })), "{result:?}");
             assert_eq!(state, before);
-            let none = on.solve(&x, &mut state, Tolerance::exactly(0)).unwrap();
+            let none = on.solve(&x, &mut state, Stop::after(0)).unwrap();
             assert_eq!((none.sweeps, none.residual), (0, 0.0));
             assert_eq!(state, before);
         }
@@ -354,11 +352,11 @@ fn impossible_tolerances_are_never_met() {
         let x = SMatrix::<f32, B, 5>::zeros();
         for backend in subject::backends() {
             for tolerance in [
-                Tolerance::residual(f32::NAN),
-                Tolerance::residual(-1.0),
-                Tolerance::residual(-1e-30),
-                Tolerance::relative(f32::NAN),
-                Tolerance::residual(f32::NEG_INFINITY),
+                Stop::residual(f32::NAN),
+                Stop::residual(-1.0),
+                Stop::residual(-1e-30),
+                Stop::relative(f32::NAN),
+                Stop::residual(f32::NEG_INFINITY),
             ] {
                 let mut state = Small::state::<B>();
                 let result = net.on(backend).solve(&x, &mut state, tolerance.at_most(5));
@@ -371,7 +369,7 @@ fn impossible_tolerances_are_never_met() {
             }
             // Zero is possible: nothing changes.
             let mut state = Small::state::<B>();
-            let solved = net.on(backend).solve(&x, &mut state, Tolerance::residual(0.0)).unwrap();
+            let solved = net.on(backend).solve(&x, &mut state, Stop::residual(0.0)).unwrap();
             assert_eq!((solved.sweeps, solved.residual), (1, 0.0));
         }
     }
@@ -403,8 +401,7 @@ fn relative_tolerances_scale() {
             let mut sweeps = Vec::new();
             for factor in [1.0, 1024.0, 1.0 / 1024.0] {
                 let mut state = Linear::state::<B>();
-                let solved =
-                    net.on(backend).solve(&(x * factor), &mut state, Tolerance::relative(1e-6)).unwrap();
+                let solved = net.on(backend).solve(&(x * factor), &mut state, Stop::relative(1e-6)).unwrap();
                 sweeps.push(solved.sweeps);
                 // By the definition, sample by sample, with the oracle's sweeps.
                 let slowest = rows.iter().map(|x| {
@@ -424,12 +421,12 @@ fn relative_tolerances_scale() {
             let mut state = Linear::state::<B>();
             let of = |factor: f64, state: &mut State<Linear, B>| {
                 state.reset();
-                net.on(backend).solve(&(x * factor), state, Tolerance::residual(1e-6)).unwrap().sweeps
+                net.on(backend).solve(&(x * factor), state, Stop::residual(1e-6)).unwrap().sweeps
             };
             assert!(of(1024.0, &mut state) > of(1.0 / 1024.0, &mut state));
             // Both together are met as soon as their sum is.
             state.reset();
-            let both = Tolerance::residual(1e-3).or_relative(1e-6);
+            let both = Stop::residual(1e-3).or_relative(1e-6);
             let solved = net.on(backend).solve(&x, &mut state, both).unwrap();
             assert!(solved.sweeps <= sweeps[0] && solved.residual > 0.0);
         }
@@ -446,7 +443,7 @@ fn what_is_not_finite_is_an_error() {
         let (_, net) = small(0.5);
         let rows = inputs(&mut SmallRng::seed_from_u64(12), B, 5);
         let x: SMatrix<f32, B, 5> = subject::samples(&rows);
-        let tolerance = Tolerance::residual(1e-5);
+        let tolerance = Stop::residual(1e-5);
         for backend in subject::backends() {
             let mut solved = Small::state::<B>();
             net.on(backend).solve(&x, &mut solved, tolerance).unwrap();
@@ -458,10 +455,10 @@ fn what_is_not_finite_is_an_error() {
                     let result = net.on(backend).solve(&wrong, &mut state, tolerance);
                     assert_eq!(result, Err(SolveError::NotFinite));
                     assert_eq!(state, solved, "a bad input changes nothing");
-                    let mut drive = Drive::<Small, B>::ZERO;
-                    assert_eq!(net.on(backend).drive(&wrong, &mut drive), Err(SolveError::NotFinite));
+                    let mut injection = Injection::<Small, B>::ZERO;
+                    assert_eq!(net.on(backend).inject(&wrong, &mut injection), Err(SolveError::NotFinite));
 
-                    // The layer above the first is heard, so a bad value there spreads.
+                    // The layer above the first is read, so a bad value there spreads.
                     let mut state = solved.clone();
                     state.as_mut_slice()[15 * B + s] = bad;
                     let result = net.on(backend).solve(&x, &mut state, tolerance);
@@ -494,14 +491,14 @@ fn sweeps_make_the_solve() {
         let x: SMatrix<f64, B, 5> = subject::samples(&inputs(&mut SmallRng::seed_from_u64(15), B, 5));
         for backend in subject::backends() {
             let on = net.on(backend);
-            let mut drive = Drive::<Precise, B>::ZERO;
-            on.drive(&x, &mut drive).unwrap();
+            let mut injection = Injection::<Precise, B>::ZERO;
+            on.inject(&x, &mut injection).unwrap();
             let (mut by_sweeps, mut by_solve) = (Precise::state::<B>(), Precise::state::<B>());
             let mut residual = 0.0;
             for _ in 0..7 {
-                residual = on.sweep(&drive, &mut by_sweeps).unwrap();
+                residual = on.sweep(&injection, &mut by_sweeps).unwrap();
             }
-            let solved = on.solve(&x, &mut by_solve, Tolerance::exactly(7)).unwrap();
+            let solved = on.solve(&x, &mut by_solve, Stop::after(7)).unwrap();
             assert_eq!((solved.sweeps, solved.residual), (7, residual));
             assert_eq!(by_sweeps, by_solve);
         }

@@ -3,10 +3,10 @@
 
 use attractor::adapt::{Adapted, BiasOnly, LowRank};
 use attractor::kernel::Scalar;
-use attractor::learn::{Adam, CrossEntropy, MeanSquared, Objective, Optimizer, Rule, Trainer};
-use attractor::network::{Form, Room};
+use attractor::learn::{Adam, CrossEntropy, MeanSquared, Method, Objective, Optimizer, Trainer};
+use attractor::network::{Form, Storage};
 use attractor::simd::{Backend, Element};
-use attractor::{Adjacent, Boxed, Dense, Drive, State, Threads, Tied, Tolerance, Workspace, fnn};
+use attractor::{Adjacent, Boxed, Dense, Injection, State, Stop, Threads, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng};
 
@@ -45,7 +45,7 @@ fn a_large_network_in_boxes() {
         let mut net = Net::boxed();
         net.initialize(&mut SmallRng::seed_from_u64(1));
         let (inputs, labels) = (inputs(), labels());
-        let tolerance = Tolerance::residual(1e-4);
+        let tolerance = Stop::residual(1e-4);
 
         let mut one = State::<Net>::boxed();
         let pixels: Box<[f32; 784]> = Box::new(core::array::from_fn(|i| inputs[(0, i)]));
@@ -61,10 +61,10 @@ fn a_large_network_in_boxes() {
         let mut trainer: Trainer<Boxed<Net>, _, _, B> =
             Trainer::new(net, Adam::<Boxed<Net>>::new().decay(0.01), objective);
         trainer.clip = Some(1.0);
-        let before = trainer.step(&*inputs, &*labels).unwrap().learned.loss;
+        let before = trainer.step(&*inputs, &*labels).unwrap().report.loss;
         let mut after = before;
         for _ in 0..3 {
-            after = trainer.step(&*inputs, &*labels).unwrap().learned.loss;
+            after = trainer.step(&*inputs, &*labels).unwrap().report.loss;
         }
         assert!(after < before, "{after} is less than {before}");
     });
@@ -80,25 +80,25 @@ fn a_large_network_in_slices() {
         let gradient = Net::from_slice_mut(&mut slopes).unwrap();
         net.initialize(&mut SmallRng::seed_from_u64(2));
         let (inputs, labels) = (inputs(), labels());
-        let objective = Objective::new(CrossEntropy::new()).solve(Tolerance::residual(1e-4));
+        let objective = Objective::new(CrossEntropy::new()).solve(Stop::residual(1e-4));
 
-        let mut workspace = <Boxed<Workspace<Net, B>> as Room>::zeroed();
+        let mut workspace = <Boxed<Workspace<Net, B>> as Storage>::zeroed();
         let learned = net.gradient(&objective, &*inputs, &*labels, &mut workspace, gradient).unwrap();
         let mut adam = Adam::<Boxed<Net>>::new();
         adam.update(net.params_mut(), gradient.params(), 1e-5).unwrap();
-        let mut cold = <Boxed<Workspace<Net, B>> as Room>::zeroed();
+        let mut cold = <Boxed<Workspace<Net, B>> as Storage>::zeroed();
         let again = net.gradient(&objective, &*inputs, &*labels, &mut cold, gradient).unwrap();
         assert!(again.loss < learned.loss);
 
         // The parts one by one.
-        let mut drive = Box::new(Drive::<Net>::ZERO);
+        let mut injection = Box::new(Injection::<Net>::ZERO);
         let mut state = State::<Net>::boxed();
         let pixels: Box<[f32; 784]> = Box::new(core::array::from_fn(|i| inputs[(0, i)]));
         let net = Net::from_slice(&weights).unwrap();
-        net.drive(&*pixels, &mut drive).unwrap();
+        net.inject(&*pixels, &mut injection).unwrap();
         let mut residual = f32::MAX;
         for _ in 0..20 {
-            residual = net.sweep(&drive, &mut state).unwrap();
+            residual = net.sweep(&injection, &mut state).unwrap();
         }
         assert!(residual < 1e-4);
         let mut slope = Box::new(SMatrix::<f32, B, 784>::zeros());
@@ -128,7 +128,7 @@ fn weights(params: &mut [impl Scalar], most: f64) {
 }
 
 /// What three sweeps from zero make of one sample, in loops of `f64`: the outputs of a network of two layers of which the first
-/// hears the second.
+/// reads the second.
 fn sweeps_of_two<T: Scalar + Into<f64>>(
     (w1, u1, b1): (&[T], &[T], &[T]),
     (w2, b2): (&[T], &[T]),
@@ -172,7 +172,7 @@ macro_rules! wide {
                 weights(&mut x, 3.0);
                 // SAFETY: a matrix is its array of columns.
                 let x: Box<SMatrix<$scalar, $batch, 8>> = unsafe { Box::from_raw(Box::into_raw(x).cast()) };
-                let tolerance = Tolerance::exactly(3);
+                let tolerance = Stop::after(3);
                 let mut state = State::<Net, $batch>::boxed();
                 net.solve(&*x, &mut state, tolerance).expect("finite");
 
@@ -197,11 +197,11 @@ macro_rules! wide {
                     }
                 }
 
-                let mut workspace = <Boxed<Workspace<Net, $batch>> as Room>::zeroed();
+                let mut workspace = <Boxed<Workspace<Net, $batch>> as Storage>::zeroed();
                 let mut gradient = Net::boxed();
                 let target = Box::new(SMatrix::<$scalar, $batch, 4>::zeros());
-                let rule = Rule::Adjoint(tolerance);
-                let objective = Objective::new(MeanSquared).solve(tolerance).rule(rule);
+                let rule = Method::Implicit(tolerance);
+                let objective = Objective::new(MeanSquared).solve(tolerance).method(rule);
                 net.gradient(&objective, &*x, &*target, &mut workspace, &mut gradient).expect("finite");
 
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(3).stack_size(STACK).build();
@@ -210,7 +210,7 @@ macro_rules! wide {
                     let mut again = State::<Net, $batch>::boxed();
                     on.solve(&*x, &mut again, tolerance).expect("finite");
                     assert!(*again == *state);
-                    let mut workspace = <Boxed<Workspace<Net, $batch>> as Room>::zeroed();
+                    let mut workspace = <Boxed<Workspace<Net, $batch>> as Storage>::zeroed();
                     let mut side_by_side = Net::boxed();
                     on.gradient(&objective, &*x, &*target, &mut workspace, &mut side_by_side).expect("finite");
                     assert!(*side_by_side == *gradient);
@@ -243,8 +243,8 @@ wide!(one_sample_without_room, f32, fnn![8, 70_000, 4], 70_000, 1, tied: false);
 wide!(tied_without_room, f32, fnn![8, 70_000, 4; feedback = Tied<50>], 70_000, 2, tied: true);
 wide!(one_tied_sample_without_room, f32, fnn![8, 70_000, 4; feedback = Tied<50>], 70_000, 1, tied: true);
 
-/// Where W^1 x + b^1 has no room and is worked out in every sweep, the bits are those of single sweeps from a drive, which is the
-/// caller's; and an adapter that changes nothing gives nearly the same. (Drive and adapter are values, so that this needs stack.)
+/// Where W^1 x + b^1 has no room and is worked out in every sweep, the bits are those of single sweeps from an injection, which is the
+/// caller's; and an adapter that changes nothing gives nearly the same. (Injection and adapter are values, so that this needs stack.)
 #[test]
 fn without_room_the_bits_are_the_same() {
     const WIDE: usize = 20_003;
@@ -256,11 +256,11 @@ fn without_room_the_bits_are_the_same() {
         weights(x.as_mut_slice(), 3.0);
         let on = net.on(Backend::portable());
         let (mut solved, mut swept) = (State::<Net<F>, B>::boxed(), State::<Net<F>, B>::boxed());
-        on.solve(&x, &mut solved, Tolerance::exactly(3)).expect("finite");
-        let mut drive = Box::new(Drive::<Net<F>, B>::ZERO);
-        on.drive(&x, &mut drive).expect("finite");
+        on.solve(&x, &mut solved, Stop::after(3)).expect("finite");
+        let mut injection = Box::new(Injection::<Net<F>, B>::ZERO);
+        on.inject(&x, &mut injection).expect("finite");
         for _ in 0..3 {
-            on.sweep(&drive, &mut swept).expect("finite");
+            on.sweep(&injection, &mut swept).expect("finite");
         }
         assert!(*solved == *swept);
         assert!(solved.output().iter().all(|h| *h != 0.0));
@@ -271,9 +271,9 @@ fn without_room_the_bits_are_the_same() {
         let mut x = SMatrix::<f32, B, 8>::zeros();
         weights(x.as_mut_slice(), 3.0);
         let (mut plain, mut state) = (State::<Net<Adjacent>, B>::boxed(), State::<Net<Adjacent>, B>::boxed());
-        net.solve(&x, &mut plain, Tolerance::exactly(3)).expect("finite");
+        net.solve(&x, &mut plain, Stop::after(3)).expect("finite");
         let adapted = Adapted::<Net<Adjacent>, LowRank<1>>::new(&net, 1);
-        adapted.solve(&x, &mut state, Tolerance::exactly(3)).expect("finite");
+        adapted.solve(&x, &mut state, Stop::after(3)).expect("finite");
         for (a, b) in state.as_slice().iter().zip(plain.as_slice()) {
             assert!((a - b).abs() < 1e-5, "{a} is not {b}");
         }

@@ -1,8 +1,8 @@
 //! A batch on many threads: the bits of one thread, whatever the number of threads.
 
-use attractor::learn::{CrossEntropy, LearnError, Objective, Rule, Sgd, Trainer};
+use attractor::learn::{CrossEntropy, LearnError, Method, Objective, Sgd, Trainer};
 use attractor::simd::Backend;
-use attractor::{Boxed, Dense, Skip, SolveError, Solved, State, Threads, Tied, Tolerance, Workspace, fnn};
+use attractor::{Boxed, Dense, Skip, SolveError, Solved, State, Stop, Threads, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -80,7 +80,7 @@ fn training_takes_the_same_course() {
         trainer.rate = 0.05;
         trainer.threads = threads;
         let losses: Vec<u32> =
-            (0..5).map(|_| trainer.step(&*input, &labels).expect("a step").learned.loss.to_bits()).collect();
+            (0..5).map(|_| trainer.step(&*input, &labels).expect("a step").report.loss.to_bits()).collect();
         (losses, bits(trainer.network.params()))
     };
     let alone = run(Threads::One);
@@ -102,13 +102,13 @@ fn errors_are_those_of_one_thread() {
         (solved, bits(state.as_slice()))
     };
     with_pools(|_| {
-        let too_few = Tolerance::residual(1e-6).at_most(2);
+        let too_few = Stop::residual(1e-6).at_most(2);
         let alone = run(&input, too_few, Threads::One);
         assert!(matches!(alone.0, Err(SolveError::NotConverged { sweeps: 2, .. })));
         assert!(run(&input, too_few, Threads::Rayon) == alone);
         // The last sample is wrong: nothing may have changed, in no part of the batch.
         input[(SAMPLES - 1, 2)] = f32::NAN;
-        let (solved, state) = run(&input, Tolerance::residual(1e-5), Threads::Rayon);
+        let (solved, state) = run(&input, Stop::residual(1e-5), Threads::Rayon);
         assert_eq!(solved, Err(SolveError::NotFinite));
         assert!(state.iter().all(|bits| *bits == 0.25_f32.to_bits()));
         input[(SAMPLES - 1, 2)] = 0.5;
@@ -118,7 +118,7 @@ fn errors_are_those_of_one_thread() {
     let mut gradient = Net::ZERO;
     net.layer_mut::<1>().w.fill(3e38);
     let failed = net.on(Backend::best()).threads(Threads::Rayon).gradient(
-        &Objective::new(CrossEntropy::new()).rule(Rule::Truncated(1)),
+        &Objective::new(CrossEntropy::new()).method(Method::Truncated(1)),
         &input,
         &[0; SAMPLES],
         &mut workspace,

@@ -6,8 +6,8 @@ mod oracle;
 
 use attractor::learn::{MeanSquared, Objective};
 use attractor::network::Takes;
-use attractor::simd::{Backend, Integers, Lanes, OnIntegers, Operation, Packed, Quantum};
-use attractor::{Dense, Drive, Network, Skip, Tied, Tolerance, Workspace, fnn};
+use attractor::simd::{Backend, IntState, Integers, Lanes, OnIntegers, Operation, Packed};
+use attractor::{Dense, Injection, Network, Skip, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -28,14 +28,14 @@ fn agree<A: Takes<I, Scalar = f32>, const I: usize, const B: usize>(zero: &Netwo
         let what = format!("{zero:?}, {B} samples, {}", backend.name());
         let on = net.on(backend);
         let mut solved = Network::<A>::state::<B>();
-        on.solve(&x, &mut solved, Tolerance::exactly(SWEEPS)).expect("finite");
+        on.solve(&x, &mut solved, Stop::after(SWEEPS)).expect("finite");
         let mut special = Network::<A>::state::<B>();
-        on.specialized().solve(&x, &mut special, Tolerance::exactly(SWEEPS)).expect("finite");
-        let mut drive = Drive::<Network<A>, B>::ZERO;
-        on.drive(&x, &mut drive).expect("finite");
+        on.specialized().solve(&x, &mut special, Stop::after(SWEEPS)).expect("finite");
+        let mut injection = Injection::<Network<A>, B>::ZERO;
+        on.inject(&x, &mut injection).expect("finite");
         let mut swept = Network::<A>::state::<B>();
         for _ in 0..SWEEPS {
-            on.sweep(&drive, &mut swept).expect("finite");
+            on.sweep(&injection, &mut swept).expect("finite");
         }
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(solved.as_slice()), bits(swept.as_slice()), "{what}");
@@ -122,7 +122,7 @@ macro_rules! stores {
     };
 }
 
-impl<H: Quantum> OnIntegers<H> for StoreIntegers<H> {
+impl<H: IntState> OnIntegers<H> for StoreIntegers<H> {
     type Output = ();
     #[inline(always)]
     fn run<L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>>(self, lanes: L) {
@@ -189,7 +189,7 @@ fn integer_states_keep_to_themselves() {
             for i in 0..8 {
                 let x = [(i as f32).sin(), (i as f32).cos()];
                 let mut state = Net::state();
-                net.solve(&x, &mut state, Tolerance::exactly(4)).expect("finite");
+                net.solve(&x, &mut state, Stop::after(4)).expect("finite");
                 calibration.observe(&x, &state).expect("finite");
             }
             let quantized = Quantized::<Net, $h>::new(&net, &calibration).expect("small weights");

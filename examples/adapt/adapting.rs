@@ -4,9 +4,9 @@ use crate::data::{CLASSES, Digit, PIXELS, Variation};
 use crate::learning::{BATCH, Inputs, Recipe, train};
 use attractor::adapt::{Adapted, Adapter, BiasOnly, Frozen, LastLayer, LowRank, ParamsOf};
 use attractor::kernel::Tanh;
-use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Objective, Optimizer, Rule};
+use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Method, Objective, Optimizer};
 use attractor::network::Flat;
-use attractor::{Boxed, Memory, SolveError, State, Tolerance, Workspace, fnn};
+use attractor::{Boxed, Memory, SolveError, State, Stop, Workspace, fnn};
 use indicatif::ProgressBar;
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
@@ -30,7 +30,7 @@ const WARM_UP: f32 = 0.1;
 
 /// How a network is adapted.
 #[derive(Clone, Copy)]
-pub(crate) struct Method {
+pub(crate) struct Approach {
     pub(crate) name: &'static str,
     /// The rate chosen on training digits held out, by `--choose`.
     pub(crate) rate: f32,
@@ -41,8 +41,8 @@ pub(crate) struct Method {
 }
 
 /// A method that adapts with an adapter `A`.
-const fn method<A: Adapter<Net>>(name: &'static str, rate: f32) -> Method {
-    Method { name, rate, memory: Adapted::<Net, A>::MEMORY, adapt: adapt::<A>, scratch: false }
+const fn method<A: Adapter<Net>>(name: &'static str, rate: f32) -> Approach {
+    Approach { name, rate, memory: Adapted::<Net, A>::MEMORY, adapt: adapt::<A>, scratch: false }
 }
 
 pub(crate) const FULL: usize = 0;
@@ -51,7 +51,7 @@ pub(crate) const ADAPTER: usize = 3;
 pub(crate) const BIASES: usize = 5;
 pub(crate) const LAST: usize = 6;
 pub(crate) const SCRATCH: usize = 7;
-pub(crate) const METHODS: [Method; 8] = [
+pub(crate) const METHODS: [Approach; 8] = [
     method::<Frozen<0>>("full", 1e-2),
     method::<LowRank<1>>("rank 1", 3e-2),
     method::<LowRank<2>>("rank 2", 3e-2),
@@ -59,7 +59,7 @@ pub(crate) const METHODS: [Method; 8] = [
     method::<LowRank<8>>("rank 8", 1e-2),
     method::<BiasOnly>("bias only", 1e-1),
     method::<LastLayer>("last layer", 3e-2),
-    Method { scratch: true, ..method::<Frozen<0>>("scratch", 1e-2) },
+    Approach { scratch: true, ..method::<Frozen<0>>("scratch", 1e-2) },
 ];
 /// The rates that are tried.
 pub(crate) const RATES: [f32; 5] = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
@@ -87,7 +87,7 @@ pub(crate) struct Adaption {
     pub(crate) not_converged: u32,
 }
 
-impl Method {
+impl Approach {
     /// Adapts `network`, or one that has learnt nothing.
     pub(crate) fn run(&self, network: &Net, task: Task<'_>) -> Result<Adaption, LearnError> {
         if !self.scratch {
@@ -118,11 +118,11 @@ pub(crate) fn base(seed: u64, digits: &[Digit], bar: &ProgressBar) -> Result<Box
             && let Ok(network) = Net::from_slice_mut(params)
         {
             // Only weights that are not finite cannot be held, and the next step finds them.
-            let _ = network.limit_feedback(BASE_GAMMA);
+            let _ = network.limit_rate(BASE_GAMMA);
         }
     };
     let mut trained = train(network, CrossEntropy::smoothed(SMOOTHING), BASE, next, limit)?;
-    trained.network.limit_feedback(BASE_GAMMA).map_err(|_| LearnError::NotFinite)?;
+    trained.network.limit_rate(BASE_GAMMA).map_err(|_| LearnError::NotFinite)?;
     Ok(trained.network)
 }
 
@@ -134,8 +134,8 @@ fn adapt<A: Adapter<Net>>(network: &Net, task: Task<'_>) -> Result<Adaption, Lea
     let mut gradient = Adapted::<Net, A>::gradient_zero();
     let mut workspace = Workspace::<Net, FEW>::ZERO;
     let objective = Objective::new(CrossEntropy::smoothed(SMOOTHING))
-        .solve(Tolerance::residual(1e-4).at_most(32))
-        .rule(Rule::Adjoint(Tolerance::relative(1e-3).at_most(32)));
+        .solve(Stop::residual(1e-4).at_most(32))
+        .method(Method::Implicit(Stop::relative(1e-3).at_most(32)));
     let warm_up = (steps as f32 * WARM_UP) as u32;
     let schedule = Cosine { start: rate / 25.0, peak: rate, end: 0.0, warm_up, steps };
     let mut random = SmallRng::seed_from_u64(!seed);
@@ -164,17 +164,17 @@ fn adapt<A: Adapter<Net>>(network: &Net, task: Task<'_>) -> Result<Adaption, Lea
                 | LearnError::Adjoint(SolveError::NotConverged { .. }),
             ) => {
                 not_converged += 1;
-                adapted.limit(GAMMA).map_err(|_| LearnError::NotFinite)?;
+                adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite)?;
             }
             Err(error) => return Err(error),
         }
         if (step + 1) % STEPS_BETWEEN_LIMITS == 0 {
-            adapted.limit(GAMMA).map_err(|_| LearnError::NotFinite)?;
+            adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite)?;
         }
     }
-    let certificate = adapted.limit(GAMMA).map_err(|_| LearnError::NotFinite)?;
+    let certificate = adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite)?;
     adapted.verify(&certificate).map_err(|_| LearnError::NotFinite)?;
-    let gamma = certificate.gamma();
+    let gamma = certificate.rate();
     Ok(Adaption { new: right(&adapted, new)?, old: right(&adapted, old)?, gamma, not_converged })
 }
 
@@ -190,7 +190,7 @@ fn right<A: Adapter<Net>>(adapted: &Adapted<'_, Net, A>, digits: &[Digit]) -> Re
     for own in digits.chunks(BATCH) {
         let input = Inputs::<PIXELS>::from_fn(|row, pixel| own[row % own.len()].pixels[pixel]);
         state.reset();
-        adapted.solve(&input, &mut state, Tolerance::residual(1e-4).at_most(64))?;
+        adapted.solve(&input, &mut state, Stop::residual(1e-4).at_most(64))?;
         let output = &state.as_slice()[state.as_slice().len() - CLASSES * BATCH..];
         for (row, digit) in own.iter().enumerate() {
             let score = |class: usize| output[class * BATCH + row];

@@ -123,7 +123,7 @@ fn choose(
         let setting = Setting::at(index * SHOTS.len() + SHOTS.len() - 1, options, bases);
         let (examples, new) = (setting.examples(training), tested(setting.domain, held_out));
         let pairs = METHODS.iter().flat_map(|method| RATES.map(|rate| (method, rate)));
-        let run = |(method, rate): (&adapting::Method, f32)| {
+        let run = |(method, rate): (&adapting::Approach, f32)| {
             let task = Task {
                 seed: setting.seed,
                 steps: options.steps,
@@ -209,7 +209,7 @@ fn compare(
     for (shots, examples) in SHOTS.iter().enumerate() {
         println!("\n{examples} a class: gain in points, mean (least to most) of {}", seeds(options.seeds));
         println!(
-            "{:<11}{:>8}  {}{:<24}{:<24}gamma",
+            "{:<11}{:>8}  {}{:<24}{:<24}rate",
             "",
             "KiB",
             DOMAINS.map(|domain| format!("{domain:<24}")).concat(),
@@ -222,9 +222,9 @@ fn compare(
             let all = of_seeds(shots, &|run| run.after[index].new - run.before[0]).to_string();
             let forgotten = of_seeds(shots, &|run| run.before[1] - run.after[index].old);
             let forgotten = if method.scratch { "-".to_owned() } else { forgotten.to_string() };
-            let gamma = of(shots, None).map(|run| run.after[index].gamma).fold(0.0, f32::max);
+            let rate = of(shots, None).map(|run| run.after[index].gamma).fold(0.0, f32::max);
             let kilobytes = method.memory.adam(FEW) as f64 / 1024.0;
-            println!("{:<11}{kilobytes:>8.1}  {row}{all:<24}{forgotten:<24}{gamma:.2}", method.name);
+            println!("{:<11}{kilobytes:>8.1}  {row}{all:<24}{forgotten:<24}{rate:.2}", method.name);
         }
     }
     let left_out: u32 = runs.iter().flat_map(|run| &run.after).map(|adaption| adaption.not_converged).sum();

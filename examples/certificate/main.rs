@@ -30,7 +30,7 @@ mod training;
 
 use attractor::certificate::Label;
 use attractor::simd::Backend;
-use attractor::{Boxed, Certificate, Certified, Tolerance, fnn};
+use attractor::{Boxed, Certificate, Certified, Stop, fnn};
 use cores::on_all_cores;
 use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -111,7 +111,7 @@ fn run(options: Options) -> Result<(), String> {
     let right = first.iter().map(|outcome| outcome.right).sum();
     let seconds =
         |which: usize| first.iter().map(|outcome| outcome.seconds[which]).sum::<f64>() / first.len() as f64;
-    println!("gamma: {}", RATES[0]);
+    println!("rate: {}", RATES[0]);
     println!("accuracy without a certificate: {:.2} %", percent(free));
     println!("accuracy: {:.2} %", percent(right));
     println!("time of a digit, {FIXED} sweeps: {:.2} us", 1e6 * seconds(1));
@@ -166,7 +166,7 @@ fn examine(rate: f32, network: &Boxed<Net>, test: &[Digit]) -> Result<Outcome, S
     let certified = certificate.verify(network).map_err(|e| error(&e))?;
     let mut outcome = Outcome {
         rate,
-        gamma: certificate.gamma(),
+        gamma: certificate.rate(),
         certified: 0,
         double: 0,
         disagreements: 0,
@@ -223,8 +223,7 @@ fn time(certified: Certified<'_, Net>, test: &[Digit]) -> [f64; 2] {
         let between = Instant::now();
         for digit in test {
             let mut state = Net::state();
-            let solved =
-                certified.network().solve(black_box(&digit.pixels), &mut state, Tolerance::exactly(FIXED));
+            let solved = certified.network().solve(black_box(&digit.pixels), &mut state, Stop::after(FIXED));
             black_box((solved.is_ok(), class(state.output().as_slice())));
         }
         seconds[0].push((between - start).as_secs_f64());
@@ -238,7 +237,7 @@ fn time(certified: Certified<'_, Net>, test: &[Digit]) -> [f64; 2] {
 
 fn line(outcome: &Outcome, digits: usize) -> String {
     format!(
-        "rate {}: gamma {:.3}, {} of {digits} labels certified, {} disagree, sweeps {:.2} on average and {} at most, \
+        "held to rate {}: proved {:.3}, {} of {digits} labels certified, {} disagree, sweeps {:.2} on average and {} at most, \
          worst case {}, no unit further than {:.1e} then, {:.2} % right, {:.2} us a digit, {:.2} us with {FIXED} sweeps",
         outcome.rate,
         outcome.gamma,

@@ -327,7 +327,7 @@ fn read(reader: &Reader, pictures: &[Units], labels: &[usize]) -> Result<f64, St
         let mut state = Reader::state::<BATCH>();
         let input = Inputs::<UNITS>::from_fn(|row, pixel| pictures[row % pictures.len()][pixel]);
         reader
-            .solve(&input, &mut state, attractor::Tolerance::exactly(1))
+            .solve(&input, &mut state, attractor::Stop::after(1))
             .map_err(|error| format!("reading: {error}"))?;
         let scores = state.output();
         let answer = |row: usize| {

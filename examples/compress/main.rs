@@ -36,9 +36,9 @@ mod title;
 use attractor::compress::{Distill, Measure};
 use attractor::learn::LearnError;
 use attractor::network::Takes;
-use attractor::quantized::{Halved, Quantized};
-use attractor::simd::Quantum;
-use attractor::{Align64, Boxed, Network, Tied, Tolerance, fnn};
+use attractor::quantized::{Bf16Network, Quantized};
+use attractor::simd::IntState;
+use attractor::{Align64, Boxed, Network, Stop, Tied, fnn};
 use data::{Digit, PIXELS};
 use experiment::side_by_side;
 use options::Options;
@@ -60,7 +60,7 @@ type Mirrored = fnn![64, 48, 32, 10; feedback = Tied<2>];
 /// A network of integers.
 type Integers<H> = Box<Align64<Quantized<Net, H>>>;
 
-const TOLERANCE: Tolerance = Tolerance::residual(1e-4).at_most(64);
+const TOLERANCE: Stop = Stop::residual(1e-4).at_most(64);
 /// Sweeps of integers, at most.
 const LIMIT: usize = 64;
 const RATE: f32 = 1e-2;
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 /// What one seed's training made.
 struct Trained {
     net: Boxed<Net>,
-    half: Box<Align64<Halved<Net>>>,
+    half: Box<Align64<Bf16Network<Net>>>,
     fine: Integers<i16>,
     coarse: Integers<i8>,
     tuned: Integers<i8>,
@@ -86,7 +86,7 @@ fn learn(seed: u64, epochs: u32, digits: &[Digit], done: impl Fn()) -> Result<Tr
     let shorter = Course { epochs: epochs.div_ceil(2), ..course };
     let net = train(start(Net::boxed(), seed), digits, course)?;
     done();
-    let mut half = Box::new(Align64(Halved::ZERO));
+    let mut half = Box::new(Align64(Bf16Network::ZERO));
     half.fill(&net)?;
     let tuned =
         train_rounded::<i8>(&net, digits, Course { epochs: epochs.div_ceil(12), rate: 1e-3, ..course })?;
@@ -152,7 +152,7 @@ fn of_floats<A: Takes<PIXELS, Scalar = f32>>(
     net: &Network<A>,
     digits: &[Digit],
 ) -> Result<Given, LearnError> {
-    let gamma = net.certify().map_or(f64::INFINITY, |certificate| certificate.gamma().into());
+    let gamma = net.certify().map_or(f64::INFINITY, |certificate| certificate.rate().into());
     let mut state = Network::<A>::state::<1>();
     given(digits, gamma, |pixels| {
         state.reset();
@@ -167,10 +167,10 @@ fn label(state: &[f32]) -> usize {
     (0..outputs.len()).fold(0, |best, class| if outputs[class] > outputs[best] { class } else { best })
 }
 
-fn of_halves(net: &Halved<Net>, digits: &[Digit]) -> Result<Given, LearnError> {
+fn of_halves(net: &Bf16Network<Net>, digits: &[Digit]) -> Result<Given, LearnError> {
     let mut same = Net::boxed();
     net.to_network(&mut same);
-    let gamma = same.certify().map_or(f64::INFINITY, |certificate| certificate.gamma().into());
+    let gamma = same.certify().map_or(f64::INFINITY, |certificate| certificate.rate().into());
     let mut state = Net::state::<1>();
     given(digits, gamma, |pixels| {
         state.reset();
@@ -179,8 +179,8 @@ fn of_halves(net: &Halved<Net>, digits: &[Digit]) -> Result<Given, LearnError> {
     })
 }
 
-fn of_integers<H: Quantum>(net: &Quantized<Net, H>, digits: &[Digit]) -> Result<Given, LearnError> {
-    let gamma = net.certify().map_or(f64::INFINITY, |certificate| certificate.gamma());
+fn of_integers<H: IntState>(net: &Quantized<Net, H>, digits: &[Digit]) -> Result<Given, LearnError> {
+    let gamma = net.certify().map_or(f64::INFINITY, |certificate| certificate.rate());
     let mut state = Quantized::<Net, H>::state();
     given(digits, gamma, |pixels| {
         state.reset();
@@ -219,7 +219,9 @@ fn compare(trained: &[Trained], test: &[Digit]) -> Result<Vec<Way>, LearnError> 
     };
     Ok(vec![
         way("f32", Net::BYTES, Net::file_bytes(true), &|t| of_floats(&t.net, test))?,
-        way("bf16", Halved::<Net>::BYTES, Halved::<Net>::file_bytes(), &|t| of_halves(&t.half, test))?,
+        way("bf16", Bf16Network::<Net>::BYTES, Bf16Network::<Net>::file_bytes(), &|t| {
+            of_halves(&t.half, test)
+        })?,
         way("8/16", Quantized::<Net, i16>::BYTES, Quantized::<Net, i16>::file_bytes(true), &|t| {
             of_integers(&t.fine, test)
         })?,
@@ -240,7 +242,7 @@ fn show(ways: &[Way], count: u64, directory: &Path) -> Result<(), String> {
     println!();
     println!(
         "{:10} {:>7} {:>7} {:>25} {:>7} {:>7} {:>9}",
-        "", "bytes", "file", "accuracy, %", "sweeps", "gamma", "time, us"
+        "", "bytes", "file", "accuracy, %", "sweeps", "rate", "time, us"
     );
     for way in ways {
         println!(
@@ -268,7 +270,7 @@ fn show(ways: &[Way], count: u64, directory: &Path) -> Result<(), String> {
         println!("file {}: {}", way.name, way.file);
     }
     for way in ways {
-        println!("gamma {}: {:.3}", way.name, of(way, |given| given.gamma).max);
+        println!("rate {}: {:.3}", way.name, of(way, |given| given.gamma).max);
     }
     drawn
 }

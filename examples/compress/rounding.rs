@@ -5,8 +5,8 @@ use crate::smaller::{Course, STEPS_BETWEEN_LIMITS, limit, objective};
 use crate::{Integers, Net};
 use attractor::learn::{Adam, LearnError, Optimizer};
 use attractor::quantized::{Calibration, Quantized};
-use attractor::simd::Quantum;
-use attractor::{Boxed, State, Tolerance, Workspace};
+use attractor::simd::IntState;
+use attractor::{Boxed, State, Stop, Workspace};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
@@ -18,21 +18,21 @@ pub(crate) fn calibrate(net: &Net, digits: &[Digit]) -> Result<Calibration<Net>,
     let (mut calibration, mut state) = (Calibration::<Net>::ZERO, Net::state::<1>());
     for digit in digits.iter().take(CALIBRATION) {
         state.reset();
-        net.solve(&digit.pixels, &mut state, Tolerance::residual(1e-4))?;
+        net.solve(&digit.pixels, &mut state, Stop::residual(1e-4))?;
         calibration.observe(&digit.pixels, &state).map_err(|_| LearnError::NotFinite)?;
     }
     Ok(calibration)
 }
 
 /// The network rounded.
-pub(crate) fn round<H: Quantum>(net: &Net, digits: &[Digit]) -> Result<Integers<H>, LearnError> {
+pub(crate) fn round<H: IntState>(net: &Net, digits: &[Digit]) -> Result<Integers<H>, LearnError> {
     let mut integers = Integers::<H>::new(attractor::Align64(Quantized::ZERO));
     integers.fill(net, &calibrate(net, digits)?).map_err(|_| LearnError::NotFinite)?;
     Ok(integers)
 }
 
 /// Trains on, with the gradient taken where the rounded weights are and added to those that are rounded anew after each step.
-pub(crate) fn train_rounded<H: Quantum>(
+pub(crate) fn train_rounded<H: IntState>(
     net: &Net,
     digits: &[Digit],
     course: Course,

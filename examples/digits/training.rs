@@ -2,9 +2,9 @@
 
 use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, outputs, scores, step};
 use crate::data::{BATCH, Digit, PIXELS, Variation};
-use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
+use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Method, Objective, Trainer};
 use attractor::network::{Architecture, Takes};
-use attractor::{Boxed, Drive, Network, State};
+use attractor::{Boxed, Injection, Network, State};
 use core::array;
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
@@ -92,7 +92,7 @@ where
 {
     let Task { seed, epochs, training, test, watched, rate } = task;
     let objective =
-        Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT));
+        Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
 
@@ -163,7 +163,7 @@ where
 
 /// Holds the feedback to a rate.
 fn limit<A: Takes<PIXELS, Scalar = f32>>(network: &mut Network<A>, rate: f32) -> Result<(), LearnError> {
-    match network.limit_feedback(rate) {
+    match network.limit_rate(rate) {
         Ok(_) => Ok(()),
         // Rates are sound, so it is the weights.
         Err(_) => Err(LearnError::NotFinite),
@@ -198,12 +198,12 @@ fn history<A: Takes<PIXELS, Scalar = f32>>(
     digit: &Digit,
     answer: usize,
 ) -> Result<History, LearnError> {
-    let mut drive = Drive::<_, 1>::ZERO;
+    let mut injection = Injection::<_, 1>::ZERO;
     let mut state = State::<Network<A>>::ZERO;
     let mut history = History { residuals: [0.0; SWEEPS], scores: [[0.0; CLASSES]; SWEEPS], answer };
-    network.drive(&digit.pixels, &mut drive).map_err(LearnError::Solve)?;
+    network.inject(&digit.pixels, &mut injection).map_err(LearnError::Solve)?;
     for (residual, scores) in history.residuals.iter_mut().zip(&mut history.scores) {
-        *residual = network.sweep(&drive, &mut state).map_err(LearnError::Solve)?;
+        *residual = network.sweep(&injection, &mut state).map_err(LearnError::Solve)?;
         [*scores] = outputs(state.as_slice());
     }
     Ok(history)

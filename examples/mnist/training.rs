@@ -2,8 +2,8 @@
 
 use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, scores, step};
 use crate::idx::{Images, PIXELS};
-use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
-use attractor::network::{Room, Takes};
+use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Method, Objective, Trainer};
+use attractor::network::{Storage, Takes};
 use attractor::{Boxed, Network};
 use core::array;
 use core::fmt;
@@ -90,7 +90,7 @@ where
     network.initialize(&mut SmallRng::seed_from_u64(seed));
     let objective = Objective::new(CrossEntropy::smoothed(recipe.smoothing))
         .solve(TOLERANCE)
-        .rule(Rule::Adjoint(ADJOINT));
+        .method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(recipe.decay);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
 
@@ -167,7 +167,7 @@ pub(crate) fn ink(pixel: u8) -> f32 {
 }
 
 /// The ink of every pixel, and none where a throw of 256 falls below `blank`. The rest has as much more, so that a unit
-/// hears as much as it will in a test (Srivastava et al. 2014).
+/// reads as much as it will in a test (Srivastava et al. 2014).
 fn blanked(pixels: &[u8; PIXELS], blank: u8, random: &mut impl Rng) -> impl Iterator<Item = f32> {
     const { assert!(PIXELS.is_multiple_of(8)) };
     let more = 256.0 / (256.0 - f32::from(blank));

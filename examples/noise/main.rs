@@ -34,7 +34,7 @@ mod title;
 
 use attractor::learn::{CrossEntropy, Loss};
 use attractor::network::Takes;
-use attractor::{Boxed, Drive, Feedforward, Network, State, fnn};
+use attractor::{Boxed, Feedforward, Injection, Network, State, fnn};
 use corruption::Corruption;
 use curves::{COLORS, Curve, Frame};
 use data::{CLASSES, Digit, PIXELS, Variation};
@@ -256,18 +256,18 @@ fn recognised<A: Takes<PIXELS, Scalar = f32>>(
     pictures: &[[f32; PIXELS]],
     labels: &[usize],
 ) -> Result<([usize; SWEEPS.len()], f32), attractor::SolveError> {
-    let mut drive = Drive::<_, BATCH>::ZERO;
+    let mut injection = Injection::<_, BATCH>::ZERO;
     let mut state = State::<Network<A>, BATCH>::boxed();
     let mut right = [0; SWEEPS.len()];
     let mut largest = 0.0_f32;
     for (pictures, labels) in pictures.chunks(BATCH).zip(labels.chunks(BATCH)) {
         let input = Inputs::<PIXELS>::from_fn(|row, pixel| pictures[row % pictures.len()][pixel]);
-        network.drive(&input, &mut drive)?;
+        network.inject(&input, &mut injection)?;
         state.reset();
         let (mut made, mut residual) = (0, 0.0);
         for (&sweeps, right) in SWEEPS.iter().zip(&mut right) {
             while made < sweeps {
-                residual = network.sweep(&drive, &mut state)?;
+                residual = network.sweep(&injection, &mut state)?;
                 made += 1;
             }
             // The output stands last, the digits of a unit side by side.

@@ -16,7 +16,7 @@ mod plot;
 
 use attractor::network::{Architecture, Takes};
 use attractor::simd::{Backend, Element};
-use attractor::{Boxed, Network, State, Tolerance, fnn};
+use attractor::{Boxed, Network, State, Stop, fnn};
 use indicatif::{ProgressBar, ProgressStyle};
 use limits::{FmaPeak, LoadRoof};
 use nalgebra::SMatrix;
@@ -225,7 +225,7 @@ fn solve<A: Takes<I, Scalar = f32>, const I: usize, const B: usize>(
     move || {
         state.reset();
         // Weights and inputs are finite, and the activations of such a network are bounded.
-        let solved = net.solve(black_box(&*input), &mut state, Tolerance::exactly(sweeps));
+        let solved = net.solve(black_box(&*input), &mut state, Stop::after(sweeps));
         let _ = black_box(solved.expect("finite"));
     }
 }

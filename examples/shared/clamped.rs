@@ -1,12 +1,12 @@
 //! Problems of which some units are known and the rest is to be found; a network's output is the completed problem, and
-//! the layers below hear it (recurrent back-propagation: Almeida 1987, Pineda 1987).
+//! the layers below read it (recurrent back-propagation: Almeida 1987, Pineda 1987).
 //!
 //! The input is 1 or -1 for a known unit and 0 for a missing one, and W^1 x + b^1 stays while the states are refined.
 
 use crate::learning::{BATCH, Inputs, Recipe, Trained, train};
 use attractor::learn::{LearnError, Loss, LossError};
 use attractor::network::Takes;
-use attractor::{Boxed, Drive, Network, SolveError, State};
+use attractor::{Boxed, Injection, Network, SolveError, State};
 use indicatif::ProgressBar;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -30,7 +30,7 @@ pub(crate) enum First {
     /// They are learnt.
     Learnt,
     /// W^1 is a multiple of the identity and stays so: the first layer holds the problem. A known unit of it is
-    /// tanh(+-10 + feedback), as good as clamped; a missing unit hears nothing but b^1 and the feedback.
+    /// tanh(+-10 + feedback), as good as clamped; a missing unit reads nothing but b^1 and the feedback.
     Clamped,
 }
 
@@ -122,17 +122,17 @@ pub(crate) fn complete<A: Takes<UNITS, Scalar = f32>>(
     problems: &[Problem],
     sweeps: &[usize],
 ) -> Result<Completed, SolveError> {
-    let mut drive = Drive::<_, BATCH>::ZERO;
+    let mut injection = Injection::<_, BATCH>::ZERO;
     let mut state = State::<Network<A>, BATCH>::boxed();
     let mut outputs = vec![Vec::with_capacity(problems.len()); sweeps.len()];
     let (mut largest, mut slip) = (0.0_f32, 0.0_f32);
     for own in problems.chunks(BATCH) {
-        network.drive(&inputs(own), &mut drive)?;
+        network.inject(&inputs(own), &mut injection)?;
         state.reset();
         let (mut made, mut residual) = (0, 0.0);
         for (&sweeps, outputs) in sweeps.iter().zip(&mut outputs) {
             while made < sweeps {
-                residual = network.sweep(&drive, &mut state)?;
+                residual = network.sweep(&injection, &mut state)?;
                 made += 1;
             }
             // The output stands last, the problems of a unit side by side.

@@ -1,17 +1,17 @@
 //! Networks that tell ten classes apart: a step that keeps the feedback within bounds, and what the outputs say.
 
-use attractor::learn::{CrossEntropy, LearnError, Learned, Loss, Optimizer, Trainer};
-use attractor::network::{Room, Takes};
-use attractor::{Boxed, Network, SolveError, State, Tolerance};
+use attractor::learn::{CrossEntropy, GradientReport, LearnError, Loss, Optimizer, Trainer};
+use attractor::network::{Storage, Takes};
+use attractor::{Boxed, Network, SolveError, State, Stop};
 use core::array;
 use nalgebra::SMatrix;
 
 pub(crate) const CLASSES: usize = 10;
 
 /// For the solve of a step.
-pub(crate) const TOLERANCE: Tolerance = Tolerance::residual(1e-4).at_most(64);
+pub(crate) const TOLERANCE: Stop = Stop::residual(1e-4).at_most(64);
 /// Deltas are as small as the loss's gradient, so their tolerance goes by their size.
-pub(crate) const ADJOINT: Tolerance = Tolerance::relative(1e-3).at_most(64);
+pub(crate) const ADJOINT: Stop = Stop::relative(1e-3).at_most(64);
 /// A batch that takes more sweeps weakens the feedback. The rate at which sweeps shrink an error goes with U,
 /// and without a bound training drives it to the edge of convergence and beyond.
 const MOST_SWEEPS: usize = 8;
@@ -19,7 +19,7 @@ const WEAKER: f32 = 0.9;
 /// A batch that did not converge at all weakens it by more.
 const MUCH_WEAKER: f32 = 0.5;
 /// For the answers of a test.
-const EXACT: Tolerance = Tolerance::residual(1e-5).at_most(64);
+const EXACT: Stop = Stop::residual(1e-5).at_most(64);
 
 /// A trainer of such a network on batches of `B`.
 pub(crate) type ClassTrainer<N, P, const B: usize> = Trainer<Boxed<N>, P, CrossEntropy, B>;
@@ -30,16 +30,16 @@ pub(crate) fn step<A: Takes<PIXELS, Scalar = f32>, P: Optimizer<f32>, const PIXE
     trainer: &mut ClassTrainer<Network<A>, P, B>,
     input: &SMatrix<f32, B, PIXELS>,
     labels: &[usize; B],
-) -> Result<Option<Learned>, LearnError>
+) -> Result<Option<GradientReport>, LearnError>
 where
     CrossEntropy: Loss<A::Output<B>, [usize; B], Scalar = f32>,
 {
     match trainer.step(input, labels) {
         Ok(step) => {
-            if step.learned.solve.sweeps > MOST_SWEEPS {
+            if step.report.solve.sweeps > MOST_SWEEPS {
                 trainer.network.scale_feedback(WEAKER);
             }
-            Ok(Some(step.learned))
+            Ok(Some(step.report))
         }
         Err(
             LearnError::Solve(SolveError::NotConverged { .. })

@@ -1,8 +1,8 @@
 //! The training all experiments share: the crate's trainer with a one-cycle rate, and a bound on the feedback.
 
-use attractor::learn::{Adam, Cosine, LearnError, Loss, Objective, Rule, Trainer};
+use attractor::learn::{Adam, Cosine, LearnError, Loss, Method, Objective, Trainer};
 use attractor::network::Takes;
-use attractor::{Boxed, Network, SolveError, Tolerance};
+use attractor::{Boxed, Network, SolveError, Stop};
 use nalgebra::SMatrix;
 
 /// Samples in a batch.
@@ -54,8 +54,8 @@ where
     let Recipe { rate, decay, steps, start, sweeps: most } = recipe;
     let limit = 2 * most;
     let objective = Objective::new(loss)
-        .solve(Tolerance::residual(1e-3).at_most(limit))
-        .rule(Rule::Adjoint(Tolerance::relative(1e-2).at_most(limit)));
+        .solve(Stop::residual(1e-3).at_most(limit))
+        .method(Method::Implicit(Stop::relative(1e-2).at_most(limit)));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(decay);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
     trainer.clip = Some(CLIP);
@@ -69,11 +69,11 @@ where
         trainer.rate = schedule.rate(step);
         match trainer.step(&input, &target) {
             Ok(made) => {
-                if made.learned.solve.sweeps > most {
+                if made.report.solve.sweeps > most {
                     trainer.network.scale_feedback(WEAKER);
                 }
                 if step >= steps - steps.div_ceil(10) {
-                    sweeps += made.learned.solve.sweeps;
+                    sweeps += made.report.solve.sweeps;
                     last += 1;
                 }
             }

@@ -3,7 +3,7 @@
 use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, scores};
 use crate::data::{BATCH, Digit, PIXELS, Variation};
 use attractor::compress::{Distill, Importance, Measure, Prunes};
-use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Objective, Rule, Trainer};
+use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Method, Objective, Trainer};
 use attractor::network::{Architecture, Form, Takes};
 use attractor::{Boxed, Network, SolveError, State, Workspace};
 use nalgebra::SMatrix;
@@ -87,7 +87,7 @@ where
     C: Loss<A::Output<BATCH>, Y, Scalar = f32>,
 {
     let Course { seed, epochs, rate } = course;
-    let objective = Objective::new(loss).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT));
+    let objective = Objective::new(loss).solve(TOLERANCE).method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
     let steps = epochs * (digits.len() / BATCH) as u32;
@@ -131,12 +131,12 @@ where
 pub(crate) fn limit<A: Takes<PIXELS, Scalar = f32>>(network: &mut Network<A>) -> Result<(), LearnError> {
     // Rates are sound, so an error is the weights'.
     let most = if <A::Form>::TIED > 0 { MOST_TIED } else { MOST };
-    network.limit_feedback(most).map(|_| ()).map_err(|_| LearnError::NotFinite)
+    network.limit_rate(most).map(|_| ()).map_err(|_| LearnError::NotFinite)
 }
 
 /// Loss and tolerances of training on labels.
 pub(crate) fn objective() -> Objective<CrossEntropy> {
-    Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).rule(Rule::Adjoint(ADJOINT))
+    Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).method(Method::Implicit(ADJOINT))
 }
 
 /// The network of the units that matter most on these digits.

@@ -32,7 +32,7 @@ mod title;
 
 use attractor::learn::{CrossEntropy, Loss};
 use attractor::network::Takes;
-use attractor::{Boxed, Feedforward, Network, SolveError, State, Tolerance, fnn};
+use attractor::{Boxed, Feedforward, Network, SolveError, State, Stop, fnn};
 use curves::{COLORS, Curve, Frame};
 use experiment::side_by_side;
 use indicatif::ProgressBar;
@@ -59,13 +59,13 @@ const NETWORKS: [(&str, usize); 4] = [
     ("statistics, without 12-45-20-4", OfStatisticsWithout::PARAMS),
 ];
 /// How each tick is solved.
-const TOLERANCES: [(&str, Tolerance); 6] = [
-    ("1e-1", Tolerance::residual(1e-1)),
-    ("1e-2", Tolerance::residual(1e-2)),
-    ("1e-3", Tolerance::residual(1e-3)),
-    ("1e-4", Tolerance::residual(1e-4)),
-    ("1e-5", Tolerance::residual(1e-5)),
-    ("one sweep", Tolerance::exactly(1)),
+const TOLERANCES: [(&str, Stop); 6] = [
+    ("1e-1", Stop::residual(1e-1)),
+    ("1e-2", Stop::residual(1e-2)),
+    ("1e-3", Stop::residual(1e-3)),
+    ("1e-4", Stop::residual(1e-4)),
+    ("1e-5", Stop::residual(1e-5)),
+    ("one sweep", Stop::after(1)),
 ];
 /// How far any unit may be off, where that is certified.
 const ERRORS: [f32; 2] = [1e-1, 1e-2];
@@ -282,7 +282,7 @@ fn certified<A: Takes<INPUT, Scalar = f32>, V: Sense<INPUT>, const INPUT: usize>
     series: &[Series],
     error: f32,
 ) -> Result<[usize; 2], Box<dyn std::error::Error>> {
-    let certificate = network.limit_feedback(GAMMA)?;
+    let certificate = network.limit_rate(GAMMA)?;
     let certified = certificate.verify(&network)?;
     let mut sense = V::default();
     let (mut whole, mut due) = (State::ZERO, State::ZERO);
@@ -313,7 +313,7 @@ struct Sums {
 fn stream<A: Takes<INPUT, Scalar = f32>, V: Sense<INPUT>, const INPUT: usize>(
     network: &Network<A>,
     series: &[Series],
-    tolerance: Tolerance,
+    tolerance: Stop,
     warm: bool,
 ) -> Result<Sums, SolveError> {
     let mut sense = V::default();

@@ -4,11 +4,11 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use attractor::learn::{
-    Adam, CrossEntropy, LearnError, MeanSquared, Objective, Optimizer, Rule, Sgd, Tape, Trainer, UpdateError,
-    clip,
+    Adam, CrossEntropy, LearnError, MeanSquared, Method, Objective, Optimizer, Sgd, Trainer, UnrolledTape,
+    UpdateError, clip,
 };
 use attractor::simd::Backend;
-use attractor::{Dense, Tolerance, Workspace, fnn};
+use attractor::{Dense, Stop, Workspace, fnn};
 use libfuzzer_sys::fuzz_target;
 use nalgebra::SMatrix;
 
@@ -25,13 +25,13 @@ fn number(u: &mut Unstructured<'_>) -> Result<f32> {
     })
 }
 
-fn tolerance(u: &mut Unstructured<'_>) -> Result<Tolerance> {
+fn tolerance(u: &mut Unstructured<'_>) -> Result<Stop> {
     let limit = u.int_in_range(0..=30)?;
     Ok(match u.choose_index(4)? {
-        0 => Tolerance::exactly(limit),
-        1 => Tolerance::residual(number(u)?).at_most(limit),
-        2 => Tolerance::relative(number(u)?).at_most(limit),
-        _ => Tolerance::residual(1e-3),
+        0 => Stop::after(limit),
+        1 => Stop::residual(number(u)?).at_most(limit),
+        2 => Stop::relative(number(u)?).at_most(limit),
+        _ => Stop::residual(1e-3),
     })
 }
 
@@ -70,9 +70,9 @@ fn check<const B: usize>(u: &mut Unstructured<'_>) -> Result<()> {
     }
     let solve = tolerance(u)?;
     let rule = match u.choose_index(3)? {
-        0 => Rule::Adjoint(tolerance(u)?),
-        1 => Rule::Truncated(u.int_in_range(0..=5)?),
-        _ => Rule::Literal(tolerance(u)?),
+        0 => Method::Implicit(tolerance(u)?),
+        1 => Method::Truncated(u.int_in_range(0..=5)?),
+        _ => Method::Literal(tolerance(u)?),
     };
     let (squares, smoothing) = (u.arbitrary()?, number(u)?);
     let unroll = u.arbitrary()?;
@@ -82,14 +82,14 @@ fn check<const B: usize>(u: &mut Unstructured<'_>) -> Result<()> {
     let mut gradient = before.clone();
     let on = net.on(backend);
     let result = if unroll {
-        let mut tape = Box::new(Tape::<Net, B, 4>::ZERO);
+        let mut tape = Box::new(UnrolledTape::<Net, B, 4>::ZERO);
         tape.start = workspace.state.clone();
-        on.unrolled(&MeanSquared, &input, &target, &mut tape, &mut workspace, &mut gradient)
+        on.gradient_unrolled(&MeanSquared, &input, &target, &mut tape, &mut workspace, &mut gradient)
     } else if squares {
-        let objective = Objective::new(MeanSquared).solve(solve).rule(rule);
+        let objective = Objective::new(MeanSquared).solve(solve).method(rule);
         on.gradient(&objective, &input, &target, &mut workspace, &mut gradient)
     } else {
-        let objective = Objective::new(CrossEntropy::smoothed(smoothing)).solve(solve).rule(rule);
+        let objective = Objective::new(CrossEntropy::smoothed(smoothing)).solve(solve).method(rule);
         let result = on.gradient(&objective, &input, &labels, &mut workspace, &mut gradient);
         if labels.iter().any(|&label| label >= 3) {
             assert!(matches!(result, Err(LearnError::Loss(_) | LearnError::Solve(_))), "{result:?}");
@@ -162,7 +162,7 @@ fn train(u: &mut Unstructured<'_>) -> Result<()> {
             Any::Adam(adam)
         }
     };
-    let objective = Objective::new(MeanSquared).rule(Rule::Truncated(u.int_in_range(0..=4)?));
+    let objective = Objective::new(MeanSquared).method(Method::Truncated(u.int_in_range(0..=4)?));
     let mut trainer: Trainer<Net, _, _, B> = Trainer::new(net, optimizer, objective);
     for _ in 0..3 {
         (trainer.rate, trainer.clip) = (number(u)?, if u.arbitrary()? { Some(number(u)?) } else { None });

@@ -4,7 +4,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use attractor::simd::Backend;
-use attractor::{SolveError, State, Tolerance, fnn};
+use attractor::{SolveError, State, Stop, fnn};
 use libfuzzer_sys::fuzz_target;
 use nalgebra::SMatrix;
 
@@ -42,9 +42,9 @@ fn check<const B: usize>(u: &mut Unstructured<'_>) -> Result<()> {
     let limit = u.int_in_range(0..=40)?;
     let exact = u.ratio(1, 8)?;
     let tolerance = if exact {
-        Tolerance::exactly(limit)
+        Stop::after(limit)
     } else {
-        Tolerance::residual(absolute).or_relative(relative).at_most(limit)
+        Stop::residual(absolute).or_relative(relative).at_most(limit)
     };
 
     for backend in Backend::available() {

@@ -45,7 +45,7 @@ impl<N: Architecture> AdaptedCertificate<N> {
     }
     /// The rate: what is left of the weighted error after a sweep, at most.
     #[must_use]
-    pub fn gamma(&self) -> N::Scalar {
+    pub fn rate(&self) -> N::Scalar {
         self.gamma
     }
     /// The sweeps that leave no more than `part` of a weighted error.
@@ -57,7 +57,7 @@ impl<N: Architecture> AdaptedCertificate<N> {
 
 impl<N: Architecture> fmt::Debug for AdaptedCertificate<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdaptedCertificate").field("gamma", &self.gamma).finish()
+        f.debug_struct("AdaptedCertificate").field("rate", &self.gamma).finish()
     }
 }
 
@@ -68,11 +68,11 @@ where
     /// Looks for a proof that the adapted network's sweeps converge, as [`Network::certify`] does. Takes two [`State`]s of stack.
     ///
     /// # Errors
-    /// [`CertificateError::NotContracting`], where [`limit`](Self::limit) helps, and `NotFinite`.
+    /// [`CertificateError::NotContracting`], where [`limit_rate`](Self::limit_rate) helps, and `NotFinite`.
     pub fn certify(&self) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
         let certificate = self.propose()?;
         if !(certificate.gamma < T::ONE) {
-            return Err(CertificateError::NotContracting { gamma: certificate.gamma });
+            return Err(CertificateError::NotContracting { rate: certificate.gamma });
         }
         Ok(certificate)
     }
@@ -98,7 +98,7 @@ where
             rate_under::<T, N::Hidden, N::Outputs>(view, certificate.vector.as_slice(), room.as_mut_slice())
                 .ok_or(CertificateError::NotFinite)?;
         let stated = certificate.gamma;
-        if found <= stated { Ok(()) } else { Err(CertificateError::Refuted { what: "gamma", stated, found }) }
+        if found <= stated { Ok(()) } else { Err(CertificateError::Refuted { what: "rate", stated, found }) }
     }
 
     /// Holds the adapted network to a rate: draws what the adapter makes of U towards the borrowed network, and if that is not enough,
@@ -120,15 +120,15 @@ where
     /// let mut adapted = Adapted::<Net, LowRank<1>>::new(&net, 1);
     /// adapted.params_mut().flat_mut().fill(1.0); // far too much
     /// assert!(adapted.certify().is_err());
-    /// let certificate = adapted.limit(0.5)?;
-    /// assert!(certificate.gamma() <= 0.5 && certificate.gamma() > 0.1);
+    /// let certificate = adapted.limit_rate(0.5)?;
+    /// assert!(certificate.rate() <= 0.5 && certificate.rate() > 0.1);
     /// # Ok::<(), attractor::CertificateError>(())
     /// ```
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`] if the borrowed network itself has a larger rate, with that;
     /// [`CertificateError::Setting`] unless `rate` is at least 0 and less than 1; `NotFinite`. The adapter is then unchanged.
-    pub fn limit(&mut self, rate: T) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
+    pub fn limit_rate(&mut self, rate: T) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
         if !(rate >= T::ZERO && rate < T::ONE) {
             return Err(CertificateError::Setting);
         }
@@ -146,7 +146,7 @@ where
             less.draw_back(Role::Inner, T::ZERO);
             least = less.propose()?;
             if !(least.gamma <= rate) {
-                return Err(CertificateError::NotContracting { gamma: least.gamma });
+                return Err(CertificateError::NotContracting { rate: least.gamma });
             }
             self.draw_back(Role::Feedback, T::ZERO);
         }

@@ -51,12 +51,12 @@ pub use certificate::AdaptedCertificate;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed, largest_on};
-use crate::learn::{LearnError, Learned, Loss, Objective, Rule, UpdateError, evaluate};
+use crate::learn::{GradientReport, LearnError, Loss, Method, Objective, UpdateError, evaluate};
 use crate::network::{
-    Architecture, Flat, Form, Layout, Memory, Network, Nothing, Samples, Sealed, State, Takes, Workspace,
+    Architecture, Flat, Form, Layout, Memory, Network, NoMemory, Samples, Sealed, State, Takes, Workspace,
 };
 use crate::simd::{Backend, Element};
-use crate::solve::{Progress, ROOM, SolveError, Solved, Tolerance};
+use crate::solve::{Progress, ROOM, SolveError, Solved, Stop};
 use core::fmt;
 use run::{Add, AddJob, AddOnce, Adjoint, AdjointJob, AdjointOnce, Solve, SolveJob, SolveOnce, To};
 use view::View;
@@ -123,8 +123,8 @@ impl<N: Architecture, const R: usize> Adapter<N> for LowRank<R> {
 
 impl<N: Architecture> Adapter<N> for LastLayer {
     type Params = N::LastLayer;
-    type Thin<const B: usize> = Nothing<N::Scalar>;
-    type EveryThin<const B: usize> = Nothing<N::Scalar>;
+    type Thin<const B: usize> = NoMemory<N::Scalar>;
+    type EveryThin<const B: usize> = NoMemory<N::Scalar>;
     const PLAN: Plan = Plan::Above(N::LAYOUT.depth() - 1);
 }
 
@@ -137,8 +137,8 @@ macro_rules! frozen {
                 Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static,
         {
             type Params = <N::Params<T> as crate::network::At<$layer>>::Layer;
-            type Thin<const B: usize> = Nothing<T>;
-            type EveryThin<const B: usize> = Nothing<T>;
+            type Thin<const B: usize> = NoMemory<T>;
+            type EveryThin<const B: usize> = NoMemory<T>;
             const PLAN: Plan = Plan::Above($frozen);
         }
     )*};
@@ -268,7 +268,7 @@ where
         Some(View { base: self.network.parameters().ok()?, own: self.params.flat(), plan: A::PLAN })
     }
 
-    /// Sweeps from whatever `state` holds until every sample meets `tolerance`, as [`Network::solve`] does for the merged network.
+    /// Sweeps from whatever `state` holds until every sample meets `stop`, as [`Network::solve`] does for the merged network.
     ///
     /// # Errors
     /// As [`Network::solve`].
@@ -276,7 +276,7 @@ where
         &self,
         input: &X,
         state: &mut State<Network<N>, B>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
     ) -> Result<Solved<T>, SolveError<T>>
     where
         N: Takes<I>,
@@ -285,7 +285,7 @@ where
         if !largest_on(self.backend, input).is_finite() {
             return Err(SolveError::NotFinite);
         }
-        let result = self.solve_in(input, state, tolerance).and_then(Progress::finish);
+        let result = self.solve_in(input, state, stop).and_then(Progress::finish);
         if result == Err(SolveError::NotFinite) {
             state.reset();
         }
@@ -296,7 +296,7 @@ where
         &self,
         input: Matrix<'_, T>,
         state: &mut State<Network<N>, B>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
     ) -> Result<Progress<T>, SolveError<T>> {
         let units = Network::<N>::UNITS;
         let (Some(view), Ok(states)) = (self.view(), MatrixMut::new(state.as_mut_slice(), B, units)) else {
@@ -305,17 +305,17 @@ where
         let backend = self.backend;
         if const { !TYPED } {
             let ends = Chosen::new::<N::Hidden, N::Outputs>();
-            return T::once::<SolveOnce>(SolveJob { view, input, states, tolerance, ends, backend });
+            return T::once::<SolveOnce>(SolveJob { view, input, states, stop, ends, backend });
         }
         let ends = Typed::<N::Hidden, N::Outputs>::NEW;
         if const { B == 1 } {
             let (mut base, mut room): (N::First<1>, A::Thin<1>) = (Flat::ZERO, Flat::ZERO);
             let (base, room) = (&mut base, &mut room);
-            T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, tolerance, ends, base, room })
+            T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, stop, ends, base, room })
         } else {
             let (mut base, mut room): (N::First<CHUNK>, A::Thin<CHUNK>) = (Flat::ZERO, Flat::ZERO);
             let (base, room) = (&mut base, &mut room);
-            T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, tolerance, ends, base, room })
+            T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, stop, ends, base, room })
         }
     }
 
@@ -334,7 +334,7 @@ where
         target: &Y,
         workspace: &mut Workspace<Network<N>, B>,
         gradient: &mut A::Params,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         N: Takes<I>,
         X: Samples<T, I, B>,
@@ -359,7 +359,7 @@ where
         target: &Y,
         workspace: &mut Workspace<Network<N>, B>,
         rate: T,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         N: Takes<I>,
         X: Samples<T, I, B>,
@@ -381,7 +381,7 @@ where
         input: &X,
         target: &Y,
         workspace: &mut Workspace<Network<N>, B>,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         N: Takes<I>,
         X: Samples<T, I, B>,
@@ -390,8 +390,8 @@ where
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
-        let adjoint = self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
-        Ok(Learned { loss, solve, adjoint })
+        let adjoint = self.adjoint(objective.method, state, output, adjoint).map_err(LearnError::Adjoint)?;
+        Ok(GradientReport { loss, solve, adjoint })
     }
 
     /// The adjoint of a state, as [`Network::adjoint`]. A part of [`gradient`](Self::gradient).
@@ -400,12 +400,12 @@ where
     /// As [`Network::adjoint`].
     pub fn adjoint<const B: usize>(
         &self,
-        rule: Rule<T>,
+        method: Method<T>,
         state: &State<Network<N>, B>,
         output: &N::Output<B>,
         deltas: &mut State<Network<N>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        let result = self.adjoint_in(rule, state, output, deltas).and_then(Progress::finish);
+        let result = self.adjoint_in(method, state, output, deltas).and_then(Progress::finish);
         if result == Err(SolveError::NotFinite) {
             deltas.reset();
         }
@@ -414,7 +414,7 @@ where
 
     fn adjoint_in<const B: usize>(
         &self,
-        rule: Rule<T>,
+        method: Method<T>,
         state: &State<Network<N>, B>,
         output: &N::Output<B>,
         deltas: &mut State<Network<N>, B>,
@@ -432,20 +432,27 @@ where
         let backend = self.backend;
         if const { !TYPED } {
             let ends = Chosen::new::<N::Hidden, N::Outputs>();
-            return T::once::<AdjointOnce>(AdjointJob { view, states, output, deltas, rule, ends, backend });
+            return T::once::<AdjointOnce>(AdjointJob {
+                view,
+                states,
+                output,
+                deltas,
+                method,
+                ends,
+                backend,
+            });
         }
-        let ((tolerance, literal), ends) = (rule.tolerance(), Typed::<N::Hidden, N::Outputs>::NEW);
+        let ((stop, literal), ends) = (method.stop(), Typed::<N::Hidden, N::Outputs>::NEW);
         if const { B == 1 } {
             let mut room: A::EveryThin<1> = Flat::ZERO;
             let room = &mut room;
-            let adjoint =
-                Adjoint::<_, _, _, 1> { view, states, output, deltas, tolerance, literal, ends, room };
+            let adjoint = Adjoint::<_, _, _, 1> { view, states, output, deltas, stop, literal, ends, room };
             T::run(backend, adjoint)
         } else {
             let mut room: A::EveryThin<CHUNK> = Flat::ZERO;
             let room = &mut room;
             let adjoint =
-                Adjoint::<_, _, _, CHUNK> { view, states, output, deltas, tolerance, literal, ends, room };
+                Adjoint::<_, _, _, CHUNK> { view, states, output, deltas, stop, literal, ends, room };
             T::run(backend, adjoint)
         }
     }

@@ -1,17 +1,17 @@
 //! Solve, adjoint and gradient of an adapted network: what runs inside a backend.
 
 use super::Plan;
-use super::sweep::{Backward, Forward, part, set_drive, thin, thin_back};
+use super::sweep::{Backward, Forward, part, set_injection, thin, thin_back};
 use super::view::{View, own};
 use crate::kernel::{
     CHUNK, Chosen, Ends, Identity, Matrix, MatrixMut, Outer, Scalar, Scratch, Typed, column_sums, largest,
     once,
 };
-use crate::learn::{LearnError, Rule, fits_gradient};
+use crate::learn::{LearnError, Method, fits_gradient};
 use crate::network::Parameters;
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
-    First, HalfRoom, Progress, ROOM, SMALL_ROOM, SolveError, Tolerance, chunks, chunks_of, fits, refine,
+    First, HalfRoom, Progress, ROOM, SMALL_ROOM, SolveError, Stop, chunks, chunks_of, fits, refine,
     samples_in,
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Solve<'a, 'b, T, E, Q, R, const C: usize> {
     pub(super) view: View<'a, T>,
     pub(super) input: Matrix<'a, T>,
     pub(super) states: MatrixMut<'a, T>,
-    pub(super) tolerance: Tolerance<T>,
+    pub(super) stop: Stop<T>,
     pub(super) ends: E,
     /// For W^1 x + b^1 + P Q^T x of a chunk.
     pub(super) base: &'b mut Q,
@@ -35,7 +35,7 @@ impl<T: Scalar, E: Ends<T>, Q: HalfRoom<T>, R: HalfRoom<T>, const C: usize> Oper
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { view, input, mut states, tolerance, ends, base, room } = self;
+        let Self { view, input, mut states, stop, ends, base, room } = self;
         let mut progress = Progress::default();
         let width = view.layout().layers().first().map_or(0, |layer| layer.width);
         let rank = view.plan.rank();
@@ -53,13 +53,13 @@ impl<T: Scalar, E: Ends<T>, Q: HalfRoom<T>, R: HalfRoom<T>, const C: usize> Oper
             let Ok(mut base) = MatrixMut::new(base, rows, width) else {
                 return Err(SolveError::NotFinite);
             };
-            if kept && !set_drive::<C, T, L, E>(lanes, view, ends, input, base.reborrow(), room) {
+            if kept && !set_injection::<C, T, L, E>(lanes, view, ends, input, base.reborrow(), room) {
                 return Err(SolveError::NotFinite);
             }
             let states = states.reborrow().row_range(first, samples);
             let base = First { matrix: if kept { base.as_ref() } else { input }, is_input: !kept };
             let forward = Forward { view, base, states, ends, room };
-            progress.merge(refine::<C, T, L>(lanes, samples, tolerance, forward))?;
+            progress.merge(refine::<C, T, L>(lanes, samples, stop, forward))?;
         }
         Ok(progress)
     }
@@ -70,7 +70,7 @@ pub(super) struct SolveJob<'a, T: Scalar> {
     pub(super) view: View<'a, T>,
     pub(super) input: Matrix<'a, T>,
     pub(super) states: MatrixMut<'a, T>,
-    pub(super) tolerance: Tolerance<T>,
+    pub(super) stop: Stop<T>,
     pub(super) ends: Chosen<T>,
     pub(super) backend: Backend,
 }
@@ -90,11 +90,11 @@ fn solve_once<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, SolveError
 fn solve_in_room<T: Scalar, const N: usize>(job: SolveJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
     let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
     let (base, room) = (&mut base.lend(), &mut room.lend());
-    let SolveJob { view, input, states, tolerance, ends, backend } = job;
+    let SolveJob { view, input, states, stop, ends, backend } = job;
     if states.rows() > 1 {
-        T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, tolerance, ends, base, room })
+        T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, stop, ends, base, room })
     } else {
-        T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, tolerance, ends, base, room })
+        T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, stop, ends, base, room })
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) struct Adjoint<'a, 'b, T, E, R, const C: usize> {
     pub(super) states: Matrix<'a, T>,
     pub(super) output: Matrix<'a, T>,
     pub(super) deltas: MatrixMut<'a, T>,
-    pub(super) tolerance: Tolerance<T>,
+    pub(super) stop: Stop<T>,
     pub(super) literal: bool,
     pub(super) ends: E,
     /// For P^T d of all layers of a chunk.
@@ -116,7 +116,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>, const C: usize> Operation<T> for Adj
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { view, states, output, mut deltas, tolerance, literal, ends, room } = self;
+        let Self { view, states, output, mut deltas, stop, literal, ends, room } = self;
         let mut progress = Progress::default();
         let each = view.plan.rank() * view.layout().depth();
         for (first, samples) in chunks_of(deltas.rows(), samples_in(room, each, CHUNK)) {
@@ -131,7 +131,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>, const C: usize> Operation<T> for Adj
                 room,
             };
             backward.start::<C, L>(lanes);
-            progress.merge(refine::<C, T, L>(lanes, samples, tolerance, backward))?;
+            progress.merge(refine::<C, T, L>(lanes, samples, stop, backward))?;
         }
         Ok(progress)
     }
@@ -143,7 +143,7 @@ pub(super) struct AdjointJob<'a, T: Scalar> {
     pub(super) states: Matrix<'a, T>,
     pub(super) output: Matrix<'a, T>,
     pub(super) deltas: MatrixMut<'a, T>,
-    pub(super) rule: Rule<T>,
+    pub(super) method: Method<T>,
     pub(super) ends: Chosen<T>,
     pub(super) backend: Backend,
 }
@@ -160,15 +160,14 @@ fn adjoint_once<T: Scalar>(job: AdjointJob<'_, T>) -> Result<Progress<T>, SolveE
 /// With room for so many scalars.
 #[inline(never)]
 fn adjoint_in_room<T: Scalar, const N: usize>(job: AdjointJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
-    let AdjointJob { view, states, output, deltas, rule, ends, backend } = job;
-    let ((tolerance, literal), mut room) = (rule.tolerance(), Scratch::<T, N>::new());
+    let AdjointJob { view, states, output, deltas, method, ends, backend } = job;
+    let ((stop, literal), mut room) = (method.stop(), Scratch::<T, N>::new());
     let room = &mut room.lend();
     if deltas.rows() > 1 {
-        let adjoint =
-            Adjoint::<_, _, _, CHUNK> { view, states, output, deltas, tolerance, literal, ends, room };
+        let adjoint = Adjoint::<_, _, _, CHUNK> { view, states, output, deltas, stop, literal, ends, room };
         T::run(backend, adjoint)
     } else {
-        let adjoint = Adjoint::<_, _, _, 1> { view, states, output, deltas, tolerance, literal, ends, room };
+        let adjoint = Adjoint::<_, _, _, 1> { view, states, output, deltas, stop, literal, ends, room };
         T::run(backend, adjoint)
     }
 }

@@ -102,7 +102,7 @@ fn no_room() {
 
 /// base = W^1 x + b^1 + P Q^T x, with room for Q^T x; whether it is finite.
 #[inline(always)]
-pub(super) fn set_drive<const C: usize, T: Scalar, L: Lanes<T>, E: Ends<T>>(
+pub(super) fn set_injection<const C: usize, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
     view: View<'_, T>,
     ends: E,
@@ -222,7 +222,7 @@ pub(super) struct Backward<'a, 'b, T, E> {
     pub(super) view: View<'a, T>,
     /// g, the gradient of the outputs.
     pub(super) injected: Matrix<'a, T>,
-    /// As [`Rule::Literal`](crate::learn::Rule) has it.
+    /// As [`Method::Literal`](crate::learn::Method) has it.
     pub(super) literal: bool,
     pub(super) states: Matrix<'a, T>,
     pub(super) deltas: MatrixMut<'b, T>,

@@ -22,7 +22,7 @@ use core::fmt;
 /// net.layer_mut::<1>().u.fill(-0.02);
 /// net.layer_mut::<2>().w.fill(0.5);
 /// let certificate = net.certify_adjoint()?;
-/// assert!(certificate.gamma() < 0.17);
+/// assert!(certificate.rate() < 0.17);
 /// assert_eq!(certificate.sweeps(1e-4), 6); // that many leave a ten-thousandth of an error
 /// certificate.verify(&net)?;
 /// # Ok::<(), attractor::CertificateError>(())
@@ -63,20 +63,20 @@ impl<N: Architecture> AdjointCertificate<N> {
     }
     /// The rate: what is left of the weighted error of the deltas after an adjoint sweep, at most.
     #[must_use]
-    pub fn gamma(&self) -> N::Scalar {
+    pub fn rate(&self) -> N::Scalar {
         let [gamma] = self.memory.numbers;
         gamma
     }
     /// The adjoint sweeps that leave no more than `part` of a weighted error.
     #[must_use]
     pub fn sweeps(&self, part: N::Scalar) -> usize {
-        sweeps_until(self.gamma(), <N::Scalar as crate::simd::Element>::ONE, part)
+        sweeps_until(self.rate(), <N::Scalar as crate::simd::Element>::ONE, part)
     }
 }
 
 impl<N: Architecture> fmt::Debug for AdjointCertificate<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdjointCertificate").field("gamma", &self.gamma()).finish()
+        f.debug_struct("AdjointCertificate").field("rate", &self.rate()).finish()
     }
 }
 
@@ -92,7 +92,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> AdjointCertificate<Network<A>> {
     /// # Errors
     /// [`CertificateError`], of all kinds but `Setting` and `Rounding`.
     pub fn verify(&self, network: &Network<A>) -> Result<(), CertificateError<T>> {
-        let (v, stated) = (self.memory.flat.as_slice(), self.gamma());
+        let (v, stated) = (self.memory.flat.as_slice(), self.rate());
         if !(stated >= T::ZERO) || !v.iter().all(|v| v.is_finite()) {
             return Err(CertificateError::NotFinite);
         }
@@ -100,7 +100,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> AdjointCertificate<Network<A>> {
             return Err(CertificateError::Vector);
         }
         if !(stated < T::ONE) {
-            return Err(CertificateError::NotContracting { gamma: stated });
+            return Err(CertificateError::NotContracting { rate: stated });
         }
         let mut room = State::<Network<A>>::ZERO;
         let found = network.parameters().ok().and_then(|params| {
@@ -110,7 +110,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> AdjointCertificate<Network<A>> {
         match found {
             None => Err(CertificateError::NotFinite),
             Some(found) if found <= stated => Ok(()),
-            Some(found) => Err(CertificateError::Refuted { what: "gamma", stated, found }),
+            Some(found) => Err(CertificateError::Refuted { what: "rate", stated, found }),
         }
     }
 }
@@ -128,7 +128,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         let gamma = search::<true, T>(&comparison, memory.flat.as_mut_slice(), room.as_mut_slice())
             .ok_or(CertificateError::NotFinite)?;
         if !(gamma < T::ONE) {
-            return Err(CertificateError::NotContracting { gamma });
+            return Err(CertificateError::NotContracting { rate: gamma });
         }
         memory.numbers = [gamma];
         Ok(AdjointCertificate { memory })

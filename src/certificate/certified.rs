@@ -2,7 +2,7 @@
 
 use super::comparison::{Comparison, norm};
 use super::outward::{minus, over, up};
-use super::{Answer, Certificate, Label, NotFinite, Refinement};
+use super::{Certificate, CertifiedSolve, Label, NotFinite, Refinement};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes};
 use crate::simd::Backend;
@@ -99,7 +99,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
         input: &X,
         state: &mut State<Network<A>>,
         error: T,
-    ) -> Result<Answer<T>, NotFinite>
+    ) -> Result<CertifiedSolve<T>, NotFinite>
     where
         A: Takes<I>,
     {
@@ -144,7 +144,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     }
 
     pub(super) fn drift_by(&self, change: impl Fn(usize) -> T) -> T {
-        self.moved(change).map_or(T::NAN, |moved| over(moved, minus(T::ONE, self.certificate.gamma())))
+        self.moved(change).map_or(T::NAN, |moved| over(moved, minus(T::ONE, self.certificate.rate())))
     }
 
     /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v.

@@ -87,7 +87,7 @@ pub(crate) const fn check<const UNITS: usize>(
         numbers
     };
     if !(gamma < 1.0) {
-        return Err("its gamma is not less than 1");
+        return Err("its rate is not less than 1");
     }
     let mut v = [0.0; UNITS];
     let mut unit = 0;
@@ -160,7 +160,7 @@ pub(crate) const fn check<const UNITS: usize>(
             w[layer.units + i] = grown(fresh, terms, slope);
             r[layer.units + i] = (own + grown(carried, layer.inputs, slope)) * (1.0 + f64::EPSILON);
             if !holds(w[layer.units + i], gamma, own) && w[layer.units + i] != 0.0 {
-                return Err("its gamma is less than the weights give");
+                return Err("its rate is less than the weights give");
             }
             if !holds(r[layer.units + i], propagation, own) {
                 return Err("its propagation is less than the weights give");
@@ -182,7 +182,7 @@ pub(crate) const fn check<const UNITS: usize>(
     let kappa = (most + 2) as f64 * 0.5625 * precision;
     let lost = gamma * (1.0 + 32.0 * precision) + 2.0 * propagation * kappa * (1.0 + 32.0 * precision);
     if !(kappa <= 0.0625 && lost < 1.0) {
-        return Err("its gamma is too close to 1 for rounding errors");
+        return Err("its rate is too close to 1 for rounding errors");
     }
     // As `Certificate::outweighs_rounding` has it; the error of an activation is less than 1.
     let steady = 1.0 - gamma * (1.0 + 32.0 * precision);
@@ -265,7 +265,7 @@ mod tests {
             for param in net.params_mut() {
                 *param = T::from_f64(random.random_range(-size..size));
             }
-            let Ok(certificate) = net.limit_feedback(T::from_f64(random.random_range(0.05..0.95))) else {
+            let Ok(certificate) = net.limit_rate(T::from_f64(random.random_range(0.05..0.95))) else {
                 continue;
             };
             let checked = |net: &Network<A>, certificate: &Certificate<Network<A>>| {

@@ -42,19 +42,19 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// which has no U to keep.
     ///
     /// ```
-    /// use attractor::{Feedforward, Tolerance, fnn};
+    /// use attractor::{Feedforward, Stop, fnn};
     /// let mut plain = <fnn![2, 3, 1; feedback = Feedforward]>::ZERO;
     /// plain.layer_mut::<1>().w.fill(0.5);
     /// plain.layer_mut::<2>().w.fill(2.0);
     /// let mut net = <fnn![2, 3, 1]>::ZERO;
     /// net.layer_mut::<1>().u.fill(0.75);
     /// net.retrofit(&plain);
-    /// let certificate = net.limit_feedback(0.2)?; // whatever the weights of the plain network
-    /// assert!(certificate.gamma() <= 0.2);
+    /// let certificate = net.limit_rate(0.2)?; // whatever the weights of the plain network
+    /// assert!(certificate.rate() <= 0.2);
     ///
     /// let (mut before, mut after) = (<fnn![2, 3, 1; feedback = Feedforward]>::state(), <fnn![2, 3, 1]>::state());
-    /// plain.solve(&[1.0, 0.5], &mut before, Tolerance::exactly(1)).unwrap();
-    /// net.solve(&[1.0, 0.5], &mut after, Tolerance::exactly(1)).unwrap();
+    /// plain.solve(&[1.0, 0.5], &mut before, Stop::after(1)).unwrap();
+    /// net.solve(&[1.0, 0.5], &mut after, Stop::after(1)).unwrap();
     /// assert_eq!(after.output(), before.output());
     /// # Ok::<(), attractor::CertificateError>(())
     /// ```
@@ -82,8 +82,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// let mut net = <fnn![1, 1, 1]>::ZERO;
     /// net.layer_mut::<2>().w.fill(2.0);
     /// net.layer_mut::<1>().u.fill(0.75); // gamma = 1.5
-    /// let certificate = net.limit_feedback(0.3)?;
-    /// assert!(certificate.gamma() <= 0.3 && certificate.gamma() > 0.29999);
+    /// let certificate = net.limit_rate(0.3)?;
+    /// assert!(certificate.rate() <= 0.3 && certificate.rate() > 0.29999);
     /// assert!((net.layer::<1>().u[0] - 0.15).abs() < 1e-5);
     /// # Ok::<(), attractor::CertificateError>(())
     /// ```
@@ -91,7 +91,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// # Errors
     /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Rounding` if
     /// rounding errors outweigh everything even where nothing is fed back. The network is then unchanged.
-    pub fn limit_feedback(&mut self, rate: T) -> Result<Certificate<Self>, CertificateError<T>> {
+    pub fn limit_rate(&mut self, rate: T) -> Result<Certificate<Self>, CertificateError<T>> {
         if !(rate >= T::ZERO && rate < T::ONE) {
             return Err(CertificateError::Setting);
         }
@@ -104,12 +104,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         let mut less = T::PRECISION;
         loop {
             certificate.memory.numbers = numbers;
-            if certificate.gamma() <= rate && certificate.outweighs_rounding().is_ok() {
+            if certificate.rate() <= rate && certificate.outweighs_rounding().is_ok() {
                 return Ok(certificate);
             }
             // Once is enough but for what is rounded, and then the factor is next to 1; ever less, so that there is an end. A rate too
             // small for the scalar, or rounding errors too large for a rate, leave nothing.
-            let part = smaller(rate / certificate.gamma(), T::ONE) * (T::ONE - less);
+            let part = smaller(rate / certificate.rate(), T::ONE) * (T::ONE - less);
             let factor = if less < T::ONE && part > T::ZERO { part } else { T::ZERO };
             if const { <A::Form>::TIED > 0 } {
                 // Every loop goes through a W twice, up and down; and the vector changes with it.

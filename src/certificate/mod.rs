@@ -9,7 +9,7 @@
 //! w = Lo w + Up v  with some v > 0  and  w <= gamma v,
 //!
 //! then |e| <= E v implies |e'| <= E w <= gamma E v: in the norm |e|_v = max |e_i| / v_i every sweep shrinks the error by
-//! gamma. With gamma < 1 there is exactly one solution for every input, and sweeps converge to it from every start (Chazan
+//! gamma, the rate. With gamma < 1 there is exactly one solution for every input, and sweeps converge to it from every start (Chazan
 //! and Miranker 1969; Jafarpour et al. 2021 for such norms). Any v will do, whoever found it and however; only the last check
 //! must round outwards. gamma is linear in U.
 //!
@@ -59,8 +59,8 @@ mod skipping;
 pub use adjoint::AdjointCertificate;
 pub use certified::Certified;
 pub(crate) use constant::{Weights, check};
-pub use refinement::{Answer, ErrorBound, Label, Refinement};
-pub use skipping::{Skipping, Visited};
+pub use refinement::{CertifiedSolve, ErrorBound, Label, Refinement};
+pub use skipping::{SkipReport, Skipping};
 
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Architecture, Flat, LengthError, Network, Numbered, State};
@@ -78,12 +78,12 @@ pub enum CertificateError<T = f32> {
     /// No vector was found under which sweeps shrink every error. They may converge all the same.
     NotContracting {
         /// The rate that was found, at least 1.
-        gamma: T,
+        rate: T,
     },
     /// Sweeps shrink errors, but so little that the scalar's rounding errors could outweigh it.
     Rounding {
         /// The rate.
-        gamma: T,
+        rate: T,
     },
     /// A NaN or an infinity in the weights or the certificate, or by overflow.
     NotFinite,
@@ -105,8 +105,8 @@ pub enum CertificateError<T = f32> {
 impl<T: fmt::Debug> fmt::Display for CertificateError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotContracting { gamma } => write!(f, "no proof of convergence, gamma is {gamma:?}"),
-            Self::Rounding { gamma } => write!(f, "too close to 1 for rounding errors, gamma is {gamma:?}"),
+            Self::NotContracting { rate } => write!(f, "no proof of convergence, rate is {rate:?}"),
+            Self::Rounding { rate } => write!(f, "too close to 1 for rounding errors, rate is {rate:?}"),
             Self::NotFinite => f.write_str("a NaN or an infinity in weights or certificate, or an overflow"),
             Self::Vector => f.write_str("an entry of the vector is less than 1"),
             Self::Refuted { what, stated, found } => {
@@ -140,7 +140,7 @@ const INPUT: usize = 3;
 pub(crate) const RANGE: usize = 4;
 const LARGEST: usize = 5;
 pub(crate) const NUMBERS: usize = 6;
-const NAMES: [&str; NUMBERS] = ["gamma", "propagation", "bias", "input gain", "range", "largest entry"];
+const NAMES: [&str; NUMBERS] = ["rate", "propagation", "bias", "input gain", "range", "largest entry"];
 
 /// A proof that the sweeps of a network `N` converge from every start to the one solution there is, for every input:
 /// a vector v of `UNITS` entries, at least 1 each, and a rate gamma < 1 such that every sweep shrinks the error
@@ -158,7 +158,7 @@ const NAMES: [&str; NUMBERS] = ["gamma", "propagation", "bias", "input gain", "r
 /// net.layer_mut::<1>().u.fill(-0.02);
 /// net.layer_mut::<2>().w.fill(0.5);
 /// let certificate = net.certify()?;
-/// assert!(certificate.gamma() < 0.17);                  // 2 outputs x 0.02 x 8 units x 0.5 = 0.16
+/// assert!(certificate.rate() < 0.17);                  // 2 outputs x 0.02 x 8 units x 0.5 = 0.16
 /// let most = certificate.sweeps(1e-4, 1.0).unwrap();    // never more, whatever the input
 /// assert!(most < 9);
 ///
@@ -220,7 +220,7 @@ impl<N: Architecture> Certificate<N> {
     }
     /// The rate: what is left of the weighted error after a sweep, at most.
     #[must_use]
-    pub fn gamma(&self) -> N::Scalar {
+    pub fn rate(&self) -> N::Scalar {
         self.number(GAMMA)
     }
     /// A bound on max |h_i| / v_i of every state and solution, if there is one that holds for all inputs: if the activations
@@ -257,7 +257,7 @@ impl<N: Architecture> Certificate<N> {
 
     /// gamma with what the steps of [`Refinement`] round up.
     fn pessimistic(&self) -> N::Scalar {
-        self.gamma() * (N::Scalar::ONE + count::<N::Scalar>(16) * N::Scalar::PRECISION)
+        self.rate() * (N::Scalar::ONE + count::<N::Scalar>(16) * N::Scalar::PRECISION)
     }
 
     /// c kappa: what a state of weighted norm 1 adds to a rounding error.
@@ -291,7 +291,7 @@ impl<N: Architecture> Certificate<N> {
         if from <= target {
             return 0;
         }
-        if self.gamma() == N::Scalar::ZERO {
+        if self.rate() == N::Scalar::ZERO {
             return 1;
         }
         sweeps_until(self.pessimistic(), from, minus(target, floor))
@@ -339,7 +339,7 @@ fn up_by_steps<T: Scalar>(rho: T) -> T {
 
 impl<N: Architecture> fmt::Debug for Certificate<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificate").field("gamma", &self.gamma()).field("range", &self.range()).finish()
+        f.debug_struct("Certificate").field("rate", &self.rate()).field("range", &self.range()).finish()
     }
 }
 
@@ -357,7 +357,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
     /// If `error` is less than rounding errors allow, these are the sweeps until the bound is what it can be.
     #[must_use]
     pub fn sweeps(&self, error: T, input: T) -> Option<usize> {
-        if self.gamma() == T::ZERO {
+        if self.rate() == T::ZERO {
             return Some(1);
         }
         let range = self.range()?;
@@ -396,9 +396,9 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
         if !self.v().iter().all(|v| *v >= T::ONE) {
             return Err(CertificateError::Vector);
         }
-        let gamma = self.gamma();
+        let gamma = self.rate();
         if !(gamma < T::ONE) {
-            return Err(CertificateError::NotContracting { gamma });
+            return Err(CertificateError::NotContracting { rate: gamma });
         }
         let found = self.measure(network).ok_or(CertificateError::NotFinite)?;
         for ((stated, found), what) in self.memory.numbers.into_iter().zip(found).zip(NAMES) {
@@ -434,7 +434,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
         if lost < T::ONE && floor.is_finite() && sum.is_finite() {
             Ok(())
         } else {
-            Err(CertificateError::Rounding { gamma: self.gamma() })
+            Err(CertificateError::Rounding { rate: self.rate() })
         }
     }
 
@@ -511,19 +511,19 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`] if the magnitudes of the weights do not show convergence, where
-    /// [`limit_feedback`](Self::limit_feedback) helps; `NotFinite` for weights that are not finite or far too large.
+    /// [`limit_rate`](Self::limit_rate) helps; `NotFinite` for weights that are not finite or far too large.
     ///
     /// ```
     /// use attractor::{CertificateError, fnn};
     /// let mut net = <fnn![1, 1, 1]>::ZERO;
     /// net.layer_mut::<2>().w.fill(2.0);
     /// net.layer_mut::<1>().u.fill(0.75);
-    /// assert!(matches!(net.certify(), Err(CertificateError::NotContracting { gamma }) if gamma > 1.49 && gamma < 1.51));
+    /// assert!(matches!(net.certify(), Err(CertificateError::NotContracting { rate }) if rate > 1.49 && rate < 1.51));
     /// ```
     pub fn certify(&self) -> Result<Certificate<Self>, CertificateError<T>> {
         let (certificate, gamma) = self.propose()?;
         if !(gamma < T::ONE) {
-            return Err(CertificateError::NotContracting { gamma });
+            return Err(CertificateError::NotContracting { rate: gamma });
         }
         certificate.complete(self)
     }
@@ -544,8 +544,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
     /// The certificate with the numbers that go with its vector.
     fn complete(mut self, network: &Network<A>) -> Result<Self, CertificateError<T>> {
         self.memory.numbers = self.measure(network).ok_or(CertificateError::NotFinite)?;
-        if !(self.gamma() < T::ONE) {
-            return Err(CertificateError::NotContracting { gamma: self.gamma() });
+        if !(self.rate() < T::ONE) {
+            return Err(CertificateError::NotContracting { rate: self.rate() });
         }
         self.outweighs_rounding()?;
         Ok(self)

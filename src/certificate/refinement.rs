@@ -7,7 +7,7 @@ use super::{Certified, NotFinite};
 use crate::kernel::{Matrix, Scalar, largest_on, weighted_norm};
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes};
 use crate::simd::Backend;
-use crate::solve::Drive;
+use crate::solve::Injection;
 use core::fmt;
 
 /// How far a state is from the solution at most.
@@ -39,7 +39,7 @@ impl<T: Scalar> ErrorBound<T> {
 /// What came of a certified solve.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Answer<T = f32> {
+pub struct CertifiedSolve<T = f32> {
     /// Sweeps made.
     pub sweeps: usize,
     /// How far the state is from the solution at most; more than what was asked for only if that is less than rounding
@@ -86,7 +86,7 @@ pub struct Label {
 pub struct Refinement<'a, N: Architecture> {
     pub(super) certified: Certified<'a, N>,
     state: &'a mut State<N>,
-    pub(super) drive: Drive<N>,
+    pub(super) injection: Injection<N>,
     input: N::Inputs<N::Scalar>,
     /// max|x|.
     pub(super) magnitude: N::Scalar,
@@ -144,9 +144,8 @@ fn magnitude_of<T: Scalar>(backend: Backend, input: Matrix<'_, T>) -> Result<T, 
 /// One sample of inputs, kept.
 fn kept<N: Architecture>(sample: Matrix<'_, N::Scalar>) -> N::Inputs<N::Scalar> {
     let mut input = <N::Inputs<N::Scalar>>::ZERO;
-    for (index, to) in input.flat_mut().iter_mut().enumerate() {
-        *to = sample.at(0, index).unwrap_or(*to);
-    }
+    // Its width is that of the network's inputs.
+    sample.copy_row_to(input.flat_mut());
     input
 }
 
@@ -174,7 +173,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
         let mut refinement = Self {
             certified,
             state,
-            drive: Drive { first: Flat::ZERO },
+            injection: Injection { first: Flat::ZERO },
             input: kept::<A>(input),
             magnitude,
             norm,
@@ -184,24 +183,24 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
             change: T::INFINITE,
             sweeps: 0,
         };
-        refinement.drive()?;
+        refinement.inject()?;
         refinement.begin();
         Ok(refinement)
     }
 
     /// W^1 x + b^1.
-    fn drive(&mut self) -> Result<(), NotFinite> {
+    fn inject(&mut self) -> Result<(), NotFinite> {
         let on = self.certified.network.on(self.certified.backend);
         let input = self.input.flat();
         let input = Matrix::new(input, 1, input.len()).map_err(|_| NotFinite)?;
-        on.drive_of(input, &mut self.drive).map_err(|_| NotFinite)
+        on.inject_matrix(input, &mut self.injection).map_err(|_| NotFinite)
     }
 
     /// rho for states of this weighted norm, and rho / (1 - gamma).
     fn rounding(&self, norm: T) -> [T; 2] {
         let certificate = self.certified.certificate;
         let rho = certificate.rho(norm, self.magnitude);
-        [rho, over(rho, minus(T::ONE, certificate.gamma()))]
+        [rho, over(rho, minus(T::ONE, certificate.rate()))]
     }
 
     /// What is known before the first sweep for an input.
@@ -242,10 +241,10 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
         let input = input.samples();
         let magnitude = magnitude_of(self.certified.backend, input)?;
         let before = core::mem::replace(&mut self.input, kept::<A>(input));
-        if let Err(error) = self.drive() {
+        if let Err(error) = self.inject() {
             self.input = before;
             // What it was it is again.
-            self.drive()?;
+            self.inject()?;
             return Err(error);
         }
         let (before, now) = (before.flat(), self.input.flat());
@@ -271,7 +270,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
     /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
     pub fn sweep(&mut self) -> Result<ErrorBound<T>, NotFinite> {
         let Certified { network, certificate, backend } = self.certified;
-        let changed = network.on(backend).weighted_sweep(&self.drive, self.state, certificate.v());
+        let changed = network.on(backend).weighted_sweep(&self.injection, self.state, certificate.v());
         let Ok(change) = changed else {
             self.forget();
             return Err(NotFinite);
@@ -285,7 +284,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
     /// As [`sweep`](Self::sweep).
     pub(super) fn visit(&mut self, index: usize) -> Result<T, NotFinite> {
         let Certified { network, certificate, backend } = self.certified;
-        let changed = network.on(backend).weighted_layer(index, &self.drive, self.state, certificate.v());
+        let changed = network.on(backend).weighted_layer(index, &self.injection, self.state, certificate.v());
         changed.map(measured).map_err(|_| {
             self.forget();
             NotFinite
@@ -305,7 +304,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
         let norm = smaller(plus(self.norm, change), self.held);
         let [mut rho, mut least] =
             if certificate.range().is_some() { self.rounding } else { self.rounding(norm) };
-        let gamma = certificate.gamma();
+        let gamma = certificate.rate();
         if extra > T::ZERO {
             rho = plus(rho, extra);
             least = plus(least, over(extra, minus(T::ONE, gamma)));
@@ -359,7 +358,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
     /// known of the state.
     #[must_use]
     pub fn sweeps_left(&self, error: T) -> Option<usize> {
-        if self.sweeps == 0 && self.certified.certificate.gamma() == T::ZERO {
+        if self.sweeps == 0 && self.certified.certificate.rate() == T::ZERO {
             return Some(1);
         }
         if !(self.error.is_finite() && self.held.is_finite()) {
@@ -374,7 +373,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
     ///
     /// # Errors
     /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
-    pub fn solve(&mut self, error: T) -> Result<Answer<T>, NotFinite> {
+    pub fn solve(&mut self, error: T) -> Result<CertifiedSolve<T>, NotFinite> {
         let first = self.sweeps;
         let mut left = self.sweeps_left(error).unwrap_or(usize::MAX);
         // A state that no sweep has seen is no answer, however near it may be.
@@ -382,7 +381,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
             self.sweep()?;
             left = left.saturating_sub(1).min(self.sweeps_left(error).unwrap_or(usize::MAX));
         }
-        Ok(Answer { sweeps: self.sweeps - first, bound: self.bound() })
+        Ok(CertifiedSolve { sweeps: self.sweeps - first, bound: self.bound() })
     }
 
     /// Sweeps until the class with the largest output is certain: [`Certified::label`].

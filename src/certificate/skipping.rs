@@ -10,13 +10,13 @@ use super::outward::{larger, plus, times, up};
 use super::{Certified, ErrorBound, NotFinite, Refinement};
 use crate::kernel::{Activation, Scalar, weighted_distance};
 use crate::network::{Architecture, Flat, Form, MAX_DEPTH, Network, Samples, State, Takes};
-use crate::solve::Drive;
+use crate::solve::Injection;
 use core::fmt;
 
 /// What came of a solve that leaves out layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Visited<T = f32> {
+pub struct SkipReport<T = f32> {
     /// Layers computed, in all sweeps together; a sweep of them all is as many as the network has.
     pub layers: usize,
     /// How far the state is from the solution at most; more than what was asked for only if that is less than rounding
@@ -38,7 +38,7 @@ pub struct Visited<T = f32> {
 /// # for (i, w) in net.params_mut().iter_mut().enumerate() {
 /// #     *w = 0.3 * (i as f32).sin();
 /// # }
-/// let certificate = net.limit_feedback(0.2)?;
+/// let certificate = net.limit_rate(0.2)?;
 /// let mut state = Net::state();
 /// let mut stream = certificate.verify(&net)?.skipping(&[1.0, 0.5, -0.5], &mut state)?;
 /// let first = stream.solve(1e-2)?;
@@ -50,7 +50,7 @@ pub struct Visited<T = f32> {
 pub struct Skipping<'a, N: Architecture> {
     refinement: Refinement<'a, N>,
     /// W^1 x + b^1 of the last sweep of the first layer, and the largest magnitude of that x.
-    swept: Drive<N>,
+    swept: Injection<N>,
     swept_magnitude: N::Scalar,
     /// The largest magnitude of the input of now.
     magnitude: N::Scalar,
@@ -97,7 +97,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
         let magnitude = refinement.magnitude;
         Ok(Skipping {
             refinement,
-            swept: Drive::ZERO,
+            swept: Injection::ZERO,
             swept_magnitude: T::ZERO,
             magnitude,
             gains,
@@ -147,17 +147,17 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Skipping<'a, Network<A>> {
     ///
     /// # Errors
     /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
-    pub fn solve(&mut self, error: T) -> Result<Visited<T>, NotFinite> {
+    pub fn solve(&mut self, error: T) -> Result<SkipReport<T>, NotFinite> {
         let certificate = self.refinement.certified.certificate;
         let (mut layers, mut whole) = (0, false);
         loop {
             let floor = self.refinement.floor();
             let target = certificate.target(error, floor);
             if whole && self.refinement.error <= target {
-                return Ok(Visited { layers, bound: self.bound() });
+                return Ok(SkipReport { layers, bound: self.bound() });
             }
             // Half of what may be is for the layers left out; what they really make is added to the bound in any case.
-            let half = (target - floor) * (T::ONE - certificate.gamma()) * T::from_f64(0.5);
+            let half = (target - floor) * (T::ONE - certificate.rate()) * T::from_f64(0.5);
             let allowed = if certificate.range().is_some() && half > T::ZERO {
                 half / certificate.propagation()
             } else {
@@ -183,7 +183,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Skipping<'a, Network<A>> {
                 return Err(NotFinite);
             };
             if index == 0 {
-                self.swept.first.flat_mut().copy_from_slice(self.refinement.drive.first.flat());
+                self.swept.first.flat_mut().copy_from_slice(self.refinement.injection.first.flat());
                 self.swept_magnitude = self.magnitude;
             }
             if let Some(due) = self.due.get_mut(index) {
@@ -207,7 +207,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Skipping<'a, Network<A>> {
         if index > 0 || !(due < T::INFINITE) {
             return due;
         }
-        let (now, then) = (self.refinement.drive.first.flat(), self.swept.first.flat());
+        let (now, then) = (self.refinement.injection.first.flat(), self.swept.first.flat());
         let Certified { certificate, backend, .. } = self.refinement.certified;
         let v = certificate.v().get(..now.len()).unwrap_or_default();
         match weighted_distance(backend, now, then, v) {

@@ -3,7 +3,7 @@
 //! - [`Importance`] measures on samples what every unit is worth, and [`Network::prune`](crate::Network::prune) makes a narrower network of
 //!   the units that are worth most. The means of the others go into the biases of the units that read them.
 //! - [`Distill`] is a loss that teaches a small network what a large one says (Hinton, Vinyals, Dean 2015).
-//! - [`Shared`](crate::Shared) in the list of layers is a layer with the weights of the layer below it: they are stored once, in flash and in RAM.
+//! - [`Repeat`](crate::Repeat) in the list of layers is a layer with the weights of the layer below it: they are stored once, in flash and in RAM.
 //! - [`Tied`](crate::Tied) feedback has no weights of its own; [`Network::take_weights`](crate::Network::take_weights) starts such a network from one
 //!   that was trained with others.
 //!
@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use attractor::compress::{Importance, Measure};
-//! use attractor::{Tolerance, fnn};
+//! use attractor::{Stop, fnn};
 //!
 //! type Large = fnn![2, 8, 8, 1];
 //! type Small = fnn![2, 5, 4, 1]; // the same but for the widths
@@ -21,7 +21,7 @@
 //! }
 //! let (mut importance, mut state) = (Importance::<Large>::ZERO, Large::state());
 //! for x in [[0.5, -1.0], [1.0, 0.25], [-0.5, 0.0]] {
-//!     large.solve(&x, &mut state, Tolerance::residual(1e-5))?;
+//!     large.solve(&x, &mut state, Stop::residual(1e-5))?;
 //!     importance.observe(&state)?;
 //! }
 //! let mut scores = Large::state();

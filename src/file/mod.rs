@@ -182,7 +182,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
 /// [`Model::certified`](crate::file::Model::certified) has nothing left to verify.
 ///
 /// ```
-/// use attractor::{fnn, include_network, Tolerance};
+/// use attractor::{fnn, include_network, Stop};
 /// type Tiny = fnn![2, 3, 1];
 /// let model = include_network!("../../tests/data/tiny.attr", Tiny);
 /// let mut state = Tiny::state();

@@ -3,7 +3,7 @@
 use super::Part;
 use super::ends::{Functions, functions};
 use super::once::Once;
-use crate::simd::{Element, Integers, Lanes, Quantum, numbered};
+use crate::simd::{Element, IntState, Integers, Lanes, numbered};
 use core::fmt::Debug;
 
 /// A scalar networks can be made of: `f32` or `f64`. Sealed through [`Element`].
@@ -382,10 +382,10 @@ pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 's
     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector;
     /// The same of integers: the state nearest to s(z), for a sum z with `EXTRA` more digits than a state has; within
     /// [`quantized_error`](Self::quantized_error). It rises with z, and by no more than z does, but for its last digit.
-    fn quantized<H: Quantum, L: Integers>(lanes: L, z: L::Whole) -> L::Whole;
+    fn quantized<H: IntState, L: Integers>(lanes: L, z: L::Whole) -> L::Whole;
     /// A bound on the error of [`quantized`](Self::quantized), in units of a state's last digit, wherever s(z) is one of the states or
     /// between them.
-    fn quantized_error<H: Quantum>() -> f64;
+    fn quantized_error<H: IntState>() -> f64;
     /// s'(z) from h = s(z).
     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector;
     /// Its functions for `f32`.
@@ -437,7 +437,7 @@ fn x_ln_x(x: f64) -> f64 {
 
 /// The nearest state to a value in units of 2^-15 that is between -1 and 1.
 #[inline(always)]
-fn narrow<H: Quantum, L: Integers>(lanes: L, value: L::Whole) -> L::Whole {
+fn narrow<H: IntState, L: Integers>(lanes: L, value: L::Whole) -> L::Whole {
     let digits = const { 15 - H::BITS };
     if digits == 0 {
         return lanes.least(value, lanes.splat(H::MOST));
@@ -448,7 +448,7 @@ fn narrow<H: Quantum, L: Integers>(lanes: L, value: L::Whole) -> L::Whole {
 
 /// The nearest state to a sum.
 #[inline(always)]
-fn rounded<H: Quantum, L: Integers>(lanes: L, z: L::Whole) -> L::Whole {
+fn rounded<H: IntState, L: Integers>(lanes: L, z: L::Whole) -> L::Whole {
     let z = if const { H::EXTRA == 0 } {
         z
     } else {
@@ -492,10 +492,10 @@ macro_rules! activation {
                 $value
             }
             #[inline(always)]
-            fn quantized<H: Quantum, L: Integers>($lanes3: L, $z3: L::Whole) -> L::Whole {
+            fn quantized<H: IntState, L: Integers>($lanes3: L, $z3: L::Whole) -> L::Whole {
                 $quantized
             }
-            fn quantized_error<H: Quantum>() -> f64 {
+            fn quantized_error<H: IntState>() -> f64 {
                 // From a table whose straight lines are off by up to 2^-15 times 12.6 or 0.8, rounded; then to a state, of which there is
                 // none for 1.
                 let tabled = (if H::BITS < 8 { 13.0 } else { 0.8 } + 0.5) / f64::from(1 << (15 - H::BITS));

@@ -39,7 +39,7 @@ impl<V: Copy> Change<V> {
     /// The largest change of the one sample there is; NaN if something was not finite.
     #[inline(always)]
     pub(crate) fn of_one<T: Scalar, L: Lanes<T, Vector = V>>(&self, lanes: L) -> T {
-        if const { L::BLOCKING.shared } {
+        if const { L::BLOCKING.outlined } {
             // All of it is in the first lane.
             let narrow = lanes.narrow();
             return narrow.reduce_add(self.narrow(narrow));
@@ -131,7 +131,7 @@ pub(crate) fn scales<T: Scalar, L: Lanes<T>>(
 /// The largest magnitude in a matrix; NaN if any value is infinite or NaN.
 #[inline(always)]
 pub(crate) fn largest<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -> T {
-    if const { L::BLOCKING.shared } {
+    if const { L::BLOCKING.outlined } {
         lanes.narrow().vectorize(Largest(matrix))
     } else {
         Largest(matrix).run(lanes)
@@ -170,7 +170,7 @@ fn largest_of<T: Scalar, L: Lanes<T>>(lanes: L, matrix: Matrix<'_, T>) -> T {
             change.scale = lanes.max(lanes.abs(v), change.scale);
             change.poison = lanes.mul_add(v, lanes.splat(T::ZERO), change.poison);
             row += L::WIDTH;
-            if const { L::BLOCKING.shared } {
+            if const { L::BLOCKING.outlined } {
                 rolled();
             }
         }

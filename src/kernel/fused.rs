@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::products::{Base, Products, in_a_row, shapes_fit};
 use super::single::{InLine, Single};
-use super::{Change, Finish, MatrixMut, Scalar, ShapeError, expect, shared};
+use super::{Change, Finish, MatrixMut, Scalar, ShapeError, expect, outlined};
 use crate::simd::{Lanes, Routine};
 use core::marker::PhantomData;
 
@@ -88,9 +88,9 @@ pub(super) unsafe fn one<
     let (base, out, units) = (base.start(), out.start(), out.cols());
     // SAFETY: the same contract, which the caller keeps.
     unsafe {
-        if const { L::BLOCKING.shared } {
+        if const { L::BLOCKING.outlined } {
             let terms = products.terms();
-            shared::layer::<TRANSPOSED, UNITS, T, L, F>(lanes, base, terms, finish, out, units, change);
+            outlined::layer::<TRANSPOSED, UNITS, T, L, F>(lanes, base, terms, finish, out, units, change);
         } else {
             let sources = &InLine(*products, PhantomData);
             Single { lanes, base, sources, finish, out, units }.run::<TRANSPOSED, UNITS>(change);
@@ -103,7 +103,7 @@ pub(super) unsafe fn one<
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
 #[inline(always)]
-pub(crate) fn fused_shared<
+pub(crate) fn fused_outlined<
     'a,
     const TRANSPOSED: bool,
     const C: usize,
@@ -118,10 +118,10 @@ pub(crate) fn fused_shared<
     out: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) -> Result<(), ShapeError> {
-    lanes.vectorize(Shared::<TRANSPOSED, C, _, _, _, _> { base, products, finish, out, changes })
+    lanes.vectorize(Outlined::<TRANSPOSED, C, _, _, _, _> { base, products, finish, out, changes })
 }
 
-struct Shared<'a, 'b, const TRANSPOSED: bool, const C: usize, T, P, F, V> {
+struct Outlined<'a, 'b, const TRANSPOSED: bool, const C: usize, T, P, F, V> {
     base: Base<'a, T>,
     products: &'b P,
     finish: F,
@@ -130,7 +130,7 @@ struct Shared<'a, 'b, const TRANSPOSED: bool, const C: usize, T, P, F, V> {
 }
 
 impl<'a, const TRANSPOSED: bool, const C: usize, T, P, F, L> Routine<L>
-    for Shared<'a, '_, TRANSPOSED, C, T, P, F, L::Vector>
+    for Outlined<'a, '_, TRANSPOSED, C, T, P, F, L::Vector>
 where
     T: Scalar,
     L: Lanes<T>,

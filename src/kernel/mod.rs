@@ -42,10 +42,10 @@ mod finish;
 mod fused;
 mod once;
 mod outer;
+mod outlined;
 mod packed;
 mod products;
 mod scratch;
-mod shared;
 mod single;
 mod softmax;
 mod tanh_table;
@@ -61,12 +61,12 @@ pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Typed};
 use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish};
 use fused::one;
-pub(crate) use fused::{fused, fused_shared};
+pub(crate) use fused::{fused, fused_outlined};
 #[doc(hidden)]
 pub use once::Once;
 pub(crate) use once::once;
 pub(crate) use outer::{Outer, SideBySide, column_sums};
-pub(crate) use packed::{HalfBase, HalfLayer, IntegerLayer, PackedMatrix, integer_drive, place};
+pub(crate) use packed::{HalfBase, HalfLayer, IntegerLayer, PackedMatrix, integer_injection, place};
 pub use packed::{IntegerRows, integer_layer};
 #[doc(hidden)]
 pub use products::Part;
@@ -83,7 +83,7 @@ use products::{Listed, shapes_fit};
 
 /// Whether every network has its activations in its types and is compiled for itself, as where flash is small; elsewhere the engine is
 /// compiled once, in this crate.
-pub(crate) const TYPED: bool = <crate::simd::Portable as Lanes<f32>>::BLOCKING.shared;
+pub(crate) const TYPED: bool = <crate::simd::Portable as Lanes<f32>>::BLOCKING.outlined;
 
 /// The largest magnitude in a matrix; NaN if any value is infinite or NaN.
 pub(crate) fn largest_on<T: Scalar>(backend: Backend, matrix: Matrix<'_, T>) -> T {

@@ -95,7 +95,7 @@ impl<T: Scalar, L: Lanes<T>> Routine<L> for AddColumns<T> {
     #[inline(always)]
     fn run(self, lanes: L) {
         let Self { factor, deltas, inputs, gradient, rows, stride } = self;
-        if const { !L::BLOCKING.shared } {
+        if const { !L::BLOCKING.outlined } {
             let mut start = gradient;
             for (input, columns) in inputs {
                 // SAFETY: `add` counted rows and columns.
@@ -231,7 +231,7 @@ unsafe fn one_sample<T: Scalar, L: Lanes<T>>(
             one_sample_rows::<2, T, L>(lanes, factor, deltas, row, None, inputs, &mut gradient);
             row += 2 * L::WIDTH;
         }
-        if const { L::BLOCKING.shared } {
+        if const { L::BLOCKING.outlined } {
             while rows > row {
                 one_sample_rows::<1, _, _>(lanes.narrow(), factor, deltas, row, None, inputs, &mut gradient);
                 row += 1;
@@ -276,7 +276,7 @@ unsafe fn one_sample_rows<const V: usize, T: Scalar, L: Lanes<T>>(
             }
             column = column.wrapping_add(gradient.stride());
             input = input.wrapping_add(inputs.stride());
-            if const { L::BLOCKING.shared } {
+            if const { L::BLOCKING.outlined } {
                 rolled();
             }
         }

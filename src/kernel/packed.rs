@@ -3,7 +3,7 @@
 use super::activation::{Activation, Scalar, WithActivation};
 use super::change::Change;
 use super::{ShapeError, expect, load, store};
-use crate::simd::{Backend, Bf16, Integers, Lanes, OnIntegers, Packed, Quantum, Single};
+use crate::simd::{Backend, Bf16, IntState, Integers, Lanes, OnIntegers, Packed, Single};
 use core::marker::PhantomData;
 
 /// A matrix of packed weights, `rows x columns`: as many weights, in the order [`Packed`] tells.
@@ -222,7 +222,7 @@ pub struct IntegerRows<'a> {
 /// assert_eq!(out, [76, -50]); // (300 + 5) / 4 and (-100 - 100) / 4, rounded down
 /// # Ok::<(), attractor::kernel::ShapeError>(())
 /// ```
-pub fn integer_layer<H: Quantum, A: Activation>(
+pub fn integer_layer<H: IntState, A: Activation>(
     backend: Backend,
     weights: &[i8],
     states: &[H],
@@ -240,7 +240,7 @@ struct OneLayer<'a, H, A> {
     activation: PhantomData<A>,
 }
 
-impl<H: Quantum, A: Activation> OnIntegers<H> for OneLayer<'_, H, A> {
+impl<H: IntState, A: Activation> OnIntegers<H> for OneLayer<'_, H, A> {
     type Output = Result<i32, ShapeError>;
     #[inline(always)]
     fn run<L>(self, lanes: L) -> Self::Output
@@ -283,11 +283,11 @@ impl IntegerRows<'_> {
     }
 }
 
-/// z = base + (W h + bias) scale: as a drive, which other sums are added to.
+/// z = base + (W h + bias) scale: as an injection, which other sums are added to.
 struct Driven<'a, L> {
     lanes: L,
     rows: IntegerRows<'a>,
-    drive: &'a mut [i32],
+    injection: &'a mut [i32],
 }
 
 impl<L: Integers> EachSums<L::Whole> for Driven<'_, L> {
@@ -296,7 +296,7 @@ impl<L: Integers> EachSums<L::Whole> for Driven<'_, L> {
         // SAFETY: the same contract, which the caller keeps.
         unsafe {
             let z = self.rows.scaled(self.lanes, row, count, sums);
-            self.lanes.store(self.drive.as_mut_ptr().add(row), z, count);
+            self.lanes.store(self.injection.as_mut_ptr().add(row), z, count);
         }
     }
 }
@@ -306,18 +306,18 @@ impl<L: Integers> EachSums<L::Whole> for Driven<'_, L> {
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
 #[inline(always)]
-pub(crate) fn integer_drive<H: Quantum, L>(
+pub(crate) fn integer_injection<H: IntState, L>(
     lanes: L,
     product: PackedProduct<'_, i8, H>,
     rows: IntegerRows<'_>,
-    drive: &mut [i32],
+    injection: &mut [i32],
 ) -> Result<(), ShapeError>
 where
     L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
 {
-    let units = drive.len();
+    let units = injection.len();
     rows.has(units)?;
-    packed(lanes, [None, Some(product)], units, &mut Driven { lanes, rows, drive })
+    packed(lanes, [None, Some(product)], units, &mut Driven { lanes, rows, injection })
 }
 
 /// A layer of integers: h = s(base + (sum of products + bias) scale).
@@ -331,7 +331,7 @@ pub(crate) struct IntegerLayer<'a, 'b, H, L: Integers> {
     pub(crate) change: &'b mut L::Whole,
 }
 
-impl<H: Quantum, L> WithActivation for IntegerLayer<'_, '_, H, L>
+impl<H: IntState, L> WithActivation for IntegerLayer<'_, '_, H, L>
 where
     L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
 {
@@ -354,7 +354,7 @@ struct Settled<K, A> {
     activation: PhantomData<A>,
 }
 
-impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<IntegerLayer<'_, '_, H, L>, A> {
+impl<H: IntState, A: Activation, L: Integers> EachSums<L::Whole> for Settled<IntegerLayer<'_, '_, H, L>, A> {
     #[inline(always)]
     unsafe fn sums(&mut self, row: usize, count: Option<usize>, sums: L::Whole) {
         let IntegerLayer { lanes, rows, base, ref mut own, ref mut change, .. } = self.layer;
@@ -381,7 +381,7 @@ impl<H: Quantum, A: Activation, L: Integers> EachSums<L::Whole> for Settled<Inte
 /// # Safety
 /// The rows must be there.
 #[inline(always)]
-unsafe fn settle<H: Quantum, A: Activation, L: Integers>(
+unsafe fn settle<H: IntState, A: Activation, L: Integers>(
     lanes: L,
     rows: IntegerRows<'_>,
     base: Option<&[i32]>,
@@ -418,7 +418,7 @@ unsafe fn settle<H: Quantum, A: Activation, L: Integers>(
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum HalfBase<'a, T> {
     Bias(&'a [Bf16]),
-    Drive(&'a [T]),
+    Injection(&'a [T]),
 }
 
 /// A layer of weights of 16 bits: h = s(base + sum of products).
@@ -438,7 +438,7 @@ impl<T: Scalar, L: Lanes<T>> WithActivation for HalfLayer<'_, '_, T, L> {
         let (lanes, products, units) = (self.lanes, self.products, self.own.len());
         match self.base {
             HalfBase::Bias(bias) => expect("bias", units, bias.len())?,
-            HalfBase::Drive(drive) => expect("drive", units, drive.len())?,
+            HalfBase::Injection(injection) => expect("injection", units, injection.len())?,
         }
         packed(lanes, products, units, &mut Settled { layer: self, activation: PhantomData::<A> })
     }
@@ -452,7 +452,7 @@ impl<T: Scalar, A: Activation, L: Lanes<T>> EachSums<L::Vector> for Settled<Half
         unsafe {
             let base = match base {
                 HalfBase::Bias(bias) => lanes.load_bf16(bias.as_ptr().add(row), count),
-                HalfBase::Drive(drive) => load(lanes, drive.as_ptr().add(row), count),
+                HalfBase::Injection(injection) => load(lanes, injection.as_ptr().add(row), count),
             };
             let z = lanes.add(sums, base);
             let own = own.as_mut_ptr().add(row);

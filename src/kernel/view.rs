@@ -109,21 +109,25 @@ impl<'a, T> Matrix<'a, T> {
         (row < self.rows && col < self.cols).then(|| unsafe { *self.start.add(col * self.stride + row) })
     }
 
-    /// All of it, if it is one row of `N` values.
+    /// Copies all of it, if it is one row of as many values as `to` holds; whether it is.
     #[inline(always)]
-    pub(crate) fn only_row<const N: usize>(self) -> Option<[T; N]>
+    pub(crate) fn copy_row_to(self, to: &mut [T]) -> bool
     where
         T: Copy,
     {
-        if self.rows != 1 || self.cols != N {
-            return None;
+        if self.rows != 1 || self.cols != to.len() {
+            return false;
         }
         if self.stride == 1 {
-            // SAFETY: one row of N columns, each the next scalar.
-            return Some(unsafe { *self.start.cast::<[T; N]>() });
+            // SAFETY: one row of so many columns, each the next scalar.
+            to.copy_from_slice(unsafe { core::slice::from_raw_parts(self.start, self.cols) });
+        } else {
+            for (col, to) in to.iter_mut().enumerate() {
+                // SAFETY: the column exists.
+                *to = unsafe { *self.start.add(col * self.stride) };
+            }
         }
-        // SAFETY: the columns exist.
-        Some(core::array::from_fn(|col| unsafe { *self.start.add(col * self.stride) }))
+        true
     }
 
     /// The columns from `first`, `count` of them, cut at the end of the matrix.

@@ -36,7 +36,7 @@ where
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
-        if const { L::BLOCKING.shared } {
+        if const { L::BLOCKING.outlined } {
             self.params = self.params.afresh();
         }
         walk.down(layout, &mut AtLayer::<_, _, T, C> { backward: self, lanes, changes, layout });

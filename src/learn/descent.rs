@@ -1,10 +1,10 @@
 //! Plain gradient descent without a gradient in memory: for devices whose RAM holds the network once.
 
-use super::gradient::{LearnError, Learned, Objective, add};
+use super::gradient::{GradientReport, LearnError, Objective, add};
 use super::loss::Loss;
 use super::optimizer::UpdateError;
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Network, Room, Samples, Takes, Workspace};
+use crate::network::{Architecture, Network, Samples, Storage, Takes, Workspace};
 use crate::simd::Backend;
 use crate::threads::Threads;
 use core::fmt;
@@ -36,7 +36,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         target: &Y,
         workspace: &mut Workspace<Self, B>,
         rate: T,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
@@ -54,7 +54,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         target: &Y,
         workspace: &mut Workspace<Self, B>,
         rate: T,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
@@ -89,22 +89,22 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
 /// ```
 pub struct Descent<R, C, const B: usize = 1>
 where
-    R: Room<Of: Architecture>,
+    R: Storage<Content: Architecture>,
 {
-    /// The network that learns, or the [`Room`] it lives in.
+    /// The network that learns, or the [`Storage`] it lives in.
     pub network: R,
     /// The loss, the tolerances, the rule.
-    pub objective: Objective<C, <R::Of as Architecture>::Scalar>,
+    pub objective: Objective<C, <R::Content as Architecture>::Scalar>,
     /// The learning rate of the next step.
-    pub rate: <R::Of as Architecture>::Scalar,
+    pub rate: <R::Content as Architecture>::Scalar,
     /// The backend; the best by default.
     pub backend: Backend,
-    workspace: R::Beside<Workspace<R::Of, B>>,
+    workspace: R::Like<Workspace<R::Content, B>>,
 }
 
 impl<R, C, const B: usize> Descent<R, C, B>
 where
-    R: Room<Of: Architecture>,
+    R: Storage<Content: Architecture>,
 {
     /// Bytes of all of it: network, workspace and settings; without what lies in boxes.
     pub const BYTES: usize = size_of::<Self>();
@@ -113,21 +113,21 @@ where
     #[must_use]
     pub fn new(
         network: R,
-        objective: Objective<C, <R::Of as Architecture>::Scalar>,
-        rate: <R::Of as Architecture>::Scalar,
+        objective: Objective<C, <R::Content as Architecture>::Scalar>,
+        rate: <R::Content as Architecture>::Scalar,
     ) -> Self {
-        Self { network, objective, rate, backend: Backend::best(), workspace: Room::zeroed() }
+        Self { network, objective, rate, backend: Backend::best(), workspace: Storage::zeroed() }
     }
 
     /// The last step's states and deltas.
-    pub fn workspace(&self) -> &Workspace<R::Of, B> {
+    pub fn workspace(&self) -> &Workspace<R::Content, B> {
         self.workspace.get()
     }
 }
 
 impl<R, C, const B: usize> fmt::Debug for Descent<R, C, B>
 where
-    R: Room<Of: Architecture + fmt::Debug>,
+    R: Storage<Content: Architecture + fmt::Debug>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Descent({:?}, batches of {B})", self.network.get())
@@ -136,7 +136,7 @@ where
 
 impl<T: Scalar, A: Architecture<Scalar = T>, R, C, const B: usize> Descent<R, C, B>
 where
-    R: Room<Of = Network<A>>,
+    R: Storage<Content = Network<A>>,
 {
     /// Learns from one batch: [`Network::descend`]. Every step starts cold, for batches differ.
     ///
@@ -146,7 +146,7 @@ where
         &mut self,
         input: &X,
         target: &Y,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,

@@ -12,7 +12,7 @@ use crate::network::{
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
 use crate::solve::{
-    Drive, HalfRoom, On, Progress, ROOM, SMALL_ROOM, SolveError, Solved, Specialized, Tolerance, chunks,
+    HalfRoom, Injection, Progress, ROOM, Runner, SMALL_ROOM, SolveError, Solved, Specialized, Stop, chunks,
     fits, refine,
 };
 use crate::threads::Threads;
@@ -22,26 +22,26 @@ use nalgebra::SMatrix;
 /// How the gradient is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Rule<T = f32> {
+pub enum Method<T = f32> {
     /// The exact gradient at the solution: adjoint sweeps until they meet the tolerance (Almeida 1987, Pineda
     /// 1987).
-    Adjoint(Tolerance<T>),
+    Implicit(Stop<T>),
     /// So many adjoint sweeps, converged or not. One sweep is plain back-propagation through W with the solution's
     /// activations (Fung et al. 2022: Jacobian-free back-propagation).
     Truncated(usize),
     /// The rule as the source article prints it, to compare with: the output layer's delta leaves out what it
     /// reads from below, (U^(L-1,L))^T d^(L-1). It is **not** the gradient as soon as that U is not zero.
-    Literal(Tolerance<T>),
+    Literal(Stop<T>),
 }
 
-impl<T: Scalar> Rule<T> {
+impl<T: Scalar> Method<T> {
     /// For the adjoint sweeps; and whether the article's rule is meant.
     #[inline(always)]
-    pub(crate) fn tolerance(self) -> (Tolerance<T>, bool) {
+    pub(crate) fn stop(self) -> (Stop<T>, bool) {
         match self {
-            Self::Adjoint(tolerance) => (tolerance, false),
-            Self::Truncated(sweeps) => (Tolerance::exactly(sweeps), false),
-            Self::Literal(tolerance) => (tolerance, true),
+            Self::Implicit(stop) => (stop, false),
+            Self::Truncated(sweeps) => (Stop::after(sweeps), false),
+            Self::Literal(stop) => (stop, true),
         }
     }
 }
@@ -52,47 +52,47 @@ pub struct Objective<C, T = f32> {
     /// The loss.
     pub loss: C,
     /// For the solve.
-    pub solve: Tolerance<T>,
+    pub solve: Stop<T>,
     /// For the gradient.
-    pub rule: Rule<T>,
+    pub method: Method<T>,
 }
 
 impl<C, T: Scalar> Objective<C, T> {
     /// The exact gradient: the solve to a residual of 1e-5, the adjoint to 1e-5 of its largest delta (deltas are
     /// as small as the loss's gradient), each in at most 100 sweeps.
     pub fn new(loss: C) -> Self {
-        let tolerance = T::from_f64(1e-5);
-        let rule = Rule::Adjoint(Tolerance::relative(tolerance));
-        Self { loss, solve: Tolerance::residual(tolerance), rule }
+        let residual = T::from_f64(1e-5);
+        let method = Method::Implicit(Stop::relative(residual));
+        Self { loss, solve: Stop::residual(residual), method }
     }
     /// With another tolerance for the solve.
     #[must_use]
-    pub fn solve(self, solve: Tolerance<T>) -> Self {
+    pub fn solve(self, solve: Stop<T>) -> Self {
         Self { solve, ..self }
     }
     /// With another rule for the gradient.
     #[must_use]
-    pub fn rule(self, rule: Rule<T>) -> Self {
-        Self { rule, ..self }
+    pub fn method(self, method: Method<T>) -> Self {
+        Self { method, ..self }
     }
 }
 
 /// The states of exactly `SWEEPS` sweeps, for the unrolled gradient.
-pub struct Tape<N: Architecture, const B: usize, const SWEEPS: usize> {
+pub struct UnrolledTape<N: Architecture, const B: usize, const SWEEPS: usize> {
     /// Where the sweeps start from.
     pub start: State<N, B>,
     states: [State<N, B>; SWEEPS],
-    drive: Drive<N, B>,
-    drive_gradient: N::First<B>,
+    injection: Injection<N, B>,
+    injection_gradient: N::First<B>,
 }
 
-impl<N: Architecture, const B: usize, const SWEEPS: usize> Tape<N, B, SWEEPS> {
+impl<N: Architecture, const B: usize, const SWEEPS: usize> UnrolledTape<N, B, SWEEPS> {
     /// From zero.
     pub const ZERO: Self = Self {
         start: State::ZERO,
         states: [const { State::ZERO }; SWEEPS],
-        drive: Drive::ZERO,
-        drive_gradient: Flat::ZERO,
+        injection: Injection::ZERO,
+        injection_gradient: Flat::ZERO,
     };
 
     /// The states after each sweep.
@@ -102,21 +102,21 @@ impl<N: Architecture, const B: usize, const SWEEPS: usize> Tape<N, B, SWEEPS> {
     }
     /// dJ/d(W^1 x + b^1) of the last gradient, for [`Network::input_gradient`].
     #[must_use]
-    pub fn drive_gradient(&self) -> &N::First<B> {
-        &self.drive_gradient
+    pub fn injection_gradient(&self) -> &N::First<B> {
+        &self.injection_gradient
     }
 }
 
-impl<N: Architecture, const B: usize, const SWEEPS: usize> fmt::Debug for Tape<N, B, SWEEPS> {
+impl<N: Architecture, const B: usize, const SWEEPS: usize> fmt::Debug for UnrolledTape<N, B, SWEEPS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tape({SWEEPS} sweeps)")
+        write!(f, "UnrolledTape({SWEEPS} sweeps)")
     }
 }
 
 /// A gradient that was taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Learned<T = f32> {
+pub struct GradientReport<T = f32> {
     /// The loss, before any update.
     pub loss: T,
     /// The solve.
@@ -184,7 +184,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         target: &Y,
         workspace: &mut Workspace<Self, B>,
         gradient: &mut Self,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
@@ -201,12 +201,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     #[inline]
     pub fn adjoint<const B: usize>(
         &self,
-        rule: Rule<T>,
+        method: Method<T>,
         state: &State<Self, B>,
         output: &A::Output<B>,
         deltas: &mut State<Self, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        self.on(Backend::best()).adjoint(rule, state, output, deltas)
+        self.on(Backend::best()).adjoint(method, state, output, deltas)
     }
 
     /// Adds to `gradient` what `deltas` at `state` make of it. A part of [`gradient`](Self::gradient).
@@ -227,7 +227,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     }
 
     /// dJ/dx = (W^1)^T d^1, from the first layer of the deltas (`workspace.adjoint.first()`) or from
-    /// [`Tape::drive_gradient`].
+    /// [`UnrolledTape::injection_gradient`].
     ///
     /// ```
     /// use attractor::{fnn, Workspace};
@@ -276,25 +276,25 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// # Errors
     /// [`LearnError`]; `gradient` is then unchanged.
     #[inline]
-    pub fn unrolled<X, Y: ?Sized, C, const I: usize, const B: usize, const SWEEPS: usize>(
+    pub fn gradient_unrolled<X, Y: ?Sized, C, const I: usize, const B: usize, const SWEEPS: usize>(
         &self,
         loss: &C,
         input: &X,
         target: &Y,
-        tape: &mut Tape<Self, B, SWEEPS>,
+        tape: &mut UnrolledTape<Self, B, SWEEPS>,
         workspace: &mut Workspace<Self, B>,
         gradient: &mut Self,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        self.on(Backend::best()).unrolled(loss, input, target, tape, workspace, gradient)
+        self.on(Backend::best()).gradient_unrolled(loss, input, target, tape, workspace, gradient)
     }
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
     /// [`Network::gradient`] on this backend.
     ///
     /// # Errors
@@ -307,7 +307,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         target: &Y,
         workspace: &mut Workspace<Network<A>, B>,
         gradient: &mut Network<A>,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
@@ -327,7 +327,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         input: &X,
         target: &Y,
         workspace: &mut Workspace<Network<A>, B>,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
@@ -336,8 +336,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
-        let adjoint = self.adjoint(objective.rule, state, output, adjoint).map_err(LearnError::Adjoint)?;
-        Ok(Learned { loss, solve, adjoint })
+        let adjoint = self.adjoint(objective.method, state, output, adjoint).map_err(LearnError::Adjoint)?;
+        Ok(GradientReport { loss, solve, adjoint })
     }
 
     /// [`Network::adjoint`] on this backend.
@@ -346,13 +346,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     /// As [`Network::adjoint`].
     pub fn adjoint<const B: usize>(
         self,
-        rule: Rule<T>,
+        method: Method<T>,
         state: &State<Network<A>, B>,
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         let result = if const { B == 1 && Network::<A>::UNROLLED } {
-            self.adjoint_unrolled(rule, state, output, deltas)
+            self.adjoint_unrolled(method, state, output, deltas)
         } else {
             let (units, flat) = (Network::<A>::UNITS, output.flat());
             let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
@@ -363,15 +363,15 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
             ) else {
                 return Err(SolveError::NotFinite);
             };
-            let (tolerance, literal) = rule.tolerance();
+            let (stop, literal) = method.stop();
             let (backend, threads) = (self.backend, self.threads);
             let progress = if const { !TYPED } {
                 let ends = Chosen::new::<A::Hidden, A::Outputs>();
-                let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
+                let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
                 T::once::<AdjointOnce>((adjoint, backend, threads))
             } else {
                 let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-                let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
+                let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
                 match const { (B == 1, <A::Form>::REACH.is_far()) } {
                     (true, false) => adjoint.typed::<A::Scratch<1>, 1, false>(backend, threads),
                     (true, true) => adjoint.typed::<A::Scratch<1>, 1, true>(backend, threads),
@@ -390,41 +390,41 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     #[inline(always)]
     fn adjoint_unrolled<const B: usize>(
         self,
-        rule: Rule<T>,
+        method: Method<T>,
         state: &State<Network<A>, B>,
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         let walk = Unrolled::<Network<A>>::NEW;
         let network = self.network;
-        T::run(self.backend, AdjointOne { network, state, output, deltas, rule, walk })
+        T::run(self.backend, AdjointOne { network, state, output, deltas, method, walk })
     }
 
-    /// [`Network::unrolled`] on this backend.
+    /// [`Network::gradient_unrolled`] on this backend.
     ///
     /// # Errors
-    /// As [`Network::unrolled`].
-    pub fn unrolled<X, Y: ?Sized, C, const I: usize, const B: usize, const SWEEPS: usize>(
+    /// As [`Network::gradient_unrolled`].
+    pub fn gradient_unrolled<X, Y: ?Sized, C, const I: usize, const B: usize, const SWEEPS: usize>(
         self,
         loss: &C,
         input: &X,
         target: &Y,
-        tape: &mut Tape<Network<A>, B, SWEEPS>,
+        tape: &mut UnrolledTape<Network<A>, B, SWEEPS>,
         workspace: &mut Workspace<Network<A>, B>,
         gradient: &mut Network<A>,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        let Tape { start, states, drive, drive_gradient } = tape;
-        self.drive(input, drive).map_err(LearnError::Solve)?;
+        let UnrolledTape { start, states, injection, injection_gradient } = tape;
+        self.inject(input, injection).map_err(LearnError::Solve)?;
         let mut residual = T::ZERO;
         let mut previous: &State<_, B> = start;
         for state in states.iter_mut() {
             state.as_mut_slice().copy_from_slice(previous.as_slice());
-            residual = self.sweep(drive, state).map_err(LearnError::Solve)?;
+            residual = self.sweep(injection, state).map_err(LearnError::Solve)?;
             previous = state;
         }
         let loss = evaluate(loss, self.backend, previous, target, &mut workspace.output)?;
@@ -433,7 +433,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         // The first time through only looks whether everything stays finite.
         for accumulating in [false, true] {
             workspace.adjoint.reset();
-            drive_gradient.flat_mut().fill(T::ZERO);
+            injection_gradient.flat_mut().fill(T::ZERO);
             for t in (0..SWEEPS).rev() {
                 let before = if t == 0 { Some(&*start) } else { states.get(t - 1) };
                 let (Some(after), Some(before)) = (states.get(t), before) else { continue };
@@ -444,7 +444,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
                     after: Matrix::new(after.as_slice(), B, units)?,
                     before: Matrix::new(before.as_slice(), B, units)?,
                     deltas: MatrixMut::new(workspace.adjoint.as_mut_slice(), B, units)?,
-                    drive: drive_gradient.flat_mut(),
+                    injection: injection_gradient.flat_mut(),
                     gradient: if accumulating { Some(gradient.parameters_mut()?) } else { None },
                 };
                 adjoint = if const { !TYPED } {
@@ -456,10 +456,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
                 };
             }
             let gradient = if accumulating { Some(gradient.parameters_mut()?) } else { None };
-            let deltas = Matrix::new(drive_gradient.flat(), B, Network::<A>::FIRST)?;
+            let deltas = Matrix::new(injection_gradient.flat(), B, Network::<A>::FIRST)?;
             T::once::<FirstOnce>((FirstLayer { input: input.samples(), deltas, gradient }, self.backend))?;
         }
-        Ok(Learned {
+        Ok(GradientReport {
             loss,
             solve: Solved { sweeps: SWEEPS, residual },
             adjoint: Solved { sweeps: SWEEPS, residual: adjoint },
@@ -467,7 +467,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     }
 }
 
-impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<On<'a, Network<A>>> {
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<A>>> {
     /// [`Network::gradient`].
     ///
     /// # Errors
@@ -479,7 +479,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<On<'a, Network<A>>>
         target: &Y,
         workspace: &mut Workspace<Network<A>, B>,
         gradient: &mut Network<A>,
-    ) -> Result<Learned<T>, LearnError<T>>
+    ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
@@ -491,14 +491,14 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<On<'a, Network<A>>>
         let loss = evaluate(&objective.loss, on.backend, state, target, output)?;
         let special = const { B == 1 && Network::<A>::specializes(1) };
         let result = if special {
-            on.adjoint_unrolled(objective.rule, state, output, adjoint)
+            on.adjoint_unrolled(objective.method, state, output, adjoint)
         } else {
-            on.adjoint(objective.rule, state, output, adjoint)
+            on.adjoint(objective.method, state, output, adjoint)
         };
         if result == Err(SolveError::NotFinite) {
             adjoint.reset();
         }
-        let learned = Learned { loss, solve, adjoint: result.map_err(LearnError::Adjoint)? };
+        let learned = GradientReport { loss, solve, adjoint: result.map_err(LearnError::Adjoint)? };
         if special {
             let (from, walk) = (Kept { input, state, deltas: adjoint }, Unrolled::<Network<A>>::NEW);
             T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })?;
@@ -584,7 +584,7 @@ struct Adjoint<'a, T, E> {
     states: Matrix<'a, T>,
     output: Matrix<'a, T>,
     deltas: MatrixMut<'a, T>,
-    tolerance: Tolerance<T>,
+    stop: Stop<T>,
     literal: bool,
     ends: E,
 }
@@ -672,7 +672,7 @@ struct AdjointOne<'a, N, K, G, T, W> {
     state: &'a K,
     output: &'a G,
     deltas: &'a mut K,
-    rule: Rule<T>,
+    method: Method<T>,
     walk: W,
 }
 
@@ -695,9 +695,9 @@ where
         ) else {
             return Err(SolveError::NotFinite);
         };
-        let ((tolerance, literal), ends) = (self.rule.tolerance(), Typed::<A::Hidden, A::Outputs>::NEW);
+        let ((stop, literal), ends) = (self.method.stop(), Typed::<A::Hidden, A::Outputs>::NEW);
         let mut room: A::Scratch<1> = Flat::ZERO;
-        let adjoint = Adjoint { params, states, output, deltas, tolerance, literal, ends };
+        let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
         if const { <A::Form>::REACH.is_far() } {
             adjoint_all::<1, true, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         } else {
@@ -721,7 +721,7 @@ fn adjoint_all<
     room: &mut R,
     walk: W,
 ) -> Result<Progress<T>, SolveError<T>> {
-    let Adjoint { params, states, output, mut deltas, tolerance, literal, ends } = adjoint;
+    let Adjoint { params, states, output, mut deltas, stop, literal, ends } = adjoint;
     let mut progress = Progress::default();
     for (first, samples) in chunks(deltas.rows()) {
         let backward = Backward::<T, _, _, W, FAR> {
@@ -734,7 +734,7 @@ fn adjoint_all<
             walk,
             room: &mut *room,
         };
-        progress.merge(refine::<C, T, L>(lanes, samples, tolerance, backward))?;
+        progress.merge(refine::<C, T, L>(lanes, samples, stop, backward))?;
     }
     Ok(progress)
 }
@@ -854,7 +854,7 @@ struct BackSweep<'a, T> {
     before: Matrix<'a, T>,
     deltas: MatrixMut<'a, T>,
     /// Sum of the first layer's deltas, as long as its states.
-    drive: &'a mut [T],
+    injection: &'a mut [T],
     gradient: Option<ParametersMut<'a, T>>,
 }
 once!(BackOnce: (BackSweep<'a, T>, Chosen<T>, Backend) => Result<T, LearnError<T>>, back_once);
@@ -879,7 +879,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { back, ends, room } = self;
-        let BackSweep { params, output, after, before, mut deltas, drive, gradient } = back;
+        let BackSweep { params, output, after, before, mut deltas, injection, gradient } = back;
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
@@ -893,7 +893,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
                 walk: Looped,
                 room: &mut *room,
             };
-            let solved = refine::<CHUNK, T, L>(lanes, samples, Tolerance::exactly(1), backward);
+            let solved = refine::<CHUNK, T, L>(lanes, samples, Stop::after(1), backward);
             progress.merge(solved).map_err(LearnError::Adjoint)?;
         }
         let deltas = deltas.as_ref();
@@ -904,7 +904,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
             }
         }
         // The first layer's units come first, the samples of a unit side by side: as the sum has them.
-        for (i, sum) in drive.iter_mut().enumerate() {
+        for (i, sum) in injection.iter_mut().enumerate() {
             *sum += deltas.at(i % samples, i / samples).unwrap_or(T::NAN);
         }
         if let Some(mut gradient) = gradient {

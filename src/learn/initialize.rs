@@ -18,13 +18,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// k |W|^2 = 1/4.
     ///
     /// ```
-    /// use attractor::{fnn, Tolerance};
+    /// use attractor::{fnn, Stop};
     /// use rand::{SeedableRng, rngs::SmallRng};
     /// type Net = fnn![64, 128, 64, 10];
     /// let mut net = Net::ZERO;
     /// net.initialize(&mut SmallRng::seed_from_u64(1));
     /// let mut state = Net::state();
-    /// let solved = net.solve(&[0.5; 64], &mut state, Tolerance::residual(1e-5))?;
+    /// let solved = net.solve(&[0.5; 64], &mut state, Stop::residual(1e-5))?;
     /// assert!(solved.sweeps <= 8);
     /// # Ok::<(), attractor::SolveError>(())
     /// ```

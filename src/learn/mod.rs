@@ -22,7 +22,7 @@ mod trainer;
 pub(crate) use adjoint::{InOne, fits_gradient, slope};
 pub use descent::Descent;
 pub(crate) use gradient::evaluate;
-pub use gradient::{LearnError, Learned, Objective, Rule, Tape};
+pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
 pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};
 pub use schedule::Cosine;

@@ -1,7 +1,7 @@
 //! Optimizers over flat slices: what they need beside the parameters is shaped like the network.
 
 use crate::kernel::{Scalar, once};
-use crate::network::{Flat, Nothing, Room};
+use crate::network::{Flat, NoMemory, Storage};
 use core::fmt;
 
 /// Why an update was refused. Nothing has been changed.
@@ -36,7 +36,7 @@ impl fmt::Display for UpdateError {
 impl core::error::Error for UpdateError {}
 
 /// The scalar of what lives in a room.
-type ScalarOf<M> = <<M as Room>::Of as Flat>::Scalar;
+type ScalarOf<M> = <<M as Storage>::Content as Flat>::Scalar;
 
 /// An optimizer: changes parameters by a gradient.
 pub trait Optimizer<T: Scalar> {
@@ -125,7 +125,7 @@ fn clip_once<T: Scalar>((gradient, norm): (&mut [T], T)) -> Result<T, UpdateErro
 
 /// Stochastic gradient descent with momentum, v <- momentum v + g, w <- w - rate (v + decay w).
 ///
-/// `M` is the network, or a [`Room`] for it, with momentum; [`Nothing`] without: then it needs no memory at all.
+/// `M` is the network, or a [`Storage`] for it, with momentum; [`NoMemory`] without: then it needs no memory at all.
 ///
 /// ```
 /// use attractor::learn::{Optimizer, Sgd};
@@ -135,7 +135,7 @@ fn clip_once<T: Scalar>((gradient, norm): (&mut [T], T)) -> Result<T, UpdateErro
 /// # Ok::<(), attractor::learn::UpdateError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sgd<M: Room = Nothing<f32>> {
+pub struct Sgd<M: Storage = NoMemory<f32>> {
     /// Weight of the past, 0 to below 1; of no effect without memory.
     pub momentum: ScalarOf<M>,
     /// Weight decay a unit of rate; at least 0, and at most 1 / rate.
@@ -143,15 +143,15 @@ pub struct Sgd<M: Room = Nothing<f32>> {
     velocity: M,
 }
 
-impl<T: Scalar> Sgd<Nothing<T>> {
+impl<T: Scalar> Sgd<NoMemory<T>> {
     /// Without momentum, decay and memory.
     #[must_use]
     pub fn plain() -> Self {
-        Self { momentum: T::ZERO, decay: T::ZERO, velocity: Nothing::default() }
+        Self { momentum: T::ZERO, decay: T::ZERO, velocity: NoMemory::default() }
     }
 }
 
-impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Sgd<M> {
+impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Sgd<M> {
     /// With momentum, from rest.
     #[must_use]
     pub fn with_momentum(momentum: T) -> Self {
@@ -164,10 +164,10 @@ impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Sgd<M> {
     }
 }
 
-impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Sgd<M> {
+impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Sgd<M> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
         let Self { momentum, decay, velocity } = self;
-        let velocity = if M::Of::LEN == 0 { None } else { Some(velocity.get_mut().flat_mut()) };
+        let velocity = if M::Content::LEN == 0 { None } else { Some(velocity.get_mut().flat_mut()) };
         T::once::<SgdOnce>(SgdUpdate { params, gradient, velocity, rate, momentum: *momentum, decay: *decay })
     }
 }
@@ -211,7 +211,7 @@ fn sgd_once<T: Scalar>(update: SgdUpdate<'_, T>) -> Result<(), UpdateError> {
 /// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w (1 - rate decay) - rate m' / (sqrt(v') + epsilon), with m' and
 /// v' freed from their start at zero.
 ///
-/// `M` is the network, or a [`Room`] for it: two values a parameter.
+/// `M` is the network, or a [`Storage`] for it: two values a parameter.
 ///
 /// ```
 /// use attractor::fnn;
@@ -225,7 +225,7 @@ fn sgd_once<T: Scalar>(update: SgdUpdate<'_, T>) -> Result<(), UpdateError> {
 /// # Ok::<(), attractor::learn::UpdateError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Adam<M: Room> {
+pub struct Adam<M: Storage> {
     /// b1, 0 to below 1.
     pub first_decay: ScalarOf<M>,
     /// b2, 0 to below 1.
@@ -239,7 +239,7 @@ pub struct Adam<M: Room> {
     second: M,
 }
 
-impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Adam<M> {
+impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Adam<M> {
     /// The usual settings: 0.9, 0.999, 1e-8 no decay.
     #[must_use]
     pub fn new() -> Self {
@@ -261,13 +261,13 @@ impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Adam<M> {
     }
 }
 
-impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Default for Adam<M> {
+impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Default for Adam<M> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<M: Room<Of: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Adam<M> {
+impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Adam<M> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
         let update = AdamUpdate {
             params,

@@ -1,16 +1,16 @@
 //! A trainer: network, optimizer and workspace in one place, one batch a call.
 
-use super::gradient::{LearnError, Learned, Objective};
+use super::gradient::{GradientReport, LearnError, Objective};
 use super::loss::Loss;
 use super::optimizer::{Optimizer, clip};
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Network, Room, Samples, Takes, Workspace};
+use crate::network::{Architecture, Network, Samples, Storage, Takes, Workspace};
 use crate::simd::{Backend, Element};
 use crate::threads::Threads;
 use core::fmt;
 
 /// The scalar of the network in a room.
-type ScalarOf<R> = <<R as Room>::Of as Architecture>::Scalar;
+type ScalarOf<R> = <<R as Storage>::Content as Architecture>::Scalar;
 
 /// Holds all that training a network `N` on batches of `B` samples needs. A step allocates nothing.
 ///
@@ -24,16 +24,16 @@ type ScalarOf<R> = <<R as Room>::Of as Architecture>::Scalar;
 /// }
 /// let mut trainer: Trainer<Net, _, _> = Trainer::new(net, Sgd::plain(), Objective::new(MeanSquared));
 /// trainer.rate = 0.1;
-/// let before = trainer.step(&[1.0, -1.0], &[0.5])?.learned.loss;
-/// let after = trainer.step(&[1.0, -1.0], &[0.5])?.learned.loss;
+/// let before = trainer.step(&[1.0, -1.0], &[0.5])?.report.loss;
+/// let after = trainer.step(&[1.0, -1.0], &[0.5])?.report.loss;
 /// assert!(after < before);
 /// # Ok::<(), attractor::learn::LearnError>(())
 /// ```
 pub struct Trainer<R, P, C, const B: usize = 1>
 where
-    R: Room<Of: Architecture>,
+    R: Storage<Content: Architecture>,
 {
-    /// The network that learns, or the [`Room`] it lives in.
+    /// The network that learns, or the [`Storage`] it lives in.
     pub network: R,
     /// Its optimizer.
     pub optimizer: P,
@@ -48,7 +48,7 @@ where
     /// The threads for batches of more than 32 samples; one by default.
     pub threads: Threads,
     gradient: R,
-    workspace: R::Beside<Workspace<R::Of, B>>,
+    workspace: R::Like<Workspace<R::Content, B>>,
 }
 
 /// A step that was made.
@@ -56,14 +56,14 @@ where
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Step<T = f32> {
     /// Loss, solve and adjoint, before the update.
-    pub learned: Learned<T>,
+    pub report: GradientReport<T>,
     /// The norm of the gradient before clipping, where it is clipped.
     pub norm: Option<T>,
 }
 
 impl<R, P, C, const B: usize> Trainer<R, P, C, B>
 where
-    R: Room<Of: Architecture>,
+    R: Storage<Content: Architecture>,
 {
     /// Bytes of all of it: network, gradient, optimizer, workspace and settings; without what lies in boxes.
     pub const BYTES: usize = size_of::<Self>();
@@ -80,23 +80,23 @@ where
             backend: Backend::best(),
             threads: Threads::One,
             gradient: R::zeroed(),
-            workspace: Room::zeroed(),
+            workspace: Storage::zeroed(),
         }
     }
 
     /// The last step's gradient, clipped if it was clipped.
-    pub fn gradient(&self) -> &R::Of {
+    pub fn gradient(&self) -> &R::Content {
         self.gradient.get()
     }
     /// The last step's states and deltas.
-    pub fn workspace(&self) -> &Workspace<R::Of, B> {
+    pub fn workspace(&self) -> &Workspace<R::Content, B> {
         self.workspace.get()
     }
 }
 
 impl<R, P, C, const B: usize> fmt::Debug for Trainer<R, P, C, B>
 where
-    R: Room<Of: Architecture + fmt::Debug>,
+    R: Storage<Content: Architecture + fmt::Debug>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Trainer({:?}, batches of {B})", self.network.get())
@@ -105,7 +105,7 @@ where
 
 impl<T: Scalar, A: Architecture<Scalar = T>, R, P, C, const B: usize> Trainer<R, P, C, B>
 where
-    R: Room<Of = Network<A>>,
+    R: Storage<Content = Network<A>>,
     P: Optimizer<T>,
 {
     /// Learns from one batch: gradient, clipping, update. Every step starts cold, for batches differ.
@@ -133,7 +133,7 @@ where
     }
 
     /// [`step`](Self::step) with the layers of this network in the code of the caller, for small networks and single samples; see
-    /// [`On::specialized`](crate::On::specialized).
+    /// [`Runner::specialized`](crate::Runner::specialized).
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -164,7 +164,7 @@ where
     }
 
     /// Clips and updates.
-    fn update(&mut self, learned: Learned<T>) -> Result<Step<T>, LearnError<T>> {
+    fn update(&mut self, learned: GradientReport<T>) -> Result<Step<T>, LearnError<T>> {
         let (network, gradient) = (self.network.get_mut(), self.gradient.get_mut());
         let norm = match self.clip {
             Some(norm) => Some(clip(gradient.params_mut(), norm).map_err(LearnError::Update)?),
@@ -173,6 +173,6 @@ where
         self.optimizer
             .update(network.params_mut(), gradient.params(), self.rate)
             .map_err(LearnError::Update)?;
-        Ok(Step { learned, norm })
+        Ok(Step { report: learned, norm })
     }
 }

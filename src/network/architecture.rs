@@ -15,7 +15,7 @@ use nalgebra::SMatrix;
 
 /// The [`Architecture`] of a feedback network: `INPUT` inputs, the [`Stack`] of layers `S`, the scalar `T`, the [`Form`] of feedback `F`,
 /// and the activations `H` of the hidden layers and `O` of the output layer. Written by [`fnn!`](crate::fnn); written out only where
-/// layers are [`Shared`](super::Shared).
+/// layers are [`Repeat`](super::Repeat).
 pub struct Fnn<const INPUT: usize, S, T = f32, F = Adjacent, H = Tanh, O = Identity>(
     PhantomData<(S, T, F, H, O)>,
 );

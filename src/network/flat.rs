@@ -86,10 +86,10 @@ pub unsafe trait Flat: Sized {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 // An array and not a marker: also where nothing is, there is an address, and it must be aligned as scalars are.
-pub struct Nothing<T>([T; 0]);
+pub struct NoMemory<T>([T; 0]);
 
 // SAFETY: no scalars at all.
-unsafe impl<T: Entry> Flat for Nothing<T> {
+unsafe impl<T: Entry> Flat for NoMemory<T> {
     type Scalar = T;
 }
 // SAFETY: nalgebra's matrix is repr(C) over an array of arrays and empty markers.

@@ -1,6 +1,6 @@
 //! Forms of feedback: which layers above a layer reads.
 
-use super::flat::{Flat, Nothing};
+use super::flat::{Flat, NoMemory};
 use super::layout::Reach;
 use super::stack::{Stack, Tail, sealed};
 use crate::simd::{Entry, numbered};
@@ -66,7 +66,7 @@ pub struct Feedforward;
 /// settle whatever the weights are, though not always in the one and only solution, and how fast is up to k |W|^2.
 ///
 /// ```
-/// use attractor::{Tied, Tolerance, fnn};
+/// use attractor::{Tied, Stop, fnn};
 /// type Net = fnn![2, 16, 16, 4; feedback = Tied<50>, output = attractor::kernel::Tanh];
 /// assert_eq!(Net::PARAMS, <fnn![2, 16, 16, 4; feedback = attractor::Feedforward]>::PARAMS);
 /// let mut net = Net::ZERO;
@@ -76,7 +76,7 @@ pub struct Feedforward;
 /// let mut state = Net::state();
 /// let mut energy = f64::INFINITY;
 /// for _ in 0..20 {
-///     net.solve(&[1.0, -0.5], &mut state, Tolerance::exactly(1))?;
+///     net.solve(&[1.0, -0.5], &mut state, Stop::after(1))?;
 ///     let now = net.energy(&[1.0, -0.5], &state).unwrap();
 ///     assert!(now <= energy + 1e-5);
 ///     energy = now;
@@ -97,7 +97,7 @@ impl Form for Adjacent {
     const CODE: u8 = 1;
     const REACH: Reach = Reach::Next;
     type Block<T: Entry, Above: Tail, const ROWS: usize> = Above::Nearest<T, ROWS>;
-    type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
+    type Scratch<T: Entry, S: Stack, const B: usize> = NoMemory<T>;
 }
 
 impl Form for Skip {
@@ -105,7 +105,7 @@ impl Form for Skip {
     const CODE: u8 = 4;
     const REACH: Reach = Reach::NextTwo;
     type Block<T: Entry, Above: Tail, const ROWS: usize> = Above::NextTwo<T, ROWS>;
-    type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
+    type Scratch<T: Entry, S: Stack, const B: usize> = NoMemory<T>;
 }
 
 impl Form for Dense {
@@ -113,7 +113,7 @@ impl Form for Dense {
     const CODE: u8 = 2;
     const REACH: Reach = Reach::All;
     type Block<T: Entry, Above: Tail, const ROWS: usize> = Above::Every<T, ROWS>;
-    type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
+    type Scratch<T: Entry, S: Stack, const B: usize> = NoMemory<T>;
 }
 
 impl Form for Feedforward {
@@ -121,7 +121,7 @@ impl Form for Feedforward {
     const CODE: u8 = 0;
     const REACH: Reach = Reach::None;
     type Block<T: Entry, Above: Tail, const ROWS: usize> = ();
-    type Scratch<T: Entry, S: Stack, const B: usize> = Nothing<T>;
+    type Scratch<T: Entry, S: Stack, const B: usize> = NoMemory<T>;
 }
 
 impl<const PERCENT: usize> Form for Tied<PERCENT> {

@@ -8,16 +8,16 @@
 /// |-|-|
 /// | parameters P | t sum of N_l (N_(l-1) + F_l + 1) |
 /// | state M | t B sum of N_l |
-/// | drive | t B N_1 |
+/// | injection | t B N_1 |
 /// | workspace | 2 M + t B N_outputs |
 /// | inference, weights in flash | M |
-/// | stream (sweep by sweep), weights in flash | M + drive |
+/// | stream (sweep by sweep), weights in flash | M + injection |
 /// | learning in place, [`Descent`](crate::learn::Descent) | P + workspace |
 /// | learning with `Sgd` without, with momentum | 2 P + workspace, 3 P + workspace |
 /// | learning with `Adam` | 4 P + workspace |
 ///
 /// [`Descent::BYTES`](crate::learn::Descent::BYTES) and [`Trainer::BYTES`](crate::learn::Trainer::BYTES) are the whole,
-/// with their few settings. A solve of one sample also takes a drive of stack; with [`Tied`](crate::Tied) feedback, solve and adjoint also the
+/// with their few settings. A solve of one sample also takes an injection of stack; with [`Tied`](crate::Tied) feedback, solve and adjoint also the
 /// widest layer.
 ///
 /// ```
@@ -49,9 +49,9 @@ impl Memory {
     pub const fn state(&self, samples: usize) -> usize {
         self.scalar * samples * self.units
     }
-    /// A [`Drive`](crate::Drive).
+    /// An [`Injection`](crate::Injection).
     #[must_use]
-    pub const fn drive(&self, samples: usize) -> usize {
+    pub const fn injection(&self, samples: usize) -> usize {
         self.scalar * samples * self.first
     }
     /// A [`Workspace`](crate::Workspace).
@@ -64,10 +64,10 @@ impl Memory {
     pub const fn inference(&self, samples: usize) -> usize {
         self.state(samples)
     }
-    /// `drive` and `sweep` with weights in flash.
+    /// `inject` and `sweep` with weights in flash.
     #[must_use]
     pub const fn stream(&self, samples: usize) -> usize {
-        self.state(samples) + self.drive(samples)
+        self.state(samples) + self.injection(samples)
     }
     /// Plain gradient descent in place.
     #[must_use]

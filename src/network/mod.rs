@@ -7,33 +7,33 @@ mod form;
 mod layout;
 mod like;
 mod memory;
-mod room;
 mod shape;
 mod stack;
 mod state;
+mod storage;
 mod text;
 mod walk;
 
 pub use align::Align64;
 pub use architecture::{Architecture, Fnn, SameLayers, Takes};
-pub use flat::{Flat, LengthError, Nothing};
+pub use flat::{Flat, LengthError, NoMemory};
 pub(crate) use flat::{Parameters, ParametersMut, Plain, bytes, seen, seen_at};
 pub use form::{Adjacent, Dense, Feedforward, Form, Skip, Tied};
 pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
 pub(crate) use like::{ParamsOf, UnitsOf};
 pub use memory::Memory;
-#[cfg(feature = "alloc")]
-pub use room::Boxed;
-pub use room::Room;
 pub(crate) use shape::BF16;
 pub use shape::Shape;
 pub(crate) use stack::sealed::Sealed;
 pub use stack::{
-    At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Shared, Stack, Tail, Thin, Top, Widest,
+    At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Repeat, Stack, Tail, Thin, Top, Widest,
 };
 pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
+#[cfg(feature = "alloc")]
+pub use storage::Boxed;
+pub use storage::Storage;
 pub(crate) use text::Text;
 pub use walk::EachLayer;
 pub(crate) use walk::{Looped, OneOrAll, Only, Unrolled, Walk};
@@ -245,7 +245,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// where another starts from.
     ///
     /// [`Tied`] feedback has no U, so that is a way to do without one: take the weights of a trained network, hold them to a rate
-    /// ([`limit_feedback`](Self::limit_feedback)), and train on. Without that last step, what U added is missing.
+    /// ([`limit_rate`](Self::limit_rate)), and train on. Without that last step, what U added is missing.
     ///
     /// ```
     /// use attractor::{Tied, fnn};

@@ -41,7 +41,7 @@ const TIED: u8 = 3;
 pub(crate) const BF16: u8 = 3;
 
 impl Shape {
-    /// The shape of these widths, inputs first, and of these names: `scalar` f32 or f64, bf16 for a [`Halved`](crate::quantized::Halved)
+    /// The shape of these widths, inputs first, and of these names: `scalar` f32 or f64, bf16 for a [`Bf16Network`](crate::quantized::Bf16Network)
     /// network, i16 or i8 for the states of a [`Quantized`](crate::quantized::Quantized) one; `feedback` feedforward, adjacent, dense, skip or tied,
     /// and then `percent` its strength, else 0; `hidden` and `output` identity, tanh, sigmoid, relu, hard tanh or leaky relu. Nothing for other
     /// names and for widths that are 0, too few or too many.
@@ -175,7 +175,7 @@ impl Shape {
         }
         units
     }
-    /// Whether layer `layer`, counted from 1, has the parameters of the layer below it ([`Shared`](crate::Shared)).
+    /// Whether layer `layer`, counted from 1, has the parameters of the layer below it ([`Repeat`](crate::Repeat)).
     #[must_use]
     pub const fn is_shared(&self, layer: usize) -> bool {
         layer > 1 && layer <= MAX_DEPTH && self.shared >> (layer - 1) & 1 == 1

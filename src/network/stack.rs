@@ -1,6 +1,6 @@
 //! The list of layers, in types.
 
-use super::flat::{Flat, Nothing};
+use super::flat::{Flat, NoMemory};
 use super::form::Form;
 use super::layout::MAX_DEPTH;
 use super::walk::EachLayer;
@@ -18,16 +18,16 @@ pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
 
 /// A layer of `N` units with the very W, U and b of the layer below it, and the layers above it: the weights are stored once, in flash
 /// and in RAM, and the gradient is the sum over all layers that have them. It must be as wide as the layer below and read as many units,
-/// below and above; anything else does not compile. Below it stands a [`Layer`] or another `Shared`.
+/// below and above; anything else does not compile. Below it stands a [`Layer`] or another `Repeat`.
 ///
 /// [`fnn!`](crate::fnn) does not know it; the list is written out. Layers are counted with it in states, and without it in parameters
 /// ([`Network::layer`](crate::Network::layer)). There is no model file of such a network: its flash image is
 /// [`Network::from_le_bytes`](crate::Network::from_le_bytes).
 ///
 /// ```
-/// use attractor::{Layer, Network, Shared, Tied, fnn, network::Fnn};
+/// use attractor::{Layer, Network, Repeat, Tied, fnn, network::Fnn};
 /// // Three layers of 48 units with one W and b, below ten outputs; the first layer reads the input, so it has its own.
-/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Shared<48, Shared<48, Layer<10>>>>>, f32, Tied<50>>>;
+/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Repeat<48, Repeat<48, Layer<10>>>>>, f32, Tied<50>>>;
 /// assert_eq!(Deep::DEPTH, 5);
 /// assert_eq!(Deep::PARAMS, <fnn![64, 48, 48, 10; feedback = Tied<50>]>::PARAMS);
 /// ```
@@ -35,21 +35,21 @@ pub struct Layer<const N: usize, Above = Top>(PhantomData<Above>);
 /// With [`Adjacent`](crate::Adjacent) feedback the last layer of a run reads a layer of the same width:
 ///
 /// ```
-/// use attractor::{Layer, Network, Shared, network::Fnn};
-/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Shared<48, Layer<48, Layer<10>>>>>>>;
+/// use attractor::{Layer, Network, Repeat, network::Fnn};
+/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Repeat<48, Layer<48, Layer<10>>>>>>>;
 /// assert!(Deep::PARAMS > 0);
 /// ```
 ///
 /// ```compile_fail
-/// use attractor::{Layer, Network, Shared, network::Fnn};
-/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Shared<48, Layer<10>>>>>>; // it would read 10 units, and the one below 48
+/// use attractor::{Layer, Network, Repeat, network::Fnn};
+/// type Deep = Network<Fnn<64, Layer<48, Layer<48, Repeat<48, Layer<10>>>>>>; // it would read 10 units, and the one below 48
 /// const WRONG: usize = Deep::PARAMS;
 /// ```
-pub struct Shared<const N: usize, Above = Top>(PhantomData<Above>);
+pub struct Repeat<const N: usize, Above = Top>(PhantomData<Above>);
 
-impl<const N: usize, Above> fmt::Debug for Shared<N, Above> {
+impl<const N: usize, Above> fmt::Debug for Repeat<N, Above> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shared<{N}>")
+        write!(f, "Repeat<{N}>")
     }
 }
 
@@ -65,7 +65,7 @@ impl<const N: usize, Above> fmt::Debug for Layer<N, Above> {
 
 impl sealed::Sealed for Top {}
 impl<const N: usize, Above: Tail> sealed::Sealed for Layer<N, Above> {}
-impl<const N: usize, Above: Tail> sealed::Sealed for Shared<N, Above> {}
+impl<const N: usize, Above: Tail> sealed::Sealed for Repeat<N, Above> {}
 
 /// What may stand above a layer: more layers, or the [`Top`]. Sealed.
 pub trait Tail: sealed::Sealed + 'static {
@@ -156,9 +156,9 @@ impl Tail for Top {
     type NextTwo<T: Entry, const ROWS: usize> = ();
     type Every<T: Entry, const ROWS: usize> = ();
     type Last<T: Entry, const B: usize, const LAST: usize> = SMatrix<T, B, LAST>;
-    type Widest<T: Entry, const B: usize> = Nothing<T>;
+    type Widest<T: Entry, const B: usize> = NoMemory<T>;
     type Corrections<T: Entry, F: Form, const BELOW: usize, const RANK: usize> = ();
-    type Thin<T: Entry, const B: usize, const RANK: usize> = Nothing<T>;
+    type Thin<T: Entry, const B: usize, const RANK: usize> = NoMemory<T>;
     type LastParams<T: Entry, F: Form, const LAST: usize, const BELOW: usize> =
         LayerParams<T, F, Self, LAST, BELOW>;
     #[inline(always)]
@@ -219,7 +219,7 @@ const fn behind(first: bool, others: &[bool; MAX_DEPTH]) -> [bool; MAX_DEPTH] {
 }
 
 /// In all but its parameters it is a layer.
-impl<const N: usize, Above: Tail> Tail for Shared<N, Above> {
+impl<const N: usize, Above: Tail> Tail for Repeat<N, Above> {
     const DEPTH: usize = <Layer<N, Above> as Tail>::DEPTH;
     const WIDTHS: [usize; MAX_DEPTH] = <Layer<N, Above> as Tail>::WIDTHS;
     const SHARED: [bool; MAX_DEPTH] = behind(true, &Above::SHARED);

@@ -14,7 +14,7 @@ pub trait EachLayer {
 /// A way to walk over the layers of a network.
 pub(crate) trait Walk: Copy {
     /// Whether kernels are functions of their own, or parts of the walk.
-    const SHARED: bool;
+    const OUTLINED: bool;
     /// The one layer it goes to, counted from 0, if it is one.
     #[inline(always)]
     fn only(self) -> Option<usize> {
@@ -35,7 +35,7 @@ pub(crate) trait Walk: Copy {
 pub(crate) struct Looped;
 
 impl Walk for Looped {
-    const SHARED: bool = true;
+    const OUTLINED: bool = true;
     #[inline(always)]
     fn layout(self, shared: &'static Layout) -> &'static Layout {
         shared
@@ -78,7 +78,7 @@ impl Only {
 }
 
 impl Walk for Only {
-    const SHARED: bool = true;
+    const OUTLINED: bool = true;
     #[inline(always)]
     fn only(self) -> Option<usize> {
         Some(self.0)
@@ -106,7 +106,7 @@ impl Walk for Only {
 pub(crate) struct OneOrAll(pub(crate) Option<usize>);
 
 impl Walk for OneOrAll {
-    const SHARED: bool = true;
+    const OUTLINED: bool = true;
     #[inline(always)]
     fn layout(self, shared: &'static Layout) -> &'static Layout {
         shared
@@ -149,7 +149,7 @@ impl<N> Clone for Unrolled<N> {
 impl<N> Copy for Unrolled<N> {}
 
 impl<N: Architecture> Walk for Unrolled<N> {
-    const SHARED: bool = false;
+    const OUTLINED: bool = false;
     #[inline(always)]
     fn layout(self, _: &'static Layout) -> &'static Layout {
         const { &N::LAYOUT }

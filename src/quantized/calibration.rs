@@ -6,7 +6,7 @@ use super::view::Seen;
 use crate::certificate::NotFinite;
 use crate::kernel::Activation;
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes, UnitsOf};
-use crate::simd::Quantum;
+use crate::simd::IntState;
 use core::fmt;
 
 /// What samples say about inputs and states: how large they get, and their means. Memory of a state and an input.
@@ -76,7 +76,7 @@ const LEAST_UNIT: f32 = 1e-30;
 const MARGIN: f32 = 1.25;
 
 /// What a state of 1 is worth.
-fn unit<A: Activation, H: Quantum>(largest: f32) -> f32 {
+fn unit<A: Activation, H: IntState>(largest: f32) -> f32 {
     if A::BOUND.is_some() {
         return libm::ldexpf(1.0, -(H::BITS as i32));
     }
@@ -84,7 +84,7 @@ fn unit<A: Activation, H: Quantum>(largest: f32) -> f32 {
     if unit > LEAST_UNIT { unit } else { libm::ldexpf(1.0, -(H::BITS as i32)) }
 }
 
-impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
+impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
     /// The network in integers: the largest weight of a row becomes 127, and what rounding changes on average goes into the bias.
     ///
     /// A weight times the largest input of the calibration may come to 15.75 with states of 8 bits and to 63.49 with 16, where the unit's
@@ -96,24 +96,24 @@ impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
     /// ```compile_fail
     /// use attractor::quantized::{Calibration, Quantized};
     /// use attractor::network::Fnn;
-    /// use attractor::{Layer, Network, Shared};
-    /// type Net = Network<Fnn<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>>>; // with the first layer
+    /// use attractor::{Layer, Network, Repeat};
+    /// type Net = Network<Fnn<4, Layer<4, Repeat<4, Layer<4, Layer<2>>>>>>; // with the first layer
     /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
     /// ```
     ///
     /// ```compile_fail
     /// use attractor::quantized::{Calibration, Quantized};
     /// use attractor::network::Fnn;
-    /// use attractor::{Feedforward, Layer, Network, Shared};
-    /// type Net = Network<Fnn<3, Layer<4, Layer<4, Shared<4>>>, f32, Feedforward>>; // with the output layer
+    /// use attractor::{Feedforward, Layer, Network, Repeat};
+    /// type Net = Network<Fnn<3, Layer<4, Layer<4, Repeat<4>>>, f32, Feedforward>>; // with the output layer
     /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
     /// ```
     ///
     /// ```compile_fail
     /// use attractor::quantized::{Calibration, Quantized};
     /// use attractor::network::Fnn;
-    /// use attractor::{Layer, Network, Shared};
-    /// type Net = Network<Fnn<3, Layer<4, Layer<4, Shared<4, Layer<4>>>>>>; // with a layer the outputs are fed back to
+    /// use attractor::{Layer, Network, Repeat};
+    /// type Net = Network<Fnn<3, Layer<4, Layer<4, Repeat<4, Layer<4>>>>>>; // with a layer the outputs are fed back to
     /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
     /// ```
     ///

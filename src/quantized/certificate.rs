@@ -6,7 +6,7 @@ use crate::certificate::CertificateError;
 use crate::file::QUANTIZED_NUMBERS;
 use crate::kernel::Activation;
 use crate::network::{Architecture, Flat, LayerLayout, Network, UnitsOf};
-use crate::simd::Quantum;
+use crate::simd::IntState;
 use core::fmt;
 
 /// Entries of a vector are integers up to this.
@@ -35,7 +35,7 @@ const ONE: i64 = 1 << GAMMA;
 /// calibration.observe(&[1.0, 1.0, 1.0], &Net::state())?;
 /// let small = Quantized::<Net, i16>::new(&net, &calibration)?;
 /// let certificate = small.certify()?;
-/// assert!(certificate.gamma() < 0.17);
+/// assert!(certificate.rate() < 0.17);
 /// certificate.verify(&small)?;
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
@@ -67,7 +67,7 @@ impl<N: Architecture> Clone for QuantizedCertificate<N> {
 }
 impl<N: Architecture> fmt::Debug for QuantizedCertificate<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QuantizedCertificate").field("gamma", &self.gamma()).finish()
+        f.debug_struct("QuantizedCertificate").field("rate", &self.rate()).finish()
     }
 }
 impl<N: Architecture> PartialEq for QuantizedCertificate<N> {
@@ -87,7 +87,7 @@ struct Found {
 impl<N: Architecture> QuantizedCertificate<N> {
     /// The rate.
     #[must_use]
-    pub fn gamma(&self) -> f64 {
+    pub fn rate(&self) -> f64 {
         f64::from(self.gamma) / ONE as f64
     }
     /// v, one entry a unit.
@@ -98,7 +98,7 @@ impl<N: Architecture> QuantizedCertificate<N> {
     /// Entry i of v times this is a bound on the error of unit i, in its last digit, after a sweep that changed no unit by more than
     /// `residual`, if sweeps come within `rounding` digits of the exact ones.
     fn weighted(&self, residual: f64, rounding: f64) -> f64 {
-        let (gamma, c) = (self.gamma(), f64::from(self.propagation) / f64::from(1 << POINT));
+        let (gamma, c) = (self.rate(), f64::from(self.propagation) / f64::from(1 << POINT));
         (gamma * residual / f64::from(self.least) + c * rounding) / (1.0 - gamma)
     }
 }
@@ -107,7 +107,7 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
     /// How far a sweep's states are from those of an exact one, at most, in the last digit: what the activation's table and the rounding of
     /// sum and state make.
     #[must_use]
-    pub fn rounding<H: Quantum>() -> f64 {
+    pub fn rounding<H: IntState>() -> f64 {
         // A sum is rounded by half of its last digit; the first layer's, which is two, twice.
         f64::max(<N::Hidden>::quantized_error::<H>(), <N::Outputs>::quantized_error::<H>())
             + libm::ldexp(1.0, -(H::EXTRA as i32))
@@ -120,14 +120,14 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
     /// is cut at the largest state there is, or is so near to it that the solution may be: the sweeps then lead to another solution, of which
     /// nothing is known. Calibrate on samples as large as those to come.
     #[must_use]
-    pub fn bound<H: Quantum>(&self, state: &QuantizedState<Network<N>, H>, residual: i32) -> Option<f64> {
+    pub fn bound<H: IntState>(&self, state: &QuantizedState<Network<N>, H>, residual: i32) -> Option<f64> {
         self.uncut(state, self.weighted(residual.into(), Self::rounding::<H>()))
             .map(|weighted| self.largest_output() * weighted)
     }
 
     /// The same of every unit, in its own last digit; `None` also where there is no such unit.
     #[must_use]
-    pub fn bound_of<H: Quantum>(
+    pub fn bound_of<H: IntState>(
         &self,
         unit: usize,
         state: &QuantizedState<Network<N>, H>,
@@ -141,7 +141,7 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
     ///
     /// What is cut is a network that contracts as well, so its solution is that near. Where that solution is not cut, it is one of the network
     /// that is not.
-    fn uncut<H: Quantum>(&self, state: &QuantizedState<Network<N>, H>, weighted: f64) -> Option<f64> {
+    fn uncut<H: IntState>(&self, state: &QuantizedState<Network<N>, H>, weighted: f64) -> Option<f64> {
         let hidden = Network::<N>::UNITS - Network::<N>::OUTPUTS;
         let mut units = state.as_slice().iter().zip(self.v.flat()).enumerate();
         let inside = |(unit, (h, v)): (usize, (&H, &i32))| {
@@ -161,21 +161,21 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
     /// Sweeps after which the [`bound`](Self::bound) for a change of 1 holds for every input and every start, if there is one; a worst-case
     /// execution time.
     #[must_use]
-    pub fn sweeps<H: Quantum>(&self) -> usize {
+    pub fn sweeps<H: IntState>(&self) -> usize {
         let start = 2.0 * f64::from(H::MOST) / f64::from(self.least);
         let floor = self.weighted(0.0, Self::rounding::<H>());
         let room = self.weighted(1.0, Self::rounding::<H>()) - floor;
         if !(room > 0.0) {
             return 1;
         }
-        libm::ceil(libm::log(start / room) / -libm::log(self.gamma())).max(1.0) as usize
+        libm::ceil(libm::log(start / room) / -libm::log(self.rate())).max(1.0) as usize
     }
 
     /// Compares the proof with the weights: exact, one pass over them.
     ///
     /// # Errors
     /// [`CertificateError`] if it does not hold.
-    pub fn verify<H: Quantum>(
+    pub fn verify<H: IntState>(
         &self,
         network: &Quantized<Network<N>, H>,
     ) -> Result<(), CertificateError<f64>> {
@@ -189,7 +189,7 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
     /// than `residual`: as numbers, not as last digits. It counts what rounding made of every weight, bias and input; inputs and all units of
     /// that solution, hidden ones as well, must lie within what the calibration allowed for. Where they do not, this is no bound: that the
     /// integers are not cut, [`bound`](Self::bound) tells.
-    pub fn distance<H: Quantum>(
+    pub fn distance<H: IntState>(
         &self,
         quantized: &Quantized<Network<N>, H>,
         net: &Network<N>,
@@ -203,7 +203,7 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
     }
 }
 
-impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
+impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
     /// A proof that sweeps converge.
     ///
     /// # Errors
@@ -232,10 +232,10 @@ impl Found {
     fn prove(&self, [gamma, propagation, least]: [i32; 3]) -> Result<(), CertificateError<f64>> {
         let one = ONE as f64;
         if gamma < 0 || i64::from(gamma) >= ONE {
-            return Err(CertificateError::NotContracting { gamma: f64::from(gamma) / one });
+            return Err(CertificateError::NotContracting { rate: f64::from(gamma) / one });
         }
         for (what, stated, found) in
-            [("gamma", gamma, self.gamma), ("propagation", propagation, self.propagation)]
+            [("rate", gamma, self.gamma), ("propagation", propagation, self.propagation)]
         {
             if i64::from(stated) < found {
                 let (stated, found) = (f64::from(stated) / one, found as f64 / one);
@@ -295,7 +295,7 @@ impl View<'_> {
         match numbers {
             Some(found) if i64::from(found[0]) < ONE && found[1] < i32::MAX => Ok(found),
             other => Err(CertificateError::NotContracting {
-                gamma: other.map_or(f64::INFINITY, |[gamma, ..]| f64::from(gamma) / ONE as f64),
+                rate: other.map_or(f64::INFINITY, |[gamma, ..]| f64::from(gamma) / ONE as f64),
             }),
         }
     }

@@ -3,33 +3,33 @@
 #![allow(clippy::result_large_err, reason = "an error that names both shapes, without allocation")]
 
 use super::constant::{Bytes, refuse};
-use super::{Halved, Quantized, QuantizedCertificate};
+use super::{Bf16Network, Quantized, QuantizedCertificate};
 use crate::file::{Contents, FileError, length, put};
 use crate::network::{Align64, Architecture, BF16, Network, Plain, Shape, bytes, seen, seen_at};
-use crate::simd::Quantum;
+use crate::simd::IntState;
 use core::fmt;
 use core::mem::offset_of;
 
 /// A network of integers in a model file, and its certificate if the file has one. Borrows the file.
-pub struct QuantizedModel<'a, N: Architecture, H: Quantum> {
+pub struct QuantizedModel<'a, N: Architecture, H: IntState> {
     network: &'a Quantized<N, H>,
     certificate: Option<&'a QuantizedCertificate<N>>,
 }
 
-impl<N: Architecture, H: Quantum> Clone for QuantizedModel<'_, N, H> {
+impl<N: Architecture, H: IntState> Clone for QuantizedModel<'_, N, H> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<N: Architecture, H: Quantum> Copy for QuantizedModel<'_, N, H> {}
+impl<N: Architecture, H: IntState> Copy for QuantizedModel<'_, N, H> {}
 
-impl<N: Architecture, H: Quantum> fmt::Debug for QuantizedModel<'_, N, H> {
+impl<N: Architecture, H: IntState> fmt::Debug for QuantizedModel<'_, N, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "QuantizedModel({:?}, {:?})", self.network, self.certificate)
     }
 }
 
-impl<'a, N: Architecture, H: Quantum> QuantizedModel<'a, N, H> {
+impl<'a, N: Architecture, H: IntState> QuantizedModel<'a, N, H> {
     /// The network, where it lies in the file.
     #[must_use]
     pub const fn network(&self) -> &'a Quantized<N, H> {
@@ -44,13 +44,13 @@ impl<'a, N: Architecture, H: Quantum> QuantizedModel<'a, N, H> {
 
 // SAFETY: repr(C) over integers, floating-point numbers and what is shaped of them.
 #[allow(unsafe_code, reason = "networks of integers are seen in files")]
-unsafe impl<N: Architecture, H: Quantum> Plain for Quantized<N, H> {}
+unsafe impl<N: Architecture, H: IntState> Plain for Quantized<N, H> {}
 
 // SAFETY: repr(transparent) over numbers.
 #[allow(unsafe_code, reason = "networks of halved weights are seen in files")]
-unsafe impl<N: Architecture> Plain for Halved<N> {}
+unsafe impl<N: Architecture> Plain for Bf16Network<N> {}
 
-impl<N: Architecture, H: Quantum> Quantized<N, H> {
+impl<N: Architecture, H: IntState> Quantized<N, H> {
     const SHAPE: Shape = N::SHAPE.with_scalar(H::CODE);
 
     /// Bytes of the network's model file, with a certificate or without.
@@ -93,7 +93,7 @@ impl<N: Architecture, H: Quantum> Quantized<N, H> {
     }
 }
 
-impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
+impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
     /// Sees a model file as the network of integers it holds, where it lies: nothing is copied. The whole file is checked, and that no sum
     /// overflows.
     ///
@@ -154,7 +154,7 @@ impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
     }
 }
 
-impl<N: Architecture> Halved<N> {
+impl<N: Architecture> Bf16Network<N> {
     const SHAPE: Shape = N::SHAPE.with_scalar(BF16);
 
     /// Bytes of the network's model file.

@@ -9,7 +9,7 @@ use crate::network::{
     Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, State, Takes,
 };
 use crate::simd::{Backend, Bf16, Lanes, Operation};
-use crate::solve::{On, Progress, SolveError, Solved, Sweep, Tolerance, fits, refine};
+use crate::solve::{Progress, Runner, SolveError, Solved, Stop, Sweep, fits, refine};
 use crate::threads::Threads;
 use core::fmt;
 
@@ -22,37 +22,37 @@ const GROUP: usize = 2;
 /// sums.
 ///
 /// ```
-/// use attractor::{Tolerance, fnn, quantized::Halved};
+/// use attractor::{Stop, fnn, quantized::Bf16Network};
 /// type Net = fnn![3, 8, 2];
 /// let mut net = Net::ZERO;
 /// net.layer_mut::<1>().w.fill(0.25);
 /// net.layer_mut::<1>().u.fill(-0.02);
 /// net.layer_mut::<2>().w.fill(0.5);
-/// let half = Halved::new(&net)?;
+/// let half = Bf16Network::new(&net)?;
 /// assert_eq!(size_of_val(&half) * 2, size_of_val(&net));
 /// let (mut state, mut exact) = (Net::state(), Net::state());
-/// half.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
-/// net.solve(&[1.0, 0.5, -0.5], &mut exact, Tolerance::residual(1e-5))?;
+/// half.solve(&[1.0, 0.5, -0.5], &mut state, Stop::residual(1e-5))?;
+/// net.solve(&[1.0, 0.5, -0.5], &mut exact, Stop::residual(1e-5))?;
 /// assert!((state.output()[0] - exact.output()[0]).abs() < 0.01);
 /// # Ok::<(), attractor::SolveError>(())
 /// ```
 #[repr(transparent)]
-pub struct Halved<N: Architecture> {
+pub struct Bf16Network<N: Architecture> {
     pub(super) weights: ParamsOf<N, Bf16>,
 }
 
-impl<N: Architecture> Clone for Halved<N> {
+impl<N: Architecture> Clone for Bf16Network<N> {
     fn clone(&self) -> Self {
         Self { weights: self.weights.clone() }
     }
 }
-impl<N: Architecture> fmt::Debug for Halved<N> {
+impl<N: Architecture> fmt::Debug for Bf16Network<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Halved({})", N::SHAPE)
+        write!(f, "Bf16Network({})", N::SHAPE)
     }
 }
 
-impl<N: Architecture> Halved<N> {
+impl<N: Architecture> Bf16Network<N> {
     /// All weights zero: room for a network.
     pub const ZERO: Self = Self { weights: Flat::ZERO };
     /// Bytes of it.
@@ -119,7 +119,7 @@ fn places(layout: &'static Layout) -> impl Iterator<Item = (usize, usize, Option
     })
 }
 
-impl<N: Architecture<Scalar = f32>> Halved<Network<N>> {
+impl<N: Architecture<Scalar = f32>> Bf16Network<Network<N>> {
     /// Networks that cannot be halved do not compile.
     const SUPPORTED: () = {
         assert!(<N::Form>::TIED == 0, "tied feedback is not halved: W would have to be read in two orders");
@@ -132,16 +132,16 @@ impl<N: Architecture<Scalar = f32>> Halved<Network<N>> {
     /// The network with every parameter rounded to the nearest. [`Tied`](crate::Tied) feedback and layers that share weights do not compile:
     ///
     /// ```compile_fail
-    /// use attractor::quantized::Halved;
+    /// use attractor::quantized::Bf16Network;
     /// use attractor::{Tied, fnn};
-    /// let _ = Halved::new(&<fnn![3, 4, 2; feedback = Tied<50>]>::ZERO);
+    /// let _ = Bf16Network::new(&<fnn![3, 4, 2; feedback = Tied<50>]>::ZERO);
     /// ```
     ///
     /// ```compile_fail
-    /// use attractor::quantized::Halved;
+    /// use attractor::quantized::Bf16Network;
     /// use attractor::network::Fnn;
-    /// use attractor::{Layer, Network, Shared};
-    /// let _ = Halved::new(&Network::<Fnn<3, Layer<4, Layer<4, Shared<4, Layer<2>>>>>>::ZERO);
+    /// use attractor::{Layer, Network, Repeat};
+    /// let _ = Bf16Network::new(&Network::<Fnn<3, Layer<4, Layer<4, Repeat<4, Layer<2>>>>>>::ZERO);
     /// ```
     ///
     /// # Errors
@@ -197,12 +197,12 @@ impl<N: Architecture<Scalar = f32>> Halved<Network<N>> {
     /// The network on a chosen backend.
     #[must_use]
     #[inline(always)]
-    pub fn on(&self, backend: Backend) -> On<'_, Self> {
+    pub fn on(&self, backend: Backend) -> Runner<'_, Self> {
         const { Self::SUPPORTED }
-        On { network: self, backend, threads: Threads::One }
+        Runner { network: self, backend, threads: Threads::One }
     }
 
-    /// Sweeps one sample from whatever `state` holds until it meets `tolerance`; as [`Network::solve`].
+    /// Sweeps one sample from whatever `state` holds until it meets `stop`; as [`Network::solve`].
     ///
     /// # Errors
     /// As there.
@@ -211,17 +211,17 @@ impl<N: Architecture<Scalar = f32>> Halved<Network<N>> {
         &self,
         input: &impl Samples<f32, I, 1>,
         state: &mut State<Network<N>>,
-        tolerance: Tolerance,
+        stop: Stop,
     ) -> Result<Solved, SolveError>
     where
         N: Takes<I>,
     {
-        self.on(Backend::best()).solve(input, state, tolerance)
+        self.on(Backend::best()).solve(input, state, stop)
     }
 }
 
-impl<N: Architecture<Scalar = f32>> On<'_, Halved<Network<N>>> {
-    /// [`Halved::solve`].
+impl<N: Architecture<Scalar = f32>> Runner<'_, Bf16Network<Network<N>>> {
+    /// [`Bf16Network::solve`].
     ///
     /// # Errors
     /// As there.
@@ -230,19 +230,22 @@ impl<N: Architecture<Scalar = f32>> On<'_, Halved<Network<N>>> {
         &self,
         input: &impl Samples<f32, I, 1>,
         state: &mut State<Network<N>>,
-        tolerance: Tolerance,
+        stop: Stop,
     ) -> Result<Solved, SolveError>
     where
         N: Takes<I>,
     {
-        let input = input.samples().only_row::<I>().ok_or(SolveError::NotFinite)?;
-        let mut drive: <Network<N> as Architecture>::FirstUnits<f32> = Flat::ZERO;
+        let mut sample = [0.0; I];
+        if !input.samples().copy_row_to(&mut sample) {
+            return Err(SolveError::NotFinite);
+        }
+        let mut injection: <Network<N> as Architecture>::FirstUnits<f32> = Flat::ZERO;
         let solve = Solve {
             view: self.network.view(),
-            input: &input,
+            input: &sample,
             state: state.as_mut_slice(),
-            drive: drive.flat_mut(),
-            tolerance,
+            injection: injection.flat_mut(),
+            stop,
             ends: const { Codes::of::<N::Hidden, N::Outputs>() },
         };
         match solve_once((self.backend, solve)) {
@@ -265,8 +268,8 @@ struct Solve<'a> {
     input: &'a [f32],
     state: &'a mut [f32],
     /// Room for W^1 x + b^1.
-    drive: &'a mut [f32],
-    tolerance: Tolerance,
+    injection: &'a mut [f32],
+    stop: Stop,
     ends: Codes,
 }
 
@@ -281,7 +284,7 @@ impl Operation<f32> for Solve<'_> {
 
     #[inline(always)]
     fn run<L: Lanes<f32>>(self, lanes: L) -> Self::Output {
-        let Self { view, input, state, drive, tolerance, ends } = self;
+        let Self { view, input, state, injection, stop, ends } = self;
         if !largest(lanes, Matrix::of_row(input)).is_finite() {
             return Err(InputNotFinite);
         }
@@ -289,7 +292,8 @@ impl Operation<f32> for Solve<'_> {
         if let Some(layer) = view.layout.layers().first() {
             fits(view.w(layer).and_then(|w| {
                 let (products, base) = ([None, Some((w, input))], view.b(layer));
-                HalfLayer { lanes, products, base, own: &mut *drive, change: &mut change }.with::<Identity>()
+                HalfLayer { lanes, products, base, own: &mut *injection, change: &mut change }
+                    .with::<Identity>()
             }));
         }
         // NaN if something was not finite.
@@ -297,14 +301,14 @@ impl Operation<f32> for Solve<'_> {
             return Ok(Err(SolveError::NotFinite));
         }
         let mut progress = Progress::default();
-        let forward = Forward { view, drive, state, ends };
-        Ok(progress.merge(refine::<1, f32, L>(lanes, 1, tolerance, forward)).and_then(|()| progress.finish()))
+        let forward = Forward { view, injection, state, ends };
+        Ok(progress.merge(refine::<1, f32, L>(lanes, 1, stop, forward)).and_then(|()| progress.finish()))
     }
 }
 
 struct Forward<'a> {
     view: View<'a>,
-    drive: &'a [f32],
+    injection: &'a [f32],
     state: &'a mut [f32],
     ends: Codes,
 }
@@ -312,15 +316,18 @@ struct Forward<'a> {
 impl Sweep<f32> for Forward<'_> {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<f32>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
-        let Self { view, drive, state, ends } = self;
+        let Self { view, injection, state, ends } = self;
         let Some(change) = changes.first_mut() else { return };
         let depth = view.layout.depth();
         for (index, layer) in view.layout.layers().iter().enumerate() {
             let Some((below, own, above)) = around(state, layer) else { return };
             let (Ok(u), Ok(w)) = (view.u(layer), view.w(layer)) else { return };
             let down = (layer.feedback > 0).then_some((u, above));
-            let (base, up) =
-                if index == 0 { (HalfBase::Drive(drive), None) } else { (view.b(layer), Some((w, below))) };
+            let (base, up) = if index == 0 {
+                (HalfBase::Injection(injection), None)
+            } else {
+                (view.b(layer), Some((w, below)))
+            };
             let products = [down, up];
             let layer = HalfLayer { lanes, products, base, own, change: &mut *change };
             fits(ends.with(index + 1 == depth, layer));

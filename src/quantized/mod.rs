@@ -18,7 +18,7 @@
 //!
 //! ```
 //! use attractor::quantized::{Calibration, Quantized};
-//! use attractor::{Tolerance, fnn};
+//! use attractor::{Stop, fnn};
 //! type Net = fnn![3, 8, 2];
 //! let mut net = Net::ZERO;
 //! net.layer_mut::<1>().w.fill(0.25);
@@ -27,7 +27,7 @@
 //!
 //! let (mut calibration, mut state) = (Calibration::<Net>::ZERO, Net::state());
 //! for input in [[1.0, 0.5, -0.5], [0.0, 1.0, 1.0]] {
-//!     net.solve(&input, &mut state, Tolerance::residual(1e-5))?;
+//!     net.solve(&input, &mut state, Stop::residual(1e-5))?;
 //!     calibration.observe(&input, &state)?;
 //! }
 //! let small = Quantized::<Net, i16>::new(&net, &calibration)?; // 145 bytes of weights instead of 232
@@ -35,7 +35,7 @@
 //! let input = small.input(&[1.0, 0.5, -0.5])?;
 //! let mut integers = Quantized::<Net, i16>::state();
 //! small.solve(&input, &mut integers, 64)?;
-//! net.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
+//! net.solve(&[1.0, 0.5, -0.5], &mut state, Stop::residual(1e-5))?;
 //! let output = f32::from(integers.output()[0]) * small.output_unit();
 //! assert!((output - state.output()[0]).abs() < 0.01);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
@@ -55,13 +55,13 @@ pub use calibration::Calibration;
 pub use certificate::QuantizedCertificate;
 pub use error::QuantizeError;
 pub use file::QuantizedModel;
-pub use half::Halved;
+pub use half::Bf16Network;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Codes, IntegerRows, TYPED, Typed};
 use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Takes, UnitsOf};
-use crate::simd::{Backend, Quantum};
-use crate::solve::{On, SolveError, Solved};
+use crate::simd::{Backend, IntState};
+use crate::solve::{Runner, SolveError, Solved};
 use core::fmt;
 use core::marker::PhantomData;
 use sweep::{Solve, SolveOnce};
@@ -73,7 +73,7 @@ const GROUP: usize = 4;
 /// A network `N` whose weights are integers of 8 bits and whose states are integers `H`: `i8` or `i16`. It lies in a model file as it lies in
 /// memory (`docs/model-file.md`).
 #[repr(C)]
-pub struct Quantized<N: Architecture, H: Quantum = i16> {
+pub struct Quantized<N: Architecture, H: IntState = i16> {
     /// W and U, packed; in the place of b, the exponents of the scales.
     weights: ParamsOf<N, i8>,
     bias: UnitsOf<N, i32>,
@@ -89,11 +89,11 @@ pub struct Quantized<N: Architecture, H: Quantum = i16> {
 
 /// The activations of a quantised network.
 #[repr(transparent)]
-pub struct QuantizedState<N: Architecture, H: Quantum> {
+pub struct QuantizedState<N: Architecture, H: IntState> {
     units: UnitsOf<N, H>,
 }
 
-impl<N: Architecture, H: Quantum> QuantizedState<N, H> {
+impl<N: Architecture, H: IntState> QuantizedState<N, H> {
     /// All activations zero.
     pub const ZERO: Self = Self { units: Flat::ZERO };
 
@@ -130,28 +130,28 @@ impl<N: Architecture, H: Quantum> QuantizedState<N, H> {
     }
 }
 
-impl<N: Architecture, H: Quantum> Clone for QuantizedState<N, H> {
+impl<N: Architecture, H: IntState> Clone for QuantizedState<N, H> {
     fn clone(&self) -> Self {
         Self { units: self.units.clone() }
     }
 }
-impl<N: Architecture, H: Quantum> Default for QuantizedState<N, H> {
+impl<N: Architecture, H: IntState> Default for QuantizedState<N, H> {
     fn default() -> Self {
         Self::ZERO
     }
 }
-impl<N: Architecture, H: Quantum> PartialEq for QuantizedState<N, H> {
+impl<N: Architecture, H: IntState> PartialEq for QuantizedState<N, H> {
     fn eq(&self, other: &Self) -> bool {
         self.as_slice() == other.as_slice()
     }
 }
-impl<N: Architecture, H: Quantum> fmt::Debug for QuantizedState<N, H> {
+impl<N: Architecture, H: IntState> fmt::Debug for QuantizedState<N, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_slice().fmt(f)
     }
 }
 
-impl<N: Architecture, H: Quantum> Clone for Quantized<N, H> {
+impl<N: Architecture, H: IntState> Clone for Quantized<N, H> {
     fn clone(&self) -> Self {
         Self {
             weights: self.weights.clone(),
@@ -165,7 +165,7 @@ impl<N: Architecture, H: Quantum> Clone for Quantized<N, H> {
         }
     }
 }
-impl<N: Architecture, H: Quantum> fmt::Debug for Quantized<N, H> {
+impl<N: Architecture, H: IntState> fmt::Debug for Quantized<N, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Quantized({}, states = {}, units = {:?})", N::SHAPE, H::NAME, self.units)
     }
@@ -187,7 +187,7 @@ fn around<'a, T>(state: &'a mut [T], layer: &LayerLayout) -> Option<(&'a [T], &'
     Some((below, own, part(above, 0, layer.feedback)))
 }
 
-impl<N: Architecture, H: Quantum> Quantized<N, H> {
+impl<N: Architecture, H: IntState> Quantized<N, H> {
     /// All weights zero: room for a network.
     pub const ZERO: Self = Self {
         weights: Flat::ZERO,
@@ -257,7 +257,7 @@ impl<N: Architecture, H: Quantum> Quantized<N, H> {
     }
 }
 
-impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
+impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
     /// Inputs as integers, each the nearest; what lies beyond the calibration's largest is cut.
     ///
     /// # Errors
@@ -312,13 +312,13 @@ impl<N: Architecture<Scalar = f32>, H: Quantum> Quantized<Network<N>, H> {
     /// The network on a chosen backend, for what is the same integers on all of them.
     #[must_use]
     #[inline(always)]
-    pub fn on(&self, backend: Backend) -> On<'_, Self> {
+    pub fn on(&self, backend: Backend) -> Runner<'_, Self> {
         const { Self::SUPPORTED }
-        On { network: self, backend, threads: crate::threads::Threads::One }
+        Runner { network: self, backend, threads: crate::threads::Threads::One }
     }
 }
 
-impl<N: Architecture<Scalar = f32>, H: Quantum> On<'_, Quantized<Network<N>, H>> {
+impl<N: Architecture<Scalar = f32>, H: IntState> Runner<'_, Quantized<Network<N>, H>> {
     /// [`Quantized::solve`].
     ///
     /// # Errors
@@ -357,15 +357,15 @@ impl<N: Architecture<Scalar = f32>, H: Quantum> On<'_, Quantized<Network<N>, H>>
         limit: usize,
     ) -> Solved<i32> {
         let view = self.network.view();
-        let mut drive: N::FirstUnits<i32> = Flat::ZERO;
-        let (input, state, drive) = (input.flat(), state.as_mut_slice(), drive.flat_mut());
+        let mut injection: N::FirstUnits<i32> = Flat::ZERO;
+        let (input, state, injection) = (input.flat(), state.as_mut_slice(), injection.flat_mut());
         let backend = self.backend;
         if const { !TYPED } {
             let ends = const { Codes::of::<N::Hidden, N::Outputs>() };
-            H::once::<SolveOnce>((backend, Solve { view, input, state, drive, enough, limit, ends }))
+            H::once::<SolveOnce>((backend, Solve { view, input, state, injection, enough, limit, ends }))
         } else {
             let ends = Typed::<N::Hidden, N::Outputs>::NEW;
-            H::run(backend, Solve { view, input, state, drive, enough, limit, ends })
+            H::run(backend, Solve { view, input, state, injection, enough, limit, ends })
         }
     }
 }

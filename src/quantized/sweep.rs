@@ -2,23 +2,23 @@
 
 use super::around;
 use super::view::View;
-use crate::kernel::{Activations, Codes, IntegerLayer, integer_drive, once};
-use crate::simd::{Backend, Integers, IntegersOnce, OnIntegers, Packed, Quantum};
+use crate::kernel::{Activations, Codes, IntegerLayer, integer_injection, once};
+use crate::simd::{Backend, IntState, Integers, IntegersOnce, OnIntegers, Packed};
 use crate::solve::{Solved, fits};
 
-/// Drive, then sweeps until no state changes by more than `enough`, or until the limit.
+/// Injection, then sweeps until no state changes by more than `enough`, or until the limit.
 pub(super) struct Solve<'a, H, E> {
     pub(super) view: View<'a>,
     pub(super) input: &'a [H],
     pub(super) state: &'a mut [H],
     /// Room for the first layer's sums of its inputs.
-    pub(super) drive: &'a mut [i32],
+    pub(super) injection: &'a mut [i32],
     pub(super) enough: i32,
     pub(super) limit: usize,
     pub(super) ends: E,
 }
 
-impl<H: Quantum, E: Activations> OnIntegers<H> for Solve<'_, H, E> {
+impl<H: IntState, E: Activations> OnIntegers<H> for Solve<'_, H, E> {
     type Output = Solved<i32>;
 
     #[inline(always)]
@@ -29,8 +29,9 @@ impl<H: Quantum, E: Activations> OnIntegers<H> for Solve<'_, H, E> {
         let view = self.view;
         if let Some(layer) = view.layout.layers().first() {
             fits(
-                view.w(layer)
-                    .and_then(|w| integer_drive(lanes, (w, self.input), view.first, &mut *self.drive)),
+                view.w(layer).and_then(|w| {
+                    integer_injection(lanes, (w, self.input), view.first, &mut *self.injection)
+                }),
             );
         }
         let mut solved = Solved { sweeps: 0, residual: i32::MAX };
@@ -46,7 +47,7 @@ impl<H: Quantum, E: Activations> OnIntegers<H> for Solve<'_, H, E> {
     }
 }
 
-impl<H: Quantum, E: Activations> Solve<'_, H, E> {
+impl<H: IntState, E: Activations> Solve<'_, H, E> {
     #[inline(always)]
     fn sweep<L>(&mut self, lanes: L, change: &mut L::Whole)
     where
@@ -68,13 +69,13 @@ impl<H: Quantum, E: Activations> Solve<'_, H, E> {
     where
         L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
     {
-        let Self { view, state, drive, ends, .. } = self;
+        let Self { view, state, injection, ends, .. } = self;
         let Some(layer) = view.layout.layers().get(index) else { return };
         let Some((below, own, above)) = around(state, layer) else { return };
         let (Ok(u), Ok(w)) = (view.u(layer), view.w(layer)) else { return };
         // What the layers above sent is known since the last sweep: its products run while the layer below finishes.
         let down = (layer.feedback > 0).then_some((u, above));
-        let (base, up) = if index == 0 { (Some(&**drive), None) } else { (None, Some((w, below))) };
+        let (base, up) = if index == 0 { (Some(&**injection), None) } else { (None, Some((w, below))) };
         let (products, rows) = ([down, up], view.rows(layer));
         fits(ends.with(is_output, IntegerLayer { lanes, products, rows, base, own, change }));
     }
@@ -84,13 +85,13 @@ impl<H: Quantum, E: Activations> Solve<'_, H, E> {
 pub(super) enum SolveOnce {}
 
 impl IntegersOnce for SolveOnce {
-    type Job<'a, H: Quantum> = (Backend, Solve<'a, H, Codes>);
-    type Output<H: Quantum> = Solved<i32>;
+    type Job<'a, H: IntState> = (Backend, Solve<'a, H, Codes>);
+    type Output<H: IntState> = Solved<i32>;
     once!(@ i8, solve_once);
     once!(@ i16, solve_once);
 }
 
 #[inline(always)]
-fn solve_once<H: Quantum>((backend, solve): (Backend, Solve<'_, H, Codes>)) -> Solved<i32> {
+fn solve_once<H: IntState>((backend, solve): (Backend, Solve<'_, H, Codes>)) -> Solved<i32> {
     H::run(backend, solve)
 }

@@ -5,9 +5,9 @@ use super::rows::{self, EXPONENTS, Row};
 use super::{GROUP, part};
 use crate::kernel::{IntegerRows, PackedMatrix, ShapeError, place};
 use crate::network::{LayerLayout, Layout};
-use crate::simd::Quantum;
+use crate::simd::IntState;
 
-/// The digits of a type of states, as [`Quantum`] has them.
+/// The digits of a type of states, as [`IntState`] has them.
 #[derive(Clone, Copy)]
 pub(super) struct Digits {
     pub(super) extra: u32,
@@ -16,7 +16,7 @@ pub(super) struct Digits {
 }
 
 impl Digits {
-    pub(super) const fn of<H: Quantum>() -> Self {
+    pub(super) const fn of<H: IntState>() -> Self {
         Self { extra: H::EXTRA, offset: H::OFFSET, most: H::MOST }
     }
     /// The largest that a state can be where it is multiplied.

@@ -1,7 +1,7 @@
 //! Four rows of packed weights of 8 bits on Arm cores with instructions for pairs of 16 bits (Cortex-M4, M7, M33): two products and two sums
 //! at a time. The integers are those of the portable loop.
 
-use super::integers::Quantum;
+use super::integers::IntState;
 use core::arch::asm;
 
 /// Four states become two pairs: the first and the third, the second and the fourth.
@@ -95,7 +95,7 @@ macro_rules! groups {
 /// # Safety
 /// All of that must exist.
 #[inline(always)]
-pub(super) unsafe fn add_groups<H: Quantum>(
+pub(super) unsafe fn add_groups<H: IntState>(
     sum: &mut [i32; 4],
     weights: *const i8,
     stride: usize,

@@ -6,7 +6,7 @@ use super::{Backend, Bf16, Element, Entry, Kind, Lanes, Portable, Routine};
 /// States of a quantised layer: `i8` or `i16`. Sealed.
 ///
 /// A state h stands for h 2^-`BITS`, or h units where the activation has no bound. A sum comes with `EXTRA` more binary digits.
-pub trait Quantum: Entry + Ord + Into<i32> {
+pub trait IntState: Entry + Ord + Into<i32> {
     /// The name in reports.
     const NAME: &'static str;
     /// Its number in model files.
@@ -37,9 +37,9 @@ pub trait Quantum: Entry + Ord + Into<i32> {
 #[doc(hidden)]
 pub trait IntegersOnce {
     /// What it works on.
-    type Job<'a, H: Quantum>;
+    type Job<'a, H: IntState>;
     /// What it gives.
-    type Output<H: Quantum>;
+    type Output<H: IntState>;
     /// Does it for states of 8 bits.
     fn i8(job: Self::Job<'_, i8>) -> Self::Output<i8>;
     /// Does it for states of 16 bits.
@@ -47,7 +47,7 @@ pub trait IntegersOnce {
 }
 
 /// Work that is compiled once for every backend, for states `H`. Mark `run` and all it calls `#[inline(always)]`.
-pub trait OnIntegers<H: Quantum> {
+pub trait OnIntegers<H: IntState> {
     /// What `run` returns.
     type Output;
     /// Does the work.
@@ -57,7 +57,7 @@ pub trait OnIntegers<H: Quantum> {
 /// An operation as a routine of any backend.
 struct OnAny<H, O>(O, core::marker::PhantomData<H>);
 
-impl<H: Quantum, O: OnIntegers<H>, L> Routine<L> for OnAny<H, O>
+impl<H: IntState, O: OnIntegers<H>, L> Routine<L> for OnAny<H, O>
 where
     L: Integers + Packed<i8, H, Vector = <L as Integers>::Whole>,
 {
@@ -70,7 +70,7 @@ where
 
 macro_rules! quantum {
     ($state:ident, $name:literal, $code:literal, $bits:literal, $extra:literal, $offset:literal, $table:expr, $segment:literal) => {
-        impl Quantum for $state {
+        impl IntState for $state {
             const NAME: &'static str = $name;
             const CODE: u8 = $code;
             const BITS: u32 = $bits;
@@ -247,9 +247,9 @@ pub trait Integers: Token + Copy + Send + Sync + 'static {
     fn shift_each(self, a: Self::Whole, by: Self::Whole) -> Self::Whole;
     /// The floor of a f / 2^16, where 0 <= f < 2^15.
     fn high_product(self, a: Self::Whole, f: Self::Whole) -> Self::Whole;
-    /// What the [`TABLE`](Quantum::TABLE) of `H` has for `at` >= 0, of which the last [`SEGMENT`](Quantum::SEGMENT) digits say where between two of its
+    /// What the [`TABLE`](IntState::TABLE) of `H` has for `at` >= 0, of which the last [`SEGMENT`](IntState::SEGMENT) digits say where between two of its
     /// entries. With `digits` digits less, rounded.
-    fn between<H: Quantum>(self, digits: u32, at: Self::Whole) -> Self::Whole;
+    fn between<H: IntState>(self, digits: u32, at: Self::Whole) -> Self::Whole;
     /// The first `count`, the others zero.
     fn first_of(self, a: Self::Whole, count: usize) -> Self::Whole;
     /// The largest.
@@ -399,7 +399,7 @@ impl Integers for Single {
         (a >> 16).wrapping_mul(f).wrapping_add(low as i32)
     }
     #[inline(always)]
-    fn between<H: Quantum>(self, digits: u32, at: i32) -> i32 {
+    fn between<H: IntState>(self, digits: u32, at: i32) -> i32 {
         let (table, segment) = (H::TABLE, H::SEGMENT);
         let at = at.min(last(table, segment));
         let (index, rest) = ((at >> segment) as usize, at & ((1 << segment) - 1));
@@ -502,7 +502,7 @@ impl Integers for Portable {
         zip(a, f, |a, f| Single.high_product(a, f))
     }
     #[inline(always)]
-    fn between<H: Quantum>(self, digits: u32, at: Array) -> Array {
+    fn between<H: IntState>(self, digits: u32, at: Array) -> Array {
         at.map(|at| Single.between::<H>(digits, at))
     }
     #[inline(always)]
@@ -519,7 +519,7 @@ impl Integers for Portable {
     }
 }
 
-impl<H: Quantum> Packed<i8, H> for Portable {
+impl<H: IntState> Packed<i8, H> for Portable {
     const ROWS: usize = ROWS;
     const GROUP: usize = 4;
     const VECTORS: usize = 1;

@@ -1,6 +1,6 @@
 //! Integers on AVX2, and on AVX-512 with VNNI.
 
-use super::integers::{Integers, Packed, Quantum, last};
+use super::integers::{IntState, Integers, Packed, last};
 use super::{Avx2, Avx512, Routine};
 #[cfg(target_arch = "x86")]
 use core::arch::x86::*;
@@ -36,7 +36,7 @@ impl Vnni {
 
 /// Four states of 16 bits, which a state of either kind becomes.
 #[inline(always)]
-unsafe fn four<H: Quantum>(states: *const H) -> i64 {
+unsafe fn four<H: IntState>(states: *const H) -> i64 {
     if H::BITS < 8 {
         // SAFETY: the caller vouches for four states, here of a byte.
         let bytes = unsafe { states.cast::<u32>().read_unaligned() } ^ 0x8080_8080;
@@ -50,7 +50,7 @@ unsafe fn four<H: Quantum>(states: *const H) -> i64 {
 
 /// One state of 16 bits, and three zeros.
 #[inline(always)]
-unsafe fn single<H: Quantum>(state: *const H) -> i64 {
+unsafe fn single<H: IntState>(state: *const H) -> i64 {
     // SAFETY: the caller vouches for the state.
     let state: i32 = unsafe { state.read() }.into() + H::OFFSET;
     i64::from(state as u16)
@@ -202,7 +202,7 @@ impl Integers for Avx2 {
         }
     }
     #[inline(always)]
-    fn between<H: Quantum>(self, digits: u32, at: __m256i) -> __m256i {
+    fn between<H: IntState>(self, digits: u32, at: __m256i) -> __m256i {
         let (table, segment) = (H::TABLE, H::SEGMENT);
         unsafe {
             // Two entries in one word. The least of unsigned numbers: whatever `at` is, they lie in the table.
@@ -242,7 +242,7 @@ impl Integers for Avx2 {
 
 // SAFETY: as above.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all of them stands above")]
-impl<H: Quantum> Packed<i8, H> for Avx2 {
+impl<H: IntState> Packed<i8, H> for Avx2 {
     const ROWS: usize = 8;
     const GROUP: usize = 4;
     const VECTORS: usize = 4;
@@ -414,7 +414,7 @@ impl Integers for Vnni {
         }
     }
     #[inline(always)]
-    fn between<H: Quantum>(self, digits: u32, at: __m512i) -> __m512i {
+    fn between<H: IntState>(self, digits: u32, at: __m512i) -> __m512i {
         let (table, segment) = (H::TABLE, H::SEGMENT);
         unsafe {
             // As on AVX2.

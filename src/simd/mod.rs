@@ -42,7 +42,7 @@ mod x86;
 
 #[doc(hidden)]
 pub use integers::IntegersOnce;
-pub use integers::{Integers, OnIntegers, Packed, Quantum, Single};
+pub use integers::{IntState, Integers, OnIntegers, Packed, Single};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use integers_x86::Vnni;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -288,7 +288,7 @@ pub struct Blocking {
     pub rows: usize,
     /// Whether the parts of a layer are functions of their own, shared by all layers: where flash is small and calls
     /// are cheap.
-    pub shared: bool,
+    pub outlined: bool,
     /// One sample: whether a sum over columns may be split over several accumulators. `false` keeps the plain
     /// order, which is what makes the bits of [`Portable`] independent of the processor.
     pub split: bool,

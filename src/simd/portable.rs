@@ -9,7 +9,7 @@ macro_rules! portable {
             type Vector = $vector;
             type Mask = $vector;
             const WIDTH: usize = $width;
-            const BLOCKING: Blocking = Blocking { rows: 8, shared: false, split: false, wide_tiles: false };
+            const BLOCKING: Blocking = Blocking { rows: 8, outlined: false, split: false, wide_tiles: false };
             type Narrow = Self;
 
             #[inline(always)]

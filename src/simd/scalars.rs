@@ -16,7 +16,7 @@ macro_rules! scalars {
             type Mask = [bool; $width];
             type Narrow = One;
             const WIDTH: usize = $width;
-            const BLOCKING: Blocking = Blocking { rows: 4, shared: true, split: false, wide_tiles: false };
+            const BLOCKING: Blocking = Blocking { rows: 4, outlined: true, split: false, wide_tiles: false };
 
             #[inline(always)]
             fn narrow(self) -> One {

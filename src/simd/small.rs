@@ -1,13 +1,13 @@
 //! Products of packed weights of 8 bits where flash is small: one function for all layers, short and without unrolled ends.
 
-use super::integers::{Quantum, ROWS};
+use super::integers::{IntState, ROWS};
 
 /// Adds the products of `count` rows from `row` on to their sums.
 ///
 /// # Safety
 /// All of that must exist.
 #[inline(never)]
-pub(super) unsafe fn product<H: Quantum>(
+pub(super) unsafe fn product<H: IntState>(
     sums: &mut [i32; ROWS],
     weights: *const i8,
     rows: usize,
@@ -63,7 +63,7 @@ use super::dsp::add_groups as four;
 /// All of that must exist.
 #[cfg(not(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf")))]
 #[inline(always)]
-unsafe fn four<H: Quantum>(
+unsafe fn four<H: IntState>(
     sums: &mut [i32; 4],
     mut weights: *const i8,
     stride: usize,
@@ -89,7 +89,7 @@ unsafe fn four<H: Quantum>(
 /// # Safety
 /// Four states must be there.
 #[inline(always)]
-unsafe fn spread<H: Quantum>(states: *const H) -> [i32; 4] {
+unsafe fn spread<H: IntState>(states: *const H) -> [i32; 4] {
     // SAFETY: the caller vouches for them.
     let [a, b, c, d] = unsafe { states.cast::<[H; 4]>().read() };
     [a.into() + H::OFFSET, b.into() + H::OFFSET, c.into() + H::OFFSET, d.into() + H::OFFSET]

@@ -1,6 +1,6 @@
 //! tanh of integers: tables, made and checked while compiling.
 
-use super::{Entry, Quantum};
+use super::{Entry, IntState};
 
 /// For states of 8 bits: steps of 1/16 up to 63/16. Two AVX-512 registers hold it.
 pub(super) static COARSE: [i16; 64] = table(16);
@@ -40,7 +40,7 @@ const fn tanh(x: f64) -> f64 {
 
 /// Whether no step falls, and none rises by more than the argument does: then neither does any value between two entries, for the floor of a
 /// straight line with a slope of at most 1 rises by no more than the ceiling of what the line does.
-const fn rises<H: Quantum + Entry>(table: &[i16]) -> bool {
+const fn rises<H: IntState + Entry>(table: &[i16]) -> bool {
     // A step of a sum's last digit, in units of 2^-15, times the steps between two entries.
     let most = 1_i32 << (15 - H::BITS - H::EXTRA + H::SEGMENT);
     let mut i = 1;

@@ -60,7 +60,7 @@ macro_rules! x86_lanes {
             type Vector = $vector;
             type Mask = $mask;
             const WIDTH: usize = $width;
-            const BLOCKING: Blocking = Blocking { rows: 8, shared: false, split: true, wide_tiles: $wide_tiles };
+            const BLOCKING: Blocking = Blocking { rows: 8, outlined: false, split: true, wide_tiles: $wide_tiles };
             type Narrow = Self;
 
             #[inline(always)]

@@ -1,7 +1,7 @@
 //! Fewer sweeps for networks that contract weakly: damping, and Anderson acceleration in fixed memory.
 
 use super::steps::Steps;
-use super::{Drive, On, SolveError, Solved, Tolerance};
+use super::{Injection, Runner, SolveError, Solved, Stop};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Takes};
 use crate::simd::{Backend, Element};
@@ -22,13 +22,13 @@ use core::fmt;
 /// nothing is known, look at docs/results.md for what is gained.
 ///
 /// ```
-/// use attractor::{Acceleration, Tolerance, fnn, kernel::Identity};
+/// use attractor::{Acceleration, Stop, fnn, kernel::Identity};
 /// type Net = fnn![1, 2, 1; hidden = Identity, scalar = f64];
 /// let mut net = Net::ZERO;
 /// net.layer_mut::<1>().w.fill(1.0);
 /// net.layer_mut::<1>().u.fill(0.95); // a sweep leaves 95 % of an error
 /// net.layer_mut::<2>().w.fill(0.5);
-/// let (mut state, tolerance) = (Net::state(), Tolerance::residual(1e-9).at_most(1000));
+/// let (mut state, tolerance) = (Net::state(), Stop::residual(1e-9).at_most(1000));
 /// let plain = net.solve(&[1.0], &mut state, tolerance)?;
 ///
 /// let mut acceleration = Acceleration::<Net, 1>::new();
@@ -39,7 +39,7 @@ use core::fmt;
 /// # Ok::<(), attractor::SolveError<f64>>(())
 /// ```
 pub struct Acceleration<N: Architecture, const WINDOW: usize> {
-    drive: Drive<N>,
+    injection: Injection<N>,
     history: History<N, WINDOW>,
 }
 
@@ -89,7 +89,7 @@ impl<N: Architecture, const WINDOW: usize> Acceleration<N, WINDOW> {
             damping: N::Scalar::ONE,
             safeguard: N::Scalar::ONE,
         };
-        Self { drive: Drive::ZERO, history }
+        Self { injection: Injection::ZERO, history }
     }
 
     /// h <- (1 - a) h + a sweep(h), with 0 < a <= 1 to be of use; any other number does what the formula says, and where that leaves
@@ -241,17 +241,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         &self,
         input: &X,
         state: &mut State<Self>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
         acceleration: &mut Acceleration<Self, WINDOW>,
     ) -> Result<Solved<T>, SolveError<T>>
     where
         A: Takes<I>,
     {
-        self.on(Backend::best()).solve_accelerated(input, state, tolerance, acceleration)
+        self.on(Backend::best()).solve_accelerated(input, state, stop, acceleration)
     }
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
     /// [`Network::solve_accelerated`] on this backend.
     ///
     /// # Errors
@@ -260,14 +260,14 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         self,
         input: &X,
         state: &mut State<Network<A>>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
         acceleration: &mut Acceleration<Network<A>, WINDOW>,
     ) -> Result<Solved<T>, SolveError<T>>
     where
         A: Takes<I>,
     {
-        let Acceleration { drive, history } = acceleration;
-        let mut steps = Steps::new(self, input, drive, state, tolerance)?;
+        let Acceleration { injection, history } = acceleration;
+        let mut steps = Steps::new(self, input, injection, state, stop)?;
         history.kept = 0;
         // Of the last point taken, and the smallest so far. A map that contracts may still let the maximum norm grow at first;
         // compared with the last residual alone, steps that win a little before plain sweeps lose much could go on for ever.

@@ -8,7 +8,7 @@ use core::fmt;
 /// Why a solve ended as it did, from its [`Trace`]; [`Display`](fmt::Display) says what to do about it.
 ///
 /// It is a judgement of what was seen, not a proof: a proof is what a [certificate](crate::certificate) is for. `rate` is
-/// [`Trace::rate`], `gamma` is what was handed to [`Trace::diagnosis`], and `alternating` says whether the sweeps go
+/// [`Trace::rate`], `proved` is what was handed to [`Trace::diagnosis`], and `alternating` says whether the sweeps go
 /// to and fro: the state is nearer to that of two sweeps before than to that of one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -35,7 +35,7 @@ pub enum Diagnosis<T = f32> {
         /// Whether the sweeps go to and fro.
         alternating: bool,
         /// The rate of a certificate.
-        gamma: Option<T>,
+        proved: Option<T>,
     },
     /// The residual neither shrinks nor grows: the state goes round.
     Oscillating {
@@ -46,7 +46,7 @@ pub enum Diagnosis<T = f32> {
         /// Whether it goes to and fro.
         alternating: bool,
         /// The rate of a certificate.
-        gamma: Option<T>,
+        proved: Option<T>,
     },
     /// The residual grows.
     Diverging {
@@ -55,7 +55,7 @@ pub enum Diagnosis<T = f32> {
         /// Whether the sweeps go to and fro.
         alternating: bool,
         /// The rate of a certificate.
-        gamma: Option<T>,
+        proved: Option<T>,
     },
     /// The residual is no more than rounding makes it, and the tolerance asks for less.
     Stalled {
@@ -76,10 +76,10 @@ pub enum Diagnosis<T = f32> {
 }
 
 impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
-    /// What the residuals say. `gamma`: the rate of a certificate of this network, if there is one.
+    /// What the residuals say. `proved`: the rate of a certificate of this network, if there is one.
     ///
     /// ```
-    /// use attractor::{Diagnosis, Tolerance, Trace, fnn, kernel::Identity};
+    /// use attractor::{Diagnosis, Stop, Trace, fnn, kernel::Identity};
     /// type Net = fnn![1, 2, 1; hidden = Identity];
     /// let mut net = Net::ZERO;
     /// net.layer_mut::<1>().w.fill(1.0);
@@ -87,16 +87,16 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
     /// net.layer_mut::<2>().w.fill(0.5);
     /// let certificate = net.certify()?;
     /// let (mut state, mut trace) = (Net::state(), Trace::<f32, 16>::new());
-    /// let tolerance = Tolerance::residual(1e-4).at_most(50);
+    /// let tolerance = Stop::residual(1e-4).at_most(50);
     /// net.solve_traced(&[1.0], &mut state, tolerance, &mut trace).unwrap_err();
-    /// let diagnosis = trace.diagnosis(Some(certificate.gamma()));
+    /// let diagnosis = trace.diagnosis(Some(certificate.rate()));
     /// let Diagnosis::Converging { sweeps: Some(more), .. } = diagnosis else { panic!("{diagnosis}") };
-    /// // converging slowly: a sweep leaves 0.900 of the change (gamma 0.900). At this rate 40 more sweeps will do: ...
+    /// // converging slowly: a sweep leaves 0.900 of the change (proved: 0.900). At this rate 40 more sweeps will do: ...
     /// assert!(net.solve(&[1.0], &mut state, tolerance.at_most(more + 1)).is_ok());
     /// # Ok::<(), attractor::CertificateError>(())
     /// ```
     #[must_use]
-    pub fn diagnosis(&self, gamma: Option<T>) -> Diagnosis<T> {
+    pub fn diagnosis(&self, proved: Option<T>) -> Diagnosis<T> {
         let (sweeps, rate) = (self.sweeps(), self.rate());
         let Seen { asked, largest, returned, met, finite } = self.seen;
         if !finite {
@@ -128,11 +128,11 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
         if falls && rate < T::ONE {
             let need = libm::ceil(libm::log(asked.to_f64() / residual.to_f64()) / libm::log(rate.to_f64()));
             let sweeps = (asked.to_f64() >= unit && need.is_finite()).then_some(need as usize);
-            Diagnosis::Converging { rate, sweeps, alternating, gamma }
+            Diagnosis::Converging { rate, sweeps, alternating, proved }
         } else if rises && rate > T::ONE {
-            Diagnosis::Diverging { rate, alternating, gamma }
+            Diagnosis::Diverging { rate, alternating, proved }
         } else {
-            Diagnosis::Oscillating { rate, residual, alternating, gamma }
+            Diagnosis::Oscillating { rate, residual, alternating, proved }
         }
     }
 }
@@ -153,29 +153,29 @@ impl<T: Element> fmt::Display for Diagnosis<T> {
             Self::TooShort { sweeps } => {
                 write!(f, "{sweeps} sweeps are too few to tell: allow three or more")
             }
-            Self::Converging { rate, sweeps, alternating, gamma } => {
+            Self::Converging { rate, sweeps, alternating, proved } => {
                 let rate = rate.to_f64();
-                write!(f, "converging slowly: a sweep leaves {rate:.3} of the change{}. ", Beside(gamma))?;
+                write!(f, "converging slowly: a sweep leaves {rate:.3} of the change{}. ", Beside(proved))?;
                 match sweeps {
                     Some(sweeps) => write!(f, "At this rate {sweeps} more sweeps will do: allow them")?,
                     None => write!(f, "Rounding will end it before the tolerance is met: raise it{or_f64}")?,
                 }
                 f.write_str(". Fewer will do with solve_accelerated")?;
                 f.write_str(if alternating { ", with damping (changes alternate)" } else { "" })?;
-                f.write_str(" or after limit_feedback to a smaller rate")
+                f.write_str(" or after limit_rate to a smaller rate")
             }
-            Self::Oscillating { rate, residual, alternating, gamma } => {
+            Self::Oscillating { rate, residual, alternating, proved } => {
                 let (rate, residual) = (rate.to_f64(), residual.to_f64());
                 let way = if alternating { "to and fro" } else { "round" };
                 write!(f, "oscillating: the state goes {way}, changes stay at {residual:.1e}, ")?;
-                write!(f, "a sweep leaves {rate:.3} of them{}. ", Beside(gamma))?;
-                advise(f, gamma, "damping, solve_accelerated and limit_feedback do")
+                write!(f, "a sweep leaves {rate:.3} of them{}. ", Beside(proved))?;
+                advise(f, proved, "damping, solve_accelerated and limit_rate do")
             }
-            Self::Diverging { rate, alternating, gamma } => {
+            Self::Diverging { rate, alternating, proved } => {
                 let rate = rate.to_f64();
-                write!(f, "diverging: a sweep multiplies the change by {rate:.3}{}. ", Beside(gamma))?;
-                let damping = "limit_feedback does, and damping may, since changes alternate";
-                advise(f, gamma, if alternating { damping } else { "limit_feedback does" })
+                write!(f, "diverging: a sweep multiplies the change by {rate:.3}{}. ", Beside(proved))?;
+                let damping = "limit_rate does, and damping may, since changes alternate";
+                advise(f, proved, if alternating { damping } else { "limit_rate does" })
             }
             Self::Stalled { residual, asked, rounding } => {
                 let [residual, asked, rounding] = [residual, asked, rounding].map(Element::to_f64);
@@ -193,15 +193,15 @@ impl<T: Element> fmt::Display for Diagnosis<T> {
                 if let Some(rate) = rate {
                     write!(f, ", each multiplying the change by {:.3}", rate.to_f64())?;
                 }
-                f.write_str(". limit_feedback helps, or hidden layers with bounds (Tanh, HardTanh, Sigmoid)")
+                f.write_str(". limit_rate helps, or hidden layers with bounds (Tanh, HardTanh, Sigmoid)")
             }
         }
     }
 }
 
 /// What helps where more sweeps do not, unless there is a certificate, with which they do.
-fn advise<T: Element>(f: &mut fmt::Formatter<'_>, gamma: Option<T>, helps: &str) -> fmt::Result {
-    if gamma.is_some_and(|gamma| gamma < T::ONE) {
+fn advise<T: Element>(f: &mut fmt::Formatter<'_>, proved: Option<T>, helps: &str) -> fmt::Result {
+    if proved.is_some_and(|proved| proved < T::ONE) {
         f.write_str(
             "With a certificate that cannot last: allow more sweeps, and verify that it is of these weights",
         )
@@ -210,11 +210,11 @@ fn advise<T: Element>(f: &mut fmt::Formatter<'_>, gamma: Option<T>, helps: &str)
     }
 }
 
-/// gamma in brackets, if there is one.
+/// The proved rate in brackets, if there is one.
 struct Beside<T>(Option<T>);
 
 impl<T: Element> fmt::Display for Beside<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |gamma| write!(f, " (gamma {:.3})", gamma.to_f64()))
+        self.0.map_or(Ok(()), |proved| write!(f, " (proved: {:.3})", proved.to_f64()))
     }
 }

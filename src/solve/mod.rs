@@ -9,16 +9,16 @@ mod diagnosis;
 mod energy;
 mod refine;
 mod steps;
+mod stop;
 mod sweep;
-mod tolerance;
 mod trace;
 
 pub use accelerate::Acceleration;
 pub use diagnosis::Diagnosis;
 pub(crate) use refine::{Progress, Sweep, refine};
+pub use stop::{SolveError, Solved, Stop};
 pub(crate) use sweep::{First, HalfRoom, Halves, apply, chunks, chunks_of, fits, samples_in};
-use sweep::{Forward, Weights, set_drive};
-pub use tolerance::{SolveError, Solved, Tolerance};
+use sweep::{Forward, Weights, set_injection};
 pub use trace::Trace;
 
 use crate::kernel::{
@@ -33,20 +33,20 @@ use core::fmt;
 
 /// A network on a chosen backend; see [`Network::on`]. [`Network`]'s own methods use [`Backend::best`].
 #[derive(Debug)]
-pub struct On<'a, N> {
+pub struct Runner<'a, N> {
     pub(crate) network: &'a N,
     pub(crate) backend: Backend,
     pub(crate) threads: Threads,
 }
 
-impl<N> Clone for On<'_, N> {
+impl<N> Clone for Runner<'_, N> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<N> Copy for On<'_, N> {}
+impl<N> Copy for Runner<'_, N> {}
 
-impl<N> On<'_, N> {
+impl<N> Runner<'_, N> {
     /// The same with other threads for batches of more than 32 samples. The results do not change by a bit.
     #[must_use]
     #[inline(always)]
@@ -55,17 +55,17 @@ impl<N> On<'_, N> {
     }
 }
 
-/// W^1 x + b^1 of `B` samples: all a sweep needs to know of its input. Filled by [`Network::drive`].
-pub struct Drive<N: Architecture, const B: usize = 1> {
+/// W^1 x + b^1 of `B` samples: all a sweep needs to know of its input. Filled by [`Network::inject`].
+pub struct Injection<N: Architecture, const B: usize = 1> {
     pub(crate) first: N::First<B>,
 }
 
-impl<N: Architecture, const B: usize> Drive<N, B> {
+impl<N: Architecture, const B: usize> Injection<N, B> {
     /// No input yet.
     pub const ZERO: Self = Self { first: Flat::ZERO };
 }
 
-impl<N: Architecture, const B: usize> fmt::Debug for Drive<N, B> {
+impl<N: Architecture, const B: usize> fmt::Debug for Injection<N, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.first.fmt(f)
     }
@@ -75,35 +75,35 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// The network on a chosen backend.
     ///
     /// ```
-    /// use attractor::{fnn, simd::Backend, Tolerance};
+    /// use attractor::{fnn, simd::Backend, Stop};
     /// let net = <fnn![2, 4, 1]>::ZERO;
     /// let mut state = <fnn![2, 4, 1]>::state();
-    /// let solved = net.on(Backend::portable()).solve(&[1.0, -1.0], &mut state, Tolerance::residual(1e-6))?;
+    /// let solved = net.on(Backend::portable()).solve(&[1.0, -1.0], &mut state, Stop::residual(1e-6))?;
     /// assert_eq!(solved.sweeps, 1);
     /// # Ok::<(), attractor::SolveError>(())
     /// ```
     #[must_use]
     #[inline(always)]
-    pub fn on(&self, backend: Backend) -> On<'_, Self> {
-        On { network: self, backend, threads: Threads::One }
+    pub fn on(&self, backend: Backend) -> Runner<'_, Self> {
+        Runner { network: self, backend, threads: Threads::One }
     }
 
-    /// Sweeps from whatever `state` holds until every sample meets `tolerance`.
+    /// Sweeps from whatever `state` holds until every sample meets `stop`.
     ///
     /// `input`: `B` samples of `INPUT` values ([`Samples`]); `state`: `B` samples. A sample that meets the
     /// tolerance is not changed any more, so its result does not depend on the rest of its batch.
     ///
     /// ```
-    /// use attractor::{fnn, Tolerance};
+    /// use attractor::{fnn, Stop};
     /// type Net = fnn![3, 8, 2];
     /// let mut net = Net::ZERO;
     /// net.layer_mut::<1>().w.fill(0.25);
     /// net.layer_mut::<1>().u.fill(-0.02); // feedback from the outputs
     /// net.layer_mut::<2>().w.fill(0.5);
     /// let mut state = Net::state();
-    /// let solved = net.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
+    /// let solved = net.solve(&[1.0, 0.5, -0.5], &mut state, Stop::residual(1e-5))?;
     /// assert!(solved.sweeps < 20 && solved.residual <= 1e-5);
-    /// let again = net.solve(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5))?;
+    /// let again = net.solve(&[1.0, 0.5, -0.5], &mut state, Stop::residual(1e-5))?;
     /// assert_eq!(again.sweeps, 1); // warm start
     /// # Ok::<(), attractor::SolveError>(())
     /// ```
@@ -121,41 +121,41 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         &self,
         input: &X,
         state: &mut State<Self, B>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
     ) -> Result<Solved<T>, SolveError<T>>
     where
         A: Takes<I>,
     {
-        self.on(Backend::best()).solve(input, state, tolerance)
+        self.on(Backend::best()).solve(input, state, stop)
     }
 
     /// Computes W^1 x + b^1, once an input, for [`sweep`](Self::sweep).
     ///
     /// # Errors
-    /// [`SolveError::NotFinite`] if it is not finite; `drive` is then of no use.
+    /// [`SolveError::NotFinite`] if it is not finite; `inject` is then of no use.
     #[inline]
-    pub fn drive<X: Samples<T, I, B>, const I: usize, const B: usize>(
+    pub fn inject<X: Samples<T, I, B>, const I: usize, const B: usize>(
         &self,
         input: &X,
-        drive: &mut Drive<Self, B>,
+        injection: &mut Injection<Self, B>,
     ) -> Result<(), SolveError<T>>
     where
         A: Takes<I>,
     {
-        self.on(Backend::best()).drive(input, drive)
+        self.on(Backend::best()).inject(input, injection)
     }
 
     /// One sweep; returns the residual, the largest change of a unit. The caller owns the deadline and may stop
     /// after any sweep: the state is an answer at any time.
     ///
     /// ```
-    /// use attractor::{fnn, Drive};
+    /// use attractor::{fnn, Injection};
     /// type Net = fnn![3, 8, 2];
     /// let net = Net::ZERO;
-    /// let (mut drive, mut state) = (Drive::<Net>::ZERO, Net::state());
-    /// net.drive(&[1.0, 0.5, -0.5], &mut drive)?;
+    /// let (mut injection, mut state) = (Injection::<Net>::ZERO, Net::state());
+    /// net.inject(&[1.0, 0.5, -0.5], &mut injection)?;
     /// let mut time_left = 3;
-    /// while net.sweep(&drive, &mut state)? > 1e-5 && time_left > 0 {
+    /// while net.sweep(&injection, &mut state)? > 1e-5 && time_left > 0 {
     ///     time_left -= 1;
     /// }
     /// # Ok::<(), attractor::SolveError>(())
@@ -166,14 +166,14 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     #[inline]
     pub fn sweep<const B: usize>(
         &self,
-        drive: &Drive<Self, B>,
+        injection: &Injection<Self, B>,
         state: &mut State<Self, B>,
     ) -> Result<T, SolveError<T>> {
-        self.on(Backend::best()).sweep(drive, state)
+        self.on(Backend::best()).sweep(injection, state)
     }
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
     /// [`Network::solve`] on this backend.
     ///
     /// # Errors
@@ -183,15 +183,15 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         self,
         input: &X,
         state: &mut State<Network<A>, B>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
     ) -> Result<Solved<T>, SolveError<T>>
     where
         A: Takes<I>,
     {
         let result = if !const { Network::<A>::unrolls(B) } || self.threads.split(B).is_some() {
-            self.solve_looped(input.samples(), state, tolerance)
+            self.solve_looped(input.samples(), state, stop)
         } else {
-            self.solve_unrolled(input, state, tolerance)
+            self.solve_unrolled(input, state, stop)
         };
         settled(result, state)
     }
@@ -201,13 +201,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     /// docs/performance.md. The results are the same to the bit.
     ///
     /// ```
-    /// use attractor::{fnn, Tolerance};
+    /// use attractor::{fnn, Stop};
     /// type Net = fnn![3, 8, 2];
     /// let (net, mut state) = (Net::ZERO, Net::state());
     /// let solved = net.on(attractor::simd::Backend::best()).specialized().solve(
     ///     &[1.0, 0.5, -0.5],
     ///     &mut state,
-    ///     Tolerance::residual(1e-5),
+    ///     Stop::residual(1e-5),
     /// )?;
     /// assert_eq!(solved.sweeps, 1);
     /// # Ok::<(), attractor::SolveError>(())
@@ -223,7 +223,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         self,
         input: &X,
         state: &mut State<Network<A>, B>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
     ) -> Result<Solved<T>, Failure<T>>
     where
         A: Takes<I>,
@@ -231,12 +231,9 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         let walk = Unrolled::<Network<A>>::NEW;
         let network = self.network;
         if const { B == 1 } {
-            T::run(self.backend, SolveUnrolled::<_, _, _, _, _, 1> { network, input, state, tolerance, walk })
+            T::run(self.backend, SolveUnrolled::<_, _, _, _, _, 1> { network, input, state, stop, walk })
         } else {
-            T::run(
-                self.backend,
-                SolveUnrolled::<_, _, _, _, _, CHUNK> { network, input, state, tolerance, walk },
-            )
+            T::run(self.backend, SolveUnrolled::<_, _, _, _, _, CHUNK> { network, input, state, stop, walk })
         }
     }
 
@@ -244,17 +241,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         self,
         input: Matrix<'_, T>,
         state: &mut State<Network<A>, B>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
     ) -> Result<Solved<T>, Failure<T>> {
         let params = self.network.parameters()?;
         let states = MatrixMut::new(state.as_mut_slice(), B, Network::<A>::UNITS)?;
-        let On { backend, threads, .. } = self;
+        let Runner { backend, threads, .. } = self;
         let progress = if const { !TYPED } {
             let ends = Chosen::new::<A::Hidden, A::Outputs>();
-            T::once::<SolveOnce>(SolveJob { params, ends, input, states, tolerance, backend, threads })
+            T::once::<SolveOnce>(SolveJob { params, ends, input, states, stop, backend, threads })
         } else {
             let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-            let job = SolveJob { params, ends, input, states, tolerance, backend, threads };
+            let job = SolveJob { params, ends, input, states, stop, backend, threads };
             job.side_by_side(&|part: SolveJob<'_, _, _>| {
                 if const { B == 1 } {
                     let (mut base, mut room): (A::First<1>, A::Scratch<1>) = (Flat::ZERO, Flat::ZERO);
@@ -268,36 +265,36 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         progress?.finish().map_err(Failure::Solve)
     }
 
-    /// [`Network::drive`] on this backend.
+    /// [`Network::inject`] on this backend.
     ///
     /// # Errors
-    /// As [`Network::drive`].
+    /// As [`Network::inject`].
     #[inline]
-    pub fn drive<X: Samples<T, I, B>, const I: usize, const B: usize>(
+    pub fn inject<X: Samples<T, I, B>, const I: usize, const B: usize>(
         self,
         input: &X,
-        drive: &mut Drive<Network<A>, B>,
+        injection: &mut Injection<Network<A>, B>,
     ) -> Result<(), SolveError<T>>
     where
         A: Takes<I>,
     {
-        self.drive_of(input.samples(), drive)
+        self.inject_matrix(input.samples(), injection)
     }
 
-    /// [`drive`](Self::drive) of a matrix whose shape the types do not say.
-    pub(crate) fn drive_of<const B: usize>(
+    /// [`inject`](Self::inject) of a matrix whose shape the types do not say.
+    pub(crate) fn inject_matrix<const B: usize>(
         self,
         input: Matrix<'_, T>,
-        drive: &mut Drive<Network<A>, B>,
+        injection: &mut Injection<Network<A>, B>,
     ) -> Result<(), SolveError<T>> {
         let (Ok(params), Ok(out)) = (
             self.network.parameters(),
-            MatrixMut::new(Flat::flat_mut(&mut drive.first), B, Network::<A>::FIRST),
+            MatrixMut::new(Flat::flat_mut(&mut injection.first), B, Network::<A>::FIRST),
         ) else {
             return Err(SolveError::NotFinite);
         };
         let finite = if const { !TYPED } {
-            T::once::<DriveOnce>(DriveJob {
+            T::once::<InjectOnce>(InjectJob {
                 params,
                 input,
                 out,
@@ -306,10 +303,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
             })
         } else if const { B == 1 } {
             let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-            T::run(self.backend, SetDrive::<T, _, _, 1> { params, input, out, ends, walk: Looped })
+            T::run(self.backend, SetInjection::<T, _, _, 1> { params, input, out, ends, walk: Looped })
         } else {
             let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-            T::run(self.backend, SetDrive::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
+            T::run(self.backend, SetInjection::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
         };
         if finite { Ok(()) } else { Err(SolveError::NotFinite) }
     }
@@ -321,13 +318,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     #[inline]
     pub fn sweep<const B: usize>(
         self,
-        drive: &Drive<Network<A>, B>,
+        injection: &Injection<Network<A>, B>,
         state: &mut State<Network<A>, B>,
     ) -> Result<T, SolveError<T>> {
         let units = Network::<A>::UNITS;
-        let (Ok(params), Ok(drive), Ok(states)) = (
+        let (Ok(params), Ok(injection), Ok(states)) = (
             self.network.parameters(),
-            Matrix::new(Flat::flat(&drive.first), B, Network::<A>::FIRST),
+            Matrix::new(Flat::flat(&injection.first), B, Network::<A>::FIRST),
             MatrixMut::new(state.as_mut_slice(), B, units),
         ) else {
             return Err(SolveError::NotFinite);
@@ -335,20 +332,28 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         let (ends, walk, backend) = (Typed::<A::Hidden, A::Outputs>::NEW, Looped, self.backend);
         let result = if const { !TYPED } {
             let ends = Chosen::new::<A::Hidden, A::Outputs>();
-            T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights: None, only: None, backend })
+            T::once::<SweepOnce>(SweepJob {
+                params,
+                injection,
+                states,
+                ends,
+                weights: None,
+                only: None,
+                backend,
+            })
         } else if const { B == 1 } {
             let mut room: A::Scratch<1> = Flat::ZERO;
             let room = &mut room;
             T::run(
                 backend,
-                OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights: (), walk },
+                OneSweep::<_, _, _, _, _, 1> { params, injection, states, ends, room, weights: (), walk },
             )
         } else {
             let mut room: A::Scratch<CHUNK> = Flat::ZERO;
             let room = &mut room;
             T::run(
                 backend,
-                OneSweep::<_, _, _, _, _, CHUNK> { params, drive, states, ends, room, weights: (), walk },
+                OneSweep::<_, _, _, _, _, CHUNK> { params, injection, states, ends, room, weights: (), walk },
             )
         };
         if result.is_err() {
@@ -363,14 +368,14 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     /// As [`sweep`](Self::sweep).
     pub(crate) fn weighted_sweep(
         self,
-        drive: &Drive<Network<A>>,
+        injection: &Injection<Network<A>>,
         state: &mut State<Network<A>>,
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
         if const { Network::<A>::unrolls(1) } {
-            self.weighted(drive, state, weights, Unrolled::<Network<A>>::NEW)
+            self.weighted(injection, state, weights, Unrolled::<Network<A>>::NEW)
         } else {
-            self.weighted(drive, state, weights, Looped)
+            self.weighted(injection, state, weights, Looped)
         }
     }
 
@@ -381,24 +386,24 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     pub(crate) fn weighted_layer(
         self,
         index: usize,
-        drive: &Drive<Network<A>>,
+        injection: &Injection<Network<A>>,
         state: &mut State<Network<A>>,
         weights: &[T],
     ) -> Result<T, SolveError<T>> {
-        self.weighted(drive, state, weights, Only(index))
+        self.weighted(injection, state, weights, Only(index))
     }
 
     fn weighted(
         self,
-        drive: &Drive<Network<A>>,
+        injection: &Injection<Network<A>>,
         state: &mut State<Network<A>>,
         weights: &[T],
         walk: impl Walk,
     ) -> Result<T, SolveError<T>> {
         let units = Network::<A>::UNITS;
-        let (Ok(params), Ok(drive), Ok(states)) = (
+        let (Ok(params), Ok(injection), Ok(states)) = (
             self.network.parameters(),
-            Matrix::new(Flat::flat(&drive.first), 1, Network::<A>::FIRST),
+            Matrix::new(Flat::flat(&injection.first), 1, Network::<A>::FIRST),
             MatrixMut::new(state.as_mut_slice(), 1, units),
         ) else {
             return Err(SolveError::NotFinite);
@@ -406,11 +411,14 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         let backend = self.backend;
         let result = if const { !TYPED } {
             let (ends, weights, only) = (Chosen::new::<A::Hidden, A::Outputs>(), Some(weights), walk.only());
-            T::once::<SweepOnce>(SweepJob { params, drive, states, ends, weights, only, backend })
+            T::once::<SweepOnce>(SweepJob { params, injection, states, ends, weights, only, backend })
         } else {
             let (ends, mut room): (_, A::Scratch<1>) = (Typed::<A::Hidden, A::Outputs>::NEW, Flat::ZERO);
             let room = &mut room;
-            T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
+            T::run(
+                backend,
+                OneSweep::<_, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
+            )
         };
         if result.is_err() {
             state.reset();
@@ -419,11 +427,11 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     }
 }
 
-/// A network on a backend, its layers in the code of the caller; see [`On::specialized`].
+/// A network on a backend, its layers in the code of the caller; see [`Runner::specialized`].
 #[derive(Clone, Copy, Debug)]
 pub struct Specialized<K>(pub(crate) K);
 
-impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<On<'a, Network<A>>> {
+impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<A>>> {
     /// [`Network::solve`].
     ///
     /// # Errors
@@ -433,15 +441,15 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<On<'a, Network<A>>>
         self,
         input: &X,
         state: &mut State<Network<A>, B>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
     ) -> Result<Solved<T>, SolveError<T>>
     where
         A: Takes<I>,
     {
         if const { !Network::<A>::specializes(B) } || self.0.threads.split(B).is_some() {
-            return self.0.solve(input, state, tolerance);
+            return self.0.solve(input, state, stop);
         }
-        let result = self.0.solve_unrolled(input, state, tolerance);
+        let result = self.0.solve_unrolled(input, state, stop);
         settled(result, state)
     }
 }
@@ -469,7 +477,7 @@ struct SolveJob<'a, T, E> {
     ends: E,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
-    tolerance: Tolerance<T>,
+    stop: Stop<T>,
     backend: Backend,
     threads: Threads,
 }
@@ -509,8 +517,8 @@ impl<'a, T: Scalar, E: Ends<T>> SolveJob<'a, T, E> {
         base: &mut Q,
         room: &mut R,
     ) -> Result<Progress<T>, Failure<T>> {
-        let Self { params, input, states, tolerance, ends, backend, .. } = self;
-        T::run(backend, Solve::<_, _, _, _, C> { params, input, states, base, room, tolerance, ends })
+        let Self { params, input, states, stop, ends, backend, .. } = self;
+        T::run(backend, Solve::<_, _, _, _, C> { params, input, states, base, room, stop, ends })
     }
 
     /// Parts of the samples side by side, if there are threads.
@@ -548,28 +556,28 @@ pub(crate) const ROOM: usize = 1 << 14;
 pub(crate) const SMALL_ROOM: usize = 512;
 
 /// W^1 x + b^1, compiled once for all networks.
-struct DriveJob<'a, T: Scalar> {
+struct InjectJob<'a, T: Scalar> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     out: MatrixMut<'a, T>,
     ends: Chosen<T>,
     backend: Backend,
 }
-once!(DriveOnce: DriveJob<'a, T> => bool, drive_once);
+once!(InjectOnce: InjectJob<'a, T> => bool, inject_once);
 
-fn drive_once<T: Scalar>(job: DriveJob<'_, T>) -> bool {
-    let DriveJob { params, input, out, ends, backend } = job;
+fn inject_once<T: Scalar>(job: InjectJob<'_, T>) -> bool {
+    let InjectJob { params, input, out, ends, backend } = job;
     if out.rows() == 1 {
-        T::run(backend, SetDrive::<T, _, _, 1> { params, input, out, ends, walk: Looped })
+        T::run(backend, SetInjection::<T, _, _, 1> { params, input, out, ends, walk: Looped })
     } else {
-        T::run(backend, SetDrive::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
+        T::run(backend, SetInjection::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
     }
 }
 
 /// A sweep, compiled once for all networks.
 struct SweepJob<'a, T: Scalar> {
     params: Parameters<'a, T>,
-    drive: Matrix<'a, T>,
+    injection: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     ends: Chosen<T>,
     /// What the changes of the units of one sample are divided by.
@@ -586,24 +594,28 @@ fn sweep_once<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
 
 #[inline(never)]
 fn sweep_batch<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
-    let SweepJob { params, drive, states, ends, only, backend, .. } = job;
+    let SweepJob { params, injection, states, ends, only, backend, .. } = job;
     let mut room = Scratch::<T, ROOM>::new();
     let (walk, weights, room) = (OneOrAll(only), (), &mut room.lend());
-    T::run(backend, OneSweep::<_, _, _, _, _, CHUNK> { params, drive, states, ends, room, weights, walk })
+    T::run(backend, OneSweep::<_, _, _, _, _, CHUNK> { params, injection, states, ends, room, weights, walk })
 }
 
 #[inline(never)]
 fn sweep_one<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
-    let SweepJob { params, drive, states, ends, weights, only, backend } = job;
+    let SweepJob { params, injection, states, ends, weights, only, backend } = job;
     let mut room = Scratch::<T, SMALL_ROOM>::new();
     let (walk, room) = (OneOrAll(only), &mut room.lend());
     match weights {
-        Some(weights) => {
-            T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
-        }
+        Some(weights) => T::run(
+            backend,
+            OneSweep::<_, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
+        ),
         None => {
             let weights = ();
-            T::run(backend, OneSweep::<_, _, _, _, _, 1> { params, drive, states, ends, room, weights, walk })
+            T::run(
+                backend,
+                OneSweep::<_, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
+            )
         }
     }
 }
@@ -637,7 +649,7 @@ struct Solve<'a, 'b, T, E, Q, R, const C: usize> {
     base: &'b mut Q,
     /// Room for half sums.
     room: &'b mut R,
-    tolerance: Tolerance<T>,
+    stop: Stop<T>,
     ends: E,
 }
 
@@ -661,7 +673,7 @@ struct SolveUnrolled<'a, A: Architecture, X, W, const I: usize, const B: usize, 
     network: &'a Network<A>,
     input: &'a X,
     state: &'a mut State<Network<A>, B>,
-    tolerance: Tolerance<A::Scalar>,
+    stop: Stop<A::Scalar>,
     walk: W,
 }
 
@@ -684,7 +696,7 @@ where
             states: MatrixMut::new(self.state.as_mut_slice(), B, units)?,
             base: &mut base,
             room: &mut room,
-            tolerance: self.tolerance,
+            stop: self.stop,
             ends: Typed::<A::Hidden, A::Outputs>::NEW,
         };
         solve_all(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
@@ -705,7 +717,7 @@ where
     R: HalfRoom<T>,
     W: Walk,
 {
-    let Solve { params, input, mut states, base, room, tolerance, ends } = solve;
+    let Solve { params, input, mut states, base, room, stop, ends } = solve;
     if !largest(lanes, input).is_finite() {
         return Err(Failure::Input);
     }
@@ -717,20 +729,20 @@ where
     for (first, samples) in chunks_of(states.rows(), most) {
         let input = input.row_range(first, samples);
         let rows = if kept { samples } else { 0 };
-        let mut drive = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
-        if kept && !set_drive::<C, W, T, L, E>(lanes, walk, ends, params, input, drive.reborrow()) {
+        let mut injection = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
+        if kept && !set_injection::<C, W, T, L, E>(lanes, walk, ends, params, input, injection.reborrow()) {
             return Err(Failure::Solve(SolveError::NotFinite));
         }
-        let base = First { matrix: if kept { drive.as_ref() } else { input }, is_input: !kept };
+        let base = First { matrix: if kept { injection.as_ref() } else { input }, is_input: !kept };
         let states = states.reborrow().row_range(first, samples);
         let forward = Forward { params, base, states, ends, walk, weights: (), room: &mut *room };
-        let chunk = refine::<C, T, L>(lanes, samples, tolerance, forward);
+        let chunk = refine::<C, T, L>(lanes, samples, stop, forward);
         progress.merge(chunk).map_err(Failure::Solve)?;
     }
     Ok(progress)
 }
 
-struct SetDrive<'a, T, E, W, const C: usize> {
+struct SetInjection<'a, T, E, W, const C: usize> {
     params: Parameters<'a, T>,
     input: Matrix<'a, T>,
     out: MatrixMut<'a, T>,
@@ -738,7 +750,7 @@ struct SetDrive<'a, T, E, W, const C: usize> {
     walk: W,
 }
 
-impl<T: Scalar, E: Ends<T>, W: Walk, const C: usize> Operation<T> for SetDrive<'_, T, E, W, C> {
+impl<T: Scalar, E: Ends<T>, W: Walk, const C: usize> Operation<T> for SetInjection<'_, T, E, W, C> {
     type Output = bool;
 
     #[inline(always)]
@@ -748,7 +760,7 @@ impl<T: Scalar, E: Ends<T>, W: Walk, const C: usize> Operation<T> for SetDrive<'
         for (first, samples) in chunks(out.rows()) {
             let out = out.reborrow().row_range(first, samples);
             let input = input.row_range(first, samples);
-            finite = finite && set_drive::<C, W, T, L, E>(lanes, walk, ends, params, input, out);
+            finite = finite && set_injection::<C, W, T, L, E>(lanes, walk, ends, params, input, out);
         }
         finite
     }
@@ -756,7 +768,7 @@ impl<T: Scalar, E: Ends<T>, W: Walk, const C: usize> Operation<T> for SetDrive<'
 
 struct OneSweep<'a, 'b, T, E, R, K, W, const C: usize> {
     params: Parameters<'a, T>,
-    drive: Matrix<'a, T>,
+    injection: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     ends: E,
     room: &'b mut R,
@@ -776,14 +788,14 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { params, drive, mut states, ends, room, weights, walk } = self;
+        let Self { params, injection, mut states, ends, room, weights, walk } = self;
         let mut progress = Progress::default();
         for (first, samples) in chunks(states.rows()) {
-            let base = First { matrix: drive.row_range(first, samples), is_input: false };
+            let base = First { matrix: injection.row_range(first, samples), is_input: false };
             let states = states.reborrow().row_range(first, samples);
             let room = &mut *room;
             let forward = Forward { params, base, states, ends, walk, weights, room };
-            progress.merge(refine::<C, T, L>(lanes, samples, Tolerance::exactly(1), forward))?;
+            progress.merge(refine::<C, T, L>(lanes, samples, Stop::after(1), forward))?;
         }
         Ok(progress.finish()?.residual)
     }

@@ -1,6 +1,6 @@
 //! The loop around sweeps, of a network or of its adjoint: sweep until every sample meets the tolerance.
 
-use super::{SolveError, Solved, Tolerance};
+use super::{SolveError, Solved, Stop};
 use crate::kernel::{Change, Changes, Matrix, Scalar, largest, scales};
 use crate::simd::Lanes;
 
@@ -55,31 +55,31 @@ pub(crate) trait Sweep<T: Scalar> {
 pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
     lanes: L,
     samples: usize,
-    tolerance: Tolerance<T>,
+    stop: Stop<T>,
     mut by: impl Sweep<T>,
 ) -> Progress<T> {
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, samples);
-    let mut progress = Progress { converged: tolerance.exact, ..Progress::default() };
-    if !tolerance.exact && tolerance.limit == 0 {
+    let mut progress = Progress { converged: stop.exact, ..Progress::default() };
+    if !stop.exact && stop.limit == 0 {
         progress.solved.residual = T::MAX;
     }
-    while progress.solved.sweeps < tolerance.limit {
+    while progress.solved.sweeps < stop.limit {
         for change in changes.iter_mut() {
             change.reset(lanes);
         }
         by.sweep::<C, L>(lanes, changes);
         progress.solved.sweeps += 1;
         let (residual, all) = if C == 1 {
-            judge_one(lanes, changes, tolerance, by.refined())
+            judge_one(lanes, changes, stop, by.refined())
         } else {
-            judge_batch(lanes, changes, tolerance, by.refined())
+            judge_batch(lanes, changes, stop, by.refined())
         };
         progress.solved.residual = residual;
         if !residual.is_finite() {
             break;
         }
-        if all && !tolerance.exact {
+        if all && !stop.exact {
             progress.converged = true;
             break;
         }
@@ -92,12 +92,12 @@ pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
 fn judge_one<T: Scalar, L: Lanes<T>>(
     lanes: L,
     changes: &[Change<L::Vector>],
-    tolerance: Tolerance<T>,
+    stop: Stop<T>,
     refined: Matrix<'_, T>,
 ) -> (T, bool) {
     let residual = changes.first().map_or(T::NAN, |change| change.of_one(lanes));
-    let scale = if tolerance.relative == T::ZERO { T::ZERO } else { largest(lanes, refined) };
-    (residual, residual <= tolerance.absolute + tolerance.relative * scale)
+    let scale = if stop.relative == T::ZERO { T::ZERO } else { largest(lanes, refined) };
+    (residual, residual <= stop.absolute + stop.relative * scale)
 }
 
 /// The residual of a sweep of a batch and whether all samples meet the tolerance; samples that do are not active any more.
@@ -105,10 +105,10 @@ fn judge_one<T: Scalar, L: Lanes<T>>(
 fn judge_batch<T: Scalar, L: Lanes<T>>(
     lanes: L,
     changes: &mut [Change<L::Vector>],
-    tolerance: Tolerance<T>,
+    stop: Stop<T>,
     refined: Matrix<'_, T>,
 ) -> (T, bool) {
-    if tolerance.relative != T::ZERO {
+    if stop.relative != T::ZERO {
         scales(lanes, refined, changes);
     }
     let mut worst = lanes.splat(T::ZERO);
@@ -117,9 +117,8 @@ fn judge_batch<T: Scalar, L: Lanes<T>>(
     for change in changes.iter_mut() {
         poison = lanes.add(poison, change.poison);
         worst = lanes.max(change.residual, worst);
-        if !tolerance.exact {
-            let bound =
-                lanes.mul_add(lanes.splat(tolerance.relative), change.scale, lanes.splat(tolerance.absolute));
+        if !stop.exact {
+            let bound = lanes.mul_add(lanes.splat(stop.relative), change.scale, lanes.splat(stop.absolute));
             // A bound that is NaN is never met.
             let still = lanes.less(lanes.max(bound, lanes.splat(-T::MAX)), change.residual);
             change.active = lanes.select(still, change.active, lanes.splat(T::ZERO));

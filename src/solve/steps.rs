@@ -1,14 +1,14 @@
 //! A solve of one sample in single sweeps, for those who do something in between.
 
-use super::{Drive, On, SolveError, Solved, Tolerance};
+use super::{Injection, Runner, SolveError, Solved, Stop};
 use crate::kernel::{Matrix, Scalar, largest_on};
 use crate::network::{Architecture, Network, Samples, State, Takes};
 
 /// A solve under way. Swept until the tolerance is met, it is [`Network::solve`], bit for bit.
 pub(super) struct Steps<'a, N: Architecture> {
-    on: On<'a, N>,
-    drive: &'a Drive<N>,
-    tolerance: Tolerance<N::Scalar>,
+    on: Runner<'a, N>,
+    injection: &'a Injection<N>,
+    stop: Stop<N::Scalar>,
     /// Sweeps made.
     pub(super) sweeps: usize,
 }
@@ -31,11 +31,11 @@ impl<T: Scalar> Step<T> {
 impl<'a, T: Scalar, A: Architecture<Scalar = T>> Steps<'a, Network<A>> {
     /// Before the first sweep. Errors as [`Network::solve`] gives them: an input that is not finite leaves the state as it is.
     pub(super) fn new<X: Samples<T, I, 1>, const I: usize>(
-        on: On<'a, Network<A>>,
+        on: Runner<'a, Network<A>>,
         input: &X,
-        drive: &'a mut Drive<Network<A>>,
+        injection: &'a mut Injection<Network<A>>,
         state: &mut State<Network<A>>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
     ) -> Result<Self, SolveError<T>>
     where
         A: Takes<I>,
@@ -43,23 +43,23 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Steps<'a, Network<A>> {
         if !largest_on(on.backend, input.samples()).is_finite() {
             return Err(SolveError::NotFinite);
         }
-        if let Err(error) = on.drive(input, drive) {
+        if let Err(error) = on.inject(input, injection) {
             state.reset();
             return Err(error);
         }
-        Ok(Self { on, drive, tolerance, sweeps: 0 })
+        Ok(Self { on, injection, stop, sweeps: 0 })
     }
 
     /// Whether the limit allows another sweep.
     pub(super) fn allowed(&self) -> bool {
-        self.sweeps < self.tolerance.limit
+        self.sweeps < self.stop.limit
     }
 
     /// One sweep. After an error the state is zero.
     pub(super) fn sweep(&mut self, state: &mut State<Network<A>>) -> Result<Step<T>, SolveError<T>> {
         self.sweeps += 1;
-        let residual = self.on.sweep(self.drive, state)?;
-        let Tolerance { absolute, relative, .. } = self.tolerance;
+        let residual = self.on.sweep(self.injection, state)?;
+        let Stop { absolute, relative, .. } = self.stop;
         let scale = if relative == T::ZERO { T::ZERO } else { self.largest(state) };
         Ok(Step { residual, bound: absolute + relative * scale })
     }
@@ -73,7 +73,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Steps<'a, Network<A>> {
     /// What came of it after a last sweep of this residual, of none before the first.
     pub(super) fn finish(&self, residual: Option<T>, met: bool) -> Result<Solved<T>, SolveError<T>> {
         let sweeps = self.sweeps;
-        if met || self.tolerance.exact {
+        if met || self.stop.exact {
             return Ok(Solved { sweeps, residual: residual.unwrap_or(T::ZERO) });
         }
         Err(SolveError::NotConverged { sweeps, residual: residual.unwrap_or(T::MAX) })
@@ -81,6 +81,6 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Steps<'a, Network<A>> {
 
     /// Whether a solve ends here: with a sweep that met the tolerance, unless exactly so many were asked for.
     pub(super) fn ends(&self, step: &Step<T>) -> bool {
-        step.met() && !self.tolerance.exact
+        step.met() && !self.stop.exact
     }
 }

@@ -3,7 +3,7 @@
 use super::refine::Sweep;
 use crate::kernel::{
     Base, CHUNK, Change, Changes, End, Ends, Finish, Gathered, Lent, Matrix, MatrixMut, Product, Products,
-    Scalar, ShapeError, fused, fused_shared,
+    Scalar, ShapeError, fused, fused_outlined,
 };
 use crate::network::{EachLayer, Flat, LayerLayout, Layout, Parameters, Walk};
 use crate::simd::{Lanes, Routine};
@@ -127,11 +127,11 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>, W: Walk, K: Weights<T>> Sweep<T>
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
-        if const { L::BLOCKING.shared } {
+        if const { L::BLOCKING.outlined } {
             self.params = self.params.afresh();
         }
         let states = self.states.reborrow();
-        let states = if const { L::BLOCKING.shared } { states.afresh() } else { states };
+        let states = if const { L::BLOCKING.outlined } { states.afresh() } else { states };
         let mut forward = Forward {
             params: self.params,
             base: self.base,
@@ -208,7 +208,7 @@ where
 
 /// base = W^1 x + b^1; whether it is finite.
 #[inline(always)]
-pub(super) fn set_drive<const C: usize, W: Walk, T: Scalar, L: Lanes<T>, E: Ends<T>>(
+pub(super) fn set_injection<const C: usize, W: Walk, T: Scalar, L: Lanes<T>, E: Ends<T>>(
     lanes: L,
     walk: W,
     ends: E,
@@ -435,9 +435,9 @@ pub(crate) fn apply<
         // Compiled once: of one type whatever the products are.
         let mut gathered = Gathered::new();
         products.visit(&mut gathered);
-        fits(fused_shared::<TRANSPOSED, C, T, L, F>(lanes, base, &gathered.list(), finish, own, changes));
-    } else if W::SHARED {
-        fits(fused_shared::<TRANSPOSED, C, T, L, F>(lanes, base, &products, finish, own, changes));
+        fits(fused_outlined::<TRANSPOSED, C, T, L, F>(lanes, base, &gathered.list(), finish, own, changes));
+    } else if W::OUTLINED {
+        fits(fused_outlined::<TRANSPOSED, C, T, L, F>(lanes, base, &products, finish, own, changes));
     } else {
         fits(fused::<TRANSPOSED, C, UNITS, T, L, F>(lanes, base, &products, finish, own, changes));
     }

@@ -1,7 +1,7 @@
 //! The residuals of a solve, sweep by sweep, and what they say.
 
 use super::steps::Steps;
-use super::{Drive, On, SolveError, Solved, Tolerance};
+use super::{Injection, Runner, SolveError, Solved, Stop};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Takes};
 use crate::simd::{Backend, Element};
@@ -9,14 +9,14 @@ use crate::simd::{Backend, Element};
 /// The last `CAPACITY` residuals of a solve by [`Network::solve_traced`], at least four.
 ///
 /// ```
-/// use attractor::{Diagnosis, Tolerance, Trace, fnn};
+/// use attractor::{Diagnosis, Stop, Trace, fnn};
 /// type Net = fnn![1, 1, 1];
 /// let mut net = Net::ZERO;
 /// net.layer_mut::<1>().w.fill(0.3);
 /// net.layer_mut::<1>().u.fill(-2.0); // the output pushes the hidden unit down, that the output, and so on
 /// net.layer_mut::<2>().w.fill(2.0);
 /// let mut trace = Trace::<f32, 16>::new();
-/// let solved = net.solve_traced(&[1.0], &mut Net::state(), Tolerance::residual(1e-5), &mut trace);
+/// let solved = net.solve_traced(&[1.0], &mut Net::state(), Stop::residual(1e-5), &mut trace);
 /// assert!(solved.is_err());
 /// let diagnosis = trace.diagnosis(None);
 /// assert!(matches!(diagnosis, Diagnosis::Oscillating { alternating: true, .. }));
@@ -120,7 +120,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// before is forgotten. It takes longer, and two states on the stack.
     ///
     /// ```
-    /// use attractor::{Tolerance, Trace, fnn};
+    /// use attractor::{Stop, Trace, fnn};
     /// type Net = fnn![3, 8, 2];
     /// # let mut net = Net::ZERO;
     /// # net.layer_mut::<1>().w.fill(0.25);
@@ -128,7 +128,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// # net.layer_mut::<2>().w.fill(0.5);
     /// let mut state = Net::state();
     /// let mut trace = Trace::<f32, 32>::new();
-    /// if net.solve_traced(&[1.0, 0.5, -0.5], &mut state, Tolerance::residual(1e-5), &mut trace).is_err() {
+    /// if net.solve_traced(&[1.0, 0.5, -0.5], &mut state, Stop::residual(1e-5), &mut trace).is_err() {
     ///     println!("{}", trace.diagnosis(None));
     /// }
     /// assert!(trace.rate().unwrap() < 0.9);
@@ -140,17 +140,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         &self,
         input: &X,
         state: &mut State<Self>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
         trace: &mut Trace<T, CAPACITY>,
     ) -> Result<Solved<T>, SolveError<T>>
     where
         A: Takes<I>,
     {
-        self.on(Backend::best()).solve_traced(input, state, tolerance, trace)
+        self.on(Backend::best()).solve_traced(input, state, stop, trace)
     }
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
+impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
     /// [`Network::solve_traced`] on this backend.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
         self,
         input: &X,
         state: &mut State<Network<A>>,
-        tolerance: Tolerance<T>,
+        stop: Stop<T>,
         trace: &mut Trace<T, CAPACITY>,
     ) -> Result<Solved<T>, SolveError<T>>
     where
@@ -167,8 +167,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> On<'_, Network<A>> {
     {
         *trace = Trace::new();
         trace.seen.finite = false;
-        let mut drive = Drive::ZERO;
-        let mut steps = Steps::new(self, input, &mut drive, state, tolerance)?;
+        let mut injection = Injection::ZERO;
+        let mut steps = Steps::new(self, input, &mut injection, state, stop)?;
         // The states before the last sweep and before the one before.
         let (mut last, mut older) = (Network::<A>::state::<1>(), State::ZERO);
         let (mut last, mut older) = (&mut last, &mut older);

@@ -109,10 +109,10 @@ impl Target {
 
 /// How a gradient is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Method {
+pub(crate) enum Way {
     /// At the solution, exact.
     Adjoint,
-    /// At the solution, without what the output layer hears from below.
+    /// At the solution, without what the output layer reads from below.
     Literal,
     /// At the solution, so many adjoint sweeps from zero.
     Truncated(usize),
@@ -183,8 +183,8 @@ impl Network {
         let mut length = 0;
         for l in 1..=network.depth() {
             network.starts.push(length);
-            let heard = network.columns(l);
-            length += widths[l] * (widths[l - 1] + heard + 1);
+            let columns = network.columns(l);
+            length += widths[l] * (widths[l - 1] + columns + 1);
         }
         network.params = vec![0.0; length];
         network
@@ -193,8 +193,8 @@ impl Network {
     pub(crate) fn depth(&self) -> usize {
         self.widths.len() - 1
     }
-    /// The layers above that layer l hears, the nearest first.
-    pub(crate) fn hears(&self, l: usize) -> std::ops::RangeInclusive<usize> {
+    /// The layers above that layer l reads, the nearest first.
+    pub(crate) fn reads(&self, l: usize) -> std::ops::RangeInclusive<usize> {
         let farthest = match self.feedback {
             Feedback::None => l,
             Feedback::Adjacent | Feedback::Tied(_) => self.depth().min(l + 1),
@@ -205,7 +205,7 @@ impl Network {
     }
     /// The columns of U^l.
     fn columns(&self, l: usize) -> usize {
-        if let Feedback::Tied(_) = self.feedback { 0 } else { self.hears(l).map(|k| self.widths[k]).sum() }
+        if let Feedback::Tied(_) = self.feedback { 0 } else { self.reads(l).map(|k| self.widths[k]).sum() }
     }
     pub(crate) fn activation(&self, l: usize) -> Activation {
         if l == self.depth() { self.output } else { self.hidden }
@@ -222,7 +222,7 @@ impl Network {
         }
     }
     /// U^(l,k)_ij.
-    pub(crate) fn hearing(&self, l: usize, k: usize, i: usize, j: usize) -> f64 {
+    pub(crate) fn weight_from(&self, l: usize, k: usize, i: usize, j: usize) -> f64 {
         let (place, factor) = self.feedback(l, k, i, j);
         factor * self.params[place]
     }
@@ -236,9 +236,9 @@ impl Network {
     pub(crate) fn b(&self, l: usize, i: usize) -> usize {
         self.starts[l] + (self.widths[l - 1] + self.columns(l)) * self.widths[l] + i
     }
-    /// Whether any layer hears another above it.
+    /// Whether any layer reads another above it.
     pub(crate) fn feeds_back(&self) -> bool {
-        (1..=self.depth()).any(|l| !self.hears(l).is_empty())
+        (1..=self.depth()).any(|l| !self.reads(l).is_empty())
     }
     /// The places of all feedback weights.
     pub(crate) fn feedback_places(&self) -> Vec<usize> {
@@ -247,7 +247,7 @@ impl Network {
             return places;
         }
         for l in 1..=self.depth() {
-            for k in self.hears(l) {
+            for k in self.reads(l) {
                 for j in 0..self.widths[k] {
                     places.extend((0..self.widths[l]).map(|i| self.u(l, k, i, j)));
                 }
@@ -312,9 +312,9 @@ impl Network {
                             .map(|j| self.params[self.w(l, i, j)].abs() * w[l - 1][j])
                             .sum::<f64>();
                     }
-                    for k in self.hears(l) {
+                    for k in self.reads(l) {
                         sum += (0..self.widths[k])
-                            .map(|j| self.hearing(l, k, i, j).abs() * v[k][j])
+                            .map(|j| self.weight_from(l, k, i, j).abs() * v[k][j])
                             .sum::<f64>();
                     }
                     w[l][i] = self.activation(l).steepest() * sum;
@@ -350,9 +350,9 @@ impl Network {
         for (j, h) in below.iter().enumerate() {
             z += self.params[self.w(l, i, j)] * h;
         }
-        for k in self.hears(l) {
+        for k in self.reads(l) {
             for (j, h) in above[k].iter().enumerate() {
-                z += self.hearing(l, k, i, j) * h;
+                z += self.weight_from(l, k, i, j) * h;
             }
         }
         z
@@ -472,24 +472,24 @@ impl Network {
     }
 
     /// The mean loss and its gradient.
-    pub(crate) fn gradient(&self, inputs: &[Vec<f64>], targets: &[Target], method: Method) -> Gradient {
+    pub(crate) fn gradient(&self, inputs: &[Vec<f64>], targets: &[Target], method: Way) -> Gradient {
         let mut gradient = Gradient { loss: 0.0, params: vec![0.0; self.params.len()], inputs: Vec::new() };
         let share = 1.0 / inputs.len() as f64;
         for (x, y) in inputs.iter().zip(targets) {
             let states = match method {
-                Method::Unrolled(sweeps) => self.unroll(x, sweeps),
+                Way::Unrolled(sweeps) => self.unroll(x, sweeps),
                 _ => vec![self.solve(x)],
             };
             let output = states.last().unwrap().last().unwrap();
             gradient.loss += share * y.loss(output);
             let slope: Vec<f64> = y.slope(output).iter().map(|g| share * g).collect();
-            let slope = if let Method::Unrolled(_) = method {
+            let slope = if let Way::Unrolled(_) = method {
                 self.reverse(&states, slope, &mut gradient.params)
             } else {
                 let h = &states[0];
                 let deltas = match method {
-                    Method::Truncated(sweeps) => self.adjoint_sweeps(h, &slope, sweeps),
-                    method => self.adjoint(h, &slope, method == Method::Literal),
+                    Way::Truncated(sweeps) => self.adjoint_sweeps(h, &slope, sweeps),
+                    method => self.adjoint(h, &slope, method == Way::Literal),
                 };
                 self.outer(h, &deltas, &mut gradient.params)
             };
@@ -510,8 +510,8 @@ impl Network {
     fn coupling(&self, k: usize, j: usize, l: usize, i: usize) -> f64 {
         if k == l + 1 {
             self.params[self.w(k, j, i)]
-        } else if self.hears(k).contains(&l) {
-            self.hearing(k, l, j, i)
+        } else if self.reads(k).contains(&l) {
+            self.weight_from(k, l, j, i)
         } else {
             0.0
         }
@@ -599,7 +599,7 @@ impl Network {
                         input[j] += d * self.params[self.w(1, i, j)];
                     }
                 }
-                for k in self.hears(l) {
+                for k in self.reads(l) {
                     for (j, h) in h[k].iter().enumerate() {
                         let (place, factor) = self.feedback(l, k, i, j);
                         gradient[place] += factor * d * h;
@@ -632,7 +632,7 @@ impl Network {
                             bars[t][l - 1][j] += d * self.params[place];
                         }
                     }
-                    for k in self.hears(l) {
+                    for k in self.reads(l) {
                         for (j, (h, bar)) in states[t - 1][k].iter().zip(&mut bars[t - 1][k]).enumerate() {
                             let (place, factor) = self.feedback(l, k, i, j);
                             gradient[place] += factor * d * h;

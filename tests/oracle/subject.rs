@@ -1,11 +1,11 @@
 //! The crate under test behind the oracle's types: everything goes in and comes out as `f64`, a row a sample.
 
-use super::{Activation, Feedback, Gradient, Method, Network, Target};
+use super::{Activation, Feedback, Gradient, Network, Target, Way};
 use attractor::kernel::{Activation as Act, Scalar};
-use attractor::learn::{CrossEntropy, LearnError, Loss, MeanSquared, Objective, Rule, Tape};
+use attractor::learn::{CrossEntropy, LearnError, Loss, MeanSquared, Method, Objective, UnrolledTape};
 use attractor::network::{Architecture, Flat, Form, Takes};
 use attractor::simd::{Backend, Element};
-use attractor::{Network as Net, State, Tolerance, Workspace};
+use attractor::{Network as Net, State, Stop, Workspace};
 use nalgebra::SMatrix;
 
 /// All backends of this processor, named on the test's output. In CI, one that the processor has and the crate
@@ -130,7 +130,7 @@ pub(crate) fn gradient<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const
     net: &Net<A>,
     inputs: &[Vec<f64>],
     targets: &[Target],
-    method: Method,
+    method: Way,
     tolerance: f64,
 ) -> Result<Gradient, LearnError<T>>
 where
@@ -164,7 +164,7 @@ fn gradient_of<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usiz
     x: &SMatrix<T, B, I>,
     y: &Y,
     loss: C,
-    method: Method,
+    method: Way,
     tolerance: f64,
 ) -> Result<Gradient, LearnError<T>>
 where
@@ -173,19 +173,19 @@ where
     let mut workspace = Workspace::<Net<A>, B>::ZERO;
     let mut gradient = Net::ZERO;
     let mut slope: SMatrix<T, B, I> = Flat::ZERO;
-    let tolerance = Tolerance::relative(T::from_f64(tolerance)).at_most(1000);
+    let tolerance = Stop::relative(T::from_f64(tolerance)).at_most(1000);
     let learned = match method {
-        Method::Unrolled(sweeps) => {
+        Way::Unrolled(sweeps) => {
             macro_rules! unrolled {
                 ($($sweeps:literal)*) => {
                     match sweeps {
                         $($sweeps => {
-                            let mut tape = Tape::<Net<A>, B, $sweeps>::ZERO;
+                            let mut tape = UnrolledTape::<Net<A>, B, $sweeps>::ZERO;
                             let learned = net
                                 .on(backend)
-                                .unrolled(&loss, x, y, &mut tape, &mut workspace, &mut gradient)?;
+                                .gradient_unrolled(&loss, x, y, &mut tape, &mut workspace, &mut gradient)?;
                             assert_eq!(learned.solve.sweeps, $sweeps);
-                            net.input_gradient(tape.drive_gradient(), &mut slope)?;
+                            net.input_gradient(tape.injection_gradient(), &mut slope)?;
                             learned
                         })*
                         _ => panic!("no tape for {sweeps} sweeps"),
@@ -196,11 +196,11 @@ where
         }
         method => {
             let rule = match method {
-                Method::Literal => Rule::Literal(tolerance),
-                Method::Truncated(sweeps) => Rule::Truncated(sweeps),
-                _ => Rule::Adjoint(tolerance),
+                Way::Literal => Method::Literal(tolerance),
+                Way::Truncated(sweeps) => Method::Truncated(sweeps),
+                _ => Method::Implicit(tolerance),
             };
-            let objective = Objective::new(loss).solve(tolerance).rule(rule);
+            let objective = Objective::new(loss).solve(tolerance).method(rule);
             let learned = net.on(backend).gradient(&objective, x, y, &mut workspace, &mut gradient)?;
             net.input_gradient(workspace.adjoint.first(), &mut slope)?;
             learned

@@ -6,11 +6,13 @@
 //! every number in the order of the calls, its name, a space, and its bits in hexadecimal digits without leading zeros.
 
 use attractor::kernel::{self, HardTanh, LeakyRelu, Relu, Scalar, Sigmoid, Tanh};
-use attractor::learn::{CrossEntropy, LearnError, Learned, MeanSquared, Objective, Rule, Tape};
+use attractor::learn::{
+    CrossEntropy, GradientReport, LearnError, MeanSquared, Method, Objective, UnrolledTape,
+};
 use attractor::nalgebra::SMatrix;
 use attractor::quantized::{Calibration, Quantized};
-use attractor::simd::{Backend, Element, Quantum};
-use attractor::{Dense, Drive, SolveError, Solved, Tolerance, Workspace, fnn};
+use attractor::simd::{Backend, Element, IntState};
+use attractor::{Dense, Injection, SolveError, Solved, Stop, Workspace, fnn};
 
 /// What a call came to: the first number under the name of a solve or a gradient.
 pub(crate) const FINE: u64 = 0;
@@ -59,7 +61,7 @@ pub(crate) fn part<const PART: usize>(backend: Backend, each: &mut dyn FnMut(&st
 /// A network rounded to integers, and what these come to. Rounding is in `f32`; after that there are no others than integers, and every
 /// backend has the same.
 #[inline(never)]
-fn rounded<H: Quantum>(backend: Backend, each: &mut dyn FnMut(&str, u64), name: &str) {
+fn rounded<H: IntState>(backend: Backend, each: &mut dyn FnMut(&str, u64), name: &str) {
     // Groups of four columns and what is left over, of rows that fill blocks and rows that do not.
     type Net = fnn![9, 22, 13, 6; feedback = Dense];
     let (mut net, mut random) = (Net::ZERO, Random(12));
@@ -142,9 +144,13 @@ fn solved<T: Bits>(each: &mut dyn FnMut(&str, u64), name: &str, result: Result<S
     }
 }
 
-fn learned<T: Bits>(each: &mut dyn FnMut(&str, u64), name: &str, result: Result<Learned<T>, LearnError<T>>) {
+fn learned<T: Bits>(
+    each: &mut dyn FnMut(&str, u64),
+    name: &str,
+    result: Result<GradientReport<T>, LearnError<T>>,
+) {
     match result {
-        Ok(Learned { loss, solve, adjoint }) => {
+        Ok(GradientReport { loss, solve, adjoint }) => {
             for number in [
                 FINE,
                 loss.bits(),
@@ -260,11 +266,11 @@ macro_rules! network {
                 const NAME: &str = concat!(stringify!($name), ".sweep");
                 let Given { net, input } = given();
                 let on = net.on(backend);
-                let (mut drive, mut state) = (Drive::<Net, B>::ZERO, Net::state::<B>());
-                let driven = on.drive(&input, &mut drive);
+                let (mut injection, mut state) = (Injection::<Net, B>::ZERO, Net::state::<B>());
+                let driven = on.inject(&input, &mut injection);
                 each(NAME, driven.as_ref().map_or_else(failure, |()| FINE));
                 for sweeps in 1..=3 {
-                    let residual = on.sweep(&drive, &mut state);
+                    let residual = on.sweep(&injection, &mut state);
                     solved(each, NAME, residual.map(|residual| Solved { sweeps, residual }));
                 }
                 numbers(each, concat!(stringify!($name), ".sweep.state"), state.as_slice());
@@ -274,7 +280,7 @@ macro_rules! network {
             fn solve(backend: Backend, each: &mut dyn FnMut(&str, u64)) {
                 let Given { net, input } = given();
                 let mut state = Net::state::<B>();
-                let result = net.on(backend).solve(&input, &mut state, Tolerance::residual(1e-5));
+                let result = net.on(backend).solve(&input, &mut state, Stop::residual(1e-5));
                 solved(each, concat!(stringify!($name), ".solve"), result);
                 numbers(each, concat!(stringify!($name), ".solve.state"), state.as_slice());
             }
@@ -291,7 +297,7 @@ macro_rules! network {
                 numbers(each, concat!(stringify!($name), ".gradient.params"), gradient.params());
                 // Warm, by another rule.
                 let Workspace { state, adjoint, output } = &mut workspace;
-                let result = on.adjoint(Rule::Truncated(2), state, output, adjoint);
+                let result = on.adjoint(Method::Truncated(2), state, output, adjoint);
                 solved(each, concat!(stringify!($name), ".adjoint"), result);
                 numbers(each, concat!(stringify!($name), ".adjoint.deltas"), adjoint.as_slice());
             }
@@ -301,9 +307,10 @@ macro_rules! network {
                 let Given { net, input } = given();
                 let target = $target;
                 let (mut workspace, mut gradient) = (Workspace::<Net, B>::ZERO, Net::ZERO);
-                let mut tape = Tape::<Net, B, 3>::ZERO;
+                let mut tape = UnrolledTape::<Net, B, 3>::ZERO;
                 let on = net.on(backend);
-                let result = on.unrolled(&$loss, &input, &target, &mut tape, &mut workspace, &mut gradient);
+                let result =
+                    on.gradient_unrolled(&$loss, &input, &target, &mut tape, &mut workspace, &mut gradient);
                 learned(each, concat!(stringify!($name), ".unrolled"), result);
                 numbers(each, concat!(stringify!($name), ".unrolled.params"), gradient.params());
             }
@@ -314,7 +321,7 @@ macro_rules! network {
                 let target = $target;
                 let on = net.on(backend);
                 let (mut workspace, mut gradient) = (Workspace::<Net, B>::ZERO, Net::ZERO);
-                let short = Tolerance::residual(1e-5).at_most(2);
+                let short = Stop::residual(1e-5).at_most(2);
                 let result = on.solve(&input, &mut workspace.state, short);
                 solved(each, concat!(stringify!($name), ".short"), result);
                 let before = workspace.state.clone();
@@ -323,7 +330,7 @@ macro_rules! network {
                     *last = <$scalar>::NAN;
                 }
                 const NAME: &str = concat!(stringify!($name), ".nan");
-                let result = on.solve(&input, &mut workspace.state, Tolerance::residual(1e-5));
+                let result = on.solve(&input, &mut workspace.state, Stop::residual(1e-5));
                 solved(each, NAME, result);
                 let objective = Objective::new($loss);
                 let result = on.gradient(&objective, &input, &target, &mut workspace, &mut gradient);

@@ -2,10 +2,10 @@
 //! D of `benches/speed.rs`, specialized, on the two x86 backends that valgrind knows. Batches of M and D are always the engine's that is
 //! compiled once.
 
-use attractor::learn::{CrossEntropy, Objective, Rule, Sgd, Trainer};
+use attractor::learn::{CrossEntropy, Method, Objective, Sgd, Trainer};
 use attractor::nalgebra::SMatrix;
 use attractor::simd::Backend;
-use attractor::{State, Tolerance, fnn};
+use attractor::{State, Stop, fnn};
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use std::hint::black_box;
 
@@ -43,7 +43,7 @@ fn solving<const I: usize, const A: usize, const B: usize, const O: usize>(backe
     warm(move || {
         state.reset();
         let on = net.on(backend).specialized();
-        let solved = on.solve(black_box(&input), &mut state, Tolerance::exactly(SWEEPS));
+        let solved = on.solve(black_box(&input), &mut state, Stop::after(SWEEPS));
         black_box(solved.expect("finite"));
     })
 }
@@ -52,7 +52,7 @@ fn training<const I: usize, const A: usize, const B: usize, const O: usize, cons
     backend: Backend,
 ) -> Work {
     let objective =
-        Objective::new(CrossEntropy::new()).solve(Tolerance::exactly(SWEEPS)).rule(Rule::Truncated(SWEEPS));
+        Objective::new(CrossEntropy::new()).solve(Stop::after(SWEEPS)).method(Method::Truncated(SWEEPS));
     let mut trainer: Trainer<_, _, _, N> = Trainer::new(network::<I, A, B, O>(), Sgd::plain(), objective);
     trainer.backend = backend;
     let input = SMatrix::<f32, N, I>::from_element(0.5);

@@ -3,9 +3,9 @@
 //! `cargo run --release --manifest-path firmware/prepare/Cargo.toml` from the repository's root; some seconds. The
 //! same machine and backend write the same bytes.
 
-use attractor::learn::{Adam, Cosine, CrossEntropy, Objective, Rule, Trainer};
+use attractor::learn::{Adam, Cosine, CrossEntropy, Method, Objective, Trainer};
 use attractor::simd::Backend;
-use attractor::{Align64, Tied, Tolerance, fnn};
+use attractor::{Align64, Stop, Tied, fnn};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use std::error::Error;
@@ -21,7 +21,7 @@ type Shipped = fnn![3, 7, 2; feedback = Tied<50>];
 
 const BATCH: usize = 32;
 /// As the programs solve.
-const TOLERANCE: Tolerance = Tolerance::residual(1e-4).at_most(32);
+const TOLERANCE: Stop = Stop::residual(1e-4).at_most(32);
 
 /// 64 pixels of 0 to 16, and the label.
 type Digit = [u8; 65];
@@ -37,8 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             net.initialize(&mut random);
             net.scale_feedback(0.5);
             let objective = Objective::new(CrossEntropy::smoothed(0.05))
-                .solve(Tolerance::residual(1e-4).at_most(64))
-                .rule(Rule::Adjoint(Tolerance::relative(1e-3).at_most(64)));
+                .solve(Stop::residual(1e-4).at_most(64))
+                .method(Method::Implicit(Stop::relative(1e-3).at_most(64)));
             let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(net, Adam::<$network>::new(), objective);
             trainer.backend = Backend::portable();
             let steps = $epochs * (training.len() / BATCH);
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     trainer.rate = schedule.rate(step);
                     // A batch that does not converge is left out, and the feedback made a little weaker.
                     match trainer.step(&input, &labels) {
-                        Ok(made) if made.learned.solve.sweeps <= 8 => {}
+                        Ok(made) if made.report.solve.sweeps <= 8 => {}
                         _ => trainer.network.scale_feedback(0.9),
                     }
                     step += 1;
@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write("small.f32", &bytes(small.params()))?;
     // What `adapt` adapts: certified, as it must stay.
     let mut held = digits.clone();
-    held.limit_feedback(0.2)?;
+    held.limit_rate(0.2)?;
     write("held.f32", &bytes(held.params()))?;
 
     // Every sixth test digit, with its own label and the one the host gives it.

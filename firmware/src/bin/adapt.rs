@@ -5,8 +5,8 @@
 #![no_main]
 
 use attractor::adapt::{Adapted, LowRank};
-use attractor::learn::{CrossEntropy, LearnError, Objective, Rule};
-use attractor::{SolveError, Tolerance, Workspace};
+use attractor::learn::{CrossEntropy, LearnError, Method, Objective};
+use attractor::{SolveError, Stop, Workspace};
 use attractor_firmware::digits::{Digit, Digits, HELD, answer, others, own};
 use attractor_firmware::{Failure, Place};
 use semihosting::println;
@@ -34,10 +34,10 @@ fn main() -> Result<(), Failure> {
     let Adapting { adapted, workspace } =
         adapting.insert(Adapting { adapted: Small::new(&HELD, 1), workspace: Workspace::ZERO });
     let objective = Objective::new(CrossEntropy::new())
-        .solve(Tolerance::residual(1e-3).at_most(32))
-        .rule(Rule::Adjoint(Tolerance::relative(1e-2).at_most(32)));
+        .solve(Stop::residual(1e-3).at_most(32))
+        .method(Method::Implicit(Stop::relative(1e-2).at_most(32)));
     let Ok(certificate) = adapted.certify() else { return Err(Failure::Wrong("no certificate", 0)) };
-    println!("gamma before: {:.3}", certificate.gamma());
+    println!("rate before: {:.3}", certificate.rate());
     let before = right(adapted)?;
     println!("right before: {before} of {}", others().count());
 
@@ -60,7 +60,7 @@ fn main() -> Result<(), Failure> {
             }
         }
         println!("loss: {:.3}", loss / steps);
-        if adapted.limit(GAMMA).is_err() {
+        if adapted.limit_rate(GAMMA).is_err() {
             return Err(Failure::Wrong("it cannot be held", left_out));
         }
     }
@@ -68,7 +68,7 @@ fn main() -> Result<(), Failure> {
     println!("right after: {after} of {}", others().count());
     println!("steps that did not converge: {left_out}");
     let Ok(certificate) = adapted.certify() else { return Err(Failure::Wrong("no certificate", 1)) };
-    println!("gamma after: {:.3}", certificate.gamma());
+    println!("rate after: {:.3}", certificate.rate());
     println!("ram: {} bytes", Small::MEMORY.descent(1));
     println!("ram with settings: {} bytes", size_of::<Place<Option<Adapting>>>());
     println!("ram to learn all weights: {} bytes", Digits::MEMORY.descent(1));
@@ -93,7 +93,7 @@ fn right(adapted: &Small) -> Result<usize, Failure> {
     for digit in others() {
         state.reset();
         // A digit on which it does not settle is not read.
-        match adapted.solve(&digit.turned(), &mut state, Tolerance::residual(1e-3).at_most(32)) {
+        match adapted.solve(&digit.turned(), &mut state, Stop::residual(1e-3).at_most(32)) {
             Ok(_) => right += usize::from(answer(state.output().as_slice()) == digit.label),
             Err(SolveError::NotConverged { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -4,8 +4,8 @@
 #![no_std]
 #![no_main]
 
-use attractor::learn::{Descent, MeanSquared, Objective, Rule};
-use attractor::{State, Tolerance, fnn};
+use attractor::learn::{Descent, MeanSquared, Method, Objective};
+use attractor::{State, Stop, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::stack::taken;
 use attractor_firmware::{Place, Random};
@@ -20,7 +20,7 @@ type Learner = Descent<Net, MeanSquared>;
 static LEARNER: Place<Option<Learner>> = Place::new(None);
 
 fn main() -> Result<(), &'static str> {
-    let objective = Objective::new(MeanSquared).solve(Tolerance::exactly(8)).rule(Rule::Truncated(8));
+    let objective = Objective::new(MeanSquared).solve(Stop::after(8)).method(Method::Truncated(8));
     let learner = LEARNER.take().ok_or("taken twice")?.insert(Learner::new(Net::ZERO, objective, 0.01));
     Random::new(7).fill(learner.network.params_mut());
     learner.network.params_mut().iter_mut().for_each(|w| *w *= 0.5);
@@ -53,7 +53,7 @@ fn main() -> Result<(), &'static str> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn infer(net: &Net, input: &[f32; 16], state: &mut State<Net>) -> bool {
-    net.solve(input, state, Tolerance::exactly(8)).is_ok()
+    net.solve(input, state, Stop::after(8)).is_ok()
 }
 
 #[unsafe(no_mangle)]

@@ -5,7 +5,7 @@
 #![no_main]
 
 use attractor::certificate::NotFinite;
-use attractor::{Certificate, CertificateError, Tolerance, fnn};
+use attractor::{Certificate, CertificateError, Stop, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::digits::{SMALL, Small, answer, shown};
 use attractor_firmware::{Failure, Place, Random};
@@ -32,9 +32,9 @@ fn network() -> Result<(), Failure> {
     let net = NET.take().ok_or(Failure::Taken)?;
     Random::new(7).fill(net.params_mut());
     net.params_mut().iter_mut().for_each(|w| *w *= 0.5);
-    let (count, limited) = instructions(|| net.limit_feedback(RATE).map(|_| ()));
+    let (count, limited) = instructions(|| net.limit_rate(RATE).map(|_| ()));
     limited?;
-    println!("net.limit_feedback_instructions {count} instructions");
+    println!("net.limit_rate_instructions {count} instructions");
     let (count, made) = instructions(|| certify(net));
     let mut certificate = made?;
     println!("net.certify_instructions {count} instructions");
@@ -94,7 +94,7 @@ fn digits() -> Result<(), Failure> {
     static CERTIFICATE: Place<Option<Certificate<Small>>> = Place::new(None);
     let net = NET.take().ok_or(Failure::Taken)?;
     net.params_mut().copy_from_slice(SMALL.params());
-    let certificate = CERTIFICATE.take().ok_or(Failure::Taken)?.insert(net.limit_feedback(RATE)?);
+    let certificate = CERTIFICATE.take().ok_or(Failure::Taken)?.insert(net.limit_rate(RATE)?);
     let (count, verified) = instructions(|| certificate.verify(net).map(|_| ()));
     verified?;
     println!("digits.verify_instructions {count} instructions");
@@ -106,7 +106,7 @@ fn digits() -> Result<(), Failure> {
         state.reset();
         let label = certified.label(&digit.input(), &mut state)?;
         let mut converged = Small::state();
-        net.solve(&digit.input(), &mut converged, Tolerance::exactly(24)).map_err(|_| NotFinite)?;
+        net.solve(&digit.input(), &mut converged, Stop::after(24)).map_err(|_| NotFinite)?;
         all += 1;
         certain += usize::from(label.certified);
         sweeps += label.sweeps;

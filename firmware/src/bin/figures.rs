@@ -4,9 +4,9 @@
 #![no_main]
 
 use attractor::kernel::{self, Base, Matrix, MatrixMut, Product, Tanh};
-use attractor::learn::{Descent, MeanSquared, Objective, Rule};
+use attractor::learn::{Descent, MeanSquared, Method, Objective};
 use attractor::simd::Backend;
-use attractor::{Drive, State, Tolerance, fnn};
+use attractor::{Injection, State, Stop, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::{Failure, Place, Random};
 use core::hint::black_box;
@@ -63,23 +63,23 @@ fn ratio(count: u32) -> f32 {
 #[inline(never)]
 fn network() -> Result<(), Failure> {
     static LEARNER: Place<Option<Descent<Net, MeanSquared>>> = Place::new(None);
-    let objective = Objective::new(MeanSquared).solve(Tolerance::exactly(8)).rule(Rule::Truncated(8));
+    let objective = Objective::new(MeanSquared).solve(Stop::after(8)).method(Method::Truncated(8));
     let learner = LEARNER.take().ok_or(Failure::Taken)?.insert(Descent::new(Net::ZERO, objective, 0.01));
     Random::new(7).fill(learner.network.params_mut());
     learner.network.params_mut().iter_mut().for_each(|w| *w *= 0.5);
     let mut input = [0.0; 16];
     Random::new(9).fill(&mut input);
 
-    let (mut drive, mut state) = (Drive::<Net>::ZERO, Net::state());
+    let (mut injection, mut state) = (Injection::<Net>::ZERO, Net::state());
     let net = &learner.network;
-    let (count, result) = instructions(|| net.drive(&input, &mut drive));
+    let (count, result) = instructions(|| net.inject(&input, &mut injection));
     result?;
-    println!("net.drive_instructions {count} instructions");
-    let (sweep, result) = instructions(|| net.sweep(&drive, &mut state));
+    println!("net.inject_instructions {count} instructions");
+    let (sweep, result) = instructions(|| net.sweep(&injection, &mut state));
     result?;
     println!("net.sweep_alone_instructions {sweep} instructions");
     let mut solve = |sweeps| {
-        let (count, result) = instructions(|| net.solve(&input, &mut state, Tolerance::exactly(sweeps)));
+        let (count, result) = instructions(|| net.solve(&input, &mut state, Stop::after(sweeps)));
         result.map(|_| count)
     };
     let (eight, sixteen) = (solve(8)?, solve(16)?);

@@ -9,9 +9,9 @@
 #![no_main]
 
 use attractor::kernel::{self, Base, Identity, Matrix, MatrixMut, Product, Tanh};
-use attractor::learn::{MeanSquared, Objective, Rule};
+use attractor::learn::{MeanSquared, Method, Objective};
 use attractor::simd::Backend;
-use attractor::{Dense, Tolerance, Workspace, fnn};
+use attractor::{Dense, Stop, Workspace, fnn};
 use attractor_firmware::{Failure, Place, Random};
 use semihosting::println;
 
@@ -327,10 +327,10 @@ macro_rules! network {
         $random.fill(&mut input);
         let exact_input = input.map(f64::from);
         let (target, exact_target) = ([0.25_f32; $outputs], [0.25_f64; $outputs]);
-        let tight = Tolerance::residual(1e-6).at_most(200);
-        let exactly = Tolerance::residual(1e-12).at_most(400);
-        let objective = Objective::new(MeanSquared).solve(tight).rule(Rule::Adjoint(tight));
-        let exact_objective = Objective::new(MeanSquared).solve(exactly).rule(Rule::Adjoint(exactly));
+        let tight = Stop::residual(1e-6).at_most(200);
+        let exactly = Stop::residual(1e-12).at_most(400);
+        let objective = Objective::new(MeanSquared).solve(tight).method(Method::Implicit(tight));
+        let exact_objective = Objective::new(MeanSquared).solve(exactly).method(Method::Implicit(exactly));
         let (mut here, mut there) = (Workspace::<Single>::ZERO, Workspace::<Double>::ZERO);
         let (mut gradient, mut exact_gradient) = (Single::ZERO, Double::ZERO);
         single.gradient(&objective, &input, &target, &mut here, &mut gradient)?;

@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use attractor::{Align64, Tolerance};
+use attractor::{Align64, Stop};
 use attractor_firmware::Failure;
 use attractor_firmware::digits::{DIGITS, Digits, answer, shown};
 use semihosting::println;
@@ -16,7 +16,7 @@ fn main() -> Result<(), Failure> {
     let (mut digits, mut right, mut same, mut sweeps) = (0_usize, 0_usize, 0_usize, 0_usize);
     for digit in shown() {
         state.reset();
-        let solved = net.solve(&digit.input(), &mut state, Tolerance::residual(1e-4).at_most(32))?;
+        let solved = net.solve(&digit.input(), &mut state, Stop::residual(1e-4).at_most(32))?;
         let label = answer(state.output().as_slice());
         digits += 1;
         right += usize::from(label == digit.label);

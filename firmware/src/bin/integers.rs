@@ -6,8 +6,8 @@
 use attractor::kernel::{Identity, IntegerRows, Tanh, integer_layer};
 use attractor::network::Architecture;
 use attractor::quantized::{Calibration, Quantized, QuantizedState};
-use attractor::simd::{Backend, Quantum};
-use attractor::{Align64, Tolerance, fnn};
+use attractor::simd::{Backend, IntState};
+use attractor::{Align64, Stop, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::{Failure, Random};
 use core::hint::black_box;
@@ -28,7 +28,7 @@ fn main() -> Result<(), Failure> {
 
 /// A layer of 32 units that reads 32.
 #[inline(never)]
-fn layer<H: Quantum>() -> Result<(), Failure> {
+fn layer<H: IntState>() -> Result<(), Failure> {
     let (mut random, name) = (Random::new(1), H::NAME);
     let mut numbers = [0.0; WIDTH];
     let mut weights = Align64([0_i8; WIDTH * WIDTH]);
@@ -59,14 +59,14 @@ fn layer<H: Quantum>() -> Result<(), Failure> {
 
 /// The network of `figures`, rounded.
 #[inline(never)]
-fn network<H: Quantum>() -> Result<(), Failure> {
+fn network<H: IntState>() -> Result<(), Failure> {
     let mut net = Net::ZERO;
     Random::new(7).fill(net.params_mut());
     net.params_mut().iter_mut().for_each(|w| *w *= 0.5);
     let mut input = [0.0; 16];
     Random::new(9).fill(&mut input);
     let mut state = Net::state();
-    net.solve(&input, &mut state, Tolerance::residual(1e-4))?;
+    net.solve(&input, &mut state, Stop::residual(1e-4))?;
     let mut calibration = Calibration::<Net>::ZERO;
     calibration.observe(&input, &state).map_err(|_| Failure::Taken)?;
     let small = Quantized::<Net, H>::new(&net, &calibration).map_err(|_| Failure::Taken)?;
@@ -81,7 +81,7 @@ fn network<H: Quantum>() -> Result<(), Failure> {
 }
 
 #[inline(never)]
-fn sweep<H: Quantum>(
+fn sweep<H: IntState>(
     small: &Quantized<Net, H>,
     input: &<Net as Architecture>::Inputs<H>,
     state: &mut QuantizedState<Net, H>,

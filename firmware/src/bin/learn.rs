@@ -4,8 +4,8 @@
 #![no_std]
 #![no_main]
 
-use attractor::learn::{CrossEntropy, Descent, LearnError, Objective, Rule};
-use attractor::{SolveError, Tolerance};
+use attractor::learn::{CrossEntropy, Descent, LearnError, Method, Objective};
+use attractor::{SolveError, Stop};
 use attractor_firmware::digits::{SMALL, Small, answer, others, own};
 use attractor_firmware::{Failure, Place};
 use semihosting::println;
@@ -19,8 +19,8 @@ const EPOCHS: usize = 3;
 fn main() -> Result<(), Failure> {
     static LEARNER: Place<Option<Learner>> = Place::new(None);
     let objective = Objective::new(CrossEntropy::new())
-        .solve(Tolerance::residual(1e-3).at_most(32))
-        .rule(Rule::Adjoint(Tolerance::relative(1e-2).at_most(32)));
+        .solve(Stop::residual(1e-3).at_most(32))
+        .method(Method::Implicit(Stop::relative(1e-2).at_most(32)));
     let learner = LEARNER.take().ok_or(Failure::Taken)?;
     let learner = learner.insert(Learner::new(Small::ZERO, objective, 0.02));
     learner.network.params_mut().copy_from_slice(SMALL.params());
@@ -70,7 +70,7 @@ fn right(net: &Small) -> Result<usize, Failure> {
     for digit in others() {
         state.reset();
         // A digit on which it does not settle is not read.
-        match net.solve(&digit.turned(), &mut state, Tolerance::residual(1e-3).at_most(32)) {
+        match net.solve(&digit.turned(), &mut state, Stop::residual(1e-3).at_most(32)) {
             Ok(_) => right += usize::from(answer(state.output().as_slice()) == digit.label),
             Err(SolveError::NotConverged { .. }) => {}
             Err(error) => return Err(error.into()),

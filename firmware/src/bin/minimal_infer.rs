@@ -4,7 +4,7 @@
 #![no_std]
 #![no_main]
 
-use attractor::{State, Tolerance, fnn};
+use attractor::{State, Stop, fnn};
 use attractor_firmware::Place;
 use core::hint::black_box;
 
@@ -28,5 +28,5 @@ fn forever() {
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn infer(net: &Net, input: &[f32; 16], state: &mut State<Net>) -> bool {
-    net.solve(input, state, Tolerance::residual(1e-4).at_most(8)).is_ok()
+    net.solve(input, state, Stop::residual(1e-4).at_most(8)).is_ok()
 }

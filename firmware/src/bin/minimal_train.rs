@@ -3,8 +3,8 @@
 #![no_std]
 #![no_main]
 
-use attractor::learn::{Descent, MeanSquared, Objective, Rule};
-use attractor::{Tolerance, fnn};
+use attractor::learn::{Descent, MeanSquared, Method, Objective};
+use attractor::{Stop, fnn};
 use attractor_firmware::Place;
 use core::hint::black_box;
 
@@ -17,7 +17,7 @@ attractor_firmware::minimal_program!(forever);
 
 fn forever() {
     if let Some(place) = LEARNER.take() {
-        let objective = Objective::new(MeanSquared).solve(Tolerance::exactly(8)).rule(Rule::Truncated(8));
+        let objective = Objective::new(MeanSquared).solve(Stop::after(8)).method(Method::Truncated(8));
         let learner = place.insert(Learner::new(Net::ZERO, objective, 0.01));
         let (input, target) = ([0.0; 16], [0.0; 4]);
         loop {

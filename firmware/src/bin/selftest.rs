@@ -7,7 +7,7 @@
 
 use attractor::kernel::{Base, MatrixMut, ShapeError, Tanh};
 use attractor::simd::Backend;
-use attractor::{SolveError, Tolerance, fnn, kernel};
+use attractor::{SolveError, Stop, fnn, kernel};
 use semihosting::println;
 
 #[path = "../../../tests/vectors/mod.rs"]
@@ -48,7 +48,7 @@ fn contract() -> Result<(), &'static str> {
     }
     let net = <fnn![2, 3, 1]>::ZERO;
     let mut state = <fnn![2, 3, 1]>::state::<1>();
-    match net.solve(&[f32::NAN, 0.0], &mut state, Tolerance::residual(1e-3)) {
+    match net.solve(&[f32::NAN, 0.0], &mut state, Stop::residual(1e-3)) {
         Err(SolveError::NotFinite) => Ok(()),
         _ => Err("a NaN went in and no error came out"),
     }

@@ -4,7 +4,7 @@
 #![no_std]
 #![no_main]
 
-use attractor::{Drive, SolveError, Tolerance};
+use attractor::{Injection, SolveError, Stop};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::digits::{DIGITS, Digits, answer, shown};
 use semihosting::println;
@@ -16,8 +16,9 @@ const TICKS: usize = 8;
 const DIGITS_SHOWN: usize = 24;
 
 fn main() -> Result<(), SolveError> {
-    let tolerance = Tolerance::residual(1e-4).at_most(32);
-    let (mut drive, mut warm, mut cold) = (Drive::<Digits>::ZERO, Digits::state::<1>(), Digits::state::<1>());
+    let tolerance = Stop::residual(1e-4).at_most(32);
+    let (mut injection, mut warm, mut cold) =
+        (Injection::<Digits>::ZERO, Digits::state::<1>(), Digits::state::<1>());
     let (mut ticks, mut same, mut cold_sweeps) = (0_u32, 0_u32, 0_usize);
     let (mut warm_instructions, mut cold_instructions) = (0_u32, 0_u32);
     let mut worst = 0.0_f32;
@@ -27,8 +28,8 @@ fn main() -> Result<(), SolveError> {
             let share = tick as f32 / TICKS as f32;
             let picture: [f32; 64] = core::array::from_fn(|i| from[i] + share * (to[i] - from[i]));
             let (count, residual) = instructions(|| {
-                DIGITS.drive(&picture, &mut drive)?;
-                DIGITS.sweep(&drive, &mut warm)
+                DIGITS.inject(&picture, &mut injection)?;
+                DIGITS.sweep(&injection, &mut warm)
             });
             warm_instructions += count;
             worst = worst.max(residual?);

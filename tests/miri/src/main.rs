@@ -3,12 +3,12 @@
 
 use attractor::adapt::{Adapted, LowRank};
 use attractor::kernel::{self, Scalar, Tanh};
-use attractor::learn::{MeanSquared, Objective, Rule};
+use attractor::learn::{MeanSquared, Method, Objective};
 use attractor::nalgebra::SMatrix;
 use attractor::network::{Flat, Fnn};
-use attractor::quantized::{Calibration, Halved, Quantized};
+use attractor::quantized::{Bf16Network, Calibration, Quantized};
 use attractor::simd::Backend;
-use attractor::{Align64, Dense, Feedforward, Layer, Network, Shared, Tied, Tolerance, Workspace, fnn};
+use attractor::{Align64, Dense, Feedforward, Layer, Network, Repeat, Stop, Tied, Workspace, fnn};
 
 fn main() {
     forms();
@@ -41,10 +41,10 @@ fn forms() {
                 let target = SMatrix::<$scalar, B, $outputs>::zeros();
                 let (mut workspace, mut gradient) = (Workspace::<Net, B>::ZERO, Net::ZERO);
                 let on = net.on(Backend::portable());
-                on.solve(&input, &mut workspace.state, Tolerance::exactly(2)).expect("finite");
+                on.solve(&input, &mut workspace.state, Stop::after(2)).expect("finite");
                 let objective = Objective::new(MeanSquared)
-                    .solve(Tolerance::exactly(2))
-                    .rule(Rule::Adjoint(Tolerance::exactly(2)));
+                    .solve(Stop::after(2))
+                    .method(Method::Implicit(Stop::after(2)));
                 on.gradient(&objective, &input, &target, &mut workspace, &mut gradient).expect("finite");
                 let mut slopes = SMatrix::<$scalar, B, $inputs>::zeros();
                 net.input_gradient(workspace.adjoint.first(), &mut slopes).expect("finite");
@@ -58,7 +58,7 @@ fn forms() {
     // More than a chunk.
     gradients!(f32, 1, 1, fnn![1, 1, 1], [33]);
     gradients!(f32, 3, 1, fnn![3, 37, 1], [1]);
-    gradients!(f32, 4, 2, Network<Fnn<4, Layer<4, Shared<4, Layer<4, Layer<2>>>>>>, [1 2]);
+    gradients!(f32, 4, 2, Network<Fnn<4, Layer<4, Repeat<4, Layer<4, Layer<2>>>>>>, [1 2]);
 }
 
 /// The kernels that stand alone, on whole vectors and a tail.
@@ -75,7 +75,7 @@ fn adapter() {
     let mut net = Net::ZERO;
     fill(net.params_mut());
     let input = [0.5, -0.25, 1.0];
-    let objective = Objective::new(MeanSquared).solve(Tolerance::exactly(2));
+    let objective = Objective::new(MeanSquared).solve(Stop::after(2));
     // Not `new`: its square root is assembly, which Miri does not know.
     let mut params = Adapted::<Net, LowRank<2>>::gradient_zero();
     fill(params.flat_mut());
@@ -90,7 +90,7 @@ fn certificate() {
     type Net = fnn![3, 5, 2];
     let mut net = Net::ZERO;
     fill(net.params_mut());
-    let certificate = net.limit_feedback(0.5).expect("there is one");
+    let certificate = net.limit_rate(0.5).expect("there is one");
     let input = [0.5, -0.25, 1.0];
     let mut file = Align64([0; Net::file_bytes(true)]);
     net.to_bytes(Some(&certificate), &mut file.0).expect("there is room");
@@ -110,8 +110,8 @@ fn rounded() {
     let mut net = Net::ZERO;
     fill(net.params_mut());
     let (input, mut state) = ([0.5; 5], Net::state());
-    let half = Halved::new(&net).expect("finite");
-    half.on(Backend::portable()).solve(&input, &mut state, Tolerance::exactly(2)).expect("finite");
+    let half = Bf16Network::new(&net).expect("finite");
+    half.on(Backend::portable()).solve(&input, &mut state, Stop::after(2)).expect("finite");
 
     let mut calibration = Calibration::<Net>::ZERO;
     calibration.observe(&input, &state).expect("finite");

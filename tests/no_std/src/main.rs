@@ -6,7 +6,7 @@
 
 use attractor::adapt::{Adapted, LowRank};
 use attractor::learn::{CrossEntropy, Objective, Optimizer, Sgd};
-use attractor::{Align64, Tolerance, Workspace, fnn, include_network};
+use attractor::{Align64, Stop, Workspace, fnn, include_network};
 use core::panic::PanicInfo;
 
 type Net = fnn![3, 8, 2];
@@ -53,8 +53,8 @@ extern "C" fn main() -> i32 {
 fn learns() -> Option<bool> {
     let input = [1.0, -0.5, 0.25];
     let mut state = Net::state();
-    let solved = NET.solve(&input, &mut state, Tolerance::residual(1e-5)).ok()?;
-    let again = NET.solve(&input, &mut state, Tolerance::residual(1e-5)).ok()?;
+    let solved = NET.solve(&input, &mut state, Stop::residual(1e-5)).ok()?;
+    let again = NET.solve(&input, &mut state, Stop::residual(1e-5)).ok()?;
 
     let mut net = NET.0.clone();
     let objective = Objective::new(CrossEntropy::new());
@@ -66,7 +66,7 @@ fn learns() -> Option<bool> {
     }
     let learnt = losses.is_sorted_by(|before, after| before > after);
 
-    let certificate = net.limit_feedback(0.2).ok()?;
+    let certificate = net.limit_rate(0.2).ok()?;
     let certified = certificate.verify(&net).ok()?;
     let answer = certified.solve(&input, &mut state, 1e-4).ok()?;
     let label = certified.label(&input, &mut state).ok()?;
@@ -96,7 +96,7 @@ fn learns() -> Option<bool> {
             first = last;
         }
     }
-    let certificate = adapted.limit(0.5).ok()?;
+    let certificate = adapted.limit_rate(0.5).ok()?;
     adapted.verify(&certificate).ok()?;
     adapted.merge_into(&mut net).ok()?;
     let adapts = last < first;

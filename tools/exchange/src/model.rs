@@ -116,11 +116,11 @@ pub(crate) fn slots(shape: &Shape) -> Vec<Slot> {
     let mut slots = Vec::new();
     for (l, pair) in (1..).zip(shape.widths().windows(2)) {
         let [below, rows] = [pair[0] as usize, pair[1] as usize];
-        let heard = usize::try_from(shape.feedback_units(l)).unwrap_or(usize::MAX);
+        let fed_back = usize::try_from(shape.feedback_units(l)).unwrap_or(usize::MAX);
         let mut add = |kind, columns| slots.push(Slot { name: format!("layers.{l}.{kind}"), rows, columns });
         add("weight", Some(below));
-        if heard > 0 {
-            add("feedback", Some(heard));
+        if fed_back > 0 {
+            add("feedback", Some(fed_back));
         }
         add("bias", None);
     }

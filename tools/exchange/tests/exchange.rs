@@ -3,7 +3,7 @@
 
 use attractor::kernel::{LeakyRelu, Scalar, Sigmoid, Tanh};
 use attractor::network::Takes;
-use attractor::{Align64, Certificate, Dense, Feedforward, Network, Skip, Tied, Tolerance, fnn};
+use attractor::{Align64, Certificate, Dense, Feedforward, Network, Skip, Stop, Tied, fnn};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -158,7 +158,7 @@ fn networks_of_pytorch_give_what_numpy_says() {
             let net: $net = load(&room.import(&data($file), &$options));
             let mut state = <$net>::state();
             let x: [$t; 3] = [0.5, -1.0, 0.25];
-            net.solve(&x, &mut state, Tolerance::residual(1e-7)).unwrap();
+            net.solve(&x, &mut state, Stop::residual(1e-7)).unwrap();
             for (found, expected) in state.output().iter().zip(expected($name)) {
                 let error = (f64::from(*found) - expected).abs();
                 assert!(error <= 1e-6, "{}: {found}, not {expected}", $name);

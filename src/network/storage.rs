@@ -10,22 +10,22 @@ pub type Boxed<F> = alloc::boxed::Box<Align64<F>>;
 
 /// A place for something flat: `F` itself, [`Align64<F>`], or, with the feature `alloc`, [`Boxed<F>`].
 /// Trainer and optimizers take any, so that the same code serves a microcontroller and a network of gigabytes.
-pub trait Room: Sized {
+pub trait Storage: Sized {
     /// What lives there.
-    type Of: Flat;
+    type Content: Flat;
     /// The same kind of place for something else.
-    type Beside<F: Flat>: Room<Of = F>;
+    type Like<F: Flat>: Storage<Content = F>;
     /// A place with all scalars zero.
     fn zeroed() -> Self;
     /// What lives there.
-    fn get(&self) -> &Self::Of;
+    fn get(&self) -> &Self::Content;
     /// What lives there, to change.
-    fn get_mut(&mut self) -> &mut Self::Of;
+    fn get_mut(&mut self) -> &mut Self::Content;
 }
 
-impl<F: Flat> Room for F {
-    type Of = F;
-    type Beside<G: Flat> = G;
+impl<F: Flat> Storage for F {
+    type Content = F;
+    type Like<G: Flat> = G;
     #[inline(always)]
     fn zeroed() -> Self {
         F::ZERO
@@ -40,9 +40,9 @@ impl<F: Flat> Room for F {
     }
 }
 
-impl<F: Flat> Room for Align64<F> {
-    type Of = F;
-    type Beside<G: Flat> = Align64<G>;
+impl<F: Flat> Storage for Align64<F> {
+    type Content = F;
+    type Like<G: Flat> = Align64<G>;
     #[inline(always)]
     fn zeroed() -> Self {
         Self(F::ZERO)
@@ -58,9 +58,9 @@ impl<F: Flat> Room for Align64<F> {
 }
 
 #[cfg(feature = "alloc")]
-impl<F: Flat> Room for Boxed<F> {
-    type Of = F;
-    type Beside<G: Flat> = Boxed<G>;
+impl<F: Flat> Storage for Boxed<F> {
+    type Content = F;
+    type Like<G: Flat> = Boxed<G>;
     fn zeroed() -> Self {
         super::flat::boxed::<F>()
     }

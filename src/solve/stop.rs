@@ -7,21 +7,21 @@ use core::fmt;
 /// sweep, |h| being the sample's largest activation; at the latest after `limit` sweeps.
 ///
 /// ```
-/// use attractor::Tolerance;
-/// let tolerance = Tolerance::residual(1e-5_f32).at_most(64);
+/// use attractor::Stop;
+/// let tolerance = Stop::residual(1e-5_f32).at_most(64);
 /// assert_eq!(tolerance.limit(), 64);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
-pub struct Tolerance<T = f32> {
+pub struct Stop<T = f32> {
     pub(crate) absolute: T,
     pub(crate) relative: T,
     pub(crate) limit: usize,
     pub(crate) exact: bool,
 }
 
-impl<T: Element> Tolerance<T> {
+impl<T: Element> Stop<T> {
     /// Sweeps allowed unless [`at_most`](Self::at_most) says otherwise.
     pub const LIMIT: usize = 100;
 
@@ -46,7 +46,7 @@ impl<T: Element> Tolerance<T> {
     /// That is constant time where an instruction takes as long for all numbers. On some x86 processors those with subnormal numbers
     /// (below 1.2e-38 in `f32`, not zero) do not: with inputs so small, 16 sweeps can take tens of times as long.
     /// Where time must not depend on the data, make inputs so small zero; docs/performance.md has more.
-    pub const fn exactly(sweeps: usize) -> Self {
+    pub const fn after(sweeps: usize) -> Self {
         Self { absolute: T::ZERO, relative: T::ZERO, limit: sweeps, exact: true }
     }
     /// The most sweeps.
