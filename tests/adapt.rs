@@ -316,7 +316,7 @@ fn bad_input_changes_nothing() {
         assert_eq!(result, Err(LearnError::NotFinite));
         for rate in [-1.0, f32::NAN, 2000.0] {
             let result = adapted.descend(&objective, &[1.0; 3], &[1.0, 0.0], &mut workspace, rate);
-            assert_eq!(result, Err(LearnError::Update(UpdateError::Setting("rate"))));
+            assert_eq!(result, Err(LearnError::Update(UpdateError::Setting("rate is 0 to 1024"))));
         }
         // So large that a sum of the gradient might not be finite, though the loss is.
         workspace.state.reset();

@@ -469,7 +469,7 @@ fn limits<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(zero: &Network<A>)
         let kept = net.clone();
         net.limit_rate(T::from_f64(0.97)).unwrap();
         assert_eq!(net, kept);
-        net.scale_feedback(T::from_f64(0.5));
+        net.scale_feedback(T::from_f64(0.5)).expect("finite");
         let half = net.certify().unwrap().rate().to_f64();
         assert!((half / gamma - 0.5).abs() < close, "{half} {gamma}");
         net.limit_rate(T::ZERO).unwrap();

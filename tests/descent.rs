@@ -192,7 +192,7 @@ macro_rules! failures {
 
                 for rate in [<$scalar>::NAN, -0.5, 2000.0, <$scalar>::INFINITY, <$scalar>::NEG_INFINITY] {
                     let (result, same) = attempt!(MeanSquared, tolerance, rule, &good, &good_y, rate);
-                    let expected = LearnError::Update(UpdateError::Setting("rate"));
+                    let expected = LearnError::Update(UpdateError::Setting("rate is 0 to 1024"));
                     assert_eq!(result, Err(expected), "rate {rate}");
                     assert!(same, "rate {rate} changed the network");
                 }

@@ -671,7 +671,7 @@ fn schedules() {
                             } else if !rate.is_finite() {
                                 let refused =
                                     Sgd::<NoMemory<T>>::plain().update(&mut [T::ONE], &[T::ONE], rate);
-                                assert_eq!(refused, Err(UpdateError::Setting("rate")));
+                                assert_eq!(refused, Err(UpdateError::Setting("rate is 0 to 1024")));
                             }
                         }
                     }

@@ -2,9 +2,9 @@
 
 use attractor::adapt::{Adapted, Adapter, LastLayer, LowRank};
 use attractor::kernel::{Relu, Scalar, Sigmoid};
-use attractor::learn::{Cosine, CrossEntropy, Loss};
-use attractor::network::{Flat, Takes};
-use attractor::{Acceleration, Dense, Network, SolveError, State, Stop, Tied, Trace, fnn};
+use attractor::learn::{Adam, Cosine, CrossEntropy, Loss, Optimizer, Sgd, UpdateError, clip};
+use attractor::network::{Flat, NoMemory, Takes};
+use attractor::{Acceleration, Dense, Feedforward, Network, SolveError, State, Stop, Tied, Trace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -62,6 +62,81 @@ fn a_cosine_ends_at_its_steps() {
             assert!((rate - wanted).abs() < 1e-12, "{schedule:?} at {step}: {rate}, wanted {wanted}");
         }
     }
+}
+
+/// Every setting of an optimizer: what is in its range is taken, what is not is refused with the range, and changes nothing.
+#[test]
+fn settings_of_optimizers_have_ranges() {
+    type Net = fnn![1, 1; feedback = Feedforward];
+    const GRADIENT: [f32; 2] = [0.5, -0.25];
+    let wrong = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::MIN_POSITIVE];
+    let check = |range: &str,
+                 fine: &[f32],
+                 more: &[f32],
+                 update: &dyn Fn(f32, &mut [f32]) -> Result<(), UpdateError>| {
+        for setting in fine.iter().copied() {
+            let mut params = [1.0, 2.0];
+            assert_eq!(update(setting, &mut params), Ok(()), "{range}: {setting}");
+            assert!(params.iter().all(|w| w.is_finite()), "{range}: {setting}");
+        }
+        for setting in wrong.into_iter().chain(more.iter().copied()) {
+            let mut params = [1.0, 2.0];
+            let error = update(setting, &mut params).expect_err(range);
+            assert!(
+                error == UpdateError::Setting(&*range.to_owned().leak()) && error.to_string().contains(range)
+            );
+            assert_eq!(params, [1.0, 2.0], "{range}: {setting}");
+        }
+    };
+    let part = [0.0, 0.5, 1.0 - f32::EPSILON];
+    check("rate is 0 to 1024", &[0.0, 0.1, 1024.0], &[1024.1], &|rate, params| {
+        Sgd::<NoMemory<f32>>::plain().update(params, &GRADIENT, rate)
+    });
+    check("rate is 0 to 1024", &[0.0, 0.1, 1024.0], &[1024.1], &|rate, params| {
+        Adam::<Net>::new().update(params, &GRADIENT, rate)
+    });
+    check("decay is at least 0, and decay times rate at most 1", &[0.0, 2.0], &[2.1], &|decay, params| {
+        Adam::<Net>::new().decay(decay).update(params, &GRADIENT, 0.5)
+    });
+    check("momentum is at least 0 and less than 1", &part, &[1.0], &|momentum, params| {
+        Sgd::<Net>::with_momentum(momentum).update(params, &GRADIENT, 0.5)
+    });
+    check("first_decay is at least 0 and less than 1", &part, &[1.0], &|decay, params| {
+        let mut adam = Adam::<Net>::new();
+        adam.first_decay = decay;
+        adam.update(params, &GRADIENT, 0.5)
+    });
+    check("second_decay is at least 0 and less than 1", &part, &[1.0], &|decay, params| {
+        let mut adam = Adam::<Net>::new();
+        adam.second_decay = decay;
+        adam.update(params, &GRADIENT, 0.5)
+    });
+    check("epsilon is more than 0 and finite", &[f32::MIN_POSITIVE, 1.0], &[0.0], &|epsilon, params| {
+        let mut adam = Adam::<Net>::new();
+        adam.epsilon = epsilon;
+        adam.update(params, &GRADIENT, 0.5)
+    });
+    for norm in [f32::NAN, 0.0, -1.0] {
+        let mut gradient = GRADIENT;
+        let error = clip(&mut gradient, norm).expect_err("out of range");
+        assert!(error.to_string().contains("the norm of clipping is more than 0") && gradient == GRADIENT);
+    }
+}
+
+/// Feedback is multiplied as a whole or not at all.
+#[test]
+fn feedback_is_scaled_by_finite_numbers() {
+    let mut net = <fnn![2, 3, 1]>::ZERO;
+    net.params_mut().iter_mut().enumerate().for_each(|(i, w)| *w = i as f32 - 5.0);
+    let before = net.clone();
+    for factor in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+        assert!(net.scale_feedback(factor).is_err() && net == before, "{factor}");
+    }
+    net.scale_feedback(-0.5).expect("finite");
+    assert_eq!(net.layer::<1>().u, before.layer::<1>().u * -0.5);
+    assert_eq!(net.layer::<1>().w, before.layer::<1>().w);
+    net.layer_mut::<1>().u[(2, 0)] = f32::NAN;
+    assert!(net.scale_feedback(0.5).is_err());
 }
 
 /// A network of small weights.

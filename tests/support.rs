@@ -5,7 +5,7 @@ mod oracle;
 
 use attractor::adapt::{Adapted, LowRank};
 use attractor::learn::{MeanSquared, Objective};
-use attractor::network::{Architecture, Flat, Fnn};
+use attractor::network::{Architecture, Fnn};
 use attractor::quantized::{Bf16Network, Calibration, Quantized};
 use attractor::simd::Backend;
 use attractor::{

@@ -37,7 +37,7 @@ where
     match trainer.step(input, labels) {
         Ok(step) => {
             if step.report.solve.sweeps > MOST_SWEEPS {
-                trainer.network.scale_feedback(WEAKER);
+                trainer.network.scale_feedback(WEAKER).map_err(|_| LearnError::NotFinite)?;
             }
             Ok(Some(step.report))
         }
@@ -45,7 +45,7 @@ where
             LearnError::Solve(SolveError::NotConverged { .. })
             | LearnError::Adjoint(SolveError::NotConverged { .. }),
         ) => {
-            trainer.network.scale_feedback(MUCH_WEAKER);
+            trainer.network.scale_feedback(MUCH_WEAKER).map_err(|_| LearnError::NotFinite)?;
             Ok(None)
         }
         Err(error) => Err(error),

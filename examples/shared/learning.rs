@@ -70,7 +70,7 @@ where
         match trainer.step(&input, &target) {
             Ok(made) => {
                 if made.report.solve.sweeps > most {
-                    trainer.network.scale_feedback(WEAKER);
+                    trainer.network.scale_feedback(WEAKER).map_err(|_| LearnError::NotFinite)?;
                 }
                 if step >= steps - steps.div_ceil(10) {
                     sweeps += made.report.solve.sweeps;
@@ -83,7 +83,7 @@ where
                 | LearnError::Adjoint(SolveError::NotConverged { .. }),
             ) => {
                 not_converged += 1;
-                trainer.network.scale_feedback(MUCH_WEAKER);
+                trainer.network.scale_feedback(MUCH_WEAKER).map_err(|_| LearnError::NotFinite)?;
             }
             Err(error) => return Err(error),
         }

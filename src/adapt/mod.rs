@@ -51,7 +51,9 @@ pub use certificate::AdaptedCertificate;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed, largest_on};
-use crate::learn::{GradientReport, LearnError, Loss, Method, Objective, UpdateError, evaluate};
+use crate::learn::{
+    GradientReport, LearnError, Loss, Method, Objective, RATE_RANGE, UpdateError, evaluate, is_rate,
+};
 use crate::network::{
     Architecture, Flat, Form, Layout, Memory, Network, NoMemory, Samples, Sealed, State, Takes, Workspace,
 };
@@ -365,8 +367,8 @@ where
         X: Samples<T, I, B>,
         C: Loss<N::Output<B>, Y, Scalar = T>,
     {
-        if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
-            return Err(LearnError::Update(UpdateError::Setting("rate")));
+        if !is_rate(rate) {
+            return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
         }
         let learned = self.settle(objective, input, target, workspace)?;
         let to = To::InPlace(self.params.flat_mut());

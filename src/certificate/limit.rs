@@ -1,9 +1,10 @@
 //! Holding the feedback to a rate.
 
 use super::outward::{count, smaller, times};
-use super::{Certificate, CertificateError, NUMBERS};
-use crate::kernel::Scalar;
+use super::{Certificate, CertificateError, NUMBERS, NotFinite};
+use crate::kernel::{Scalar, largest_on};
 use crate::network::{Architecture, Feedforward, Form, Network, SameLayers};
+use crate::simd::Backend;
 
 impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Multiplies every U by `factor`. The rate at which sweeps shrink an error is linear in U where weights are
@@ -15,9 +16,19 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// use attractor::{Tied, fnn};
     /// <fnn![2, 3, 1; feedback = Tied<50>]>::ZERO.scale_feedback(0.5);
     /// ```
-    pub fn scale_feedback(&mut self, factor: T) {
+    ///
+    /// # Errors
+    /// [`NotFinite`] if `factor` or a product is a NaN or an infinity; the network is then unchanged.
+    pub fn scale_feedback(&mut self, factor: T) -> Result<(), NotFinite> {
         const { own_feedback::<A::Form>() };
+        let params = self.parameters().map_err(|_| NotFinite)?;
+        for layer in params.layout().layers() {
+            if !(largest_on(Backend::best(), params.u(layer)) * factor).is_finite() {
+                return Err(NotFinite);
+            }
+        }
         self.multiply_feedback(factor);
+        Ok(())
     }
 
     /// Multiplies every matrix that feeds back: U, or, where feedback is tied, every W from the second layer on.

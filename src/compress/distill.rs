@@ -40,8 +40,8 @@ where
     type Scalar = T;
 
     /// # Errors
-    /// [`LossError::Label`] for a label that names no class, [`LossError::Target`] for a temperature or a weight out of its range and for a
-    /// teacher whose outputs are not finite.
+    /// [`LossError::Label`] for a label that names no class, [`LossError::Setting`] for a temperature or a weight out of its range,
+    /// [`LossError::Target`] for a teacher whose outputs are not finite.
     fn evaluate(
         &self,
         output: &SMatrix<T, B, N>,
@@ -50,10 +50,10 @@ where
     ) -> Result<T, LossError> {
         let (t, weight) = (self.temperature.to_f64(), self.weight.to_f64());
         if !(1.0 / 1024.0..=1024.0).contains(&t) {
-            return Err(LossError::Target("the temperature of a distillation is 1/1024 to 1024"));
+            return Err(LossError::Setting("the temperature of a distillation is 1/1024 to 1024"));
         }
         if !(0.0..=1.0).contains(&weight) {
-            return Err(LossError::Target("the weight of a distillation is 0 to 1"));
+            return Err(LossError::Setting("the weight of a distillation is 0 to 1"));
         }
         if let Some(&found) = labels.iter().find(|label| **label >= N) {
             return Err(LossError::Label { classes: N, found });

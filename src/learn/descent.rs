@@ -2,7 +2,7 @@
 
 use super::gradient::{GradientReport, LearnError, Objective, add};
 use super::loss::Loss;
-use super::optimizer::UpdateError;
+use super::optimizer::{RATE_RANGE, UpdateError, is_rate};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, Storage, Takes, Workspace};
 use crate::simd::Backend;
@@ -60,8 +60,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
-            return Err(LearnError::Update(UpdateError::Setting("rate")));
+        if !is_rate(rate) {
+            return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
         }
         let learned = self.on(backend).settle(objective, input, target, workspace)?;
         // A weight that is not finite would have made the sweeps so; and what is added is too small to make one so.

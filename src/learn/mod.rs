@@ -25,5 +25,6 @@ pub(crate) use gradient::evaluate;
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
 pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};
+pub(crate) use optimizer::{RATE_RANGE, is_rate};
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};

@@ -19,7 +19,7 @@ pub enum UpdateError {
     /// A parameter is not finite, or an entry of the gradient is a NaN or too large (2^62 in `f32`, 2^510 in
     /// `f64`): squares and sums of it would not be finite.
     NotFinite,
-    /// A setting is out of its range; its name.
+    /// A setting is out of its range: which, and the range.
     Setting(&'static str),
 }
 
@@ -28,14 +28,22 @@ impl fmt::Display for UpdateError {
         match self {
             Self::Length { expected, found } => write!(f, "expected {expected} entries, found {found}"),
             Self::NotFinite => f.write_str("a parameter or an entry of the gradient is a NaN or too large"),
-            Self::Setting(name) => write!(f, "{name} is out of its range"),
+            Self::Setting(range) => write!(f, "a setting is out of its range: {range}"),
         }
     }
 }
 
 impl core::error::Error for UpdateError {}
 
-/// The scalar of what lives in a room.
+/// The range of a learning rate, everywhere.
+pub(crate) const RATE_RANGE: &str = "rate is 0 to 1024";
+
+/// Whether a learning rate is in its range.
+pub(crate) fn is_rate<T: Scalar>(rate: T) -> bool {
+    rate >= T::ZERO && rate <= T::from_f64(1024.0)
+}
+
+/// The scalar of what lives in a storage.
 type ScalarOf<M> = <<M as Storage>::Content as Flat>::Scalar;
 
 /// An optimizer: changes parameters by a gradient.
@@ -66,11 +74,11 @@ fn check<T: Scalar>(
     if !(small & finite) {
         return Err(UpdateError::NotFinite);
     }
-    if !(rate >= T::ZERO && rate <= T::from_f64(1024.0)) {
-        return Err(UpdateError::Setting("rate"));
+    if !is_rate(rate) {
+        return Err(UpdateError::Setting(RATE_RANGE));
     }
     if !(decay >= T::ZERO && decay * rate <= T::ONE) {
-        return Err(UpdateError::Setting("decay"));
+        return Err(UpdateError::Setting("decay is at least 0, and decay times rate at most 1"));
     }
     Ok(())
 }
@@ -94,7 +102,7 @@ once!(ClipOnce: (&'a mut [T], T) => Result<T, UpdateError>, clip_once);
 
 fn clip_once<T: Scalar>((gradient, norm): (&mut [T], T)) -> Result<T, UpdateError> {
     if !(norm > T::ZERO) {
-        return Err(UpdateError::Setting("norm"));
+        return Err(UpdateError::Setting("the norm of clipping is more than 0"));
     }
     let mut largest = T::ZERO;
     for g in gradient.iter() {
@@ -188,7 +196,7 @@ fn sgd_once<T: Scalar>(update: SgdUpdate<'_, T>) -> Result<(), UpdateError> {
     let memory = velocity.as_ref().map_or(params.len(), |velocity| velocity.len());
     check(params, gradient, memory, rate, decay)?;
     if !(momentum >= T::ZERO && momentum < T::ONE) {
-        return Err(UpdateError::Setting("momentum"));
+        return Err(UpdateError::Setting("momentum is at least 0 and less than 1"));
     }
     let keep = T::ONE - rate * decay;
     match velocity {
@@ -302,13 +310,16 @@ fn adam_once<T: Scalar>(update: AdamUpdate<'_, T>) -> Result<(), UpdateError> {
     let AdamUpdate { params, gradient, first, second, steps, rate, decays: (b1, b2), epsilon, decay } =
         update;
     check(params, gradient, first.len(), rate, decay)?;
-    for (name, setting) in [("first_decay", b1), ("second_decay", b2)] {
+    for (range, setting) in [
+        ("first_decay is at least 0 and less than 1", b1),
+        ("second_decay is at least 0 and less than 1", b2),
+    ] {
         if !(setting >= T::ZERO && setting < T::ONE) {
-            return Err(UpdateError::Setting(name));
+            return Err(UpdateError::Setting(range));
         }
     }
     if !(epsilon > T::ZERO && epsilon.is_finite()) {
-        return Err(UpdateError::Setting("epsilon"));
+        return Err(UpdateError::Setting("epsilon is more than 0 and finite"));
     }
     *steps = steps.saturating_add(1);
     let keep = T::ONE - rate * decay;
