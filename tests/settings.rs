@@ -70,10 +70,8 @@ fn settings_of_optimizers_have_ranges() {
     type Net = fnn![1, 1; feedback = Feedforward];
     const GRADIENT: [f32; 2] = [0.5, -0.25];
     let wrong = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::MIN_POSITIVE];
-    let check = |range: &str,
-                 fine: &[f32],
-                 more: &[f32],
-                 update: &dyn Fn(f32, &mut [f32]) -> Result<(), UpdateError>| {
+    type Update<'a> = &'a dyn Fn(f32, &mut [f32]) -> Result<(), UpdateError>;
+    let check = |range: &'static str, fine: &[f32], more: &[f32], update: Update<'_>| {
         for setting in fine.iter().copied() {
             let mut params = [1.0, 2.0];
             assert_eq!(update(setting, &mut params), Ok(()), "{range}: {setting}");
@@ -82,9 +80,7 @@ fn settings_of_optimizers_have_ranges() {
         for setting in wrong.into_iter().chain(more.iter().copied()) {
             let mut params = [1.0, 2.0];
             let error = update(setting, &mut params).expect_err(range);
-            assert!(
-                error == UpdateError::Setting(&*range.to_owned().leak()) && error.to_string().contains(range)
-            );
+            assert!(error == UpdateError::Setting(range) && error.to_string().contains(range));
             assert_eq!(params, [1.0, 2.0], "{range}: {setting}");
         }
     };

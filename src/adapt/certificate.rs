@@ -3,7 +3,7 @@
 use super::view::{Own, View, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
-use crate::certificate::{Weighted, propose_rate, rate_under, sweeps_until};
+use crate::certificate::{Bounds, Weighted, propose_rate, rate_under, sweeps_until};
 use crate::kernel::{Matrix, MatrixMut, Scalar};
 use crate::network::{Architecture, Flat, LayerLayout, Layout, Network, State};
 use crate::simd::Element;
@@ -81,9 +81,8 @@ where
     fn propose(&self) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
         let view = self.view().ok_or(CertificateError::NotFinite)?;
         let (mut vector, mut room) = (State::ZERO, State::<Network<N>>::ZERO);
-        let gamma =
-            propose_rate::<T, N::Hidden, N::Outputs>(view, vector.as_mut_slice(), room.as_mut_slice())
-                .ok_or(CertificateError::NotFinite)?;
+        let gamma = propose_rate(view, Bounds::of::<N>(), vector.as_mut_slice(), room.as_mut_slice())
+            .ok_or(CertificateError::NotFinite)?;
         Ok(AdaptedCertificate { vector, gamma })
     }
 
@@ -94,9 +93,8 @@ where
     pub fn verify(&self, certificate: &AdaptedCertificate<Network<N>>) -> Result<(), CertificateError<T>> {
         let view = self.view().ok_or(CertificateError::NotFinite)?;
         let mut room = State::<Network<N>>::ZERO;
-        let found =
-            rate_under::<T, N::Hidden, N::Outputs>(view, certificate.vector.as_slice(), room.as_mut_slice())
-                .ok_or(CertificateError::NotFinite)?;
+        let found = rate_under(view, Bounds::of::<N>(), certificate.vector.as_slice(), room.as_mut_slice())
+            .ok_or(CertificateError::NotFinite)?;
         let stated = certificate.gamma;
         if found <= stated { Ok(()) } else { Err(CertificateError::Refuted { what: "rate", stated, found }) }
     }

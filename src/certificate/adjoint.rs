@@ -1,9 +1,9 @@
 //! The certificate of the adjoint's sweeps.
 
 use super::CertificateError;
-use super::comparison::Comparison;
+use super::comparison::{Bounds, Comparison};
+use super::measure::{AdjointRateOnce, AdjointSearchOnce};
 use super::outward::sweeps_until;
-use super::search::search;
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Flat, LengthError, Network, Numbered, State};
 use core::fmt;
@@ -104,8 +104,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> AdjointCertificate<Network<A>> {
         }
         let mut room = State::<Network<A>>::ZERO;
         let found = network.parameters().ok().and_then(|params| {
-            let comparison = Comparison::new::<A::Hidden, A::Outputs>(params);
-            comparison.sweep::<true>(T::ZERO, T::ZERO, v, room.as_mut_slice())
+            T::once::<AdjointRateOnce>((Comparison::new(params, Bounds::of::<A>()), v, room.as_mut_slice()))
         });
         match found {
             None => Err(CertificateError::NotFinite),
@@ -122,11 +121,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// As [`certify`](Self::certify).
     pub fn certify_adjoint(&self) -> Result<AdjointCertificate<Self>, CertificateError<T>> {
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
-        let comparison = Comparison::new::<A::Hidden, A::Outputs>(params);
+        let comparison = Comparison::new(params, Bounds::of::<A>());
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO] };
         let mut room = State::<Self>::ZERO;
-        let gamma = search::<true, T>(&comparison, memory.flat.as_mut_slice(), room.as_mut_slice())
-            .ok_or(CertificateError::NotFinite)?;
+        let gamma =
+            T::once::<AdjointSearchOnce>((comparison, memory.flat.as_mut_slice(), room.as_mut_slice()))
+                .ok_or(CertificateError::NotFinite)?;
         if !(gamma < T::ONE) {
             return Err(CertificateError::NotContracting { rate: gamma });
         }

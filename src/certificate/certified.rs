@@ -1,6 +1,6 @@
 //! Solving with a certificate that has been verified.
 
-use super::comparison::{Comparison, norm};
+use super::comparison::{Bounds, Comparison, norm};
 use super::outward::{minus, over, up};
 use super::{Certificate, CertifiedSolve, Label, NotFinite, Refinement};
 use crate::kernel::Scalar;
@@ -149,7 +149,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
 
     /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v.
     fn moved(&self, change: impl Fn(usize) -> T) -> Option<T> {
-        let comparison = Comparison::new::<A::Hidden, A::Outputs>(self.network.parameters().ok()?);
+        let comparison = Comparison::new(self.network.parameters().ok()?, Bounds::of::<A>());
         let mut room = State::<Network<A>>::ZERO;
         let w = room.flat_mut();
         for (index, layer) in comparison.layers().iter().enumerate() {

@@ -1,8 +1,8 @@
 //! Sweeps with the magnitudes of the weights: how an error spreads at most. Rounded outwards.
 
 use super::outward::{count, larger, over, times};
-use crate::kernel::{Activation, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
-use crate::network::{LayerLayout, Layout, Parameters};
+use crate::kernel::{Activation as _, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
+use crate::network::{Architecture, LayerLayout, Layout, Parameters};
 use crate::simd::Backend;
 use core::marker::PhantomData;
 
@@ -32,21 +32,39 @@ impl<'a, T: Scalar> Weighted<'a, T> for Parameters<'a, T> {
     }
 }
 
+/// What is known of the activations of the hidden layers and of the output layer.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds<T> {
+    /// On their slopes.
+    pub(super) slopes: [T; 2],
+    /// On their magnitudes, where there is one.
+    pub(super) magnitudes: [Option<T>; 2],
+}
+
+impl<T: Scalar> Bounds<T> {
+    /// Those of a type of network. In line, so that a processor without `f64` needs none for its constants.
+    #[inline(always)]
+    pub(crate) fn of<N: Architecture>() -> Self {
+        Self {
+            slopes: [<N::Hidden>::STEEPEST, <N::Outputs>::STEEPEST].map(T::from_f64),
+            magnitudes: [<N::Hidden>::BOUND, <N::Outputs>::BOUND].map(|bound| bound.map(T::from_f64)),
+        }
+    }
+}
+
 /// The network with every weight its magnitude and every activation its steepest slope.
 ///
 /// All of it is computed by [`Backend::portable`], which gives the same bits on every processor: a certificate that holds on
 /// one holds on all.
 pub(super) struct Comparison<'a, T, P = Parameters<'a, T>> {
     pub(super) params: P,
-    hidden: T,
-    output: T,
+    pub(super) bounds: Bounds<T>,
     borrow: PhantomData<&'a [T]>,
 }
 
 impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
-    pub(super) fn new<H: Activation, O: Activation>(params: P) -> Self {
-        let [hidden, output] = [H::STEEPEST, O::STEEPEST].map(T::from_f64);
-        Self { params, hidden, output, borrow: PhantomData }
+    pub(super) fn new(params: P, bounds: Bounds<T>) -> Self {
+        Self { params, bounds, borrow: PhantomData }
     }
 
     pub(super) fn layers(&self) -> &'static [LayerLayout] {
@@ -55,7 +73,8 @@ impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
 
     /// S of a layer.
     pub(super) fn slope(&self, index: usize) -> T {
-        if index + 1 == self.layers().len() { self.output } else { self.hidden }
+        let [hidden, output] = self.bounds.slopes;
+        if index + 1 == self.layers().len() { output } else { hidden }
     }
 
     /// One layer of a sweep, w_l := S_l (what w sends within the sweep + what `across` sent before), rounded outwards. Going

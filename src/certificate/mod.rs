@@ -51,6 +51,7 @@ mod comparison;
 mod componentwise;
 mod constant;
 mod limit;
+mod measure;
 mod outward;
 mod refinement;
 mod search;
@@ -65,10 +66,11 @@ pub use skipping::{SkipReport, Skipping};
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Architecture, Flat, LengthError, Network, Numbered, State};
 use crate::simd::{Backend, Element};
-pub(crate) use comparison::Weighted;
-use comparison::{Comparison, norm};
+use comparison::Comparison;
+pub(crate) use comparison::{Bounds, Weighted};
 use core::fmt;
-use outward::{count, larger, minus, over, plus, times};
+use measure::{MeasureOnce, SearchOnce};
+use outward::{count, minus, over, plus, times};
 
 /// Why there is no certificate, or why one was refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -300,21 +302,23 @@ impl<N: Architecture> Certificate<N> {
 
 /// Leaves in `v` a vector under which sweeps with these weights shrink errors, and returns their rate under it, rounded outwards,
 /// whether below 1 or not; nothing if it is not finite. `w` is room for as many scalars.
-pub(crate) fn propose_rate<'a, T: Scalar, H: Activation, O: Activation>(
+pub(crate) fn propose_rate<'a, T: Scalar>(
     weights: impl Weighted<'a, T>,
+    bounds: Bounds<T>,
     v: &mut [T],
     w: &mut [T],
 ) -> Option<T> {
-    search::search::<false, T>(&Comparison::new::<H, O>(weights), v, w)
+    search::search::<false, T>(&Comparison::new(weights, bounds), v, w)
 }
 
 /// The rate of sweeps with these weights under `v`, which is finite and at least 1 everywhere, rounded outwards.
-pub(crate) fn rate_under<'a, T: Scalar, H: Activation, O: Activation>(
+pub(crate) fn rate_under<'a, T: Scalar>(
     weights: impl Weighted<'a, T>,
+    bounds: Bounds<T>,
     v: &[T],
     w: &mut [T],
 ) -> Option<T> {
-    Comparison::new::<H, O>(weights).sweep::<false>(T::ZERO, T::ZERO, v, w)
+    Comparison::new(weights, bounds).sweep::<false>(T::ZERO, T::ZERO, v, w)
 }
 
 pub(crate) use outward::sweeps_until;
@@ -440,69 +444,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
 
     /// The numbers a certificate with this vector states of these weights, rounded outwards.
     fn measure(&self, network: &Network<A>) -> Option<[T; NUMBERS]> {
-        let comparison = Comparison::new::<A::Hidden, A::Outputs>(network.parameters().ok()?);
+        let comparison = Comparison::new(network.parameters().ok()?, Bounds::of::<A>());
         let mut room = State::<Network<A>>::ZERO;
-        let (v, w) = (self.v(), room.as_mut_slice());
-        // Exactly 0 where nothing is fed back, which the sweep says too.
-        let gamma = comparison.sweep::<false>(T::ZERO, T::ZERO, v, w)?;
-        let (mut propagation, mut bias) = (T::ZERO, T::ZERO);
-        for (index, layer) in comparison.layers().iter().enumerate() {
-            comparison.layer::<false>(index, None, w)?;
-            let units = layer.units..layer.units + layer.width;
-            let (own, v) = (w.get_mut(units.clone())?, v.get(units)?);
-            for (own, v) in own.iter_mut().zip(v) {
-                *own = plus(*own, *v);
-            }
-            propagation = larger(propagation, norm(own, v));
-            for (b, v) in comparison.params.b(layer).iter().zip(v) {
-                bias = larger(bias, over(b.magnitude() * comparison.slope(index), *v));
-            }
-        }
-        let first = comparison.layers().first()?;
-        let (own, first_v) = (w.get_mut(..first.width)?, v.get(..first.width)?);
-        Comparison::rows(comparison.params.w(first), |_| T::ONE, comparison.slope(0), own)?;
-        let input = norm(own, first_v);
-        let range = range::<T, A::Hidden, A::Outputs>(&comparison, v, w)?;
-        let largest = v.iter().fold(T::ZERO, |largest, v| larger(largest, *v));
-        let numbers = [gamma, propagation, bias, input, range, largest];
-        [gamma, propagation, bias, input].iter().all(|number| number.is_finite()).then_some(numbers)
+        T::once::<MeasureOnce>((comparison, self.v(), room.as_mut_slice()))
     }
-}
-
-/// A bound on max |h_i| / v_i of every state, computed or exact, or infinity.
-fn range<T: Scalar, H: Activation, O: Activation>(
-    comparison: &Comparison<'_, T>,
-    v: &[T],
-    w: &mut [T],
-) -> Option<T> {
-    let (last, below) = comparison.layers().split_last()?;
-    let (hidden, hidden_v) = (H::BOUND.map(T::from_f64), v.get(..last.units)?);
-    let own_v = v.get(last.units..)?;
-    let mut range = T::ZERO;
-    match (hidden, O::BOUND) {
-        (_, Some(bound)) => {
-            range = own_v.iter().fold(range, |range, v| larger(range, over(T::from_f64(bound), *v)));
-        }
-        (Some(hidden), None) if !below.is_empty() => {
-            // |s(z)| <= |z| for what is not bounded.
-            let own = w.get_mut(last.units..)?;
-            Comparison::rows(comparison.params.w(last), |_| hidden, T::ONE, own)?;
-            for ((z, b), v) in own.iter().zip(comparison.params.b(last)).zip(own_v) {
-                range = larger(range, over(plus(*z, b.magnitude()), *v));
-            }
-        }
-        _ => return Some(T::INFINITE),
-    }
-    match hidden {
-        _ if below.is_empty() => {}
-        Some(hidden) => {
-            range = hidden_v.iter().fold(range, |range, v| larger(range, over(hidden, *v)));
-        }
-        None => return Some(T::INFINITE),
-    }
-    // A computed sum is larger than the exact one by a rounding error for each term; and sums of bounds round up.
-    let excess = count::<T>(last.inputs + last.feedback + 32) * T::PRECISION;
-    Some(times(range, T::ONE + excess))
 }
 
 impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
@@ -531,10 +476,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// A certificate with a vector and nothing else, and the gamma of this vector, below 1 or not.
     fn propose(&self) -> Result<(Certificate<Self>, T), CertificateError<T>> {
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
-        let comparison = Comparison::new::<A::Hidden, A::Outputs>(params);
+        let comparison = Comparison::new(params, Bounds::of::<A>());
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
         let mut room = State::<Self>::ZERO;
-        let gamma = search::search::<false, T>(&comparison, memory.flat.as_mut_slice(), room.as_mut_slice())
+        let gamma = T::once::<SearchOnce>((comparison, memory.flat.as_mut_slice(), room.as_mut_slice()))
             .ok_or(CertificateError::NotFinite)?;
         Ok((Certificate { memory }, gamma))
     }

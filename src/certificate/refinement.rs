@@ -1,6 +1,6 @@
 //! Sweeps of a certified network, each with a bound on the error.
 
-use super::comparison::Comparison;
+use super::comparison::{Bounds, Comparison};
 use super::componentwise::{self, Swept};
 use super::outward::{larger, minus, over, plus, smaller, times, up};
 use super::{Certified, NotFinite};
@@ -411,8 +411,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
         let Certified { network, certificate, .. } = self.certified;
         let v = certificate.v();
         let most = certificate.sweeps(T::ZERO, self.magnitude).unwrap_or(2 * self.sweeps);
-        let comparison =
-            Comparison::new::<A::Hidden, A::Outputs>(network.parameters().map_err(|_| NotFinite)?);
+        let comparison = Comparison::new(network.parameters().map_err(|_| NotFinite)?, Bounds::of::<A>());
         let mut errors = State::<Network<A>>::ZERO;
         let mut room = State::<Network<A>>::ZERO;
         let errors = errors.as_mut_slice();

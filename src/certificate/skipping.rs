@@ -5,7 +5,7 @@
 //! (rho + c p) / (1 - gamma) at least. How far a layer would move is known without computing it. Whenever a layer it reads
 //! changes by d, it is due by |S W v|_v d or |S U v|_v d more; and by how far W^1 x + b^1 has moved, for the first.
 
-use super::comparison::{Comparison, norm};
+use super::comparison::{Bounds, Comparison, norm};
 use super::outward::{larger, plus, times, up};
 use super::{Certified, ErrorBound, NotFinite, Refinement};
 use crate::kernel::{Activation, Scalar, weighted_distance};
@@ -107,7 +107,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
 
     /// |S W^l v|_v and |S U^l v|_v of every layer.
     fn gains(&self) -> Option<[[T; 2]; MAX_DEPTH]> {
-        let comparison = Comparison::new::<A::Hidden, A::Outputs>(self.network.parameters().ok()?);
+        let comparison = Comparison::new(self.network.parameters().ok()?, Bounds::of::<A>());
         let v = self.certificate.v();
         let mut gains = [[T::ZERO; 2]; MAX_DEPTH];
         let mut room = State::<Network<A>>::ZERO;

@@ -1,0 +1,85 @@
+//! What a certificate states of weights, and the search for one: compiled once for all networks.
+
+use super::NUMBERS;
+use super::comparison::{Comparison, norm};
+use super::outward::{count, larger, over, plus, times};
+use super::search::search;
+use crate::kernel::{Scalar, once};
+
+// What is compared, a vector, and room for as many scalars.
+once!(pub(super) SearchOnce: (Comparison<'a, T>, &'a mut [T], &'a mut [T]) => Option<T>, search_upwards);
+once!(pub(super) AdjointSearchOnce: (Comparison<'a, T>, &'a mut [T], &'a mut [T]) => Option<T>, search_downwards);
+once!(pub(super) AdjointRateOnce: (Comparison<'a, T>, &'a [T], &'a mut [T]) => Option<T>, adjoint_rate);
+once!(pub(super) MeasureOnce: (Comparison<'a, T>, &'a [T], &'a mut [T]) => Option<[T; NUMBERS]>, measure);
+
+fn search_upwards<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &mut [T], &mut [T])) -> Option<T> {
+    search::<false, T>(&comparison, v, w)
+}
+
+fn search_downwards<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &mut [T], &mut [T])) -> Option<T> {
+    search::<true, T>(&comparison, v, w)
+}
+
+fn adjoint_rate<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &[T], &mut [T])) -> Option<T> {
+    comparison.sweep::<true>(T::ZERO, T::ZERO, v, w)
+}
+
+/// The numbers a certificate with this vector states, rounded outwards.
+fn measure<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &[T], &mut [T])) -> Option<[T; NUMBERS]> {
+    // Exactly 0 where nothing is fed back, which the sweep says too.
+    let gamma = comparison.sweep::<false>(T::ZERO, T::ZERO, v, w)?;
+    let (mut propagation, mut bias) = (T::ZERO, T::ZERO);
+    for (index, layer) in comparison.layers().iter().enumerate() {
+        comparison.layer::<false>(index, None, w)?;
+        let units = layer.units..layer.units + layer.width;
+        let (own, v) = (w.get_mut(units.clone())?, v.get(units)?);
+        for (own, v) in own.iter_mut().zip(v) {
+            *own = plus(*own, *v);
+        }
+        propagation = larger(propagation, norm(own, v));
+        for (b, v) in comparison.params.b(layer).iter().zip(v) {
+            bias = larger(bias, over(b.magnitude() * comparison.slope(index), *v));
+        }
+    }
+    let first = comparison.layers().first()?;
+    let (own, first_v) = (w.get_mut(..first.width)?, v.get(..first.width)?);
+    Comparison::rows(comparison.params.w(first), |_| T::ONE, comparison.slope(0), own)?;
+    let input = norm(own, first_v);
+    let range = range(&comparison, v, w)?;
+    let largest = v.iter().fold(T::ZERO, |largest, v| larger(largest, *v));
+    let numbers = [gamma, propagation, bias, input, range, largest];
+    [gamma, propagation, bias, input].iter().all(|number| number.is_finite()).then_some(numbers)
+}
+
+/// A bound on max |h_i| / v_i of every state, computed or exact, or infinity.
+fn range<T: Scalar>(comparison: &Comparison<'_, T>, v: &[T], w: &mut [T]) -> Option<T> {
+    let (last, below) = comparison.layers().split_last()?;
+    let [hidden, output] = comparison.bounds.magnitudes;
+    let hidden_v = v.get(..last.units)?;
+    let own_v = v.get(last.units..)?;
+    let mut range = T::ZERO;
+    match (hidden, output) {
+        (_, Some(bound)) => {
+            range = own_v.iter().fold(range, |range, v| larger(range, over(bound, *v)));
+        }
+        (Some(hidden), None) if !below.is_empty() => {
+            // |s(z)| <= |z| for what is not bounded.
+            let own = w.get_mut(last.units..)?;
+            Comparison::rows(comparison.params.w(last), |_| hidden, T::ONE, own)?;
+            for ((z, b), v) in own.iter().zip(comparison.params.b(last)).zip(own_v) {
+                range = larger(range, over(plus(*z, b.magnitude()), *v));
+            }
+        }
+        _ => return Some(T::INFINITE),
+    }
+    match hidden {
+        _ if below.is_empty() => {}
+        Some(hidden) => {
+            range = hidden_v.iter().fold(range, |range, v| larger(range, over(hidden, *v)));
+        }
+        None => return Some(T::INFINITE),
+    }
+    // A computed sum is larger than the exact one by a rounding error for each term; and sums of bounds round up.
+    let excess = count::<T>(last.inputs + last.feedback + 32) * T::PRECISION;
+    Some(times(range, T::ONE + excess))
+}
