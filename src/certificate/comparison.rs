@@ -58,13 +58,15 @@ impl<T: Scalar> Bounds<T> {
 /// one holds on all.
 pub(super) struct Comparison<'a, T, P = Parameters<'a, T>> {
     pub(super) params: P,
-    pub(super) bounds: Bounds<T>,
+    hidden: T,
+    output: T,
     borrow: PhantomData<&'a [T]>,
 }
 
 impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
     pub(super) fn new(params: P, bounds: Bounds<T>) -> Self {
-        Self { params, bounds, borrow: PhantomData }
+        let [hidden, output] = bounds.slopes;
+        Self { params, hidden, output, borrow: PhantomData }
     }
 
     pub(super) fn layers(&self) -> &'static [LayerLayout] {
@@ -73,8 +75,7 @@ impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
 
     /// S of a layer.
     pub(super) fn slope(&self, index: usize) -> T {
-        let [hidden, output] = self.bounds.slopes;
-        if index + 1 == self.layers().len() { output } else { hidden }
+        if index + 1 == self.layers().len() { self.output } else { self.hidden }
     }
 
     /// One layer of a sweep, w_l := S_l (what w sends within the sweep + what `across` sent before), rounded outwards. Going

@@ -1,31 +1,40 @@
 //! What a certificate states of weights, and the search for one: compiled once for all networks.
 
 use super::NUMBERS;
-use super::comparison::{Comparison, norm};
+use super::comparison::{Bounds, Comparison, norm};
 use super::outward::{count, larger, over, plus, times};
 use super::search::search;
 use crate::kernel::{Scalar, once};
+use crate::network::Parameters;
 
 // What is compared, a vector, and room for as many scalars.
 once!(pub(super) SearchOnce: (Comparison<'a, T>, &'a mut [T], &'a mut [T]) => Option<T>, search_upwards);
 once!(pub(super) AdjointSearchOnce: (Comparison<'a, T>, &'a mut [T], &'a mut [T]) => Option<T>, search_downwards);
 once!(pub(super) AdjointRateOnce: (Comparison<'a, T>, &'a [T], &'a mut [T]) => Option<T>, adjoint_rate);
-once!(pub(super) MeasureOnce: (Comparison<'a, T>, &'a [T], &'a mut [T]) => Option<[T; NUMBERS]>, measure);
+once!(pub(super) MeasureOnce: (Parameters<'a, T>, Bounds<T>, &'a [T], &'a mut [T]) => Option<[T; NUMBERS]>, measure);
 
+#[inline(always)]
 fn search_upwards<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &mut [T], &mut [T])) -> Option<T> {
     search::<false, T>(&comparison, v, w)
 }
 
+#[inline(always)]
 fn search_downwards<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &mut [T], &mut [T])) -> Option<T> {
     search::<true, T>(&comparison, v, w)
 }
 
+#[inline(always)]
 fn adjoint_rate<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &[T], &mut [T])) -> Option<T> {
     comparison.sweep::<true>(T::ZERO, T::ZERO, v, w)
 }
 
-/// The numbers a certificate with this vector states, rounded outwards.
-fn measure<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &[T], &mut [T])) -> Option<[T; NUMBERS]> {
+/// The numbers a certificate with this vector states, rounded outwards. In line where it is compiled for one network: layouts are constants
+/// then.
+#[inline(always)]
+fn measure<T: Scalar>(
+    (params, bounds, v, w): (Parameters<'_, T>, Bounds<T>, &[T], &mut [T]),
+) -> Option<[T; NUMBERS]> {
+    let comparison = Comparison::new(params, bounds);
     // Exactly 0 where nothing is fed back, which the sweep says too.
     let gamma = comparison.sweep::<false>(T::ZERO, T::ZERO, v, w)?;
     let (mut propagation, mut bias) = (T::ZERO, T::ZERO);
@@ -45,16 +54,21 @@ fn measure<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &[T], &mut [T])) -
     let (own, first_v) = (w.get_mut(..first.width)?, v.get(..first.width)?);
     Comparison::rows(comparison.params.w(first), |_| T::ONE, comparison.slope(0), own)?;
     let input = norm(own, first_v);
-    let range = range(&comparison, v, w)?;
+    let range = range(&comparison, bounds.magnitudes, v, w)?;
     let largest = v.iter().fold(T::ZERO, |largest, v| larger(largest, *v));
     let numbers = [gamma, propagation, bias, input, range, largest];
     [gamma, propagation, bias, input].iter().all(|number| number.is_finite()).then_some(numbers)
 }
 
 /// A bound on max |h_i| / v_i of every state, computed or exact, or infinity.
-fn range<T: Scalar>(comparison: &Comparison<'_, T>, v: &[T], w: &mut [T]) -> Option<T> {
+#[inline(always)]
+fn range<T: Scalar>(
+    comparison: &Comparison<'_, T>,
+    [hidden, output]: [Option<T>; 2],
+    v: &[T],
+    w: &mut [T],
+) -> Option<T> {
     let (last, below) = comparison.layers().split_last()?;
-    let [hidden, output] = comparison.bounds.magnitudes;
     let hidden_v = v.get(..last.units)?;
     let own_v = v.get(last.units..)?;
     let mut range = T::ZERO;

@@ -444,9 +444,9 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
 
     /// The numbers a certificate with this vector states of these weights, rounded outwards.
     fn measure(&self, network: &Network<A>) -> Option<[T; NUMBERS]> {
-        let comparison = Comparison::new(network.parameters().ok()?, Bounds::of::<A>());
+        let params = network.parameters().ok()?;
         let mut room = State::<Network<A>>::ZERO;
-        T::once::<MeasureOnce>((comparison, self.v(), room.as_mut_slice()))
+        T::once::<MeasureOnce>((params, Bounds::of::<A>(), self.v(), room.as_mut_slice()))
     }
 }
 

@@ -282,6 +282,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
     }
 
     /// [`inject`](Self::inject) of a matrix whose shape the types do not say.
+    #[inline]
     pub(crate) fn inject_matrix<const B: usize>(
         self,
         input: Matrix<'_, T>,
