@@ -77,13 +77,14 @@ pub(crate) fn drawn(
     path: &Path,
     draw: impl FnOnce(&Path) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), String> {
-    replace(path, draw).map_err(|error| format!("{}: {error}", path.display()))
+    replace(path, Box::new(draw)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn replace(
-    path: &Path,
-    draw: impl FnOnce(&Path) -> Result<(), Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
+/// What draws or writes a file of the name it is given.
+type Draw<'a> = Box<dyn FnOnce(&Path) -> Result<(), Box<dyn Error>> + 'a>;
+
+/// Boxed, so that it is compiled once.
+fn replace(path: &Path, draw: Draw<'_>) -> Result<(), Box<dyn Error>> {
     // A link stays a link: what it leads to is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let there = match fs::metadata(&target) {
