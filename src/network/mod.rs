@@ -44,7 +44,7 @@ use core::fmt;
 /// The type of a feedback network, from its widths: inputs first, outputs last.
 ///
 /// Options follow a semicolon, in any order: `feedback =` [`Adjacent`] (the default), [`Dense`],
-/// [`Tied`] or [`Feedforward`]; `hidden =` and `output =` an [`Activation`] ([`Tanh`] and [`Identity`] by default);
+/// [`Skip`], [`Tied`] or [`Feedforward`]; `hidden =` and `output =` an [`Activation`](crate::kernel::Activation) (tanh and identity by default);
 /// `scalar =` `f32` (the default) or `f64`.
 ///
 /// ```
