@@ -9,7 +9,8 @@ use attractor::learn::{LearnError, MeanSquared, Method, Objective, UpdateError};
 use attractor::network::Flat;
 use attractor::simd::Backend;
 use attractor::{
-    Adjacent, CertificateError, Dense, Feedforward, Skip, SolveError, State, Stop, Workspace, fnn,
+    Acceleration, Adjacent, CertificateError, Dense, Feedforward, Injection, Skip, SolveError, State, Stop,
+    Threads, Trace, Workspace, fnn,
 };
 use nalgebra::SMatrix;
 use oracle::{Network, Target, relative_error, subject};
@@ -181,11 +182,11 @@ macro_rules! adapters {
                 let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
                 let mut gradient = ParamsOf::<Double, $adapter>::ZERO;
                 for backend in Backend::available() {
-                    adapted.backend = backend;
                     let mut workspace = Workspace::<Double, B>::ZERO;
                     gradient.flat_mut().fill(0.0);
+                    let on = adapted.on(backend);
                     let learned =
-                        adapted.gradient(&objective, &inputs, &targets, &mut workspace, &mut gradient).unwrap();
+                        on.gradient(&objective, &inputs, &targets, &mut workspace, &mut gradient).unwrap();
                     let loss = merged.loss(&case.inputs, &case.targets, None);
                     prop_assert!((learned.loss - loss).abs() <= 1e-12 * loss.max(1.0));
                     let error = relative_error(gradient.flat(), &exact);
@@ -209,7 +210,6 @@ macro_rules! adapters {
 
                     let single: Single = subject::network(&case.base);
                     let mut small = Adapted::<Single, $adapter>::new(&single, 1);
-                    small.backend = backend;
                     for (to, from) in small.params_mut().flat_mut().iter_mut().zip(&case.own) {
                         *to = *from as f32;
                     }
@@ -218,7 +218,7 @@ macro_rules! adapters {
                     let mut own = ParamsOf::<Single, $adapter>::ZERO;
                     let (x, y) = (inputs.map(|x| x as f32), targets.map(|y| y as f32));
                     let mut workspace = Workspace::<Single, B>::ZERO;
-                    small.gradient(&objective, &x, &y, &mut workspace, &mut own).unwrap();
+                    small.on(backend).gradient(&objective, &x, &y, &mut workspace, &mut own).unwrap();
                     let error = relative_error(&values(own.flat()), gradient.flat());
                     prop_assert!(error <= SINGLE, "f32, {}: {error:e}", backend.name());
                 }
@@ -255,6 +255,46 @@ fn moved<A: Adapter<Net>>(net: &Net) -> Adapted<'_, Net, A> {
         *value += 0.1 * (i as f32).cos();
     }
     adapted
+}
+
+/// Single sweeps, traces and acceleration without a window are solves, bit for bit, as for networks; threads leave no trace.
+#[test]
+fn sweeps_and_traces_are_solves() {
+    fn check<A: Adapter<Net>, const B: usize>(net: &Net) {
+        let adapted = moved::<A>(net);
+        let (x, stop) = (SMatrix::<f32, B, 3>::from_fn(|b, i| ((b + 3 * i) as f32).sin()), Stop::after(3));
+        for backend in Backend::available() {
+            let on = adapted.on(backend);
+            let (mut solved, mut swept) = (State::<Net, B>::ZERO, State::<Net, B>::ZERO);
+            on.solve(&x, &mut solved, stop).unwrap();
+            let mut injection = Injection::<Net, B>::ZERO;
+            on.inject(&x, &mut injection).unwrap();
+            for _ in 0..3 {
+                on.sweep(&injection, &mut swept).unwrap();
+            }
+            assert!(swept == solved);
+            let mut again = State::<Net, B>::ZERO;
+            on.threads(Threads::Rayon).solve(&x, &mut again, stop).unwrap();
+            assert!(again == solved);
+        }
+    }
+    fn check_one<A: Adapter<Net>>(net: &Net) {
+        check::<A, 1>(net);
+        check::<A, 70>(net);
+        let (adapted, x, stop) = (moved::<A>(net), [0.5, -0.25, 1.0], Stop::residual(1e-5));
+        let on = adapted.on(Backend::best());
+        let [mut solved, mut traced, mut accelerated] = [const { State::<Net>::ZERO }; 3];
+        let plain = on.solve(&x, &mut solved, stop).unwrap();
+        let mut trace = Trace::<f32, 8>::new();
+        assert_eq!(on.solve_traced(&x, &mut traced, stop, &mut trace).unwrap(), plain);
+        let mut without = Acceleration::<Net, 0>::new();
+        assert_eq!(on.solve_accelerated(&x, &mut accelerated, stop, &mut without).unwrap(), plain);
+        assert!(traced == solved && accelerated == solved && trace.sweeps() == plain.sweeps);
+    }
+    let net = trained();
+    check_one::<LowRank<2>>(&net);
+    check_one::<BiasOnly>(&net);
+    check_one::<LastLayer>(&net);
 }
 
 fn trained() -> Net {

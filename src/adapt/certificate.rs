@@ -1,28 +1,13 @@
 //! The certificate of an adapted network, which is never formed.
 
-use super::view::{Own, View, own};
+use super::view::{Own, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
-use crate::certificate::{Bounds, Weighted, propose_rate, rate_under, sweeps_until};
+use crate::certificate::{Bounds, propose_rate, rate_under, sweeps_until};
 use crate::kernel::{Matrix, MatrixMut, Scalar};
-use crate::network::{Architecture, Flat, LayerLayout, Layout, Network, State};
+use crate::network::{Architecture, Flat, Network, State};
 use crate::simd::Element;
 use core::fmt;
-
-impl<'a, T: Scalar> Weighted<'a, T> for View<'a, T> {
-    fn layout(&self) -> &'static Layout {
-        self.layout()
-    }
-    fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
-        self.w(layer)
-    }
-    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
-        self.u(layer)
-    }
-    fn added(&self, layer: &LayerLayout) -> Option<[Matrix<'a, T>; 2]> {
-        self.correction(layer).map(|correction| [correction.p, correction.q])
-    }
-}
 
 /// A proof that the sweeps of an adapted network converge to the one solution there is, for every input and from every start: a
 /// vector v of `UNITS` entries, at least 1 each, and a rate gamma < 1 such that every sweep shrinks max |h_i - h*_i| / v_i by gamma,
@@ -79,7 +64,7 @@ where
 
     /// A vector, and its gamma, below 1 or not.
     fn propose(&self) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
-        let view = self.view().ok_or(CertificateError::NotFinite)?;
+        let view = self.view().map_err(|_| CertificateError::NotFinite)?;
         let (mut vector, mut room) = (State::ZERO, State::<Network<N>>::ZERO);
         let gamma = propose_rate(view, Bounds::of::<N>(), vector.as_mut_slice(), room.as_mut_slice())
             .ok_or(CertificateError::NotFinite)?;
@@ -91,7 +76,7 @@ where
     /// # Errors
     /// [`CertificateError::Refuted`] if the weights give a larger gamma than the certificate states, `NotFinite`.
     pub fn verify(&self, certificate: &AdaptedCertificate<Network<N>>) -> Result<(), CertificateError<T>> {
-        let view = self.view().ok_or(CertificateError::NotFinite)?;
+        let view = self.view().map_err(|_| CertificateError::NotFinite)?;
         let mut room = State::<Network<N>>::ZERO;
         let found = rate_under(view, Bounds::of::<N>(), certificate.vector.as_slice(), room.as_mut_slice())
             .ok_or(CertificateError::NotFinite)?;

@@ -44,23 +44,24 @@
 
 mod certificate;
 mod run;
-mod sweep;
 mod view;
 
 pub use certificate::AdaptedCertificate;
 
 use crate::certificate::NotFinite;
-use crate::kernel::{Base, CHUNK, Chosen, Matrix, MatrixMut, Product, Scalar, TYPED, Typed, largest_on};
+use crate::kernel::{Base, CHUNK, Matrix, MatrixMut, Product, Scalar, TYPED, largest_on};
 use crate::learn::{
-    GradientReport, LearnError, Loss, Method, Objective, RATE_RANGE, UpdateError, evaluate, is_rate,
+    CompiledAdjoint, GradientReport, LearnError, Learner, Loss, Objective, RATE_RANGE, UpdateError, is_rate,
 };
 use crate::network::{
-    Architecture, Flat, Form, Layout, Memory, Network, NoMemory, Samples, Sealed, State, Takes, Workspace,
+    Architecture, Flat, Form, Layout, LengthError, Memory, Network, NoMemory, Samples, Sealed, Source, State,
+    Takes, Workspace,
 };
 use crate::simd::{Backend, Element};
-use crate::solve::{Progress, ROOM, SolveError, Solved, Stop};
+use crate::solve::{Compiled, Model, ROOM, Runner, SolveError, Solved, Stop};
+use crate::threads::Threads;
 use core::fmt;
-use run::{Add, AddJob, AddOnce, Adjoint, AdjointJob, AdjointOnce, Solve, SolveJob, SolveOnce, To};
+use run::{Add, AddJob, AddOnce, To};
 use view::View;
 
 /// What an adapter holds.
@@ -151,13 +152,11 @@ frozen!(0 1, 1 2, 2 3, 3 4, 4 5, 5 6, 6 7, 7 8, 8 9, 9 10, 10 11, 11 12, 12 13, 
 pub struct Adapted<'a, N: Architecture, A: Adapter<N>> {
     network: &'a N,
     params: A::Params,
-    /// The backend of solve and gradient; the best by default.
-    pub backend: Backend,
 }
 
 impl<N: Architecture, A: Adapter<N>> Clone for Adapted<'_, N, A> {
     fn clone(&self) -> Self {
-        Self { network: self.network, params: self.params.clone(), backend: self.backend }
+        Self { network: self.network, params: self.params.clone() }
     }
 }
 
@@ -217,7 +216,7 @@ where
     /// ```
     #[must_use]
     pub fn new(network: &'a Network<N>, seed: u32) -> Self {
-        let mut adapted = Self { network, params: Flat::ZERO, backend: Backend::best() };
+        let mut adapted = Self { network, params: Flat::ZERO };
         let layout = const { Self::LAYOUT };
         let Ok(base) = network.parameters() else { return adapted };
         let mut random = seed;
@@ -241,7 +240,7 @@ where
     #[must_use]
     pub fn with(network: &'a Network<N>, params: A::Params) -> Self {
         const { Self::LAYOUT };
-        Self { network, params, backend: Backend::best() }
+        Self { network, params }
     }
 
     /// The borrowed network.
@@ -265,9 +264,15 @@ where
         Flat::ZERO
     }
 
-    fn view(&self) -> Option<View<'_, T>> {
+    /// It on a chosen backend, as [`Network::on`].
+    #[must_use]
+    pub fn on(&self, backend: Backend) -> Runner<'_, Self> {
+        Runner { network: self, backend, threads: Threads::One }
+    }
+
+    fn view(&self) -> Result<View<'_, T>, LengthError> {
         const { Self::LAYOUT };
-        Some(View { base: self.network.parameters().ok()?, own: self.params.flat(), plan: A::PLAN })
+        Ok(View { base: self.network.parameters()?, own: self.params.flat(), plan: A::PLAN })
     }
 
     /// Sweeps from whatever `state` holds until every sample meets `stop`, as [`Network::solve`] does for the merged network.
@@ -283,42 +288,7 @@ where
     where
         N: Takes<I>,
     {
-        let input = input.samples();
-        if !largest_on(self.backend, input).is_finite() {
-            return Err(SolveError::NotFinite);
-        }
-        let result = self.solve_in(input, state, stop).and_then(Progress::finish);
-        if result == Err(SolveError::NotFinite) {
-            state.reset();
-        }
-        result
-    }
-
-    fn solve_in<const B: usize>(
-        &self,
-        input: Matrix<'_, T>,
-        state: &mut State<Network<N>, B>,
-        stop: Stop<T>,
-    ) -> Result<Progress<T>, SolveError<T>> {
-        let units = Network::<N>::UNITS;
-        let (Some(view), Ok(states)) = (self.view(), MatrixMut::new(state.as_mut_slice(), B, units)) else {
-            return Err(SolveError::NotFinite);
-        };
-        let backend = self.backend;
-        if const { !TYPED } {
-            let ends = Chosen::new::<N::Hidden, N::Outputs>();
-            return T::once::<SolveOnce>(SolveJob { view, input, states, stop, ends, backend });
-        }
-        let ends = Typed::<N::Hidden, N::Outputs>::NEW;
-        if const { B == 1 } {
-            let (mut base, mut room): (N::First<1>, A::Thin<1>) = (Flat::ZERO, Flat::ZERO);
-            let (base, room) = (&mut base, &mut room);
-            T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, stop, ends, base, room })
-        } else {
-            let (mut base, mut room): (N::First<CHUNK>, A::Thin<CHUNK>) = (Flat::ZERO, Flat::ZERO);
-            let (base, room) = (&mut base, &mut room);
-            T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, stop, ends, base, room })
-        }
+        self.on(Backend::best()).solve(input, state, stop)
     }
 
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter of the adapter to `gradient`, as
@@ -342,10 +312,7 @@ where
         X: Samples<T, I, B>,
         C: Loss<N::Output<B>, Y, Scalar = T>,
     {
-        let learned = self.settle(objective, input, target, workspace)?;
-        let to = To::Apart(self.params.flat(), gradient.flat_mut());
-        add::<_, _, A, _, _, _>(self.network, self.backend, input, workspace, T::ONE, to)?;
-        Ok(learned)
+        self.on(Backend::best()).gradient(objective, input, target, workspace, gradient)
     }
 
     /// One step of plain gradient descent of the adapter in place, as [`Network::descend`]: there is no gradient in memory.
@@ -370,93 +337,11 @@ where
         if !is_rate(rate) {
             return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
         }
-        let learned = self.settle(objective, input, target, workspace)?;
+        let backend = Backend::best();
+        let learned = self.on(backend).settle(objective, input, target, workspace)?;
         let to = To::InPlace(self.params.flat_mut());
-        add::<_, _, A, _, _, _>(self.network, self.backend, input, workspace, -rate, to)?;
+        add::<_, _, A, _, _, _>(self.network, backend, input, workspace, -rate, to)?;
         Ok(learned)
-    }
-
-    /// Both fixed points.
-    fn settle<X, Y: ?Sized, C, const I: usize, const B: usize>(
-        &self,
-        objective: &Objective<C, T>,
-        input: &X,
-        target: &Y,
-        workspace: &mut Workspace<Network<N>, B>,
-    ) -> Result<GradientReport<T>, LearnError<T>>
-    where
-        N: Takes<I>,
-        X: Samples<T, I, B>,
-        C: Loss<N::Output<B>, Y, Scalar = T>,
-    {
-        let Workspace { state, adjoint, output } = workspace;
-        let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
-        let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
-        let adjoint = self.adjoint(objective.method, state, output, adjoint).map_err(LearnError::Adjoint)?;
-        Ok(GradientReport { loss, solve, adjoint })
-    }
-
-    /// The adjoint of a state, as [`Network::adjoint`]. A part of [`gradient`](Self::gradient).
-    ///
-    /// # Errors
-    /// As [`Network::adjoint`].
-    pub fn adjoint<const B: usize>(
-        &self,
-        method: Method<T>,
-        state: &State<Network<N>, B>,
-        output: &N::Output<B>,
-        deltas: &mut State<Network<N>, B>,
-    ) -> Result<Solved<T>, SolveError<T>> {
-        let result = self.adjoint_in(method, state, output, deltas).and_then(Progress::finish);
-        if result == Err(SolveError::NotFinite) {
-            deltas.reset();
-        }
-        result
-    }
-
-    fn adjoint_in<const B: usize>(
-        &self,
-        method: Method<T>,
-        state: &State<Network<N>, B>,
-        output: &N::Output<B>,
-        deltas: &mut State<Network<N>, B>,
-    ) -> Result<Progress<T>, SolveError<T>> {
-        let units = Network::<N>::UNITS;
-        let flat = output.flat();
-        let (Some(view), Ok(states), Ok(output), Ok(deltas)) = (
-            self.view(),
-            Matrix::new(state.as_slice(), B, units),
-            Matrix::new(flat, B, flat.len() / B),
-            MatrixMut::new(deltas.as_mut_slice(), B, units),
-        ) else {
-            return Err(SolveError::NotFinite);
-        };
-        let backend = self.backend;
-        if const { !TYPED } {
-            let ends = Chosen::new::<N::Hidden, N::Outputs>();
-            return T::once::<AdjointOnce>(AdjointJob {
-                view,
-                states,
-                output,
-                deltas,
-                method,
-                ends,
-                backend,
-            });
-        }
-        let ((stop, literal), ends) = (method.stop(), Typed::<N::Hidden, N::Outputs>::NEW);
-        if const { B == 1 } {
-            let mut room: A::EveryThin<1> = Flat::ZERO;
-            let room = &mut room;
-            let adjoint = Adjoint::<_, _, _, 1> { view, states, output, deltas, stop, literal, ends, room };
-            T::run(backend, adjoint)
-        } else {
-            let mut room: A::EveryThin<CHUNK> = Flat::ZERO;
-            let room = &mut room;
-            let adjoint =
-                Adjoint::<_, _, _, CHUNK> { view, states, output, deltas, stop, literal, ends, room };
-            T::run(backend, adjoint)
-        }
     }
 
     /// Makes `network` what the adapter makes of the borrowed one: an ordinary network with the same solutions, within rounding.
@@ -464,10 +349,11 @@ where
     /// # Errors
     /// [`NotFinite`] if a parameter is not finite or a sum might not be; `network` is then unchanged.
     pub fn merge_into(&self, network: &mut Network<N>) -> Result<(), NotFinite> {
-        let view = self.view().ok_or(NotFinite)?;
+        let view = self.view().map_err(|_| NotFinite)?;
         let layers = view.layout().layers();
         let mut to = network.parameters_mut().map_err(|_| NotFinite)?;
-        let largest = |matrix| largest_on(self.backend, matrix);
+        let backend = Backend::best();
+        let largest = |matrix| largest_on(backend, matrix);
         for layer in layers {
             let b = Matrix::new(view.b(layer), layer.width, 1).map_err(|_| NotFinite)?;
             let mut sum = largest(view.w(layer)) + largest(view.u(layer)) + largest(b);
@@ -493,11 +379,43 @@ where
                 }
                 let matrix = correction.q.columns(first, to.cols());
                 let product = Product { matrix, operand: correction.p };
-                crate::kernel::transposed(self.backend, Base::Matrix(from), &[product], to)
+                crate::kernel::transposed(backend, Base::Matrix(from), &[product], to)
                     .map_err(|_| NotFinite)?;
             }
         }
         Ok(())
+    }
+}
+
+impl<N: Architecture, A: Adapter<N>> Sealed for Adapted<'_, N, A> {}
+
+impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Model for Adapted<'_, Network<N>, A> {
+    type Architecture = N;
+    type Room<const B: usize> = A::Thin<B>;
+    const PLAIN: bool = false;
+    fn source(&self) -> Result<impl Compiled<'_, T>, LengthError> {
+        self.view()
+    }
+}
+
+impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Learner for Adapted<'_, Network<N>, A> {
+    type Params = A::Params;
+    type AdjointRoom<const B: usize> = A::EveryThin<B>;
+    fn adjoint_source(&self) -> Result<impl CompiledAdjoint<'_, T>, LengthError> {
+        self.view()
+    }
+    fn add<X: Samples<T, I, B>, const I: usize, const B: usize>(
+        &self,
+        (backend, _): (Backend, Threads),
+        input: &X,
+        workspace: &Workspace<Network<N>, B>,
+        to: &mut A::Params,
+    ) -> Result<(), LearnError<T>>
+    where
+        N: Takes<I>,
+    {
+        let to = To::Apart(self.params.flat(), to.flat_mut());
+        add::<_, _, A, _, _, _>(self.network, backend, input, workspace, T::ONE, to)
     }
 }
 

@@ -1,174 +1,39 @@
-//! Solve, adjoint and gradient of an adapted network: what runs inside a backend.
+//! What is compiled once for all adapted networks, and the sums of an adapter's gradient.
 
 use super::Plan;
-use super::sweep::{Backward, Forward, part, set_injection, thin, thin_back};
 use super::view::{View, own};
-use crate::kernel::{
-    CHUNK, Chosen, Ends, Identity, Matrix, MatrixMut, Outer, Scalar, Scratch, Typed, column_sums, largest,
-    once,
-};
-use crate::learn::{LearnError, Method, fits_gradient};
-use crate::network::Parameters;
+use crate::kernel::{CHUNK, Chosen, Matrix, MatrixMut, Outer, Scalar, Scratch, column_sums, largest, once};
+use crate::learn::{Adjoint, CompiledAdjoint, LearnError, adjoint_once, fits_gradient};
+use crate::network::{Parameters, Source};
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
-    First, HalfRoom, Progress, ROOM, SMALL_ROOM, SolveError, Stop, chunks, chunks_of, fits, refine,
-    samples_in,
+    Compiled, Failure, HalfRoom, InjectJob, Progress, ROOM, SMALL_ROOM, SolveError, SolveJob, SweepJob,
+    chunks, chunks_of, fits, inject_once, samples_in, solve_once, sweep_once, thin, thin_back,
 };
+use crate::threads::Threads;
 
-/// A solve: of one sample (`C` = 1) or in chunks.
-pub(super) struct Solve<'a, 'b, T, E, Q, R, const C: usize> {
-    pub(super) view: View<'a, T>,
-    pub(super) input: Matrix<'a, T>,
-    pub(super) states: MatrixMut<'a, T>,
-    pub(super) stop: Stop<T>,
-    pub(super) ends: E,
-    /// For W^1 x + b^1 + P Q^T x of a chunk.
-    pub(super) base: &'b mut Q,
-    /// For Q^T h of a chunk.
-    pub(super) room: &'b mut R,
-}
+once!(SolveOnce: SolveJob<'a, T, View<'a, T>, Chosen<T>> => Result<Progress<T>, Failure<T>>, solve_once);
+once!(InjectOnce: InjectJob<'a, T, View<'a, T>> => bool, inject_once);
+once!(SweepOnce: SweepJob<'a, T, View<'a, T>> => Result<T, SolveError<T>>, sweep_once);
+once!(AdjointOnce: (Adjoint<'a, T, View<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, SolveError<T>>, adjoint_once);
 
-impl<T: Scalar, E: Ends<T>, Q: HalfRoom<T>, R: HalfRoom<T>, const C: usize> Operation<T>
-    for Solve<'_, '_, T, E, Q, R, C>
-{
-    type Output = Result<Progress<T>, SolveError<T>>;
-
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { view, input, mut states, stop, ends, base, room } = self;
-        let mut progress = Progress::default();
-        let width = view.layout().layers().first().map_or(0, |layer| layer.width);
-        let rank = view.plan.rank();
-        let thin = samples_in(room, rank, CHUNK);
-        // Where there is no room for one sample, its first sum is made again in every sweep.
-        let (kept, most) = match samples_in(base, width, CHUNK) {
-            0 => (false, thin),
-            most => (true, most.min(thin)),
-        };
-        for (first, samples) in chunks_of(states.rows(), most) {
-            let Some(room) = room.first(samples * rank) else { return Err(SolveError::NotFinite) };
-            let input = input.row_range(first, samples);
-            let rows = if kept { samples } else { 0 };
-            let base = base.first(rows * width).unwrap_or_default();
-            let Ok(mut base) = MatrixMut::new(base, rows, width) else {
-                return Err(SolveError::NotFinite);
-            };
-            if kept && !set_injection::<C, T, L, E>(lanes, view, ends, input, base.reborrow(), room) {
-                return Err(SolveError::NotFinite);
-            }
-            let states = states.reborrow().row_range(first, samples);
-            let base = First { matrix: if kept { base.as_ref() } else { input }, is_input: !kept };
-            let forward = Forward { view, base, states, ends, room };
-            progress.merge(refine::<C, T, L>(lanes, samples, stop, forward))?;
-        }
-        Ok(progress)
+impl<'a, T: Scalar> Compiled<'a, T> for View<'a, T> {
+    fn solve(job: SolveJob<'a, T, Self, Chosen<T>>) -> Result<Progress<T>, Failure<T>> {
+        T::once::<SolveOnce>(job)
+    }
+    fn inject(job: InjectJob<'a, T, Self>) -> bool {
+        T::once::<InjectOnce>(job)
+    }
+    fn sweep(job: SweepJob<'a, T, Self>) -> Result<T, SolveError<T>> {
+        T::once::<SweepOnce>(job)
     }
 }
 
-/// A solve, compiled once for all networks and adapters.
-pub(super) struct SolveJob<'a, T: Scalar> {
-    pub(super) view: View<'a, T>,
-    pub(super) input: Matrix<'a, T>,
-    pub(super) states: MatrixMut<'a, T>,
-    pub(super) stop: Stop<T>,
-    pub(super) ends: Chosen<T>,
-    pub(super) backend: Backend,
-}
-once!(pub(super) SolveOnce: SolveJob<'a, T> => Result<Progress<T>, SolveError<T>>, solve_once);
-
-fn solve_once<T: Scalar>(job: SolveJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
-    let width = job.view.layout().layers().first().map_or(0, |layer| layer.width);
-    if job.states.rows() > 1 || width.max(job.view.plan.rank()) > SMALL_ROOM {
-        solve_in_room::<T, ROOM>(job)
-    } else {
-        solve_in_room::<T, SMALL_ROOM>(job)
-    }
-}
-
-/// With room for so many scalars, twice.
-#[inline(never)]
-fn solve_in_room<T: Scalar, const N: usize>(job: SolveJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
-    let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
-    let (base, room) = (&mut base.lend(), &mut room.lend());
-    let SolveJob { view, input, states, stop, ends, backend } = job;
-    if states.rows() > 1 {
-        T::run(backend, Solve::<_, _, _, _, CHUNK> { view, input, states, stop, ends, base, room })
-    } else {
-        T::run(backend, Solve::<_, _, _, _, 1> { view, input, states, stop, ends, base, room })
-    }
-}
-
-/// An adjoint, as [`Solve`].
-pub(super) struct Adjoint<'a, 'b, T, E, R, const C: usize> {
-    pub(super) view: View<'a, T>,
-    pub(super) states: Matrix<'a, T>,
-    pub(super) output: Matrix<'a, T>,
-    pub(super) deltas: MatrixMut<'a, T>,
-    pub(super) stop: Stop<T>,
-    pub(super) literal: bool,
-    pub(super) ends: E,
-    /// For P^T d of all layers of a chunk.
-    pub(super) room: &'b mut R,
-}
-
-impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>, const C: usize> Operation<T> for Adjoint<'_, '_, T, E, R, C> {
-    type Output = Result<Progress<T>, SolveError<T>>;
-
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { view, states, output, mut deltas, stop, literal, ends, room } = self;
-        let mut progress = Progress::default();
-        let each = view.plan.rank() * view.layout().depth();
-        for (first, samples) in chunks_of(deltas.rows(), samples_in(room, each, CHUNK)) {
-            let Some(room) = room.first(samples * each) else { return Err(SolveError::NotFinite) };
-            let mut backward = Backward {
-                view,
-                injected: output.row_range(first, samples),
-                literal,
-                states: states.row_range(first, samples),
-                deltas: deltas.reborrow().row_range(first, samples),
-                ends,
-                room,
-            };
-            backward.start::<C, L>(lanes);
-            progress.merge(refine::<C, T, L>(lanes, samples, stop, backward))?;
-        }
-        Ok(progress)
-    }
-}
-
-/// An adjoint, compiled once for all networks and adapters.
-pub(super) struct AdjointJob<'a, T: Scalar> {
-    pub(super) view: View<'a, T>,
-    pub(super) states: Matrix<'a, T>,
-    pub(super) output: Matrix<'a, T>,
-    pub(super) deltas: MatrixMut<'a, T>,
-    pub(super) method: Method<T>,
-    pub(super) ends: Chosen<T>,
-    pub(super) backend: Backend,
-}
-once!(pub(super) AdjointOnce: AdjointJob<'a, T> => Result<Progress<T>, SolveError<T>>, adjoint_once);
-
-fn adjoint_once<T: Scalar>(job: AdjointJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
-    if job.deltas.rows() > 1 || job.view.plan.rank() * job.view.layout().depth() > SMALL_ROOM {
-        adjoint_in_room::<T, ROOM>(job)
-    } else {
-        adjoint_in_room::<T, SMALL_ROOM>(job)
-    }
-}
-
-/// With room for so many scalars.
-#[inline(never)]
-fn adjoint_in_room<T: Scalar, const N: usize>(job: AdjointJob<'_, T>) -> Result<Progress<T>, SolveError<T>> {
-    let AdjointJob { view, states, output, deltas, method, ends, backend } = job;
-    let ((stop, literal), mut room) = (method.stop(), Scratch::<T, N>::new());
-    let room = &mut room.lend();
-    if deltas.rows() > 1 {
-        let adjoint = Adjoint::<_, _, _, CHUNK> { view, states, output, deltas, stop, literal, ends, room };
-        T::run(backend, adjoint)
-    } else {
-        let adjoint = Adjoint::<_, _, _, 1> { view, states, output, deltas, stop, literal, ends, room };
-        T::run(backend, adjoint)
+impl<'a, T: Scalar> CompiledAdjoint<'a, T> for View<'a, T> {
+    fn adjoint(
+        job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads),
+    ) -> Result<Progress<T>, SolveError<T>> {
+        T::once::<AdjointOnce>(job)
     }
 }
 
@@ -243,9 +108,6 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, 
     }
 }
 
-/// Sums are kept as they are.
-const ENDS: Typed<Identity, Identity> = Typed::NEW;
-
 /// As many values as a correction has rank, of some samples.
 #[inline(always)]
 fn seen<T>(room: &[T], samples: usize, rank: usize) -> Option<Matrix<'_, T>> {
@@ -278,16 +140,13 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
             if index == 0 { *input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
         let above = states.columns(layer.units + layer.width, layer.feedback);
         let own = deltas.columns(layer.units, layer.width);
-        {
-            let (mut s, mut t) = (part(s, 0, count, rank)?, part(t, 0, count, rank)?);
-            for (first, samples) in chunks(count) {
-                let [below, above, own] =
-                    [below, above, own].map(|matrix| matrix.row_range(from + first, samples));
-                let s = s.reborrow().row_range(first, samples);
-                thin::<C, T, L, _>(lanes, ENDS, correction, layer, Some(below), Some(above), s);
-                let t = t.reborrow().row_range(first, samples);
-                thin_back::<C, T, L, _>(lanes, ENDS, correction, own, t);
-            }
+        for (first, samples) in chunks(count) {
+            let [below, above, own] =
+                [below, above, own].map(|matrix| matrix.row_range(from + first, samples));
+            let part = MatrixMut::new(&mut *s, count, rank).ok()?.row_range(first, samples);
+            thin::<C, T, L>(lanes, correction, layer, (Some(above), Some(below)), part);
+            let part = MatrixMut::new(&mut *t, count, rank).ok()?.row_range(first, samples);
+            thin_back::<C, T, L>(lanes, correction, own, part);
         }
         Some([seen(s, count, rank)?, seen(t, count, rank)?])
     }

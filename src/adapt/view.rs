@@ -2,7 +2,7 @@
 
 use super::Plan;
 use crate::kernel::{Matrix, MatrixMut, Scalar};
-use crate::network::{LayerLayout, Layout, Parameters};
+use crate::network::{Correction, LayerLayout, Layout, Parameters, Source};
 
 /// The parameters of an adapted network, without forming it: what the adapter holds, and the rest of the network.
 #[derive(Clone, Copy)]
@@ -11,15 +11,6 @@ pub(super) struct View<'a, T> {
     /// The adapter's.
     pub(super) own: &'a [T],
     pub(super) plan: Plan,
-}
-
-/// P and Q^T of a layer.
-#[derive(Clone, Copy)]
-pub(super) struct Correction<'a, T> {
-    /// `width x rank`.
-    pub(super) p: Matrix<'a, T>,
-    /// `rank x (inputs + feedback)`.
-    pub(super) q: Matrix<'a, T>,
 }
 
 /// Where a layer's parameters lie among the adapter's, each column-major.
@@ -82,10 +73,6 @@ const fn corrections(layer: &LayerLayout, rank: usize) -> usize {
 }
 
 impl<'a, T: Scalar> View<'a, T> {
-    pub(super) fn layout(&self) -> &'static Layout {
-        self.base.layout()
-    }
-
     fn place(&self, layer: &LayerLayout) -> Place {
         self.plan.place(self.layout(), layer)
     }
@@ -94,9 +81,24 @@ impl<'a, T: Scalar> View<'a, T> {
     fn matrix(&self, start: usize, rows: usize, cols: usize) -> Option<Matrix<'a, T>> {
         Matrix::new(self.own.get(start..start + rows * cols)?, rows, cols).ok()
     }
+}
 
-    /// W of a layer, without its correction.
-    pub(super) fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+impl<'a, T: Scalar> Source<'a, T> for View<'a, T> {
+    const CORRECTED: bool = true;
+
+    fn layout(&self) -> &'static Layout {
+        self.base.layout()
+    }
+
+    fn afresh(self) -> Self {
+        Self { base: self.base.afresh(), ..self }
+    }
+
+    fn rank(&self) -> usize {
+        self.plan.rank()
+    }
+
+    fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
         let own = match self.place(layer) {
             Place::Layer(start) => self.matrix(start, layer.width, layer.inputs),
             _ => None,
@@ -104,8 +106,7 @@ impl<'a, T: Scalar> View<'a, T> {
         own.unwrap_or_else(|| self.base.w(layer))
     }
 
-    /// U of a layer, without its correction.
-    pub(super) fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
         let own = match self.place(layer) {
             Place::Layer(start) => {
                 self.matrix(start + layer.width * layer.inputs, layer.width, layer.feedback)
@@ -115,8 +116,7 @@ impl<'a, T: Scalar> View<'a, T> {
         own.unwrap_or_else(|| self.base.u(layer))
     }
 
-    /// b of a layer.
-    pub(super) fn b(&self, layer: &LayerLayout) -> &'a [T] {
+    fn b(&self, layer: &LayerLayout) -> &'a [T] {
         let inputs = layer.inputs + layer.feedback;
         let start = match self.place(layer) {
             Place::Frozen => None,
@@ -127,8 +127,7 @@ impl<'a, T: Scalar> View<'a, T> {
         own.unwrap_or_else(|| self.base.b(layer))
     }
 
-    /// P and Q^T of a layer, if it has any.
-    pub(super) fn correction(&self, layer: &LayerLayout) -> Option<Correction<'a, T>> {
+    fn correction(&self, layer: &LayerLayout) -> Option<Correction<'a, T>> {
         match self.place(layer) {
             Place::Correction { start, rank } if rank > 0 => Some(Correction {
                 p: self.matrix(start, layer.width, rank)?,

@@ -2,35 +2,9 @@
 
 use super::outward::{count, larger, over, times};
 use crate::kernel::{Activation as _, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
-use crate::network::{Architecture, LayerLayout, Layout, Parameters};
+use crate::network::{Architecture, Correction, LayerLayout, Parameters, Source};
 use crate::simd::Backend;
 use core::marker::PhantomData;
-
-/// Where weights are had from: a network, or a network with something beside it.
-pub(crate) trait Weighted<'a, T: Scalar>: Copy {
-    /// The layout.
-    fn layout(&self) -> &'static Layout;
-    /// W of a layer.
-    fn w(&self, layer: &LayerLayout) -> Matrix<'a, T>;
-    /// U of a layer.
-    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T>;
-    /// P, and Q^T, of a product P Q^T that is added to \[W U\] of a layer.
-    fn added(&self, _: &LayerLayout) -> Option<[Matrix<'a, T>; 2]> {
-        None
-    }
-}
-
-impl<'a, T: Scalar> Weighted<'a, T> for Parameters<'a, T> {
-    fn layout(&self) -> &'static Layout {
-        self.layout()
-    }
-    fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
-        self.w(layer)
-    }
-    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
-        self.u(layer)
-    }
-}
 
 /// What is known of the activations of the hidden layers and of the output layer.
 #[derive(Clone, Copy)]
@@ -63,7 +37,7 @@ pub(super) struct Comparison<'a, T, P = Parameters<'a, T>> {
     borrow: PhantomData<&'a [T]>,
 }
 
-impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
+impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
     pub(super) fn new(params: P, bounds: Bounds<T>) -> Self {
         let [hidden, output] = bounds.slopes;
         Self { params, hidden, output, borrow: PhantomData }
@@ -145,7 +119,7 @@ impl<'a, T: Scalar, P: Weighted<'a, T>> Comparison<'a, T, P> {
             }
         }
         let mut silent = silent;
-        if let Some([p, q]) = params.added(layer) {
+        if let Some(Correction { p, q }) = params.correction(layer) {
             // Only going up: an adjoint of such a network has no certificate.
             if ADJOINT {
                 return None;

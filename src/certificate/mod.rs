@@ -64,10 +64,10 @@ pub use refinement::{CertifiedSolve, ErrorBound, Label, Refinement};
 pub use skipping::{SkipReport, Skipping};
 
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Flat, LengthError, Network, Numbered, State};
+use crate::network::{Architecture, Flat, LengthError, Network, Numbered, Source, State};
 use crate::simd::{Backend, Element};
+pub(crate) use comparison::Bounds;
 use comparison::Comparison;
-pub(crate) use comparison::{Bounds, Weighted};
 use core::fmt;
 use measure::{MeasureOnce, SearchOnce};
 use outward::{count, minus, over, plus, times};
@@ -303,7 +303,7 @@ impl<N: Architecture> Certificate<N> {
 /// Leaves in `v` a vector under which sweeps with these weights shrink errors, and returns their rate under it, rounded outwards,
 /// whether below 1 or not; nothing if it is not finite. `w` is room for as many scalars.
 pub(crate) fn propose_rate<'a, T: Scalar>(
-    weights: impl Weighted<'a, T>,
+    weights: impl Source<'a, T>,
     bounds: Bounds<T>,
     v: &mut [T],
     w: &mut [T],
@@ -313,7 +313,7 @@ pub(crate) fn propose_rate<'a, T: Scalar>(
 
 /// The rate of sweeps with these weights under `v`, which is finite and at least 1 everywhere, rounded outwards.
 pub(crate) fn rate_under<'a, T: Scalar>(
-    weights: impl Weighted<'a, T>,
+    weights: impl Source<'a, T>,
     bounds: Bounds<T>,
     v: &[T],
     w: &mut [T],

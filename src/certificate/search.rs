@@ -1,8 +1,9 @@
 //! Looking for a vector that certifies. What is found here is not trusted: the check is another sweep.
 
-use super::comparison::{Comparison, Weighted};
+use super::comparison::Comparison;
 use super::outward::larger;
 use crate::kernel::Scalar;
+use crate::network::Source;
 
 /// Sweeps for each degree of flatness.
 const SWEEPS: usize = 16;
@@ -36,7 +37,7 @@ const SMALL: f64 = 1.0 / 256.0;
 /// entry, and a rounding error counts the more the smaller the entry is. All of it is linear in U: a network whose U is
 /// scaled gets the same vector and a scaled gamma, but for a gamma below [`SMALL`].
 pub(super) fn search<'a, const ADJOINT: bool, T: Scalar>(
-    comparison: &Comparison<'a, T, impl Weighted<'a, T>>,
+    comparison: &Comparison<'a, T, impl Source<'a, T>>,
     v: &mut [T],
     w: &mut [T],
 ) -> Option<T> {
@@ -71,7 +72,7 @@ fn good<T: Scalar>(best: T, gamma: T) -> bool {
 
 /// [`SWEEPS`] sweeps with one floor, and gamma of what comes of them.
 fn iterate<'a, const ADJOINT: bool, T: Scalar>(
-    comparison: &Comparison<'a, T, impl Weighted<'a, T>>,
+    comparison: &Comparison<'a, T, impl Source<'a, T>>,
     floor: Floor,
     v: &mut [T],
     w: &mut [T],

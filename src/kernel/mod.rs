@@ -71,7 +71,7 @@ pub use packed::{IntegerRows, integer_layer};
 #[doc(hidden)]
 pub use products::Part;
 pub use products::{Base, Product};
-pub(crate) use products::{EachProduct, Gathered, MOST_PRODUCTS, Products, Term, Terms};
+pub(crate) use products::{Before, EachProduct, Gathered, MOST_PRODUCTS, Products, Term, Terms};
 pub(crate) use scratch::{Lent, Scratch};
 pub(crate) use softmax::cross_entropy;
 pub use view::{Matrix, MatrixMut};

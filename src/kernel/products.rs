@@ -92,6 +92,38 @@ impl<'a, T: Copy> Products<'a, T> for (Option<Product<'a, T>>, Option<Product<'a
     }
 }
 
+/// A product before others, if there is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Before<'a, T, P>(pub(crate) Option<Product<'a, T>>, pub(crate) P);
+
+impl<'a, T: Copy, P: Products<'a, T>> Products<'a, T> for Before<'a, T, P> {
+    type Terms = BeforeTerms<T, P::Terms>;
+    #[inline(always)]
+    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
+        if let Some(product) = self.0 {
+            each.product(product);
+        }
+        self.1.visit(each);
+    }
+    #[inline(always)]
+    fn terms(self) -> Self::Terms {
+        BeforeTerms(self.0.map(Term::of), self.1.terms())
+    }
+}
+
+pub(crate) struct BeforeTerms<T, R>(Option<Term<T>>, R);
+
+impl<T: Copy, R: Terms<T>> Terms<T> for BeforeTerms<T, R> {
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Term<T>> {
+        match (self.0, index) {
+            (None, index) => self.1.at(index),
+            (first, 0) => first,
+            (_, index) => self.1.at(index - 1),
+        }
+    }
+}
+
 /// A product as the kernels of one sample see it, where all operands lie in a row: an operand, and as many columns of a
 /// matrix (rows of it, when transposed).
 #[derive(Clone, Copy)]

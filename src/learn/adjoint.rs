@@ -1,18 +1,20 @@
 //! The adjoint sweep and the accumulation of gradients, over flat memory.
 
 use crate::kernel::{
-    Base, Change, EachProduct, End, Ends, Finish, Matrix, MatrixMut, Outer, Product, Products, Scalar,
-    ShapeError, SideBySide, Term, Terms, column_sums, largest,
+    Base, Change, EachProduct, End, Ends, Finish, MOST_PRODUCTS, Matrix, MatrixMut, Outer, Product, Products,
+    Scalar, ShapeError, SideBySide, Term, Terms, column_sums, largest,
 };
-use crate::network::{Architecture, EachLayer, LayerLayout, Layout, Parameters, ParametersMut, State, Walk};
+use crate::network::{
+    Architecture, EachLayer, LayerLayout, Layout, MAX_DEPTH, ParametersMut, Source, State, Walk,
+};
 use crate::simd::{Backend, Lanes, Operation};
-use crate::solve::{HalfRoom, Halves, Sweep, apply, fits};
+use crate::solve::{HalfRoom, Halves, Sweep, apply, fits, thin_back};
 use crate::threads::Threads;
 
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas. `FAR` says whether layers may
 /// read others than the next.
-pub(super) struct Backward<'a, T, E, R, W, const FAR: bool> {
-    pub(super) params: Parameters<'a, T>,
+pub(super) struct Backward<'a, T, S, E, R, W, const FAR: bool> {
+    pub(super) params: S,
     /// g, the gradient of the outputs, or nothing.
     pub(super) injected: Option<Matrix<'a, T>>,
     /// Leaves out what the output layer receives from below through U, as the article's rule does.
@@ -21,13 +23,14 @@ pub(super) struct Backward<'a, T, E, R, W, const FAR: bool> {
     pub(super) deltas: MatrixMut<'a, T>,
     pub(super) ends: E,
     pub(super) walk: W,
-    /// Room for half the sums of a layer, where feedback is tied, or none.
+    /// Room for half the sums of a layer, where feedback is tied; for t = P^T d of all layers, where there are corrections; or none.
     pub(super) room: R,
 }
 
-impl<T, E, R, W, const FAR: bool> Sweep<T> for Backward<'_, T, E, &mut R, W, FAR>
+impl<'a, T, S, E, R, W, const FAR: bool> Sweep<T> for Backward<'_, T, S, E, &mut R, W, FAR>
 where
     T: Scalar,
+    S: Source<'a, T>,
     E: Ends<T>,
     R: HalfRoom<T>,
     W: Walk,
@@ -54,10 +57,11 @@ struct AtLayer<'a, K, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T, L, E, R, W, const C: usize, const FAR: bool> EachLayer
-    for AtLayer<'_, Backward<'_, T, E, &mut R, W, FAR>, L, T, C>
+impl<'a, T, L, S, E, R, W, const C: usize, const FAR: bool> EachLayer
+    for AtLayer<'_, Backward<'_, T, S, E, &mut R, W, FAR>, L, T, C>
 where
     T: Scalar,
+    S: Source<'a, T>,
     L: Lanes<T>,
     E: Ends<T>,
     R: HalfRoom<T>,
@@ -69,7 +73,7 @@ where
         let Backward { params, injected, literal, states, deltas, ends, room, .. } = &mut **backward;
         let (params, layers, ends) = (*params, layout.layers(), *ends);
         let Some(layer) = layers.get(index) else { return };
-        let (below, own, above) = deltas.reborrow().split(layer.units, layer.width);
+        let (below, mut own, above) = deltas.reborrow().split(layer.units, layer.width);
         let base = match injected {
             Some(gradient) if LAST => Base::Matrix(*gradient),
             _ => Base::Zero,
@@ -78,7 +82,7 @@ where
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
         let h = states.columns(layer.units, layer.width);
-        if R::ANY
+        if const { R::ANY && !S::CORRECTED }
             && let Some(k) = layout.tied::<T>()
         {
             // W^l is the U^T of the layer below too.
@@ -99,6 +103,14 @@ where
             return;
         }
         let readers = if LAST && *literal { index..index } else { layout.readers(index) };
+        if const { S::CORRECTED } {
+            let all = layers.len() * own.rows() * params.rank();
+            let Some(room) = room.first(all) else { return };
+            let received = Received { source: params, index, first: readers.start, below, above, room };
+            let step = InOne(base, received);
+            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own.reborrow(), changes);
+            return send::<C, _, _, _>(*lanes, params, (index, layer), own.as_ref(), room);
+        }
         let (nearest, farther) = match layers.get(readers).unwrap_or_default().split_last() {
             Some((nearest, farther)) => (Some(nearest), farther),
             None => (None, Default::default()),
@@ -115,10 +127,122 @@ where
     }
 }
 
+/// Sets t = P^T d of a layer, if it has a correction, in the room of all layers.
+#[inline(always)]
+fn send<'a, const C: usize, T: Scalar, L: Lanes<T>, S: Source<'a, T>>(
+    lanes: L,
+    source: S,
+    (index, layer): (usize, &LayerLayout),
+    deltas: Matrix<'_, T>,
+    room: &mut [T],
+) {
+    let (samples, rank) = (deltas.rows(), source.rank());
+    let (start, values) = (index * samples * rank, samples * rank);
+    if let Some(correction) = source.correction(layer)
+        && let Some(room) = room.get_mut(start..start + values)
+        && let Ok(room) = MatrixMut::new(room, samples, rank)
+    {
+        thin_back::<C, T, L>(lanes, correction, deltas, room);
+    }
+}
+
+impl<'a, T, S, E, R, W, const FAR: bool> Backward<'_, T, S, E, &mut R, W, FAR>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    R: HalfRoom<T>,
+{
+    /// Before the first sweep: t of the deltas that are there.
+    #[inline(always)]
+    pub(super) fn start<const C: usize, L: Lanes<T>>(&mut self, lanes: L) {
+        let layers = self.params.layout().layers();
+        let deltas = self.deltas.as_ref();
+        let Some(room) = self.room.first(layers.len() * deltas.rows() * self.params.rank()) else { return };
+        for (index, layer) in layers.iter().enumerate() {
+            let own = deltas.columns(layer.units, layer.width);
+            send::<C, _, _, _>(lanes, self.params, (index, layer), own, room);
+        }
+    }
+}
+
+// A layer reads every other at most, through a matrix and through a correction. No layer has more products than that.
+const _: () = assert!(2 * (MAX_DEPTH + 1) <= MOST_PRODUCTS);
+
+/// What a layer with corrections receives: from every layer below that reads it, through U and through Q, and from the next one through W
+/// and through Q.
+#[derive(Clone, Copy)]
+struct Received<'a, T, S> {
+    source: S,
+    index: usize,
+    /// The first layer that reads it.
+    first: usize,
+    below: Matrix<'a, T>,
+    above: Matrix<'a, T>,
+    /// t of all layers.
+    room: &'a [T],
+}
+
+impl<'a, T: Scalar, S> Received<'a, T, S> {
+    #[inline(always)]
+    fn product<'w: 'a>(&self, number: usize) -> Option<Product<'a, T>>
+    where
+        S: Source<'w, T>,
+    {
+        let (layers, rank) = (self.source.layout().layers(), self.source.rank());
+        let (step, corrected) = if rank > 0 { (number / 2, number % 2 == 1) } else { (number, false) };
+        // The layers below that read it, then the one above.
+        let mut sender = self.first + step;
+        if sender >= self.index {
+            sender += 1;
+        }
+        if sender > self.index + 1 {
+            return None;
+        }
+        let (own, from) = (layers.get(self.index)?, layers.get(sender)?);
+        let is_above = sender > self.index;
+        if corrected {
+            let first = if is_above { 0 } else { from.inputs + own.units - from.units - from.width };
+            let samples = self.above.rows();
+            let (start, values) = (sender * samples * rank, samples * rank);
+            let operand = Matrix::new(self.room.get(start..start + values)?, samples, rank).ok()?;
+            let matrix = self.source.correction(from)?.q.columns(first, own.width);
+            return Some(Product { matrix, operand });
+        }
+        Some(if is_above {
+            Product { matrix: self.source.w(from), operand: self.above.columns(0, from.width) }
+        } else {
+            sent(self.source, from, own, self.below)
+        })
+    }
+}
+
+impl<'a, 'w: 'a, T: Scalar, S: Source<'w, T>> Products<'a, T> for Received<'a, T, S> {
+    type Terms = Self;
+    #[inline(always)]
+    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
+        let mut number = 0;
+        while let Some(product) = self.product(number) {
+            each.product(product);
+            number += 1;
+        }
+    }
+    #[inline(always)]
+    fn terms(self) -> Self {
+        self
+    }
+}
+
+impl<'w, T: Scalar, S: Source<'w, T>> Terms<T> for Received<'_, T, S> {
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Term<T>> {
+        self.product(index).map(Term::of)
+    }
+}
+
 /// What a layer receives from layers other than its neighbours, and then from those.
 #[derive(Clone, Copy)]
-struct FromFar<'a, T> {
-    params: Parameters<'a, T>,
+struct FromFar<'a, T, S> {
+    params: S,
     /// The farther layers below, that read this one through U.
     layers: &'static [LayerLayout],
     /// This one.
@@ -130,8 +254,8 @@ struct FromFar<'a, T> {
 
 /// What one layer sends back through U.
 #[inline(always)]
-fn sent<'a, T: Scalar>(
-    params: Parameters<'a, T>,
+fn sent<'a, 'w: 'a, T: Scalar>(
+    params: impl Source<'w, T>,
     from: &LayerLayout,
     to: &LayerLayout,
     deltas: Matrix<'a, T>,
@@ -140,7 +264,7 @@ fn sent<'a, T: Scalar>(
     Product { matrix, operand: deltas.columns(from.units, from.width) }
 }
 
-impl<'a, T: Scalar> Products<'a, T> for FromFar<'a, T> {
+impl<'a, 'w: 'a, T: Scalar, S: Source<'w, T>> Products<'a, T> for FromFar<'a, T, S> {
     type Terms = Self;
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
@@ -155,7 +279,7 @@ impl<'a, T: Scalar> Products<'a, T> for FromFar<'a, T> {
     }
 }
 
-impl<T: Scalar> Terms<T> for FromFar<'_, T> {
+impl<'w, T: Scalar, S: Source<'w, T>> Terms<T> for FromFar<'_, T, S> {
     #[inline(always)]
     fn at(&self, index: usize) -> Option<Term<T>> {
         match self.layers.get(index) {
@@ -166,7 +290,7 @@ impl<T: Scalar> Terms<T> for FromFar<'_, T> {
 }
 
 /// How the sums of a layer are taken. A trait and not a closure, as everywhere below the backends.
-pub(crate) trait Step<T: Scalar> {
+trait Step<T: Scalar> {
     fn take<const C: usize, const UNITS: usize, W: Walk, L: Lanes<T>, F: Finish<T>>(
         self,
         lanes: L,
@@ -177,7 +301,7 @@ pub(crate) trait Step<T: Scalar> {
 }
 
 /// At once, with the transposes of the matrices.
-pub(crate) struct InOne<'a, T, P>(pub(crate) Base<'a, T>, pub(crate) P);
+struct InOne<'a, T, P>(Base<'a, T>, P);
 
 impl<'a, T: Scalar, P: Products<'a, T>> Step<T> for InOne<'a, T, P> {
     #[inline(always)]
@@ -212,15 +336,7 @@ impl<T: Scalar, R: HalfRoom<T>, S: Finish<T>, const FIRST: bool, const THEN: boo
 
 /// A layer's deltas: its sums times the slope of its activation.
 #[inline(always)]
-pub(crate) fn slope<
-    const C: usize,
-    const UNITS: usize,
-    const LAST: bool,
-    W: Walk,
-    T: Scalar,
-    L: Lanes<T>,
-    E,
->(
+fn slope<const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T: Scalar, L: Lanes<T>, E>(
     lanes: L,
     ends: E,
     step: impl Step<T>,

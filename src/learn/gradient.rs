@@ -1,19 +1,20 @@
 //! From a batch and its targets to a gradient.
 
 use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_gradient};
+use super::learner::{CompiledAdjoint, Learner};
 use super::loss::{Loss, LossError};
 use crate::kernel::{
     Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed, column_sums,
     largest, once,
 };
 use crate::network::{
-    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, State, Takes, Unrolled,
-    Walk, Workspace,
+    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Source, State, Takes,
+    Unrolled, Walk, Workspace,
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
 use crate::solve::{
     HalfRoom, Injection, Progress, ROOM, Runner, SMALL_ROOM, SolveError, Solved, Specialized, Stop, chunks,
-    fits, refine,
+    chunks_of, fits, refine, samples_in,
 };
 use crate::threads::Threads;
 use core::fmt;
@@ -294,7 +295,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     }
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
+impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runner<'_, M> {
     /// [`Network::gradient`] on this backend.
     ///
     /// # Errors
@@ -306,7 +307,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         input: &X,
         target: &Y,
         workspace: &mut Workspace<Network<A>, B>,
-        gradient: &mut Network<A>,
+        gradient: &mut M::Params,
     ) -> Result<GradientReport<T>, LearnError<T>>
     where
         A: Takes<I>,
@@ -314,14 +315,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         let learned = self.settle(objective, input, target, workspace)?;
-        let Workspace { state, adjoint, .. } = workspace;
-        add(self.backend, self.threads, input, state, adjoint, T::ONE, gradient)?;
+        self.network.add((self.backend, self.threads), input, workspace, gradient)?;
         Ok(learned)
     }
 
     /// Both fixed points: all of a gradient but its sums.
     #[inline]
-    pub(super) fn settle<X, Y: ?Sized, C, const I: usize, const B: usize>(
+    pub(crate) fn settle<X, Y: ?Sized, C, const I: usize, const B: usize>(
         self,
         objective: &Objective<C, T>,
         input: &X,
@@ -351,12 +351,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        let result = if const { B == 1 && Network::<A>::UNROLLED } {
+        let result = if const { M::PLAIN && B == 1 && Network::<A>::UNROLLED } {
             self.adjoint_unrolled(method, state, output, deltas)
         } else {
             let (units, flat) = (Network::<A>::UNITS, output.flat());
             let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
-                self.network.parameters(),
+                self.network.adjoint_source(),
                 Matrix::new(state.as_slice(), B, units),
                 Matrix::new(flat, B, flat.len() / B),
                 MatrixMut::new(deltas.as_mut_slice(), B, units),
@@ -368,15 +368,15 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
             let progress = if const { !TYPED } {
                 let ends = Chosen::new::<A::Hidden, A::Outputs>();
                 let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
-                T::once::<AdjointOnce>((adjoint, backend, threads))
+                CompiledAdjoint::adjoint((adjoint, backend, threads))
             } else {
                 let ends = Typed::<A::Hidden, A::Outputs>::NEW;
                 let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
                 match const { (B == 1, <A::Form>::REACH.is_far()) } {
-                    (true, false) => adjoint.typed::<A::Scratch<1>, 1, false>(backend, threads),
-                    (true, true) => adjoint.typed::<A::Scratch<1>, 1, true>(backend, threads),
-                    (false, false) => adjoint.typed::<A::Scratch<CHUNK>, CHUNK, false>(backend, threads),
-                    (false, true) => adjoint.typed::<A::Scratch<CHUNK>, CHUNK, true>(backend, threads),
+                    (true, false) => adjoint.typed::<M::AdjointRoom<1>, 1, false>(backend, threads),
+                    (true, true) => adjoint.typed::<M::AdjointRoom<1>, 1, true>(backend, threads),
+                    (false, false) => adjoint.typed::<M::AdjointRoom<CHUNK>, CHUNK, false>(backend, threads),
+                    (false, true) => adjoint.typed::<M::AdjointRoom<CHUNK>, CHUNK, true>(backend, threads),
                 }
             };
             progress.and_then(Progress::finish)
@@ -399,7 +399,9 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         let network = self.network;
         T::run(self.backend, AdjointOne { network, state, output, deltas, method, walk })
     }
+}
 
+impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
     /// [`Network::gradient_unrolled`] on this backend.
     ///
     /// # Errors
@@ -529,12 +531,7 @@ impl<T> From<crate::LengthError> for LearnError<T> {
 }
 
 /// The loss and its gradient, both finite.
-pub(crate) fn evaluate<
-    N: Architecture,
-    Y: ?Sized,
-    C: Loss<N::Output<B>, Y, Scalar = N::Scalar>,
-    const B: usize,
->(
+fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Scalar>, const B: usize>(
     loss: &C,
     backend: Backend,
     state: &State<N, B>,
@@ -579,8 +576,8 @@ fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), LearnError<T>> {
 }
 
 /// The adjoint of any number of samples.
-struct Adjoint<'a, T, E> {
-    params: Parameters<'a, T>,
+pub(crate) struct Adjoint<'a, T, S, E> {
+    params: S,
     states: Matrix<'a, T>,
     output: Matrix<'a, T>,
     deltas: MatrixMut<'a, T>,
@@ -588,32 +585,34 @@ struct Adjoint<'a, T, E> {
     literal: bool,
     ends: E,
 }
-once!(AdjointOnce: (Adjoint<'a, T, Chosen<T>>, Backend, Threads) => Result<Progress<T>, SolveError<T>>, adjoint_once);
+once!(pub(super) AdjointOnce: (Adjoint<'a, T, Parameters<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, SolveError<T>>, adjoint_once);
 
-fn adjoint_once<T: Scalar>(
-    (adjoint, backend, threads): (Adjoint<'_, T, Chosen<T>>, Backend, Threads),
+pub(crate) fn adjoint_once<'a, T: Scalar, S: Source<'a, T>>(
+    (adjoint, backend, threads): (Adjoint<'a, T, S, Chosen<T>>, Backend, Threads),
 ) -> Result<Progress<T>, SolveError<T>> {
     // A sample that is a part of a batch does not lie in a row.
-    adjoint.side_by_side(threads, &|part: Adjoint<'_, T, Chosen<T>>| {
+    adjoint.side_by_side(threads, &|part: Adjoint<'a, T, S, Chosen<T>>| {
         if part.deltas.rows() > 1 || part.deltas.stride() > 1 {
-            adjoint_in_room::<T, ROOM, CHUNK>(part, backend)
+            adjoint_in_room::<_, _, ROOM, CHUNK>(part, backend)
+        } else if part.params.rank() * part.params.layout().depth() > SMALL_ROOM {
+            adjoint_in_room::<_, _, ROOM, 1>(part, backend)
         } else {
-            adjoint_in_room::<T, SMALL_ROOM, 1>(part, backend)
+            adjoint_in_room::<_, _, SMALL_ROOM, 1>(part, backend)
         }
     })
 }
 
 /// With room for so many scalars, which is not in the frames above, of which there are as many as there are halvings.
 #[inline(never)]
-fn adjoint_in_room<T: Scalar, const N: usize, const C: usize>(
-    adjoint: Adjoint<'_, T, Chosen<T>>,
+fn adjoint_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize, const C: usize>(
+    adjoint: Adjoint<'a, T, S, Chosen<T>>,
     backend: Backend,
 ) -> Result<Progress<T>, SolveError<T>> {
     let mut room = Scratch::<T, N>::new();
-    T::run(backend, InChunks::<_, _, _, C, true>(adjoint, &mut room.lend()))
+    T::run(backend, InChunks::<_, _, _, _, C, true>(adjoint, &mut room.lend()))
 }
 
-impl<'a, T: Scalar, E: Ends<T>> Adjoint<'a, T, E> {
+impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
     /// In code of the network's own, with as much room as it needs.
     fn typed<R: Flat<Scalar = T>, const C: usize, const FAR: bool>(
         self,
@@ -622,7 +621,7 @@ impl<'a, T: Scalar, E: Ends<T>> Adjoint<'a, T, E> {
     ) -> Result<Progress<T>, SolveError<T>> {
         self.side_by_side(threads, &|part| {
             let mut room = R::ZERO;
-            T::run(backend, InChunks::<_, _, _, C, FAR>(part, &mut room))
+            T::run(backend, InChunks::<_, _, _, _, C, FAR>(part, &mut room))
         })
     }
 
@@ -650,11 +649,12 @@ impl<'a, T: Scalar, E: Ends<T>> Adjoint<'a, T, E> {
 }
 
 /// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct InChunks<'a, 'b, T, E, R, const C: usize, const FAR: bool>(Adjoint<'a, T, E>, &'b mut R);
+struct InChunks<'a, 'b, T, S, E, R, const C: usize, const FAR: bool>(Adjoint<'a, T, S, E>, &'b mut R);
 
-impl<T, E, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'_, '_, T, E, R, C, FAR>
+impl<'a, T, S, E, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'a, '_, T, S, E, R, C, FAR>
 where
     T: Scalar,
+    S: Source<'a, T>,
     E: Ends<T>,
     R: HalfRoom<T>,
 {
@@ -662,7 +662,7 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, FAR, R, _, _, _, _>(lanes, self.0, self.1, Looped)
+        adjoint_all::<C, FAR, _, _, _, _, _, _>(lanes, self.0, self.1, Looped)
     }
 }
 
@@ -676,9 +676,10 @@ struct AdjointOne<'a, N, K, G, T, W> {
     walk: W,
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>, G, W, const B: usize> Operation<T>
-    for AdjointOne<'_, Network<A>, State<Network<A>, B>, G, T, W>
+impl<T: Scalar, A: Architecture<Scalar = T>, M, G, W, const B: usize> Operation<T>
+    for AdjointOne<'_, M, State<Network<A>, B>, G, T, W>
 where
+    M: Learner<Architecture = A>,
     G: Flat<Scalar = T>,
     W: Walk,
 {
@@ -688,7 +689,7 @@ where
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let units = Network::<A>::UNITS;
         let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
-            self.network.parameters(),
+            self.network.adjoint_source(),
             Matrix::new(self.state.as_slice(), B, units),
             Matrix::new(self.output.flat(), B, G::LEN / B),
             MatrixMut::new(self.deltas.as_mut_slice(), B, units),
@@ -696,35 +697,37 @@ where
             return Err(SolveError::NotFinite);
         };
         let ((stop, literal), ends) = (self.method.stop(), Typed::<A::Hidden, A::Outputs>::NEW);
-        let mut room: A::Scratch<1> = Flat::ZERO;
+        let mut room: M::AdjointRoom<1> = Flat::ZERO;
         let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
         if const { <A::Form>::REACH.is_far() } {
-            adjoint_all::<1, true, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
+            adjoint_all::<1, true, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         } else {
-            adjoint_all::<1, false, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
+            adjoint_all::<1, false, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         }
     }
 }
 
 #[inline(always)]
-fn adjoint_all<
-    const C: usize,
-    const FAR: bool,
+fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, L, S, E, W>(
+    lanes: L,
+    adjoint: Adjoint<'a, T, S, E>,
+    room: &mut R,
+    walk: W,
+) -> Result<Progress<T>, SolveError<T>>
+where
     R: HalfRoom<T>,
     T: Scalar,
     L: Lanes<T>,
+    S: Source<'a, T>,
     E: Ends<T>,
     W: Walk,
->(
-    lanes: L,
-    adjoint: Adjoint<'_, T, E>,
-    room: &mut R,
-    walk: W,
-) -> Result<Progress<T>, SolveError<T>> {
+{
     let Adjoint { params, states, output, mut deltas, stop, literal, ends } = adjoint;
+    let each = params.rank() * walk.layout(params.layout()).depth();
+    let most = samples_in(room, each, CHUNK);
     let mut progress = Progress::default();
-    for (first, samples) in chunks(deltas.rows()) {
-        let backward = Backward::<T, _, _, W, FAR> {
+    for (first, samples) in chunks_of(deltas.rows(), most) {
+        let mut backward = Backward::<T, _, _, _, W, FAR> {
             params,
             injected: Some(output.row_range(first, samples)),
             literal,
@@ -734,6 +737,9 @@ fn adjoint_all<
             walk,
             room: &mut *room,
         };
+        if const { S::CORRECTED } {
+            backward.start::<C, L>(lanes);
+        }
         progress.merge(refine::<C, T, L>(lanes, samples, stop, backward))?;
     }
     Ok(progress)
@@ -883,7 +889,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
-            let backward = Backward::<T, _, _, Looped, true> {
+            let backward = Backward::<T, _, _, _, Looped, true> {
                 params,
                 injected: output.map(|output| output.row_range(first, samples)),
                 literal: false,

@@ -14,15 +14,18 @@ mod descent;
 mod gradient;
 #[cfg(feature = "rand_core")]
 mod initialize;
+mod learner;
 mod loss;
 mod optimizer;
 mod schedule;
 mod trainer;
 
-pub(crate) use adjoint::{InOne, fits_gradient, slope};
+pub(crate) use adjoint::fits_gradient;
 pub use descent::Descent;
-pub(crate) use gradient::evaluate;
+pub(crate) use gradient::{Adjoint, adjoint_once};
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
+pub(crate) use learner::CompiledAdjoint;
+pub use learner::Learner;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
 pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};
 pub(crate) use optimizer::{RATE_RANGE, is_rate};

@@ -8,6 +8,7 @@ mod layout;
 mod like;
 mod memory;
 mod shape;
+mod source;
 mod stack;
 mod state;
 mod storage;
@@ -25,6 +26,7 @@ pub(crate) use like::{ParamsOf, UnitsOf};
 pub use memory::Memory;
 pub(crate) use shape::BF16;
 pub use shape::Shape;
+pub(crate) use source::{Correction, Source};
 pub(crate) use stack::sealed::Sealed;
 pub use stack::{
     At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Repeat, Stack, Tail, Thin, Top, Widest,

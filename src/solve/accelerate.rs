@@ -1,7 +1,7 @@
 //! Fewer sweeps for networks that contract weakly: damping, and Anderson acceleration in fixed memory.
 
 use super::steps::Steps;
-use super::{Injection, Runner, SolveError, Solved, Stop};
+use super::{Injection, Model, Runner, SolveError, Solved, Stop};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Takes};
 use crate::simd::{Backend, Element};
@@ -251,7 +251,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     }
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
+impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<'_, M> {
     /// [`Network::solve_accelerated`] on this backend.
     ///
     /// # Errors

@@ -5,8 +5,10 @@
 //! is computed once an input. (Bai, Kolter and Koltun 2019 call such a network a deep equilibrium model.)
 
 mod accelerate;
+mod corrected;
 mod diagnosis;
 mod energy;
+mod model;
 mod refine;
 mod steps;
 mod stop;
@@ -14,24 +16,28 @@ mod sweep;
 mod trace;
 
 pub use accelerate::Acceleration;
+pub(crate) use corrected::{thin, thin_back};
 pub use diagnosis::Diagnosis;
+pub(crate) use model::Compiled;
+pub use model::Model;
 pub(crate) use refine::{Progress, Sweep, refine};
 pub use stop::{SolveError, Solved, Stop};
-pub(crate) use sweep::{First, HalfRoom, Halves, apply, chunks, chunks_of, fits, samples_in};
-use sweep::{Forward, Weights, set_injection};
+use sweep::{First, Forward, Weights, set_injection};
+pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, samples_in};
 pub use trace::Trace;
 
 use crate::kernel::{
     CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest, largest_on, once,
 };
 use crate::network::{
-    Architecture, Flat, Looped, Network, OneOrAll, Only, Parameters, Samples, State, Takes, Unrolled, Walk,
+    Architecture, Flat, Looped, Network, OneOrAll, Only, Parameters, Samples, Source, State, Takes, Unrolled,
+    Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::threads::Threads;
 use core::fmt;
 
-/// A network on a chosen backend; see [`Network::on`]. [`Network`]'s own methods use [`Backend::best`].
+/// A network, or an adapted one, on a chosen backend; see [`Network::on`]. Their own methods use [`Backend::best`].
 #[derive(Debug)]
 pub struct Runner<'a, N> {
     pub(crate) network: &'a N,
@@ -173,7 +179,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     }
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
+impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<'_, M> {
     /// [`Network::solve`] on this backend.
     ///
     /// # Errors
@@ -188,34 +194,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
     where
         A: Takes<I>,
     {
-        let result = if !const { Network::<A>::unrolls(B) } || self.threads.split(B).is_some() {
+        let result = if !const { M::PLAIN && Network::<A>::unrolls(B) } || self.threads.split(B).is_some() {
             self.solve_looped(input.samples(), state, stop)
         } else {
             self.solve_unrolled(input, state, stop)
         };
         settled(result, state)
-    }
-
-    /// The layers of this network in the code of the caller, every width a constant. It spares a small network (a few thousand
-    /// parameters, one sample) some of its time and costs seconds of compiling for every type it is used with; see
-    /// docs/performance.md. The results are the same to the bit.
-    ///
-    /// ```
-    /// use attractor::{fnn, Stop};
-    /// type Net = fnn![3, 8, 2];
-    /// let (net, mut state) = (Net::ZERO, Net::state());
-    /// let solved = net.on(attractor::simd::Backend::best()).specialized().solve(
-    ///     &[1.0, 0.5, -0.5],
-    ///     &mut state,
-    ///     Stop::residual(1e-5),
-    /// )?;
-    /// assert_eq!(solved.sweeps, 1);
-    /// # Ok::<(), attractor::SolveError>(())
-    /// ```
-    #[must_use]
-    #[inline(always)]
-    pub fn specialized(self) -> Specialized<Self> {
-        Specialized(self)
     }
 
     #[inline(always)]
@@ -231,9 +215,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         let walk = Unrolled::<Network<A>>::NEW;
         let network = self.network;
         if const { B == 1 } {
-            T::run(self.backend, SolveUnrolled::<_, _, _, _, _, 1> { network, input, state, stop, walk })
+            T::run(self.backend, SolveUnrolled::<_, _, _, _, _, I, 1> { network, input, state, stop, walk })
         } else {
-            T::run(self.backend, SolveUnrolled::<_, _, _, _, _, CHUNK> { network, input, state, stop, walk })
+            T::run(
+                self.backend,
+                SolveUnrolled::<_, _, _, _, _, I, CHUNK> { network, input, state, stop, walk },
+            )
         }
     }
 
@@ -243,21 +230,21 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         state: &mut State<Network<A>, B>,
         stop: Stop<T>,
     ) -> Result<Solved<T>, Failure<T>> {
-        let params = self.network.parameters()?;
+        let params = self.network.source()?;
         let states = MatrixMut::new(state.as_mut_slice(), B, Network::<A>::UNITS)?;
         let Runner { backend, threads, .. } = self;
         let progress = if const { !TYPED } {
             let ends = Chosen::new::<A::Hidden, A::Outputs>();
-            T::once::<SolveOnce>(SolveJob { params, ends, input, states, stop, backend, threads })
+            Compiled::solve(SolveJob { params, ends, input, states, stop, backend, threads })
         } else {
             let ends = Typed::<A::Hidden, A::Outputs>::NEW;
             let job = SolveJob { params, ends, input, states, stop, backend, threads };
-            job.side_by_side(&|part: SolveJob<'_, _, _>| {
+            job.side_by_side(&|part: SolveJob<'_, _, _, _>| {
                 if const { B == 1 } {
-                    let (mut base, mut room): (A::First<1>, A::Scratch<1>) = (Flat::ZERO, Flat::ZERO);
+                    let (mut base, mut room): (A::First<1>, M::Room<1>) = (Flat::ZERO, Flat::ZERO);
                     part.run::<_, _, 1>(&mut base, &mut room)
                 } else {
-                    let (mut base, mut room): (A::First<CHUNK>, A::Scratch<CHUNK>) = (Flat::ZERO, Flat::ZERO);
+                    let (mut base, mut room): (A::First<CHUNK>, M::Room<CHUNK>) = (Flat::ZERO, Flat::ZERO);
                     part.run::<_, _, CHUNK>(&mut base, &mut room)
                 }
             })
@@ -289,13 +276,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         injection: &mut Injection<Network<A>, B>,
     ) -> Result<(), SolveError<T>> {
         let (Ok(params), Ok(out)) = (
-            self.network.parameters(),
+            self.network.source(),
             MatrixMut::new(Flat::flat_mut(&mut injection.first), B, Network::<A>::FIRST),
         ) else {
             return Err(SolveError::NotFinite);
         };
         let finite = if const { !TYPED } {
-            T::once::<InjectOnce>(InjectJob {
+            Compiled::inject(InjectJob {
                 params,
                 input,
                 out,
@@ -303,11 +290,18 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
                 backend: self.backend,
             })
         } else if const { B == 1 } {
-            let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-            T::run(self.backend, SetInjection::<T, _, _, 1> { params, input, out, ends, walk: Looped })
+            let (ends, walk, mut room): (_, _, M::Room<1>) =
+                (Typed::<A::Hidden, A::Outputs>::NEW, Looped, Flat::ZERO);
+            let room = &mut room;
+            T::run(self.backend, SetInjection::<_, _, _, _, _, 1> { params, input, out, ends, room, walk })
         } else {
-            let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-            T::run(self.backend, SetInjection::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
+            let (ends, walk, mut room): (_, _, M::Room<CHUNK>) =
+                (Typed::<A::Hidden, A::Outputs>::NEW, Looped, Flat::ZERO);
+            let room = &mut room;
+            T::run(
+                self.backend,
+                SetInjection::<_, _, _, _, _, CHUNK> { params, input, out, ends, room, walk },
+            )
         };
         if finite { Ok(()) } else { Err(SolveError::NotFinite) }
     }
@@ -324,7 +318,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
     ) -> Result<T, SolveError<T>> {
         let units = Network::<A>::UNITS;
         let (Ok(params), Ok(injection), Ok(states)) = (
-            self.network.parameters(),
+            self.network.source(),
             Matrix::new(Flat::flat(&injection.first), B, Network::<A>::FIRST),
             MatrixMut::new(state.as_mut_slice(), B, units),
         ) else {
@@ -333,34 +327,58 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         let (ends, walk, backend) = (Typed::<A::Hidden, A::Outputs>::NEW, Looped, self.backend);
         let result = if const { !TYPED } {
             let ends = Chosen::new::<A::Hidden, A::Outputs>();
-            T::once::<SweepOnce>(SweepJob {
-                params,
-                injection,
-                states,
-                ends,
-                weights: None,
-                only: None,
-                backend,
-            })
+            Compiled::sweep(SweepJob { params, injection, states, ends, weights: None, only: None, backend })
         } else if const { B == 1 } {
-            let mut room: A::Scratch<1> = Flat::ZERO;
+            let mut room: M::Room<1> = Flat::ZERO;
             let room = &mut room;
             T::run(
                 backend,
-                OneSweep::<_, _, _, _, _, 1> { params, injection, states, ends, room, weights: (), walk },
+                OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights: (), walk },
             )
         } else {
-            let mut room: A::Scratch<CHUNK> = Flat::ZERO;
+            let mut room: M::Room<CHUNK> = Flat::ZERO;
             let room = &mut room;
             T::run(
                 backend,
-                OneSweep::<_, _, _, _, _, CHUNK> { params, injection, states, ends, room, weights: (), walk },
+                OneSweep::<_, _, _, _, _, _, CHUNK> {
+                    params,
+                    injection,
+                    states,
+                    ends,
+                    room,
+                    weights: (),
+                    walk,
+                },
             )
         };
         if result.is_err() {
             state.reset();
         }
         result
+    }
+}
+
+impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
+    /// The layers of this network in the code of the caller, every width a constant. It spares a small network (a few thousand
+    /// parameters, one sample) some of its time and costs seconds of compiling for every type it is used with; see
+    /// docs/performance.md. The results are the same to the bit.
+    ///
+    /// ```
+    /// use attractor::{fnn, Stop};
+    /// type Net = fnn![3, 8, 2];
+    /// let (net, mut state) = (Net::ZERO, Net::state());
+    /// let solved = net.on(attractor::simd::Backend::best()).specialized().solve(
+    ///     &[1.0, 0.5, -0.5],
+    ///     &mut state,
+    ///     Stop::residual(1e-5),
+    /// )?;
+    /// assert_eq!(solved.sweeps, 1);
+    /// # Ok::<(), attractor::SolveError>(())
+    /// ```
+    #[must_use]
+    #[inline(always)]
+    pub fn specialized(self) -> Specialized<Self> {
+        Specialized(self)
     }
 
     /// [`sweep`](Self::sweep) of one sample, a unit's change divided by its weight; `weights` has one a unit.
@@ -418,7 +436,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
             let room = &mut room;
             T::run(
                 backend,
-                OneSweep::<_, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
+                OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
             )
         };
         if result.is_err() {
@@ -473,8 +491,8 @@ fn settled<N: Architecture, const B: usize>(
 }
 
 /// A solve of any number of samples.
-struct SolveJob<'a, T, E> {
-    params: Parameters<'a, T>,
+pub(crate) struct SolveJob<'a, T, S, E> {
+    params: S,
     ends: E,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
@@ -482,30 +500,32 @@ struct SolveJob<'a, T, E> {
     backend: Backend,
     threads: Threads,
 }
-once!(SolveOnce: SolveJob<'a, T, Chosen<T>> => Result<Progress<T>, Failure<T>>, solve_once);
+once!(SolveOnce: SolveJob<'a, T, Parameters<'a, T>, Chosen<T>> => Result<Progress<T>, Failure<T>>, solve_once);
 
-fn solve_once<T: Scalar>(job: SolveJob<'_, T, Chosen<T>>) -> Result<Progress<T>, Failure<T>> {
-    job.side_by_side(&|part: SolveJob<'_, T, Chosen<T>>| {
+pub(crate) fn solve_once<'a, T: Scalar, S: Source<'a, T>>(
+    job: SolveJob<'a, T, S, Chosen<T>>,
+) -> Result<Progress<T>, Failure<T>> {
+    job.side_by_side(&|part: SolveJob<'a, T, S, Chosen<T>>| {
         let widest = part.params.layout().layers().iter().map(|layer| layer.width).max().unwrap_or(0);
-        if !part.is_one() || widest > SMALL_ROOM {
-            solve_in_room::<T, ROOM>(part)
+        if !part.is_one() || widest.max(part.params.rank()) > SMALL_ROOM {
+            solve_in_room::<_, _, ROOM>(part)
         } else {
-            solve_in_room::<T, SMALL_ROOM>(part)
+            solve_in_room::<_, _, SMALL_ROOM>(part)
         }
     })
 }
 
 /// With room for so many scalars, twice, which is not in the frames above, of which there are as many as there are halvings.
 #[inline(never)]
-fn solve_in_room<T: Scalar, const N: usize>(
-    job: SolveJob<'_, T, Chosen<T>>,
+fn solve_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize>(
+    job: SolveJob<'a, T, S, Chosen<T>>,
 ) -> Result<Progress<T>, Failure<T>> {
     let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
     let (base, room) = (&mut base.lend(), &mut room.lend());
     if job.is_one() { job.run::<_, _, 1>(base, room) } else { job.run::<_, _, CHUNK>(base, room) }
 }
 
-impl<'a, T: Scalar, E: Ends<T>> SolveJob<'a, T, E> {
+impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> SolveJob<'a, T, S, E> {
     /// Whether it is of one sample, whose states lie in a row: those of one that is a part of a batch do not.
     fn is_one(&self) -> bool {
         self.states.rows() == 1 && self.states.stride() == 1
@@ -519,7 +539,7 @@ impl<'a, T: Scalar, E: Ends<T>> SolveJob<'a, T, E> {
         room: &mut R,
     ) -> Result<Progress<T>, Failure<T>> {
         let Self { params, input, states, stop, ends, backend, .. } = self;
-        T::run(backend, Solve::<_, _, _, _, C> { params, input, states, base, room, stop, ends })
+        T::run(backend, Solve::<_, _, _, _, _, C> { params, input, states, base, room, stop, ends })
     }
 
     /// Parts of the samples side by side, if there are threads.
@@ -551,33 +571,40 @@ impl<'a, T: Scalar, E: Ends<T>> SolveJob<'a, T, E> {
     }
 }
 
-/// Scalars a batch, or a wide network, may take of the stack for W^1 x + b^1, and as many for half sums.
+/// Scalars a batch, or a wide network, may take of the stack for W^1 x + b^1, and as many for half sums and those of corrections.
 pub(crate) const ROOM: usize = 1 << 14;
 /// The same of one sample of most networks: a large frame costs time, for its pages are touched one by one.
 pub(crate) const SMALL_ROOM: usize = 512;
 
 /// W^1 x + b^1, compiled once for all networks.
-struct InjectJob<'a, T: Scalar> {
-    params: Parameters<'a, T>,
+pub(crate) struct InjectJob<'a, T: Scalar, S> {
+    params: S,
     input: Matrix<'a, T>,
     out: MatrixMut<'a, T>,
     ends: Chosen<T>,
     backend: Backend,
 }
-once!(InjectOnce: InjectJob<'a, T> => bool, inject_once);
+once!(InjectOnce: InjectJob<'a, T, Parameters<'a, T>> => bool, inject_once);
 
-fn inject_once<T: Scalar>(job: InjectJob<'_, T>) -> bool {
+pub(crate) fn inject_once<'a, T: Scalar, S: Source<'a, T>>(job: InjectJob<'a, T, S>) -> bool {
+    if S::CORRECTED { inject_in_room::<_, _, ROOM>(job) } else { inject_in_room::<_, _, 0>(job) }
+}
+
+#[inline(never)]
+fn inject_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize>(job: InjectJob<'a, T, S>) -> bool {
+    let mut room = Scratch::<T, N>::new();
     let InjectJob { params, input, out, ends, backend } = job;
+    let (walk, room) = (Looped, &mut room.lend());
     if out.rows() == 1 {
-        T::run(backend, SetInjection::<T, _, _, 1> { params, input, out, ends, walk: Looped })
+        T::run(backend, SetInjection::<_, _, _, _, _, 1> { params, input, out, ends, room, walk })
     } else {
-        T::run(backend, SetInjection::<T, _, _, CHUNK> { params, input, out, ends, walk: Looped })
+        T::run(backend, SetInjection::<_, _, _, _, _, CHUNK> { params, input, out, ends, room, walk })
     }
 }
 
 /// A sweep, compiled once for all networks.
-struct SweepJob<'a, T: Scalar> {
-    params: Parameters<'a, T>,
+pub(crate) struct SweepJob<'a, T: Scalar, S> {
+    params: S,
     injection: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     ends: Chosen<T>,
@@ -587,42 +614,55 @@ struct SweepJob<'a, T: Scalar> {
     only: Option<usize>,
     backend: Backend,
 }
-once!(SweepOnce: SweepJob<'a, T> => Result<T, SolveError<T>>, sweep_once);
+once!(SweepOnce: SweepJob<'a, T, Parameters<'a, T>> => Result<T, SolveError<T>>, sweep_once);
 
-fn sweep_once<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
-    if job.states.rows() > 1 { sweep_batch(job) } else { sweep_one(job) }
+pub(crate) fn sweep_once<'a, T: Scalar, S: Source<'a, T>>(
+    job: SweepJob<'a, T, S>,
+) -> Result<T, SolveError<T>> {
+    if job.states.rows() > 1 {
+        sweep_batch(job)
+    } else if job.params.rank() > SMALL_ROOM {
+        sweep_one::<_, _, ROOM>(job)
+    } else {
+        sweep_one::<_, _, SMALL_ROOM>(job)
+    }
 }
 
 #[inline(never)]
-fn sweep_batch<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
+fn sweep_batch<'a, T: Scalar, S: Source<'a, T>>(job: SweepJob<'a, T, S>) -> Result<T, SolveError<T>> {
     let SweepJob { params, injection, states, ends, only, backend, .. } = job;
     let mut room = Scratch::<T, ROOM>::new();
     let (walk, weights, room) = (OneOrAll(only), (), &mut room.lend());
-    T::run(backend, OneSweep::<_, _, _, _, _, CHUNK> { params, injection, states, ends, room, weights, walk })
+    T::run(
+        backend,
+        OneSweep::<_, _, _, _, _, _, CHUNK> { params, injection, states, ends, room, weights, walk },
+    )
 }
 
 #[inline(never)]
-fn sweep_one<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, SolveError<T>> {
+fn sweep_one<'a, T: Scalar, S: Source<'a, T>, const N: usize>(
+    job: SweepJob<'a, T, S>,
+) -> Result<T, SolveError<T>> {
     let SweepJob { params, injection, states, ends, weights, only, backend } = job;
-    let mut room = Scratch::<T, SMALL_ROOM>::new();
+    let mut room = Scratch::<T, N>::new();
     let (walk, room) = (OneOrAll(only), &mut room.lend());
     match weights {
         Some(weights) => T::run(
             backend,
-            OneSweep::<_, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
+            OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
         ),
         None => {
             let weights = ();
             T::run(
                 backend,
-                OneSweep::<_, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
+                OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
             )
         }
     }
 }
 
 /// Why a solve gave no solution.
-enum Failure<T> {
+pub(crate) enum Failure<T> {
     /// The input is not finite: nothing has been changed.
     Input,
     /// Something has been changed.
@@ -642,21 +682,22 @@ impl<T> From<crate::LengthError> for Failure<T> {
 }
 
 /// A solve of a batch (`C` = CHUNK) or of one sample (`C` = 1).
-struct Solve<'a, 'b, T, E, Q, R, const C: usize> {
-    params: Parameters<'a, T>,
+struct Solve<'a, 'b, T, S, E, Q, R, const C: usize> {
+    params: S,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     /// Room for W^1 x + b^1 of one chunk of samples.
     base: &'b mut Q,
-    /// Room for half sums.
+    /// Room for half sums, or for those of corrections.
     room: &'b mut R,
     stop: Stop<T>,
     ends: E,
 }
 
-impl<T, E, Q, R, const C: usize> Operation<T> for Solve<'_, '_, T, E, Q, R, C>
+impl<'a, T, S, E, Q, R, const C: usize> Operation<T> for Solve<'a, '_, T, S, E, Q, R, C>
 where
     T: Scalar,
+    S: Source<'a, T>,
     E: Ends<T>,
     Q: HalfRoom<T>,
     R: HalfRoom<T>,
@@ -670,17 +711,18 @@ where
 }
 
 /// A solve compiled for one type of network.
-struct SolveUnrolled<'a, A: Architecture, X, W, const I: usize, const B: usize, const C: usize> {
-    network: &'a Network<A>,
+struct SolveUnrolled<'a, M, K, T, X, W, const I: usize, const C: usize> {
+    network: &'a M,
     input: &'a X,
-    state: &'a mut State<Network<A>, B>,
-    stop: Stop<A::Scalar>,
+    state: &'a mut K,
+    stop: Stop<T>,
     walk: W,
 }
 
-impl<T: Scalar, A: Takes<I, Scalar = T>, X, W, const I: usize, const B: usize, const C: usize> Operation<T>
-    for SolveUnrolled<'_, A, X, W, I, B, C>
+impl<T: Scalar, A: Takes<I, Scalar = T>, M, X, W, const I: usize, const B: usize, const C: usize> Operation<T>
+    for SolveUnrolled<'_, M, State<Network<A>, B>, T, X, W, I, C>
 where
+    M: Model<Architecture = A>,
     X: Samples<T, I, B>,
     W: Walk,
 {
@@ -690,9 +732,9 @@ where
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let mut base: A::First<C> = Flat::ZERO;
         let units = Network::<A>::UNITS;
-        let mut room: A::Scratch<C> = Flat::ZERO;
-        let solve = Solve::<_, _, _, _, C> {
-            params: self.network.parameters()?,
+        let mut room: M::Room<C> = Flat::ZERO;
+        let solve = Solve::<_, _, _, _, _, C> {
+            params: self.network.source()?,
             input: self.input.samples(),
             states: MatrixMut::new(self.state.as_mut_slice(), B, units)?,
             base: &mut base,
@@ -705,14 +747,15 @@ where
 }
 
 #[inline(always)]
-fn solve_all<T, L, E, Q, R, W, const C: usize>(
+fn solve_all<'a, T, L, S, E, Q, R, W, const C: usize>(
     lanes: L,
-    solve: Solve<'_, '_, T, E, Q, R, C>,
+    solve: Solve<'a, '_, T, S, E, Q, R, C>,
     walk: W,
 ) -> Result<Progress<T>, Failure<T>>
 where
     T: Scalar,
     L: Lanes<T>,
+    S: Source<'a, T>,
     E: Ends<T>,
     Q: HalfRoom<T>,
     R: HalfRoom<T>,
@@ -724,14 +767,16 @@ where
     }
     let mut progress = Progress::default();
     let width = walk.layout(params.layout()).layers().first().map_or(0, |layer| layer.width);
-    let most = samples_in(base, width, CHUNK);
+    let corrected = samples_in(room, params.rank(), CHUNK);
+    let most = samples_in(base, width, corrected);
     // Where there is no room for one sample, its first sum is made again in every sweep.
-    let (kept, most) = if most == 0 { (false, CHUNK) } else { (true, most) };
+    let (kept, most) = if most == 0 { (false, corrected) } else { (true, most) };
     for (first, samples) in chunks_of(states.rows(), most) {
         let input = input.row_range(first, samples);
         let rows = if kept { samples } else { 0 };
         let mut injection = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
-        if kept && !set_injection::<C, W, T, L, E>(lanes, walk, ends, params, input, injection.reborrow()) {
+        let to = (input, injection.reborrow());
+        if kept && !set_injection::<C, _, _, _, _, _, _>(lanes, walk, ends, params, to, room) {
             return Err(Failure::Solve(SolveError::NotFinite));
         }
         let base = First { matrix: if kept { injection.as_ref() } else { input }, is_input: !kept };
@@ -743,32 +788,40 @@ where
     Ok(progress)
 }
 
-struct SetInjection<'a, T, E, W, const C: usize> {
-    params: Parameters<'a, T>,
+struct SetInjection<'a, 'b, T, S, E, R, W, const C: usize> {
+    params: S,
     input: Matrix<'a, T>,
     out: MatrixMut<'a, T>,
     ends: E,
+    room: &'b mut R,
     walk: W,
 }
 
-impl<T: Scalar, E: Ends<T>, W: Walk, const C: usize> Operation<T> for SetInjection<'_, T, E, W, C> {
+impl<'a, T, S, E, R, W, const C: usize> Operation<T> for SetInjection<'a, '_, T, S, E, R, W, C>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+{
     type Output = bool;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        let Self { params, input, mut out, ends, walk } = self;
+        let Self { params, input, mut out, ends, room, walk } = self;
         let mut finite = largest(lanes, input).is_finite();
-        for (first, samples) in chunks(out.rows()) {
+        for (first, samples) in chunks_of(out.rows(), samples_in(room, params.rank(), CHUNK)) {
             let out = out.reborrow().row_range(first, samples);
-            let input = input.row_range(first, samples);
-            finite = finite && set_injection::<C, W, T, L, E>(lanes, walk, ends, params, input, out);
+            let to = (input.row_range(first, samples), out);
+            finite = finite && set_injection::<C, _, _, _, _, _, _>(lanes, walk, ends, params, to, room);
         }
         finite
     }
 }
 
-struct OneSweep<'a, 'b, T, E, R, K, W, const C: usize> {
-    params: Parameters<'a, T>,
+struct OneSweep<'a, 'b, T, S, E, R, K, W, const C: usize> {
+    params: S,
     injection: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     ends: E,
@@ -777,9 +830,10 @@ struct OneSweep<'a, 'b, T, E, R, K, W, const C: usize> {
     walk: W,
 }
 
-impl<T, E, R, K, W, const C: usize> Operation<T> for OneSweep<'_, '_, T, E, R, K, W, C>
+impl<'a, T, S, E, R, K, W, const C: usize> Operation<T> for OneSweep<'a, '_, T, S, E, R, K, W, C>
 where
     T: Scalar,
+    S: Source<'a, T>,
     E: Ends<T>,
     R: HalfRoom<T>,
     K: Weights<T>,
@@ -791,7 +845,7 @@ where
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { params, injection, mut states, ends, room, weights, walk } = self;
         let mut progress = Progress::default();
-        for (first, samples) in chunks(states.rows()) {
+        for (first, samples) in chunks_of(states.rows(), samples_in(room, params.rank(), CHUNK)) {
             let base = First { matrix: injection.row_range(first, samples), is_input: false };
             let states = states.reborrow().row_range(first, samples);
             let room = &mut *room;

@@ -1,14 +1,14 @@
 //! A solve of one sample in single sweeps, for those who do something in between.
 
-use super::{Injection, Runner, SolveError, Solved, Stop};
+use super::{Injection, Model, Runner, SolveError, Solved, Stop};
 use crate::kernel::{Matrix, Scalar, largest_on};
 use crate::network::{Architecture, Network, Samples, State, Takes};
 
 /// A solve under way. Swept until the tolerance is met, it is [`Network::solve`], bit for bit.
-pub(super) struct Steps<'a, N: Architecture> {
-    on: Runner<'a, N>,
-    injection: &'a Injection<N>,
-    stop: Stop<N::Scalar>,
+pub(super) struct Steps<'a, M: Model<Architecture = A>, A: Architecture> {
+    on: Runner<'a, M>,
+    injection: &'a Injection<Network<A>>,
+    stop: Stop<A::Scalar>,
     /// Sweeps made.
     pub(super) sweeps: usize,
 }
@@ -28,10 +28,10 @@ impl<T: Scalar> Step<T> {
     }
 }
 
-impl<'a, T: Scalar, A: Architecture<Scalar = T>> Steps<'a, Network<A>> {
+impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Steps<'a, M, A> {
     /// Before the first sweep. Errors as [`Network::solve`] gives them: an input that is not finite leaves the state as it is.
     pub(super) fn new<X: Samples<T, I, 1>, const I: usize>(
-        on: Runner<'a, Network<A>>,
+        on: Runner<'a, M>,
         input: &X,
         injection: &'a mut Injection<Network<A>>,
         state: &mut State<Network<A>>,

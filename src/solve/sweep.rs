@@ -1,11 +1,12 @@
 //! One sweep over the layers.
 
+use super::corrected::corrected;
 use super::refine::Sweep;
 use crate::kernel::{
-    Base, CHUNK, Change, Changes, End, Ends, Finish, Gathered, Lent, Matrix, MatrixMut, Product, Products,
-    Scalar, ShapeError, fused, fused_outlined,
+    Base, Before, CHUNK, Change, Changes, End, Ends, Finish, Gathered, Lent, Matrix, MatrixMut, Product,
+    Products, Scalar, ShapeError, fused, fused_outlined,
 };
-use crate::network::{EachLayer, Flat, LayerLayout, Layout, Parameters, Walk};
+use crate::network::{EachLayer, Flat, LayerLayout, Layout, Source, Walk};
 use crate::simd::{Lanes, Routine};
 use core::marker::PhantomData;
 
@@ -29,7 +30,7 @@ pub(crate) fn chunks_of(samples: usize, most: usize) -> impl Iterator<Item = (us
     (0..samples.div_ceil(most)).map(move |chunk| (chunk * most, most.min(samples - chunk * most)))
 }
 
-/// Room for intermediate sums: half those of a layer, where feedback is tied, or W^1 x + b^1.
+/// Room for intermediate sums: W^1 x + b^1; half those of a layer, where feedback is tied; or the thin sums of a correction.
 pub(crate) trait HalfRoom<T: Scalar> {
     /// Whether there may be tied feedback.
     const ANY: bool;
@@ -110,8 +111,8 @@ impl<'a, T: Scalar> Weights<T> for &'a [T] {
 }
 
 /// One sweep of a network: every layer from the freshest values. `R` is a [`HalfRoom`].
-pub(crate) struct Forward<'a, T, E, R, W, K> {
-    pub(crate) params: Parameters<'a, T>,
+pub(crate) struct Forward<'a, T, S, E, R, W, K> {
+    pub(crate) params: S,
     pub(crate) base: First<'a, T>,
     pub(crate) states: MatrixMut<'a, T>,
     pub(crate) ends: E,
@@ -120,8 +121,14 @@ pub(crate) struct Forward<'a, T, E, R, W, K> {
     pub(crate) room: R,
 }
 
-impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>, W: Walk, K: Weights<T>> Sweep<T>
-    for Forward<'_, T, E, &mut R, W, K>
+impl<'a, T, S, E, R, W, K> Sweep<T> for Forward<'_, T, S, E, &mut R, W, K>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+    K: Weights<T>,
 {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
@@ -156,9 +163,11 @@ struct AtLayer<'a, F, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'static Layout,
 }
 
-impl<T, L, E, R, W, K, const C: usize> EachLayer for AtLayer<'_, Forward<'_, T, E, &mut R, W, K>, L, T, C>
+impl<'a, T, L, S, E, R, W, K, const C: usize> EachLayer
+    for AtLayer<'_, Forward<'_, T, S, E, &mut R, W, K>, L, T, C>
 where
     T: Scalar,
+    S: Source<'a, T>,
     L: Lanes<T>,
     E: Ends<T>,
     R: HalfRoom<T>,
@@ -180,7 +189,7 @@ where
                 if again { base.matrix } else { below.columns(layer.units - layer.inputs, layer.inputs) };
             (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
         };
-        if let Some((k, next)) = tied::<T, R, LAST>(layout, index) {
+        if let Some((k, next)) = tied::<T, S, R, LAST>(layout, index) {
             let down = Product { matrix: params.w(next), operand: above.columns(0, next.width) };
             let halves = Halves { base, first: (up, T::ONE / k), then: (Some(down), k), room: &mut **room };
             let finish = weights.weigh(ends.hidden().up(), layer);
@@ -195,32 +204,75 @@ where
         let down = (layer.feedback > 0)
             .then(|| Product { matrix: params.u(layer), operand: above.columns(0, layer.feedback) });
         // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
-        let products = if again { (up, down) } else { (down, up) };
-        if LAST {
-            let finish = weights.weigh(ends.output().up(), layer);
-            apply::<false, C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
+        let products = if again && !S::CORRECTED { (up, down) } else { (down, up) };
+        let by = (*ends, *weights, layer);
+        if const { S::CORRECTED } {
+            let first = corrected::<C, _, _, _>(*lanes, *params, layer, products, own.rows(), &mut **room);
+            let products = Before(first, products);
+            activate::<C, UNITS, LAST, W, _, _, _, _>(*lanes, by, base, products, own, changes);
         } else {
-            let finish = weights.weigh(ends.hidden().up(), layer);
-            apply::<false, C, UNITS, W, _, _, _>(*lanes, base, products, finish, own, changes);
+            activate::<C, UNITS, LAST, W, _, _, _, _>(*lanes, by, base, products, own, changes);
         }
     }
 }
 
-/// base = W^1 x + b^1; whether it is finite.
+/// A layer of known products.
 #[inline(always)]
-pub(super) fn set_injection<const C: usize, W: Walk, T: Scalar, L: Lanes<T>, E: Ends<T>>(
+fn activate<'a, const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T, L, E, K>(
+    lanes: L,
+    (ends, weights, layer): (E, K, &LayerLayout),
+    base: Base<'a, T>,
+    products: impl Products<'a, T>,
+    own: MatrixMut<'_, T>,
+    changes: &mut [Change<L::Vector>],
+) where
+    T: Scalar,
+    L: Lanes<T>,
+    E: Ends<T>,
+    K: Weights<T>,
+{
+    if LAST {
+        let finish = weights.weigh(ends.output().up(), layer);
+        apply::<false, C, UNITS, W, _, _, _>(lanes, base, products, finish, own, changes);
+    } else {
+        let finish = weights.weigh(ends.hidden().up(), layer);
+        apply::<false, C, UNITS, W, _, _, _>(lanes, base, products, finish, own, changes);
+    }
+}
+
+/// base = W^1 x + b^1, with W^1 corrected; whether it is finite.
+#[inline(always)]
+pub(super) fn set_injection<'a, const C: usize, T, L, S, E, R, W>(
     lanes: L,
     walk: W,
     ends: E,
-    params: Parameters<'_, T>,
-    input: Matrix<'_, T>,
-    base: MatrixMut<'_, T>,
-) -> bool {
+    params: S,
+    (input, base): (Matrix<'_, T>, MatrixMut<'_, T>),
+    room: &mut R,
+) -> bool
+where
+    T: Scalar,
+    L: Lanes<T>,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+{
     let layout = walk.layout(params.layout());
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, base.rows());
-    let walked = PhantomData::<W>;
-    walk.first(&mut AtFirst::<_, _, _, W, C> { lanes, ends, params, input, base, changes, layout, walked });
+    let walked = PhantomData;
+    walk.first(&mut AtFirst::<_, _, _, _, _, W, C> {
+        lanes,
+        ends,
+        params,
+        input,
+        base,
+        changes,
+        layout,
+        room,
+        walked,
+    });
     if C == 1 {
         // NaN if something was not finite; what was there before may be anything, and so may the change.
         return changes.first().is_some_and(|change| change.of_one(lanes) >= T::ZERO);
@@ -232,37 +284,58 @@ pub(super) fn set_injection<const C: usize, W: Walk, T: Scalar, L: Lanes<T>, E: 
     lanes.reduce_add(poison).is_finite()
 }
 
-struct AtFirst<'a, E, L: Lanes<T>, T: Scalar, W, const C: usize> {
+struct AtFirst<'a, 'b, S, E, R, L: Lanes<T>, T: Scalar, W, const C: usize> {
     lanes: L,
     ends: E,
-    params: Parameters<'a, T>,
-    input: Matrix<'a, T>,
-    base: MatrixMut<'a, T>,
-    changes: &'a mut [Change<L::Vector>],
+    params: S,
+    input: Matrix<'b, T>,
+    base: MatrixMut<'b, T>,
+    changes: &'b mut [Change<L::Vector>],
     layout: &'static Layout,
-    walked: PhantomData<W>,
+    room: &'b mut R,
+    walked: PhantomData<(W, &'a [T])>,
 }
 
-impl<E: Ends<T>, L: Lanes<T>, T: Scalar, W: Walk, const C: usize> EachLayer for AtFirst<'_, E, L, T, W, C> {
+impl<'a, S, E, R, L, T, W, const C: usize> EachLayer for AtFirst<'a, '_, S, E, R, L, T, W, C>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    L: Lanes<T>,
+    W: Walk,
+{
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
-        let Self { lanes, ends, params, input, base, changes, layout, .. } = self;
+        let Self { lanes, ends, params, input, base, changes, layout, room, .. } = self;
         let Some(layer) = layout.layers().get(index) else { return };
         // Of the type a sweep's products have, so that they share their code.
         let product = Product { matrix: params.w(layer), operand: *input };
         let products = (None::<Product<'_, T>>, Some(product));
-        let (bias, finish) = (Base::Bias(params.b(layer)), ends.sum());
-        apply::<false, C, UNITS, W, _, _, _>(*lanes, bias, products, finish, base.reborrow(), changes);
+        let (bias, finish, base) = (Base::Bias(params.b(layer)), ends.sum(), base.reborrow());
+        if const { S::CORRECTED } {
+            let first = corrected::<C, _, _, _>(*lanes, *params, layer, products, base.rows(), &mut **room);
+            apply::<false, C, UNITS, W, _, _, _>(
+                *lanes,
+                bias,
+                Before(first, products),
+                finish,
+                base,
+                changes,
+            );
+        } else {
+            apply::<false, C, UNITS, W, _, _, _>(*lanes, bias, products, finish, base, changes);
+        }
     }
 }
 
 /// k, and the next layer, where layers have it fed back through W^T.
 #[inline(always)]
-fn tied<T: Scalar, R: HalfRoom<T>, const LAST: bool>(
+fn tied<'a, T: Scalar, S: Source<'a, T>, R: HalfRoom<T>, const LAST: bool>(
     layout: &'static Layout,
     index: usize,
 ) -> Option<(T, &'static LayerLayout)> {
-    if const { !R::ANY || LAST } {
+    if const { !R::ANY || LAST || S::CORRECTED } {
         return None;
     }
     Some((layout.tied()?, layout.layers().get(index + 1)?))

@@ -1,0 +1,75 @@
+//! What learns.
+
+use super::gradient::{Adjoint, AdjointOnce, LearnError, add};
+use crate::kernel::{Chosen, Scalar};
+use crate::network::{
+    Architecture, Flat, LengthError, Network, Parameters, Samples, Source, Takes, Workspace,
+};
+use crate::simd::Backend;
+use crate::solve::{Model, Progress, SolveError};
+use crate::threads::Threads;
+
+/// A [`Model`] that has gradients. Sealed.
+pub trait Learner: Model {
+    /// What learns; a gradient has as many parameters.
+    type Params;
+    /// Room for what an adjoint sweep of `B` samples needs besides.
+    #[doc(hidden)]
+    type AdjointRoom<const B: usize>: Flat<Scalar = <Self::Architecture as Architecture>::Scalar>;
+    /// Where the weights are.
+    #[doc(hidden)]
+    fn adjoint_source(
+        &self,
+    ) -> Result<impl CompiledAdjoint<'_, <Self::Architecture as Architecture>::Scalar>, LengthError>;
+    /// Adds the gradient of `B` samples, if no sum can leave the finite numbers.
+    #[doc(hidden)]
+    fn add<X, const I: usize, const B: usize>(
+        &self,
+        by: (Backend, Threads),
+        input: &X,
+        workspace: &Workspace<Network<Self::Architecture>, B>,
+        to: &mut Self::Params,
+    ) -> Result<(), LearnError<<Self::Architecture as Architecture>::Scalar>>
+    where
+        Self::Architecture: Takes<I>,
+        X: Samples<<Self::Architecture as Architecture>::Scalar, I, B>;
+}
+
+impl<T: Scalar, A: Architecture<Scalar = T>> Learner for Network<A> {
+    type Params = Self;
+    type AdjointRoom<const B: usize> = A::Scratch<B>;
+    #[inline(always)]
+    fn adjoint_source(&self) -> Result<impl CompiledAdjoint<'_, T>, LengthError> {
+        self.parameters()
+    }
+    #[inline(always)]
+    fn add<X: Samples<T, I, B>, const I: usize, const B: usize>(
+        &self,
+        (backend, threads): (Backend, Threads),
+        input: &X,
+        workspace: &Workspace<Self, B>,
+        to: &mut Self,
+    ) -> Result<(), LearnError<T>>
+    where
+        A: Takes<I>,
+    {
+        add(backend, threads, input, &workspace.state, &workspace.adjoint, T::ONE, to)
+    }
+}
+
+/// A source whose adjoint is compiled once, in this crate.
+#[allow(private_interfaces, reason = "sealed: only this crate calls what is in it")]
+pub trait CompiledAdjoint<'a, T: Scalar>: Source<'a, T> {
+    /// An adjoint.
+    fn adjoint(
+        job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads),
+    ) -> Result<Progress<T>, SolveError<T>>;
+}
+
+impl<'a, T: Scalar> CompiledAdjoint<'a, T> for Parameters<'a, T> {
+    fn adjoint(
+        job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads),
+    ) -> Result<Progress<T>, SolveError<T>> {
+        T::once::<AdjointOnce>(job)
+    }
+}
