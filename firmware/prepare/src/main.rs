@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut random = SmallRng::seed_from_u64(1);
             let mut net = <$network>::ZERO;
             net.initialize(&mut random);
-            net.scale_feedback(0.5);
+            net.scale_feedback(0.5)?;
             let objective = Objective::new(CrossEntropy::smoothed(0.05))
                 .solve(Stop::residual(1e-4).at_most(64))
                 .method(Method::Implicit(Stop::relative(1e-3).at_most(64)));
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     // A batch that does not converge is left out, and the feedback made a little weaker.
                     match trainer.step(&input, &labels) {
                         Ok(made) if made.report.solve.sweeps <= 8 => {}
-                        _ => trainer.network.scale_feedback(0.9),
+                        _ => trainer.network.scale_feedback(0.9)?,
                     }
                     step += 1;
                 }

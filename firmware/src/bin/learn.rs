@@ -38,11 +38,11 @@ fn main() -> Result<(), Failure> {
                     steps += 1.0;
                     // Learning strengthens the feedback; what takes long to settle weakens it again.
                     if learned.solve.sweeps > 8 {
-                        learner.network.scale_feedback(0.98);
+                        learner.network.scale_feedback(0.98)?;
                     }
                 }
                 Err(LearnError::Solve(SolveError::NotConverged { .. })) => {
-                    learner.network.scale_feedback(0.8);
+                    learner.network.scale_feedback(0.8)?;
                     weakened += 1;
                 }
                 Err(error) => return Err(error.into()),
