@@ -77,12 +77,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         self.take_weights(plain);
     }
 
-    /// Holds the network to a rate: if its gamma is more than `rate`, every U is multiplied by one factor such that it is `rate`,
+    /// Holds the network to a rate: if its certified rate is more than `rate`, every U is multiplied by one factor such that it is `rate`,
     /// up to rounding and never more. W and b stay as they are. Returns the certificate. A rate that the scalar cannot hold, below some
     /// 1e-36 in `f32`, leaves nothing of the feedback.
     ///
-    /// With [`Tied`](crate::Tied) feedback it is W, from the second layer on, that is multiplied: there is no other way, and what the
-    /// network says to the same input changes. Held so after every step of training, it learns within the rate.
+    /// With [`Tied`](crate::Tied) feedback it is W, from the second layer on, that is multiplied: there is no other way, and the
+    /// outputs for the same input change. Held so after every step of training, it learns within the rate.
     ///
     /// It works for every network with finite weights, also for one trained without feedback that is given some
     /// ([`retrofit`](Self::retrofit)). After each step of training it keeps the network certified. A rate of 0.2 is a good one: it

@@ -1,4 +1,4 @@
-//! A loss that teaches a network what another one says.
+//! A loss that trains a network on the outputs of another.
 
 use crate::kernel::{Matrix, Scalar};
 use crate::learn::{Loss, LossError};
@@ -18,7 +18,7 @@ use nalgebra::SMatrix;
 /// type Student = fnn![2, 4, 3];
 /// let (student, mut gradient) = (Student::ZERO, Student::ZERO);
 /// let objective = Objective::new(Distill { temperature: 4.0, weight: 0.75 });
-/// let target = ([2], [0.5, -1.0, 3.0]); // the label, and what the teacher said
+/// let target = ([2], [0.5, -1.0, 3.0]); // the label, and the teacher's outputs
 /// let mut workspace = Workspace::<Student>::ZERO;
 /// student.gradient(&objective, &[0.5, -0.5], &target, &mut workspace, &mut gradient)?;
 /// assert!(gradient.layer::<2>().b[2] < 0.0); // more of the third class, please
@@ -98,7 +98,7 @@ impl LogSoftmax {
         softmax.log_sum = libm::log((0..classes).map(|class| libm::exp(softmax.of(logit(class)))).sum());
         softmax
     }
-    /// Finite also where the difference is not: then it says so much.
+    /// Finite also where the difference is not: then the largest finite number.
     fn of(&self, logit: f64) -> f64 {
         ((logit - self.largest) / self.temperature - self.log_sum).max(-f64::MAX)
     }

@@ -6,14 +6,14 @@ use crate::network::{Architecture, Network, State, Workspace};
 use crate::simd::Element;
 use core::fmt;
 
-/// By what units are compared. Both say what becomes worse, to second order, if a unit always says its mean.
+/// What units are compared by. Both estimate, to second order, how much the network changes if a unit is held at its mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Measure {
     /// The variance of h times the sum of the squares of all weights that multiply it: what changes in the units that read it. Needs
     /// [`Importance::observe`] and no targets.
     Weights,
-    /// The variance of h times the mean square of dJ/dh: what changes in the loss, were its share in the outputs independent of what it says
+    /// The variance of h times the mean square of dJ/dh: what changes in the loss, were its share in the outputs independent of h
     /// (after Molchanov et al. 2017). Needs [`Importance::observe_gradient`].
     Gradient,
 }
@@ -81,12 +81,12 @@ impl<N: Architecture> Importance<N> {
         Ok(())
     }
 
-    /// What every unit said on average.
+    /// The mean activation of every unit.
     #[must_use]
     pub const fn means(&self) -> &State<N> {
         &self.means
     }
-    /// The variance of what every unit said.
+    /// The variance of every unit's activation.
     #[must_use]
     pub const fn variances(&self) -> &State<N> {
         &self.variances

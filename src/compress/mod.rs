@@ -2,7 +2,7 @@
 //!
 //! - [`Importance`] measures on samples what every unit is worth, and [`Network::prune`](crate::Network::prune) makes a narrower network of
 //!   the units that are worth most. The means of the others go into the biases of the units that read them.
-//! - [`Distill`] is a loss that teaches a small network what a large one says (Hinton, Vinyals, Dean 2015).
+//! - [`Distill`] is a loss that trains a small network on the outputs of a large one (Hinton, Vinyals, Dean 2015).
 //! - [`Repeat`](crate::Repeat) in the list of layers is a layer with the weights of the layer below it: they are stored once, in flash and in RAM.
 //! - [`Tied`](crate::Tied) feedback has no weights of its own; [`Network::take_weights`](crate::Network::take_weights) starts such a network from one
 //!   that was trained with others.

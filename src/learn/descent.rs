@@ -14,7 +14,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// -rate times every weight's share straight to the weight. There is no gradient in memory, only the weights and
     /// the workspace.
     ///
-    /// `input`: `B` samples of `INPUT` values; `target`: what the loss asks for `B` samples; `rate`: 0 to 1024.
+    /// `input`: `B` samples of as many values as the network has inputs; `target`: what the loss asks for `B` samples; `rate`: 0 to 1024.
     ///
     /// ```
     /// use attractor::{fnn, Workspace};

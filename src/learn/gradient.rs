@@ -160,7 +160,7 @@ impl<T: fmt::Debug> core::error::Error for LearnError<T> {}
 impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter to `gradient`.
     ///
-    /// `input`: `B` samples of `INPUT` values; `target`: what the loss asks for `B` samples.
+    /// `input`: `B` samples of as many values as the network has inputs; `target`: what the loss asks for `B` samples.
     ///
     /// ```
     /// use attractor::{fnn, Workspace};

@@ -110,7 +110,7 @@ where
 {
     /// Learns from one batch: gradient, clipping, update. Every step starts cold, for batches differ.
     ///
-    /// `input`: `B` samples of `INPUT` values; `target`: what the loss asks for `B` samples.
+    /// `input`: `B` samples of as many values as the network has inputs; `target`: what the loss asks for `B` samples.
     ///
     /// # Errors
     /// [`LearnError`]; the network and the optimizer are then unchanged.

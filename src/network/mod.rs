@@ -96,7 +96,7 @@ macro_rules! fnn {
 ///
 /// z^l = W^l h^(l-1) + b^l + sum over the layers k it reads of U^(l,k) h^k,  h^l = s(z^l).
 ///
-/// `A` says what it is: its inputs, layers, scalar, feedback and activations, an [`Fnn`]. Write the type with [`fnn!`].
+/// `A` is its architecture: inputs, layers, scalar, feedback and activations, an [`Fnn`]. Write the type with [`fnn!`].
 ///
 /// It is plain scalars in a row (`repr(C)`, no padding): layer after layer, each W, U, b, column-major. A
 /// gradient has the type of its network.

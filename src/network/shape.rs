@@ -1,4 +1,4 @@
-//! What a network is like, as a value: what a model file says of itself.
+//! The architecture of a network as a value, as a model file has it.
 
 use super::form::{FORMS, REACHES};
 use super::layout::MAX_DEPTH;

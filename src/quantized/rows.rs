@@ -3,7 +3,7 @@
 use super::error::QuantizeError;
 use super::view::Of;
 
-/// What a row of integers says beside its weights.
+/// What a row of integers has beside its weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Row {
     pub(super) bias: i32,

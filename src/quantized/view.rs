@@ -179,7 +179,7 @@ pub(super) struct ViewMut<'a> {
     pub(super) digits: Digits,
 }
 
-/// What samples said, as [`Calibration`](super::Calibration) has it.
+/// What samples showed, as [`Calibration`](super::Calibration) has it.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
     /// Sums of inputs.

@@ -96,7 +96,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
 
     /// Sweeps from whatever `state` holds until every sample meets `stop`.
     ///
-    /// `input`: `B` samples of `INPUT` values ([`Samples`]); `state`: `B` samples. A sample that meets the
+    /// `input`: `B` samples of as many values as the network has inputs ([`Samples`]); `state`: `B` samples. A sample that meets the
     /// tolerance is not changed any more, so its result does not depend on the rest of its batch.
     ///
     /// ```
