@@ -31,6 +31,7 @@ mod training;
 use attractor::certificate::Label;
 use attractor::simd::Backend;
 use attractor::{Boxed, Certificate, Certified, Stop, fnn};
+use classes::start;
 use cores::on_all_cores;
 use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -38,7 +39,7 @@ use options::Options;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
-use training::{Task, start, train};
+use training::{Task, train};
 
 type Net = fnn![64, 48, 32, 10];
 /// The same in double precision, for labels that rounding errors of `f32` leave open.

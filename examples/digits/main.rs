@@ -31,7 +31,7 @@ mod training;
 use attractor::learn::LearnError;
 use attractor::simd::Backend;
 use attractor::{Feedforward, fnn};
-use classes::print_confusion;
+use classes::{print_confusion, start};
 use cores::on_all_cores;
 use data::Digit;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,7 +40,7 @@ use spread::{Spread, seeds};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use training::{Epoch, Run, SWEEPS, Task, start, train};
+use training::{Epoch, Run, SWEEPS, Task, train};
 
 type Small = fnn![64, 48, 32, 10];
 type SmallWithout = fnn![64, 48, 32, 10; feedback = Feedforward];

@@ -3,7 +3,7 @@
 use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, outputs, scores, step};
 use crate::data::{BATCH, Digit, PIXELS, Variation};
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Method, Objective, Trainer};
-use attractor::network::{Architecture, Takes};
+use attractor::network::Takes;
 use attractor::{Boxed, Injection, Network, State};
 use core::array;
 use nalgebra::SMatrix;
@@ -19,8 +19,6 @@ const WARM_UP: f32 = 0.3;
 const DECAY: f32 = 0.05;
 const SMOOTHING: f32 = 0.05;
 const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
-/// A third of the variance that `initialize` gives: a smaller start generalised a little better.
-const INITIAL_SCALE: f32 = 0.577;
 /// How often a network is held to its rate.
 const STEPS_BETWEEN_LIMITS: u32 = 8;
 
@@ -67,16 +65,6 @@ pub(crate) struct Task<'a> {
     pub(crate) watched: bool,
     /// The rate the feedback is held to, by its certificate; without one it is weakened when sweeps become many.
     pub(crate) rate: Option<f32>,
-}
-
-/// A network to train.
-pub(crate) fn start<A: Architecture<Scalar = f32>>(
-    mut network: Boxed<Network<A>>,
-    seed: u64,
-) -> Boxed<Network<A>> {
-    network.initialize(&mut SmallRng::seed_from_u64(seed));
-    network.params_mut().iter_mut().for_each(|weight| *weight *= INITIAL_SCALE);
-    network
 }
 
 /// Trains `network` and tests it with its last weights; `report` is called after every epoch.

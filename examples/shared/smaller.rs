@@ -16,8 +16,6 @@ const SMOOTHING: f32 = 0.05;
 const DECAY: f32 = 0.05;
 const WARM_UP: f32 = 0.3;
 const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
-/// A third of the variance that `initialize` gives.
-const INITIAL_SCALE: f32 = 0.577;
 /// Without a bound, training drives the feedback to the edge of convergence; this is the rate it is held to, by its certificate.
 const MOST: f32 = 0.2;
 /// The same where feedback is tied.
@@ -31,16 +29,6 @@ pub(crate) struct Course {
     pub(crate) epochs: u32,
     /// The highest rate.
     pub(crate) rate: f32,
-}
-
-/// A network to start from.
-pub(crate) fn start<A: Architecture<Scalar = f32>>(
-    mut network: Boxed<Network<A>>,
-    seed: u64,
-) -> Boxed<Network<A>> {
-    network.initialize(&mut SmallRng::seed_from_u64(seed));
-    network.params_mut().iter_mut().for_each(|weight| *weight *= INITIAL_SCALE);
-    network
 }
 
 /// Trains on labels.

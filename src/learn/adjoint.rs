@@ -8,7 +8,7 @@ use crate::network::{
     Architecture, EachLayer, LayerLayout, Layout, MAX_DEPTH, ParametersMut, Source, State, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
-use crate::solve::{HalfRoom, Halves, Sweep, apply, fits, thin_back};
+use crate::solve::{HalfRoom, Halves, Sweep, apply, fits, no_room, thin_back};
 use crate::threads::Threads;
 
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas. `FAR` says whether layers may
@@ -105,7 +105,7 @@ where
         let readers = if LAST && *literal { index..index } else { layout.readers(index) };
         if const { S::CORRECTED } {
             let all = layers.len() * own.rows() * params.rank();
-            let Some(room) = room.first(all) else { return };
+            let Some(room) = room.first(all) else { return no_room() };
             let received = Received { source: params, index, first: readers.start, below, above, room };
             let step = InOne(base, received);
             slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own.reborrow(), changes);
@@ -157,7 +157,8 @@ where
     pub(super) fn start<const C: usize, L: Lanes<T>>(&mut self, lanes: L) {
         let layers = self.params.layout().layers();
         let deltas = self.deltas.as_ref();
-        let Some(room) = self.room.first(layers.len() * deltas.rows() * self.params.rank()) else { return };
+        let all = layers.len() * deltas.rows() * self.params.rank();
+        let Some(room) = self.room.first(all) else { return no_room() };
         for (index, layer) in layers.iter().enumerate() {
             let own = deltas.columns(layer.units, layer.width);
             send::<C, _, _, _>(lanes, self.params, (index, layer), own, room);

@@ -1,6 +1,6 @@
 //! The products that corrections add to layers: P s, with s = Q^T of what a layer reads; in an adjoint Q t, with t = P^T d.
 
-use super::sweep::{HalfRoom, apply};
+use super::sweep::{HalfRoom, apply, no_room};
 use crate::kernel::{Base, Changes, Ends, Identity, Matrix, MatrixMut, Product, Scalar, Typed};
 use crate::network::{Correction, LayerLayout, Looped, Source};
 use crate::simd::Lanes;
@@ -24,7 +24,10 @@ where
     }
     let operand = |product: Product<'b, T>| product.operand;
     let rank = source.rank();
-    let room = room.first(samples * rank)?;
+    let Some(room) = room.first(samples * rank) else {
+        no_room();
+        return None;
+    };
     let s = MatrixMut::new(&mut *room, samples, rank).ok()?;
     thin::<C, T, L>(lanes, correction, layer, (down.map(operand), up.map(operand)), s);
     Some(Product { matrix: correction.p, operand: Matrix::new(room, samples, rank).ok()? })

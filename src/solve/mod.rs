@@ -23,7 +23,7 @@ pub use model::Model;
 pub(crate) use refine::{Progress, Sweep, refine};
 pub use stop::{SolveError, Solved, Stop};
 use sweep::{First, Forward, Weights, set_injection};
-pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, samples_in};
+pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, no_room, samples_in};
 pub use trace::Trace;
 
 use crate::kernel::{

@@ -16,6 +16,12 @@ pub(crate) fn fits(result: Result<(), ShapeError>) {
     debug_assert!(result.is_ok(), "{result:?}");
 }
 
+/// Room that a layout says is there is missing: what it is for is left out, which no layout lets happen.
+#[inline(always)]
+pub(crate) fn no_room() {
+    fits(Err(ShapeError { what: "room", expected: 1, found: 0 }));
+}
+
 /// The first sample and the number of samples of every chunk of a batch.
 #[inline(always)]
 pub(crate) fn chunks(samples: usize) -> impl Iterator<Item = (usize, usize)> {
