@@ -225,7 +225,7 @@ where
             copy(base.b(layer), own.b);
             let (mut first, mut second) = (own.first, own.second);
             if let Plan::LowRank(_) = A::PLAN {
-                let deviation = T::from_usize(layer.inputs + layer.feedback);
+                let deviation = T::from_usize(layer.columns());
                 let width = (T::from_usize(3) / deviation).sqrt();
                 second.fill_with(|_| width * uniform(&mut random));
             } else {

@@ -136,10 +136,9 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
         let correction = view.correction(layer)?;
         let rank = correction.p.cols();
         let (s, t) = (s.first(count * rank)?, t.first(count * rank)?);
-        let below =
-            if index == 0 { *input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
-        let above = states.columns(layer.units + layer.width, layer.feedback);
-        let own = deltas.columns(layer.units, layer.width);
+        let below = if index == 0 { *input } else { layer.below_of(*states) };
+        let above = layer.above_of(*states);
+        let own = layer.own_of(*deltas);
         for (first, samples) in chunks(count) {
             let [below, above, own] =
                 [below, above, own].map(|matrix| matrix.row_range(from + first, samples));
@@ -158,9 +157,9 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
             (self.input, self.states, self.deltas, self.factor, self.plan);
         let layout = self.base.layout();
         let Some(layer) = layout.layers().get(index) else { return };
-        let own_deltas = deltas.columns(layer.units, layer.width);
-        let below = if index == 0 { input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
-        let above = states.columns(layer.units + layer.width, layer.feedback);
+        let own_deltas = layer.own_of(deltas);
+        let below = if index == 0 { input } else { layer.below_of(states) };
+        let above = layer.above_of(states);
         let add = |deltas: Matrix<'_, T>, inputs: Matrix<'_, T>, gradient: MatrixMut<'_, T>| {
             fits(lanes.vectorize(Outer { factor, deltas, inputs, gradient }));
         };

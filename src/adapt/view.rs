@@ -69,7 +69,7 @@ impl Plan {
 
 /// How many parameters a correction of a layer has.
 const fn corrections(layer: &LayerLayout, rank: usize) -> usize {
-    rank * (layer.width + layer.inputs + layer.feedback) + layer.width
+    rank * (layer.width + layer.columns()) + layer.width
 }
 
 impl<'a, T: Scalar> View<'a, T> {
@@ -108,19 +108,17 @@ impl<'a, T: Scalar> Source<'a, T> for View<'a, T> {
 
     fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
         let own = match self.place(layer) {
-            Place::Layer(start) => {
-                self.matrix(start + layer.width * layer.inputs, layer.width, layer.feedback)
-            }
+            Place::Layer(start) => self.matrix(start + layer.u() - layer.params, layer.width, layer.feedback),
             _ => None,
         };
         own.unwrap_or_else(|| self.base.u(layer))
     }
 
     fn b(&self, layer: &LayerLayout) -> &'a [T] {
-        let inputs = layer.inputs + layer.feedback;
+        let inputs = layer.columns();
         let start = match self.place(layer) {
             Place::Frozen => None,
-            Place::Layer(start) => Some(start + layer.width * inputs),
+            Place::Layer(start) => Some(start + layer.b() - layer.params),
             Place::Correction { start, rank } => Some(start + rank * (layer.width + inputs)),
         };
         let own = start.and_then(|start| self.own.get(start..start + layer.width));
@@ -131,7 +129,7 @@ impl<'a, T: Scalar> Source<'a, T> for View<'a, T> {
         match self.place(layer) {
             Place::Correction { start, rank } if rank > 0 => Some(Correction {
                 p: self.matrix(start, layer.width, rank)?,
-                q: self.matrix(start + layer.width * rank, rank, layer.inputs + layer.feedback)?,
+                q: self.matrix(start + layer.width * rank, rank, layer.columns())?,
             }),
             _ => None,
         }
@@ -157,9 +155,7 @@ pub(super) fn own<'a, T>(
     let (start, [first, second]) = match plan.place(layout, layer) {
         Place::Frozen => return None,
         Place::Layer(start) => (start, [(layer.width, layer.inputs), (layer.width, layer.feedback)]),
-        Place::Correction { start, rank } => {
-            (start, [(layer.width, rank), (rank, layer.inputs + layer.feedback)])
-        }
+        Place::Correction { start, rank } => (start, [(layer.width, rank), (rank, layer.columns())]),
     };
     let (one, rest) = own.get_mut(start..)?.split_at_mut_checked(first.0 * first.1)?;
     let (two, rest) = rest.split_at_mut_checked(second.0 * second.1)?;

@@ -72,7 +72,7 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
             // The part the layer above plays in a sweep is played by the one below in an adjoint's.
             let other = if ADJOINT { index.checked_sub(1) } else { Some(index + 1) };
             if let Some(other) = other.and_then(|other| layers.get(other)) {
-                let sent = v.get(other.units..other.units + other.width)?;
+                let sent = v.get(other.own())?;
                 if ADJOINT {
                     add_magnitudes(Backend::portable(), params.w(layer), sent, own).ok()?;
                 } else {
@@ -88,7 +88,7 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
         let fresh: &[T] = if ADJOINT {
             layers.get(index + 1).map_or(Some(&[][..]), |next| after.get(..next.width))?
         } else if index > 0 {
-            before.get(layer.units - layer.inputs..)?
+            before.get(layer.below())?
         } else {
             &[]
         };
@@ -105,15 +105,13 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
         if let Some(v) = across {
             if ADJOINT {
                 for reader in layers.get(layout.readers(index))? {
-                    let first = layer.units - reader.units - reader.width;
-                    let matrix = params.u(reader).columns(first, layer.width);
-                    let sent = v.get(reader.units..reader.units + reader.width)?;
+                    let matrix = params.u(reader).columns(layer.columns_in(reader).start, layer.width);
+                    let sent = v.get(reader.own())?;
                     add_magnitudes_transposed(Backend::portable(), matrix, sent, own).ok()?;
                     terms += reader.width;
                 }
             } else if layer.feedback > 0 {
-                let first = layer.units + layer.width;
-                let sent = v.get(first..first + layer.feedback)?;
+                let sent = v.get(layer.above())?;
                 add_magnitudes(Backend::portable(), params.u(layer), sent, own).ok()?;
                 terms += layer.feedback;
             }
@@ -125,7 +123,7 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
                 return None;
             }
             let fed_back = match across {
-                Some(v) => v.get(layer.units + layer.width..)?.get(..layer.feedback)?,
+                Some(v) => v.get(layer.above())?,
                 None => &[],
             };
             // |W + P Q^T| h <= |W| h + |P| (|Q|^T h), some columns of P at a time.
@@ -165,7 +163,7 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
             let index = if ADJOINT { layers.len() - 1 - step } else { step };
             let layer = layers.get(index)?;
             self.layer::<ADJOINT>(index, Some(v), w)?;
-            let own = w.get_mut(layer.units..layer.units + layer.width)?;
+            let own = w.get_mut(layer.own())?;
             if floor > T::ZERO {
                 let lowest = own.iter().fold(T::ZERO, |largest, w| larger(largest, *w)) * floor;
                 let lowest = larger(lowest, least);
@@ -173,7 +171,7 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
                     *w = larger(*w, lowest);
                 }
             }
-            rate = larger(rate, norm(own, v.get(layer.units..layer.units + layer.width)?));
+            rate = larger(rate, norm(own, v.get(layer.own())?));
         }
         rate.is_finite().then_some(rate)
     }

@@ -39,7 +39,7 @@ pub(super) fn better<T: Scalar, H: Activation, O: Activation>(
         let terms = comparison.params.layout().terms(index);
         let (kappa, eta) = (kappa::<T>(terms), eta::<T, H, O>(terms));
         sums(comparison, index, swept, kappa, errors, room)?;
-        let units = layer.units..layer.units + layer.width;
+        let units = layer.own();
         let (own, sums) = (errors.get_mut(units.clone())?, room.get(units.clone())?);
         let h = swept.h.get(units)?;
         for (((e, sum), h), b) in own.iter_mut().zip(sums).zip(h).zip(comparison.params.b(layer)) {
@@ -78,7 +78,7 @@ fn sums<T: Scalar>(
         Comparison::rows(params.w(layer), each, T::ONE, own)?;
     } else {
         own.fill(T::ZERO);
-        let from = layer.units - layer.inputs;
+        let from = layer.below().start;
         let below = below.get_mut(from..)?;
         for ((p, e), h) in below.iter_mut().zip(errors.get(from..)?).zip(h.get(from..)?) {
             *p = plus(*e, times(kappa, h.magnitude()));
@@ -86,20 +86,16 @@ fn sums<T: Scalar>(
         add(params.w(layer), below, own)?;
     }
     let layout = params.layout();
-    // How many units above this layer reads, and through what.
-    let fed_back = match (layout.tied::<T>(), comparison.layers().get(index + 1)) {
-        (Some(_), Some(next)) => next.width,
-        _ => layer.feedback,
-    };
+    let fed_back = layout.fed_back(index);
     if fed_back > 0 {
         let above = above.get_mut(..fed_back)?;
-        let from = layer.units + layer.width;
+        let from = layer.own().end;
         let known = errors.get(from..)?.iter().zip(h.get(from..)?).zip(v.get(from..)?);
         for (p, ((e, h), v)) in above.iter_mut().zip(known) {
             let moved = times(change, *v);
             *p = plus(plus(*e, moved), times(kappa, plus(h.magnitude(), moved)));
         }
-        if let (Some(k), Some(next)) = (layout.tied(), comparison.layers().get(index + 1)) {
+        if let Some((k, next)) = layout.tied_to(index) {
             for p in above.iter_mut() {
                 *p = times(k, *p);
             }

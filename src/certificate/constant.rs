@@ -109,26 +109,27 @@ pub(crate) const fn check<const UNITS: usize>(
         let slope = steepest[last as usize];
         let terms = layout.terms(index);
         most = if terms > most { terms } else { most };
-        let first_b = layer.params + layer.width * (layer.inputs + layer.feedback);
+        let first_b = layer.b();
         let mut i = 0;
         while i < layer.width {
             let own = v[layer.units + i];
             let (mut fresh, mut carried, mut of_input, mut sent) = (0.0, 0.0, 0.0, 0.0);
             let mut j = 0;
             while j < layer.inputs {
-                let weight = at(params, scalar, layer.params + j * layer.width + i).abs();
+                let weight = at(params, scalar, layer.weight(i, j)).abs();
                 if index == 0 {
                     of_input += weight;
                 } else {
-                    fresh += product(weight, w[layer.units - layer.inputs + j]);
-                    carried += product(weight, r[layer.units - layer.inputs + j]);
+                    let below = layer.below().start + j;
+                    fresh += product(weight, w[below]);
+                    carried += product(weight, r[below]);
                 }
                 j += 1;
             }
             j = 0;
             while j < layer.feedback {
-                let place = layer.params + (layer.inputs + j) * layer.width + i;
-                fresh += product(at(params, scalar, place).abs(), v[layer.units + layer.width + j]);
+                let place = layer.weight(i, layer.inputs + j);
+                fresh += product(at(params, scalar, place).abs(), v[layer.above().start + j]);
                 j += 1;
             }
             if layout.percent() > 0 && !last {
@@ -141,7 +142,7 @@ pub(crate) const fn check<const UNITS: usize>(
                 let next = layout.layer(index + 1);
                 j = 0;
                 while j < next.width {
-                    let weight = at(params, scalar, next.params + i * next.width + j).abs();
+                    let weight = at(params, scalar, next.weight(j, i)).abs();
                     let one = product(weight, v[next.units + j]);
                     sent += one;
                     fresh += product(k, one);
@@ -221,10 +222,10 @@ const fn reach(weights: &Weights<'_>, v: &[f64]) -> f64 {
             (None, Some(bound)) if layout.depth() > 1 => {
                 let (mut sum, mut j) = (0.0, 0);
                 while j < last.inputs {
-                    sum += at(params, scalar, last.params + j * last.width + i).abs() * bound;
+                    sum += at(params, scalar, last.weight(i, j)).abs() * bound;
                     j += 1;
                 }
-                let b = at(params, scalar, last.params + (last.inputs + last.feedback) * last.width + i);
+                let b = at(params, scalar, last.b() + i);
                 let h = grown(sum, last.inputs, 1.0) + b.abs();
                 if fits(h, last.inputs, scalar) { h } else { f64::INFINITY }
             }
@@ -241,7 +242,7 @@ const fn reach(weights: &Weights<'_>, v: &[f64]) -> f64 {
         };
         i += 1;
     }
-    most * (1.0 + 2.0 * f64::EPSILON) * (1.0 + (last.inputs + last.feedback + 28) as f64 * precision)
+    most * (1.0 + 2.0 * f64::EPSILON) * (1.0 + (last.columns() + 28) as f64 * precision)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn measure<T: Scalar>(
     let (mut propagation, mut bias) = (T::ZERO, T::ZERO);
     for (index, layer) in comparison.layers().iter().enumerate() {
         comparison.layer::<false>(index, None, w)?;
-        let units = layer.units..layer.units + layer.width;
+        let units = layer.own();
         let (own, v) = (w.get_mut(units.clone())?, v.get(units)?);
         for (own, v) in own.iter_mut().zip(v) {
             *own = plus(*own, *v);
@@ -94,6 +94,6 @@ fn range<T: Scalar>(
         None => return Some(T::INFINITE),
     }
     // A computed sum is larger than the exact one by a rounding error for each term; and sums of bounds round up.
-    let excess = count::<T>(last.inputs + last.feedback + 32) * T::PRECISION;
+    let excess = count::<T>(last.columns() + 32) * T::PRECISION;
     Some(times(range, T::ONE + excess))
 }

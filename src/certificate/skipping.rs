@@ -117,7 +117,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
             // From the last layer on, for a layer overwrites itself and reads those before it.
             for (index, layer) in comparison.layers().iter().enumerate().rev() {
                 comparison.layer::<false>(index, across, room)?;
-                let units = layer.units..layer.units + layer.width;
+                let units = layer.own();
                 let gain = norm(room.get(units.clone())?, v.get(units)?);
                 *gains.get_mut(index)?.get_mut(usize::from(across.is_some()))? = gain;
             }

@@ -88,15 +88,15 @@ fn for_each_listener<T: Scalar>(
         }
     }
     if let (Some(k), true) = (layout.tied::<T>(), layer > 0) {
-        for column in 0..own.inputs {
-            each(own.units - own.inputs + column, k * params.w(own).at(unit, column).unwrap_or(T::NAN));
+        for (column, below) in own.below().enumerate() {
+            each(below, k * params.w(own).at(unit, column).unwrap_or(T::NAN));
         }
     }
     for reader in layers.get(layout.readers(layer)).unwrap_or_default() {
         if reader.feedback == 0 {
             continue;
         }
-        let column = own.units - (reader.units + reader.width) + unit;
+        let column = own.columns_in(reader).start + unit;
         for row in 0..reader.width {
             each(reader.units + row, params.u(reader).at(row, column).unwrap_or(T::NAN));
         }

@@ -123,7 +123,7 @@ impl<'a, T: Element> Kept<'a, T> {
     fn best(from: Parameters<'_, T>, scores: &'a [T], narrow: &[LayerLayout]) -> Self {
         let mut kept = Self { scores, last: [(T::ZERO, 0); MAX_DEPTH] };
         for ((layer, narrow), last) in from.layout().layers().iter().zip(narrow).zip(&mut kept.last) {
-            let own = scores.get(layer.units..layer.units + layer.width).unwrap_or_default();
+            let own = scores.get(layer.own()).unwrap_or_default();
             for (unit, score) in own.iter().enumerate() {
                 let better = own
                     .iter()
@@ -174,10 +174,10 @@ impl<T: Scalar> Pruning<'_, T> {
     }
     /// Whether the unit in a column of U stays.
     fn stays(&self, l: usize, layer: &LayerLayout, column: usize) -> bool {
-        let place = layer.units + layer.width + column;
+        let place = layer.above().start + column;
         let above = self.from.layout().layers().iter().enumerate().skip(l + 1);
         above
-            .filter(|(_, above)| (above.units..above.units + above.width).contains(&place))
+            .filter(|(_, above)| above.own().contains(&place))
             .all(|(k, above)| self.kept.has(k, above, place - above.units))
     }
 
@@ -192,9 +192,9 @@ impl<T: Scalar> Pruning<'_, T> {
         }
         for column in (0..layer.feedback).filter(|column| !self.stays(l, layer, *column)) {
             let weight = self.from.u(layer).at(unit, column).unwrap_or(T::NAN);
-            bias += weight * self.mean(layer.units + layer.width + column);
+            bias += weight * self.mean(layer.above().start + column);
         }
-        if let (Some(k), Some(above)) = (self.from.layout().tied::<T>(), self.layer(l + 1)) {
+        if let Some((k, above)) = self.from.layout().tied_to::<T>(l) {
             for row in (0..above.width).filter(|row| !self.kept.has(l + 1, above, *row)) {
                 let weight = k * self.from.w(above).at(row, unit).unwrap_or(T::NAN);
                 bias += weight * self.mean(above.units + row);

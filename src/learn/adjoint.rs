@@ -81,13 +81,13 @@ where
         let from_above = layers
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
-        let h = states.columns(layer.units, layer.width);
+        let h = layer.own_of(*states);
         if const { R::ANY && !S::CORRECTED }
             && let Some(k) = layout.tied::<T>()
         {
             // W^l is the U^T of the layer below too.
             let from_below = (index > 0 && !(LAST && *literal)).then(|| {
-                let operand = below.columns(layer.units - layer.inputs, layer.inputs);
+                let operand = layer.below_of(below);
                 Product { matrix: params.w(layer), operand }
             });
             let (room, sum) = (&mut **room, ends.sum());
@@ -160,7 +160,7 @@ where
         let all = layers.len() * deltas.rows() * self.params.rank();
         let Some(room) = self.room.first(all) else { return no_room() };
         for (index, layer) in layers.iter().enumerate() {
-            let own = deltas.columns(layer.units, layer.width);
+            let own = layer.own_of(deltas);
             send::<C, _, _, _>(lanes, self.params, (index, layer), own, room);
         }
     }
@@ -202,7 +202,7 @@ impl<'a, T: Scalar, S> Received<'a, T, S> {
         let (own, from) = (layers.get(self.index)?, layers.get(sender)?);
         let is_above = sender > self.index;
         if corrected {
-            let first = if is_above { 0 } else { from.inputs + own.units - from.units - from.width };
+            let first = if is_above { 0 } else { from.inputs + own.columns_in(from).start };
             let samples = self.above.rows();
             let (start, values) = (sender * samples * rank, samples * rank);
             let operand = Matrix::new(self.room.get(start..start + values)?, samples, rank).ok()?;
@@ -261,8 +261,8 @@ fn sent<'a, 'w: 'a, T: Scalar>(
     to: &LayerLayout,
     deltas: Matrix<'a, T>,
 ) -> Product<'a, T> {
-    let matrix = params.u(from).columns(to.units - from.units - from.width, to.width);
-    Product { matrix, operand: deltas.columns(from.units, from.width) }
+    let matrix = params.u(from).columns(to.columns_in(from).start, to.width);
+    Product { matrix, operand: from.own_of(deltas) }
 }
 
 impl<'a, 'w: 'a, T: Scalar, S: Source<'w, T>> Products<'a, T> for FromFar<'a, T, S> {
@@ -459,16 +459,15 @@ impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, 
         let Self { share, lanes, to, layout } = self;
         let Share { factor, input, below, above, deltas } = **share;
         let Some(layer) = layout.layers().get(index) else { return };
-        let own = deltas.columns(layer.units, layer.width);
-        let sender =
-            if index == 0 { input } else { Some(below.columns(layer.units - layer.inputs, layer.inputs)) };
-        let fed_back = above.columns(layer.units + layer.width, layer.feedback);
+        let own = layer.own_of(deltas);
+        let sender = if index == 0 { input } else { Some(layer.below_of(below)) };
+        let fed_back = layer.above_of(above);
         if let Some(k) = layout.tied::<T>()
             && index > 0
         {
             // What is fed back to the layer below through this W.
-            let deltas = deltas.columns(layer.units - layer.inputs, layer.inputs);
-            let (factor, sent) = (factor * k, above.columns(layer.units, layer.width));
+            let deltas = layer.below_of(deltas);
+            let (factor, sent) = (factor * k, layer.own_of(above));
             let (gradient, ..) = to.layer(layer);
             fits(lanes.vectorize(Outer { factor, deltas: sent, inputs: deltas, gradient }));
         }
@@ -502,19 +501,18 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
 ) {
     let Some((layer, mut w, u, b)) = layers.next() else { return };
     let Sent { input, states, deltas } = sent;
-    let own = deltas.columns(layer.units, layer.width);
+    let own = layer.own_of(deltas);
     // The first layer reads the input.
-    let below =
-        if layer.units == 0 { input } else { states.columns(layer.units - layer.inputs, layer.inputs) };
-    let above = states.columns(layer.units + layer.width, layer.feedback);
+    let below = if layer.units == 0 { input } else { layer.below_of(states) };
+    let above = layer.above_of(states);
     threads.join(
         || {
             fits(column_sums(factor, own, b));
             if let Some(k) = layout.tied::<T>()
                 && layer.units > 0
             {
-                let fed_back = deltas.columns(layer.units - layer.inputs, layer.inputs);
-                let sent = states.columns(layer.units, layer.width);
+                let fed_back = layer.below_of(deltas);
+                let sent = layer.own_of(states);
                 outer_side_by_side(backend, threads, (factor * k, sent), fed_back, w.reborrow());
             }
             outer_side_by_side(backend, threads, (factor, own), below, w);

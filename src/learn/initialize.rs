@@ -46,10 +46,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
             // The blocks of U stand side by side, the nearest layer first.
             let mut column = 0;
             let mut through = 1.0;
-            let blocks = layers
-                .iter()
-                .skip(l + 1)
-                .take_while(|above| above.units < layer.units + layer.width + layer.feedback);
+            let blocks = layers.iter().skip(l + 1).take_while(|above| above.units < layer.above().end);
             let count = blocks.clone().count();
             for above in blocks {
                 through *=

@@ -218,14 +218,14 @@ impl<'a, T: Element> Parameters<'a, T> {
     /// U of a layer, `width x feedback`: its blocks side by side, the nearest layer first.
     #[inline(always)]
     pub(crate) fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
-        let first = layer.params + layer.width * layer.inputs;
+        let first = layer.u();
         // SAFETY: as above.
         unsafe { Matrix::from_raw(self.start.add(first), layer.width, layer.feedback, layer.width) }
     }
     /// b of a layer.
     #[inline(always)]
     pub(crate) fn b(&self, layer: &LayerLayout) -> &'a [T] {
-        let first = layer.params + layer.width * (layer.inputs + layer.feedback);
+        let first = layer.b();
         // SAFETY: as above.
         unsafe { core::slice::from_raw_parts(self.start.add(first), layer.width) }
     }
@@ -266,8 +266,8 @@ impl<'a, T: Element> ParametersMut<'a, T> {
     /// W of a layer, `width x inputs`; U, `width x feedback`; and b.
     #[inline(always)]
     pub(crate) fn layer(&mut self, layer: &LayerLayout) -> (MatrixMut<'_, T>, MatrixMut<'_, T>, &mut [T]) {
-        let u = layer.params + layer.width * layer.inputs;
-        let b = u + layer.width * layer.feedback;
+        let u = layer.u();
+        let b = layer.b();
         // SAFETY: a layout's layers lie within its parameters, `new` counted them, and the three do not overlap.
         unsafe {
             (
@@ -281,7 +281,7 @@ impl<'a, T: Element> ParametersMut<'a, T> {
     /// W, U and b of a layer, which lie side by side.
     #[inline(always)]
     pub(crate) fn block(&mut self, layer: &LayerLayout) -> MatrixMut<'_, T> {
-        let columns = layer.inputs + layer.feedback + 1;
+        let columns = layer.columns() + 1;
         // SAFETY: a layout's layers lie within its parameters, and `new` counted them.
         unsafe { MatrixMut::from_raw(self.start.add(layer.params), layer.width, columns, layer.width) }
     }

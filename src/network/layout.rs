@@ -74,7 +74,7 @@ impl Layout {
                 units: first,
                 shared: false,
             };
-            layout.params += width * (below + feedback + 1);
+            layout.params += layout.layers[l].len();
             first += width;
             below = width;
             l += 1;
@@ -110,7 +110,7 @@ impl Layout {
             } else {
                 run = 1;
                 layer.params = self.params;
-                self.params += layer.width * (layer.inputs + layer.feedback + 1);
+                self.params += layer.len();
             }
             self.layers[l] = layer;
             self.shares = if run > self.shares { run } else { self.shares };
@@ -154,7 +154,7 @@ impl Layout {
         let mut l = 1;
         while l < self.depth {
             let layer = self.layers[l];
-            let from_outputs = layer.feedback > 0 && layer.units + layer.width + layer.feedback == self.units;
+            let from_outputs = layer.feedback > 0 && layer.above().end == self.units;
             if layer.shared && (l == 1 || l + 1 == self.depth || from_outputs) {
                 return true;
             }
@@ -169,21 +169,17 @@ impl Layout {
     }
     /// The products in a sum of layer `index`; where it is taken in two steps, a few more for what these round.
     pub(crate) const fn terms(&self, index: usize) -> usize {
-        let terms = self.layers[index].inputs + self.layers[index].feedback;
-        if self.tied == 0 {
-            return terms;
-        }
-        terms + 4 + if index + 1 < self.depth { self.layers[index + 1].width } else { 0 }
+        self.layers[index].inputs + self.fed_back(index) + if self.tied == 0 { 0 } else { 4 }
+    }
+    /// Which layers above a layer reads through a U.
+    #[inline(always)]
+    pub(crate) const fn reach(&self) -> Reach {
+        self.reach
     }
     /// k, where layers read the next one through k W^T.
     #[inline(always)]
     pub(crate) fn tied<T: Element>(&self) -> Option<T> {
         (self.tied > 0).then(|| T::from_usize(self.tied) / T::from_usize(100))
-    }
-    /// The layers below `layer` whose U reaches it.
-    #[inline(always)]
-    pub(crate) const fn readers(&self, layer: usize) -> core::ops::Range<usize> {
-        layer.saturating_sub(self.reach.layers())..layer
     }
 }
 

@@ -6,6 +6,7 @@ mod flat;
 mod form;
 mod layout;
 mod like;
+mod links;
 mod memory;
 mod shape;
 mod source;

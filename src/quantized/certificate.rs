@@ -316,7 +316,7 @@ impl View<'_> {
         for (index, layer) in self.layout.layers().iter().enumerate() {
             // A power of two, by which the slope is less than 1.
             let slope = if steepest[usize::from(self.is_last(index))] < 0.5 { 2 } else { 0 };
-            for unit in layer.units..layer.units + layer.width {
+            for unit in layer.own() {
                 let sum =
                     self.magnitudes(index, layer, unit - layer.units, slope, |unit, above| match before {
                         Some(before) if above => entry(before, unit) << POINT,
@@ -344,11 +344,11 @@ impl View<'_> {
     ) -> i64 {
         let mut sum = 0_i64;
         let first = if index == 0 { layer.inputs } else { 0 };
-        for column in first..layer.inputs + layer.feedback {
+        for column in first..layer.columns() {
             let q = i64::from(self.weight(layer, row, column)).abs();
             let e = match column.checked_sub(layer.inputs) {
-                None => error(layer.units - layer.inputs + column, false),
-                Some(column) => error(layer.units + layer.width + column, true),
+                None => error(layer.below().start + column, false),
+                Some(column) => error(layer.above().start + column, true),
             };
             sum = sum.saturating_add(q.saturating_mul(e));
         }
@@ -377,8 +377,7 @@ impl View<'_> {
         let z = libm::ldexp(1.0, digits.extra as i32)
             / f64::from(self.units[if self.is_last(index) { 2 } else { 1 }]);
         let param = |at: usize| f64::from(params.get(at).copied().unwrap_or(f32::NAN));
-        let columns = layer.inputs + layer.feedback;
-        let (mut sum, mut bias) = (0.0, param(layer.params + columns * layer.width + row) * z);
+        let (mut sum, mut bias) = (0.0, param(layer.b() + row) * z);
         for (first, end, of_inputs) in sums_of(index, layer) {
             let found = self.row(layer, row, of_inputs);
             let ratio = f64::from(found.scale) * libm::ldexp(1.0, -16 - i32::from(found.exponent));
@@ -387,7 +386,7 @@ impl View<'_> {
                 let q = f64::from(self.weight(layer, row, column));
                 integers += f64::from(digits.offset) * q;
                 let unit = f64::from(self.column_unit(index, layer, column));
-                let weight = param(layer.params + column * layer.width + row) * z * unit;
+                let weight = param(layer.weight(row, column)) * z * unit;
                 sum += (weight - q * ratio).abs() * f64::from(digits.most + 1);
                 if of_inputs {
                     sum += 0.5 * weight.abs();

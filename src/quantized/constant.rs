@@ -38,7 +38,7 @@ impl Bytes<'_> {
         let (first, columns, column) = if column < layer.inputs {
             (layer.params, layer.inputs, column)
         } else {
-            (layer.params + layer.width * layer.inputs, layer.feedback, column - layer.inputs)
+            (layer.u(), layer.feedback, column - layer.inputs)
         };
         self.signed(self.weights + first + place(GROUP, layer.width, columns, row, column))
     }
@@ -51,7 +51,7 @@ impl Bytes<'_> {
         (first, end): (usize, usize),
         inputs: bool,
     ) -> bool {
-        let exponents = layer.params + layer.width * (layer.inputs + layer.feedback);
+        let exponents = layer.b();
         let (bias, scale, exponent) = if inputs {
             (self.first_bias + 4 * row, self.first_scale + 2 * row, self.first_exponent + row)
         } else {
@@ -88,7 +88,7 @@ impl Bytes<'_> {
         let mut index = 0;
         while index < self.layout.depth() {
             let layer = self.layout.layer(index);
-            let end = layer.inputs + layer.feedback;
+            let end = layer.columns();
             // The first layer reads its inputs through rows of their own.
             let first = if index == 0 { layer.inputs } else { 0 };
             let mut row = 0;

@@ -96,8 +96,7 @@ impl<'a> View<'a> {
     }
     #[inline(always)]
     fn b(&self, layer: &LayerLayout) -> HalfBase<'a, f32> {
-        let first = layer.params + layer.width * (layer.inputs + layer.feedback);
-        HalfBase::Bias(part(self.weights, first, layer.width))
+        HalfBase::Bias(part(self.weights, layer.b(), layer.width))
     }
 }
 

@@ -182,9 +182,7 @@ fn part<T>(slice: &[T], first: usize, count: usize) -> &[T] {
 fn around<'a, T>(state: &'a mut [T], layer: &LayerLayout) -> Option<(&'a [T], &'a mut [T], &'a [T])> {
     let (below, rest) = state.split_at_mut_checked(layer.units)?;
     let (own, above) = rest.split_at_mut_checked(layer.width)?;
-    let below =
-        layer.units.checked_sub(layer.inputs).map_or(&[][..], |first| part(below, first, layer.inputs));
-    Some((below, own, part(above, 0, layer.feedback)))
+    Some((below.get(layer.below()).unwrap_or_default(), own, part(above, 0, layer.feedback)))
 }
 
 impl<N: Architecture, H: IntState> Quantized<N, H> {

@@ -44,7 +44,7 @@ pub(super) fn sums_of(
     index: usize,
     layer: &LayerLayout,
 ) -> impl Iterator<Item = (usize, usize, bool)> + use<> {
-    let end = layer.inputs + layer.feedback;
+    let end = layer.columns();
     let (whole, split) =
         ([Some((0, end, false)), None], [Some((0, layer.inputs, true)), Some((layer.inputs, end, false))]);
     if index == 0 { split } else { whole }.into_iter().flatten()
@@ -61,17 +61,15 @@ impl<'a> View<'a> {
     #[inline(always)]
     pub(super) fn u(&self, layer: &LayerLayout) -> Result<PackedMatrix<'a, i8>, ShapeError> {
         let (rows, columns) = (layer.width, layer.feedback);
-        let first = layer.params + rows * layer.inputs;
-        PackedMatrix::new(part(self.weights, first, rows * columns), rows, columns)
+        PackedMatrix::new(part(self.weights, layer.u(), rows * columns), rows, columns)
     }
     /// The rows of a layer; of the first, those of its U.
     #[inline(always)]
     pub(super) fn rows(&self, layer: &LayerLayout) -> IntegerRows<'a> {
-        let exponents = layer.params + layer.width * (layer.inputs + layer.feedback);
         IntegerRows {
             bias: part(self.bias, layer.units, layer.width),
             scale: part(self.scale, layer.units, layer.width),
-            exponent: part(self.weights, exponents, layer.width),
+            exponent: part(self.weights, layer.b(), layer.width),
         }
     }
 
@@ -80,7 +78,7 @@ impl<'a> View<'a> {
         let (first, columns, column) = if column < layer.inputs {
             (layer.params, layer.inputs, column)
         } else {
-            (layer.params + layer.width * layer.inputs, layer.feedback, column - layer.inputs)
+            (layer.u(), layer.feedback, column - layer.inputs)
         };
         let at = first + place(GROUP, layer.width, columns, row, column);
         self.weights.get(at).copied().unwrap_or_default()
@@ -102,7 +100,7 @@ impl<'a> View<'a> {
             None if index == 0 => self.units[0],
             None => self.units[1],
             Some(column) => {
-                let unit = layer.units + layer.width + column;
+                let unit = layer.above().start + column;
                 let outputs = self.layout.layers().last().map_or(0, |last| last.units);
                 self.units[if unit < outputs { 1 } else { 2 }]
             }
@@ -146,7 +144,6 @@ impl<'a> View<'a> {
         for (index, layer) in self.layout.layers().iter().enumerate() {
             let z = self.units[if self.is_last(index) { 2 } else { 1 }] / extra;
             for row in 0..layer.width {
-                let columns = layer.inputs + layer.feedback;
                 // The sums' own offset and half are no bias.
                 let mut bias = 0.0;
                 for (first, end, of_inputs) in sums_of(index, layer) {
@@ -156,11 +153,11 @@ impl<'a> View<'a> {
                         let q = self.weight(layer, row, column);
                         sum += self.digits.offset * i32::from(q);
                         let value = f32::from(q) * ratio * z / self.column_unit(index, layer, column);
-                        put(params, layer.params + column * layer.width + row, value);
+                        put(params, layer.weight(row, column), value);
                     }
                     bias += sum as f32 * ratio - 0.5;
                 }
-                put(params, layer.params + columns * layer.width + row, bias * z);
+                put(params, layer.b() + row, bias * z);
             }
         }
     }
@@ -202,16 +199,15 @@ impl ViewMut<'_> {
         for (index, layer) in layout.layers().iter().enumerate() {
             // z per unit of what the weights give.
             let z = extra / if index + 1 == layout.depth() { output } else { hidden };
-            let above = layer.units + layer.width;
             let (inputs, below_unit) = if index == 0 {
                 (seen.inputs, input)
             } else {
-                (part(seen.units, layer.units - layer.inputs, layer.inputs), hidden)
+                (seen.units.get(layer.below()).unwrap_or_default(), hidden)
             };
-            let reads_outputs = above + layer.feedback == layout.units() && layer.feedback > 0;
+            let reads_outputs = layer.above().end == layout.units() && layer.feedback > 0;
             let hidden_columns = if reads_outputs { layer.feedback - outputs } else { layer.feedback };
             for row in 0..layer.width {
-                let bias = params.get(layer.params + (layer.inputs + layer.feedback) * layer.width + row);
+                let bias = params.get(layer.b() + row);
                 let bias = bias.copied().unwrap_or(f32::NAN) * z;
                 let mut columns = Of {
                     params,
@@ -219,8 +215,8 @@ impl ViewMut<'_> {
                     layer: *layer,
                     row,
                     first: 0,
-                    count: if index == 0 { layer.inputs } else { layer.inputs + layer.feedback },
-                    means: (inputs, part(seen.units, above, layer.feedback)),
+                    count: if index == 0 { layer.inputs } else { layer.columns() },
+                    means: (inputs, seen.units.get(layer.above()).unwrap_or_default()),
                     gains: (
                         z * below_unit,
                         Gains { hidden: z * hidden, outputs: z * output, hidden_columns },
@@ -238,7 +234,7 @@ impl ViewMut<'_> {
                     columns.count = layer.feedback;
                     found = rows::quantize(&mut columns, 0.0, offset, most, (index + 1, row))?;
                 }
-                let exponents = layer.params + layer.width * (layer.inputs + layer.feedback);
+                let exponents = layer.b();
                 let before = self.weights.get(exponents + row);
                 if layer.shared && before != Some(&found.exponent) {
                     return Err(QuantizeError::Shared { layer: index + 1, unit: row });
@@ -293,7 +289,7 @@ impl Of<'_> {
     /// What a column's weight makes of a state of 1, in units of z; and the mean of its states.
     pub(super) fn weight(&self, column: usize) -> (f32, f32) {
         let column = self.first + column;
-        let at = self.layer.params + column * self.layer.width + self.row;
+        let at = self.layer.weight(self.row, column);
         let weight = self.params.get(at).copied().unwrap_or(f32::NAN);
         let sum = match column.checked_sub(self.layer.inputs) {
             None => self.means.0.get(column),
@@ -309,10 +305,7 @@ impl Of<'_> {
         let (column, layer) = (self.first + column, self.layer);
         let at = match column.checked_sub(layer.inputs) {
             None => layer.params + place(GROUP, layer.width, layer.inputs, self.row, column),
-            Some(column) => {
-                let first = layer.params + layer.width * layer.inputs;
-                first + place(GROUP, layer.width, layer.feedback, self.row, column)
-            }
+            Some(column) => layer.u() + place(GROUP, layer.width, layer.feedback, self.row, column),
         };
         put(self.weights, at, weight);
     }

@@ -33,11 +33,11 @@ impl<T: Scalar, A: Architecture<Scalar = T, Form = Tied<PERCENT>>, const PERCENT
         let (mut energy, mut weight) = (0.0, 1.0);
         for (index, layer) in params.layout().layers().iter().enumerate() {
             let last = index + 1 == A::LAYOUT.depth();
-            let own = h.iter().skip(layer.units).take(layer.width);
+            let own = h.get(layer.own()).unwrap_or_default().iter();
             for ((i, h), b) in own.enumerate().zip(params.b(layer)) {
                 let mut z = b.to_f64();
                 for j in 0..layer.inputs {
-                    let below = || state.as_slice().get(layer.units - layer.inputs + j).copied();
+                    let below = || state.as_slice().get(layer.below().start + j).copied();
                     let from = if index == 0 { input.at(0, j) } else { below() };
                     let weight = params.w(layer).at(i, j).unwrap_or(T::NAN);
                     z += weight.to_f64() * from.unwrap_or(T::NAN).to_f64();

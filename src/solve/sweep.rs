@@ -112,7 +112,7 @@ impl<'a, T: Scalar> Weights<T> for &'a [T] {
     type Weighed<F: Finish<T> + 'static> = F::Weighed<'a>;
     #[inline(always)]
     fn weigh<F: Finish<T> + 'static>(self, finish: F, layer: &LayerLayout) -> F::Weighed<'a> {
-        finish.weighed(self.get(layer.units..layer.units + layer.width).unwrap_or_default())
+        finish.weighed(self.get(layer.own()).unwrap_or_default())
     }
 }
 
@@ -191,8 +191,7 @@ where
         let (base, up) = if index == 0 && !again {
             (Base::Matrix(base.matrix), None)
         } else {
-            let operand =
-                if again { base.matrix } else { below.columns(layer.units - layer.inputs, layer.inputs) };
+            let operand = if again { base.matrix } else { layer.below_of(below) };
             (Base::Bias(params.b(layer)), Some(Product { matrix: params.w(layer), operand }))
         };
         if let Some((k, next)) = tied::<T, S, R, LAST>(layout, index) {
@@ -344,7 +343,7 @@ fn tied<'a, T: Scalar, S: Source<'a, T>, R: HalfRoom<T>, const LAST: bool>(
     if const { !R::ANY || LAST || S::CORRECTED } {
         return None;
     }
-    Some((layout.tied()?, layout.layers().get(index + 1)?))
+    layout.tied_to(index)
 }
 
 /// The product of some of the units, from the first on, or of all.
