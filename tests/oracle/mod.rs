@@ -2,7 +2,7 @@
 //!
 //! Layers are counted from 1 as in the formulas; `h[0]` is the input, `h[l]` layer l.
 
-#![allow(dead_code, reason = "every test binary uses another part of the oracle")]
+#![allow(dead_code, reason = "every test program uses another part of the oracle")]
 
 pub(crate) mod subject;
 

@@ -1,13 +1,11 @@
 //! Streams that leave out layers: the bound holds against the oracle at every tick, and layers are left out.
 
-mod oracle;
-
+use crate::oracle::{self, subject};
 use attractor::certificate::NotFinite;
 use attractor::kernel::{HardTanh, Relu, Scalar, Sigmoid, Tanh};
 use attractor::network::Takes;
 use attractor::simd::Backend;
 use attractor::{Dense, Feedforward, Network, State, Tied, fnn};
-use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 /// What a stream took.

@@ -1,8 +1,7 @@
 //! The support table of README.md: every cell that says yes is tried here, against the `f64` oracle. What it says is not supported does not
 //! compile: `tests/compile_fail` and the `compile_fail` examples of `Quantized::new`, `Bf16Network::new` and `Adapted`.
 
-mod oracle;
-
+use crate::oracle::{Feedback, Target, Way, relative_error, subject};
 use attractor::adapt::{Adapted, LowRank};
 use attractor::learn::{MeanSquared, Objective};
 use attractor::network::{Architecture, Fnn};
@@ -13,7 +12,6 @@ use attractor::{
     Workspace, fnn,
 };
 use nalgebra::SMatrix;
-use oracle::{Feedback, Target, Way, relative_error, subject};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 const FINE: Stop = Stop::residual(1e-6).at_most(300);

@@ -1,7 +1,6 @@
 //! Descent in place against the same step by way of a gradient; `kernel::affine` against the layer it is a part of.
 
-mod oracle;
-
+use crate::oracle::subject;
 use attractor::kernel::{self, Base, Identity, Matrix, MatrixMut, Product};
 use attractor::learn::{
     CrossEntropy, Descent, GradientReport, LearnError, Loss, LossError, MeanSquared, Method, Objective,
@@ -10,7 +9,6 @@ use attractor::learn::{
 use attractor::simd::{Backend, Element};
 use attractor::{Adjacent, Dense, Skip, SolveError, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
-use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 /// Numbers between -1 and 1 that the scalar holds.

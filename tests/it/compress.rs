@@ -1,8 +1,7 @@
 //! Smaller networks: pruned ones against the naive network some of whose units always say their mean, importance against its definition,
 //! distillation against differences, shared layers against networks that have the same weights several times.
 
-mod oracle;
-
+use crate::oracle::{self, Network, States, Target, Way, subject};
 use attractor::compress::{CompressError, Distill, Importance, Measure, Narrows, Prunes};
 use attractor::kernel::{Activation as Act, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 use attractor::learn::{Loss, LossError, MeanSquared, Method, Objective, UnrolledTape};
@@ -13,7 +12,6 @@ use attractor::{
     fnn,
 };
 use nalgebra::SMatrix;
-use oracle::{Network, States, Target, Way, subject};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 

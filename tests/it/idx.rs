@@ -1,9 +1,9 @@
 //! The reader of the example mnist, on files that are sound and on files that are not.
 
-#[path = "../examples/mnist/idx.rs"]
-mod idx;
+#[path = "../../examples/mnist/idx.rs"]
+mod reader;
 
-use idx::{Images, PIXELS};
+use reader::{Images, PIXELS};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ fn folder(name: &str, files: &[(&str, Vec<u8>)]) -> PathBuf {
 fn sound_files_give_their_pixels_and_labels() {
     let training = folder("training", &[(IMAGES, images()), (LABELS, labels())]);
     let test = folder("test", &[("t10k-images-idx3-ubyte", images()), ("t10k-labels-idx1-ubyte", labels())]);
-    for images in [idx::training(&training).unwrap(), idx::test(&test).unwrap()] {
+    for images in [reader::training(&training).unwrap(), reader::test(&test).unwrap()] {
         assert_eq!(images.len(), 2);
         let Images { pixels, labels } = images;
         assert_eq!(labels, [7, 9]);
@@ -50,7 +50,7 @@ fn sound_files_give_their_pixels_and_labels() {
         }
     }
     // Each set is looked for under its own names.
-    assert!(idx::test(&training).unwrap_err().contains("t10k-images-idx3-ubyte"));
+    assert!(reader::test(&training).unwrap_err().contains("t10k-images-idx3-ubyte"));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn damaged_files_are_told_apart() {
     ];
     for (name, images, labels, culprit, message) in cases {
         let folder = folder(name, &[(IMAGES, images), (LABELS, labels)]);
-        let error = idx::training(&folder).expect_err(name);
+        let error = reader::training(&folder).expect_err(name);
         assert!(error.contains(culprit) && error.contains(message), "{name}: {error}");
     }
 }
@@ -98,13 +98,13 @@ fn damaged_files_are_told_apart() {
 #[test]
 fn what_is_missing_is_named() {
     let nowhere = folder("nowhere", &[]).join("further");
-    let error = idx::training(&nowhere).unwrap_err();
+    let error = reader::training(&nowhere).unwrap_err();
     assert!(error.contains("further: no such folder") && error.contains("scripts/fetch-mnist"), "{error}");
 
-    let error = idx::training(&folder("no labels", &[(IMAGES, images())])).unwrap_err();
+    let error = reader::training(&folder("no labels", &[(IMAGES, images())])).unwrap_err();
     assert!(error.contains(LABELS), "{error}");
 
     let packed = folder("packed", &[(&format!("{IMAGES}.gz"), images()), (LABELS, labels())]);
-    let error = idx::training(&packed).unwrap_err();
+    let error = reader::training(&packed).unwrap_err();
     assert!(error.contains("compressed as .gz"), "{error}");
 }

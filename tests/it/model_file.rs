@@ -2,8 +2,7 @@
 
 #![allow(clippy::result_large_err, reason = "an error that names both shapes, without allocation")]
 
-mod oracle;
-
+use crate::oracle::subject;
 use attractor::file::{self, FileError, Uncertified};
 use attractor::kernel::{HardTanh, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::network::{Architecture, Fnn};
@@ -11,7 +10,6 @@ use attractor::{
     Align64, Certificate, CertificateError, Dense, Feedforward, Layer, Network, Repeat, Shape, Skip, Stop,
     Tied, fnn, include_network,
 };
-use oracle::subject;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 type Tiny = fnn![2, 3, 1];
@@ -148,7 +146,7 @@ written! {
 }
 
 /// A file, which is not that of another program.
-const GOLDEN: &[u8] = include_bytes!("data/tiny.attr");
+const GOLDEN: &[u8] = include_bytes!("../data/tiny.attr");
 
 /// The network of `data/tiny.attr`.
 fn tiny() -> Tiny {
@@ -165,7 +163,7 @@ fn the_format_does_not_drift() {
 
 #[test]
 fn a_file_in_the_program() {
-    let model = include_network!("data/tiny.attr", Tiny);
+    let model = include_network!("../data/tiny.attr", Tiny);
     assert_eq!(model.network(), &tiny());
     let mut state = Tiny::state();
     model.certified().unwrap().solve(&[1.0, -0.5], &mut state, 1e-4).unwrap();

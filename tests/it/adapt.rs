@@ -1,8 +1,7 @@
 //! Adapters: their gradients against central differences through the solutions of the merged network, which the oracle forms and
 //! solves in `f64` itself; merged and unmerged networks; what an adapter does to bad input.
 
-mod oracle;
-
+use crate::oracle::{Network, Target, relative_error, subject};
 use attractor::adapt::{Adapted, Adapter, BiasOnly, Frozen, LastLayer, LowRank, ParamsOf};
 use attractor::kernel::{Identity, Relu, Sigmoid, Tanh};
 use attractor::learn::{LearnError, MeanSquared, Method, Objective, UpdateError};
@@ -13,7 +12,6 @@ use attractor::{
     Threads, Trace, Workspace, fnn,
 };
 use nalgebra::SMatrix;
-use oracle::{Network, Target, relative_error, subject};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 

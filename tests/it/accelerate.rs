@@ -1,13 +1,11 @@
 //! Accelerated solves: against plain ones, the oracle, and linear systems solved directly.
 
-mod oracle;
-
+use crate::oracle::{self, subject};
 use attractor::kernel::{Identity, Relu, Scalar};
 use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
 use attractor::{Acceleration, Dense, Injection, Network, SolveError, Solved, State, Stop, fnn};
 use nalgebra::{SMatrix, SVector};
-use oracle::subject;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -214,7 +212,7 @@ proptest! {
         for window in 0..=3 {
             let mut state = Linear::state();
             let tolerance = Stop::residual(1e-10).at_most(100_000);
-            let solved = accelerated(crate::window(window), Backend::best(), &net, &x, &mut state, tolerance).unwrap();
+            let solved = accelerated(self::window(window), Backend::best(), &net, &x, &mut state, tolerance).unwrap();
             let bound = left * (solved.residual + 1e-13 * exact.amax());
             for (found, exact) in state.as_slice().iter().zip(&exact) {
                 prop_assert!((found - exact).abs() <= bound, "{window}: {found}, {exact}, {bound:e}");

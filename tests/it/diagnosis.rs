@@ -1,12 +1,10 @@
 //! Traces of solves, and what is read from them.
 
-mod oracle;
-
+use crate::oracle::subject;
 use attractor::kernel::{Identity, Relu, Scalar};
 use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
 use attractor::{Dense, Diagnosis, Injection, Network, SolveError, State, Stop, Trace, fnn};
-use oracle::subject;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 

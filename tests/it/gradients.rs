@@ -1,13 +1,11 @@
 //! Gradients: against central differences through the solve, against the oracle, and `f32` against `f64`.
 
-mod oracle;
-
+use crate::oracle::{self, Network, Target, Way, subject};
 use attractor::kernel::{HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{LearnError, Loss, LossError, MeanSquared, Method, Objective, UnrolledTape};
 use attractor::simd::Backend;
 use attractor::{Adjacent, Dense, Feedforward, Skip, SolveError, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
-use oracle::{Network, Target, Way, subject};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::cell::Cell;

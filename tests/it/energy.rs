@@ -1,13 +1,11 @@
 //! Tied feedback: the energy, which is what it is said to be, and which no update of a layer raises.
 
-mod oracle;
-
+use crate::oracle::{self, Activation, States, subject};
 use attractor::kernel::{HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::learn::{Adam, CrossEntropy, Objective, Trainer};
 use attractor::network::Takes;
 use attractor::{Injection, Network, SolveError, State, Stop, Tied, fnn};
 use nalgebra::SMatrix;
-use oracle::{Activation, States, subject};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 /// s^-1(h), inside of the range of s.
