@@ -544,6 +544,8 @@ fn train_net<const I: usize, const A: usize, const B: usize, const O: usize, con
         let objective =
             Objective::new(CrossEntropy::new()).solve(Stop::after(SWEEPS)).method(Method::Truncated(SWEEPS));
         let mut trainer: Trainer<_, _, _, N> = Trainer::new(net, Sgd::plain(), objective);
+        // What others do as well, and no more.
+        trainer.hold = None;
         // The update is made and changes nothing, so that every step is the same.
         trainer.rate = 0.0;
         trainer.threads = threads;

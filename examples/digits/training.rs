@@ -83,6 +83,8 @@ where
         Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
+    // It is weakened by what a batch takes to settle, below.
+    trainer.hold = None;
 
     let per_epoch = training.len() / BATCH;
     let steps = epochs * per_epoch as u32;

@@ -93,6 +93,8 @@ where
         .method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(recipe.decay);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
+    // It is weakened by what a batch takes to settle, below.
+    trainer.hold = None;
 
     let per_epoch = training.len() / BATCH;
     let steps = recipe.epochs * per_epoch as u32;

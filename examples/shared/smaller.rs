@@ -78,6 +78,8 @@ where
     let objective = Objective::new(loss).solve(TOLERANCE).method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
+    // It is weakened by what a batch takes to settle, below.
+    trainer.hold = None;
     let steps = epochs * (digits.len() / BATCH) as u32;
     let warm_up = (steps as f32 * WARM_UP) as u32;
     let schedule = Cosine { start: rate / 25.0, peak: rate, end: 0.0, warm_up, steps };

@@ -3,10 +3,10 @@
 use super::view::{Own, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
-use crate::certificate::{Bounds, propose_rate, rate_under, sweeps_until};
+use crate::certificate::{Bounds, Held, follow_rate, propose_rate, rate_under, sweeps_until};
 use crate::kernel::{Matrix, MatrixMut, Scalar};
 use crate::network::{Architecture, Flat, Network, State};
-use crate::simd::Element;
+use crate::simd::{Backend, Element};
 use core::fmt;
 
 /// A proof that the sweeps of an adapted network converge to the one solution there is, for every input and from every start: a
@@ -151,6 +151,39 @@ where
             margin = margin * T::from_usize(4);
         }
         Ok(certificate)
+    }
+
+    /// Holds the adapted network to a rate, from step to step of learning: as [`Network::hold_rate`], a bound on its rate follows the
+    /// weights in `room` at one pass a call. Where it is more than `rate`, [`limit_rate`](Self::limit_rate) draws the adapter back to a little
+    /// less, so that not every step has to.
+    ///
+    /// `rate`: at least 0 and less than 1. `room`: zero before the first call, left alone between calls.
+    ///
+    /// # Errors
+    /// As [`limit_rate`](Self::limit_rate). The adapter is then unchanged.
+    pub fn hold_rate(
+        &mut self,
+        rate: T,
+        room: &mut State<Network<N>, 2>,
+    ) -> Result<Held<T>, CertificateError<T>> {
+        if !(rate >= T::ZERO && rate < T::ONE) {
+            return Err(CertificateError::Setting);
+        }
+        let view = self.view().map_err(|_| CertificateError::NotFinite)?;
+        let (v, w) = room.as_mut_slice().split_at_mut(Network::<N>::UNITS);
+        let found = follow_rate(Backend::best(), view, Bounds::of::<N>(), rate, v, w)
+            .ok_or(CertificateError::NotFinite)?;
+        if found <= rate {
+            return Ok(Held { rate: found, factor: T::ONE });
+        }
+        let less = rate * T::from_f64(63.0 / 64.0);
+        let certificate = match self.limit_rate(less) {
+            // The borrowed network is no better: then what was asked for, if that can be had.
+            Err(CertificateError::NotContracting { .. }) => self.limit_rate(rate)?,
+            result => result?,
+        };
+        v.copy_from_slice(certificate.vector.as_slice());
+        Ok(Held { rate: certificate.gamma, factor: certificate.gamma / found })
     }
 
     /// Leaves this part of what the adapter makes of U, or of W^2 and above.

@@ -4,7 +4,7 @@ use super::Plan;
 use super::view::{View, own};
 use crate::kernel::{CHUNK, Chosen, Matrix, MatrixMut, Outer, Scalar, Scratch, column_sums, largest, once};
 use crate::learn::{Adjoint, CompiledAdjoint, LearnError, adjoint_once, fits_gradient};
-use crate::network::{Parameters, Source};
+use crate::network::{Correction, Parameters, Source};
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
     Compiled, Failure, HalfRoom, InjectJob, Progress, ROOM, SMALL_ROOM, SolveError, SolveJob, SweepJob,
@@ -108,6 +108,13 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, 
     }
 }
 
+/// Some samples of s and t, and some columns of P and Q, each from the first on so many.
+#[derive(Clone, Copy)]
+struct Part {
+    samples: (usize, usize),
+    columns: (usize, usize),
+}
+
 /// As many values as a correction has rank, of some samples.
 #[inline(always)]
 fn seen<T>(room: &[T], samples: usize, rank: usize) -> Option<Matrix<'_, T>> {
@@ -115,26 +122,37 @@ fn seen<T>(room: &[T], samples: usize, rank: usize) -> Option<Matrix<'_, T>> {
 }
 
 impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
-    /// The samples whose s and t there is room for at a time.
+    /// What there is room for at a time of s and t: of some samples all values; or, where the parameters themselves are changed, of all
+    /// samples some, for the others would be of what these have left. P and Q are changed column by column, each by its own values alone.
     #[inline(always)]
-    fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<T, R, C> {
-        let samples = self.deltas.rows();
-        chunks_of(samples, samples_in(&*self.rooms[0], self.plan.rank(), samples))
+    fn parts(&self) -> impl Iterator<Item = Part> + use<T, R, C> {
+        let (samples, rank) = (self.deltas.rows(), self.plan.rank());
+        let in_place = R::BOUNDED && matches!(self.to, To::InPlace(_));
+        let all = if in_place { rank } else { samples };
+        let each = if in_place { samples } else { rank };
+        let most = samples_in(&*self.rooms[0], each, all);
+        chunks_of(all, most).map(move |some| {
+            if in_place {
+                Part { samples: (0, samples), columns: some }
+            } else {
+                Part { samples: some, columns: (0, rank) }
+            }
+        })
     }
 
-    /// s and t of a layer, of the samples `count` from `from` on.
+    /// This part of s and t of a layer.
     #[inline(always)]
-    fn thin<L: Lanes<T>>(
-        &mut self,
-        lanes: L,
-        index: usize,
-        (from, count): (usize, usize),
-    ) -> Option<[Matrix<'_, T>; 2]> {
+    fn thin<L: Lanes<T>>(&mut self, lanes: L, index: usize, part: Part) -> Option<[Matrix<'_, T>; 2]> {
+        let Part { samples: (from, count), columns: (column, rank) } = part;
         let Self { base, plan, to, input, states, deltas, rooms: [s, t], .. } = self;
         let view = View { base: *base, own: to.of(), plan: *plan };
         let layer = base.layout().layers().get(index)?;
-        let correction = view.correction(layer)?;
-        let rank = correction.p.cols();
+        let Correction { p, q } = view.correction(layer)?;
+        let correction = if R::BOUNDED {
+            Correction { p: p.columns(column, rank), q: q.row_range(column, rank) }
+        } else {
+            Correction { p, q }
+        };
         let (s, t) = (s.first(count * rank)?, t.first(count * rank)?);
         let below = if index == 0 { *input } else { layer.below_of(*states) };
         let above = layer.above_of(*states);
@@ -175,19 +193,24 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
         if rank == 0 {
             return;
         }
-        for (from, count) in self.parts() {
-            // Where the parameters themselves are changed there is one part, or these would be of what the last one left.
-            if self.thin::<L>(lanes, index, (from, count)).is_none() {
+        for part in self.parts() {
+            if self.thin::<L>(lanes, index, part).is_none() {
                 return;
             }
+            let Part { samples: (from, count), columns: (column, rank) } = part;
             let Self { to, rooms: [s, t], .. } = self;
             let (Some(s), Some(t)) = (s.first(count * rank), t.first(count * rank)) else { return };
             let (Some(s), Some(t)) = (seen(s, count, rank), seen(t, count, rank)) else { return };
             let Some(gradient) = own(to.to(), plan, layout, layer) else { return };
             let [own_deltas, below, above] =
                 [own_deltas, below, above].map(|matrix| matrix.row_range(from, count));
-            add(own_deltas, s, gradient.first);
-            let (of_w, of_u) = gradient.second.split_columns(layer.inputs);
+            let (first, second) = if R::BOUNDED {
+                (gradient.first.column_range(column, rank), gradient.second.row_range(column, rank))
+            } else {
+                (gradient.first, gradient.second)
+            };
+            add(own_deltas, s, first);
+            let (of_w, of_u) = second.split_columns(layer.inputs);
             add(t, below, of_w);
             if layer.feedback > 0 {
                 add(t, above, of_u);

@@ -28,10 +28,11 @@ impl<T: Scalar> Bounds<T> {
 
 /// The network with every weight its magnitude and every activation its steepest slope.
 ///
-/// All of it is computed by [`Backend::portable`], which gives the same bits on every processor: a certificate that holds on
+/// Certificates are computed by [`Backend::portable`], which gives the same bits on every processor: a certificate that holds on
 /// one holds on all.
 pub(super) struct Comparison<'a, T, P = Parameters<'a, T>> {
     pub(super) params: P,
+    backend: Backend,
     hidden: T,
     output: T,
     borrow: PhantomData<&'a [T]>,
@@ -39,8 +40,13 @@ pub(super) struct Comparison<'a, T, P = Parameters<'a, T>> {
 
 impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
     pub(super) fn new(params: P, bounds: Bounds<T>) -> Self {
+        Self::on(Backend::portable(), params, bounds)
+    }
+
+    /// For a bound that need not be the same on every processor.
+    pub(super) fn on(backend: Backend, params: P, bounds: Bounds<T>) -> Self {
         let [hidden, output] = bounds.slopes;
-        Self { params, hidden, output, borrow: PhantomData }
+        Self { params, backend, hidden, output, borrow: PhantomData }
     }
 
     pub(super) fn layers(&self) -> &'static [LayerLayout] {
@@ -74,9 +80,9 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
             if let Some(other) = other.and_then(|other| layers.get(other)) {
                 let sent = v.get(other.own())?;
                 if ADJOINT {
-                    add_magnitudes(Backend::portable(), params.w(layer), sent, own).ok()?;
+                    add_magnitudes(self.backend, params.w(layer), sent, own).ok()?;
                 } else {
-                    add_magnitudes_transposed(Backend::portable(), params.w(other), sent, own).ok()?;
+                    add_magnitudes_transposed(self.backend, params.w(other), sent, own).ok()?;
                 }
                 for sum in own.iter_mut() {
                     *sum = times(k, *sum);
@@ -96,9 +102,9 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
         if !fresh.is_empty() {
             if ADJOINT {
                 let next = layers.get(index + 1)?;
-                add_magnitudes_transposed(Backend::portable(), params.w(next), fresh, own).ok()?;
+                add_magnitudes_transposed(self.backend, params.w(next), fresh, own).ok()?;
             } else {
-                add_magnitudes(Backend::portable(), params.w(layer), fresh, own).ok()?;
+                add_magnitudes(self.backend, params.w(layer), fresh, own).ok()?;
             }
         }
         let silent = fresh.iter().all(|w| *w == T::ZERO);
@@ -107,12 +113,12 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
                 for reader in layers.get(layout.readers(index))? {
                     let matrix = params.u(reader).columns(layer.columns_in(reader).start, layer.width);
                     let sent = v.get(reader.own())?;
-                    add_magnitudes_transposed(Backend::portable(), matrix, sent, own).ok()?;
+                    add_magnitudes_transposed(self.backend, matrix, sent, own).ok()?;
                     terms += reader.width;
                 }
             } else if layer.feedback > 0 {
                 let sent = v.get(layer.above())?;
-                add_magnitudes(Backend::portable(), params.u(layer), sent, own).ok()?;
+                add_magnitudes(self.backend, params.u(layer), sent, own).ok()?;
                 terms += layer.feedback;
             }
         }
@@ -133,18 +139,18 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
                 let part = part.get_mut(..PART.min(p.cols() - first))?;
                 let q = q.row_range(first, part.len());
                 if !fresh.is_empty() {
-                    add_magnitudes(Backend::portable(), q.columns(0, layer.inputs), fresh, part).ok()?;
+                    add_magnitudes(self.backend, q.columns(0, layer.inputs), fresh, part).ok()?;
                 }
                 if !fed_back.is_empty() {
                     let q = q.columns(layer.inputs, layer.feedback);
-                    add_magnitudes(Backend::portable(), q, fed_back, part).ok()?;
+                    add_magnitudes(self.backend, q, fed_back, part).ok()?;
                 }
                 finish(part, fresh.len() + fed_back.len(), silent, T::ONE);
                 let p = p.columns(first, part.len());
                 if part.iter().all(|sum| *sum == T::ZERO) || zero(p) {
                     continue;
                 }
-                add_magnitudes(Backend::portable(), p, part, own).ok()?;
+                add_magnitudes(self.backend, p, part, own).ok()?;
                 terms += part.len();
                 // A product of two small numbers may be 0 though neither is.
                 silent = false;

@@ -32,7 +32,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     }
 
     /// Multiplies every matrix that feeds back: U, or, where feedback is tied, every W from the second layer on.
-    fn multiply_feedback(&mut self, factor: T) {
+    pub(crate) fn multiply_feedback(&mut self, factor: T) {
         let Ok(mut params) = self.parameters_mut() else { return };
         let tied = const { <A::Form>::TIED > 0 };
         let first = usize::from(tied);

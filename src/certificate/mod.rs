@@ -50,6 +50,7 @@ mod certified;
 mod comparison;
 mod componentwise;
 mod constant;
+mod hold;
 mod limit;
 mod measure;
 mod outward;
@@ -311,6 +312,18 @@ pub(crate) fn propose_rate<'a, T: Scalar>(
     search::search::<false, T>(&Comparison::new(weights, bounds), v, w)
 }
 
+/// A bound on the rate of sweeps with these weights that is at most `rate`, or as good as there is; `v` is zero at first, and follows the weights.
+pub(crate) fn follow_rate<'a, T: Scalar>(
+    backend: Backend,
+    weights: impl Source<'a, T>,
+    bounds: Bounds<T>,
+    rate: T,
+    v: &mut [T],
+    w: &mut [T],
+) -> Option<T> {
+    hold::bound(&Comparison::on(backend, weights, bounds), rate, v, w)
+}
+
 /// The rate of sweeps with these weights under `v`, which is finite and at least 1 everywhere, rounded outwards.
 pub(crate) fn rate_under<'a, T: Scalar>(
     weights: impl Source<'a, T>,
@@ -321,6 +334,7 @@ pub(crate) fn rate_under<'a, T: Scalar>(
     Comparison::new(weights, bounds).sweep::<false>(T::ZERO, T::ZERO, v, w)
 }
 
+pub use hold::Held;
 pub(crate) use outward::sweeps_until;
 
 /// kappa of sums of so many products.

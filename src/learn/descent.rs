@@ -3,9 +3,11 @@
 use super::gradient::{GradientReport, LearnError, Objective, add};
 use super::loss::Loss;
 use super::optimizer::{RATE_RANGE, UpdateError, is_rate};
+use super::trainer::{HOLD, Step, begin_held, end_held};
+use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Network, Samples, Storage, Takes, Workspace};
-use crate::simd::Backend;
+use crate::network::{Architecture, Network, Samples, State, Storage, Takes, Workspace};
+use crate::simd::{Backend, Element};
 use crate::threads::Threads;
 use core::fmt;
 
@@ -64,9 +66,25 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
             return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
         }
         let learned = self.on(backend).settle(objective, input, target, workspace)?;
-        // A weight that is not finite would have made the sweeps so; and what is added is too small to make one so.
-        add(backend, Threads::One, input, &workspace.state, &workspace.adjoint, -rate, self)?;
+        self.descend_by(backend, input, workspace, rate)?;
         Ok(learned)
+    }
+
+    /// Adds -rate times the gradient of what was settled.
+    #[inline]
+    fn descend_by<X, const I: usize, const B: usize>(
+        &mut self,
+        backend: Backend,
+        input: &X,
+        workspace: &Workspace<Self, B>,
+        rate: T,
+    ) -> Result<(), LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+    {
+        // A weight that is not finite would have made the sweeps so; and what is added is too small to make one so.
+        add(backend, Threads::One, input, &workspace.state, &workspace.adjoint, -rate, self)
     }
 }
 
@@ -82,8 +100,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
 ///     *w = 0.3 * (i as f32).sin();
 /// }
 /// let mut descent: Descent<Net, _> = Descent::new(net, Objective::new(MeanSquared), 0.1);
-/// let before = descent.step(&[1.0, -1.0], &[0.5])?.loss;
-/// let after = descent.step(&[1.0, -1.0], &[0.5])?.loss;
+/// let before = descent.step(&[1.0, -1.0], &[0.5])?.report.loss;
+/// let after = descent.step(&[1.0, -1.0], &[0.5])?.report.loss;
 /// assert!(after < before);
 /// # Ok::<(), attractor::learn::LearnError>(())
 /// ```
@@ -97,9 +115,16 @@ where
     pub objective: Objective<C, <R::Content as Architecture>::Scalar>,
     /// The learning rate of the next step.
     pub rate: <R::Content as Architecture>::Scalar,
+    /// The rate the network is held to after every step ([`Network::hold_rate`]), 0.9 at first: at least 0 and less than 1. So sweeps go on
+    /// converging while it learns. `None`: it is not held.
+    pub hold: Option<<R::Content as Architecture>::Scalar>,
+    /// What is done with a batch that does not converge all the same; an error at first.
+    pub unsolved: Unsolved<<R::Content as Architecture>::Scalar>,
     /// The backend; the best by default.
     pub backend: Backend,
     workspace: R::Like<Workspace<R::Content, B>>,
+    holding: R::Like<State<R::Content, 2>>,
+    count: u64,
 }
 
 impl<R, C, const B: usize> Descent<R, C, B>
@@ -116,7 +141,17 @@ where
         objective: Objective<C, <R::Content as Architecture>::Scalar>,
         rate: <R::Content as Architecture>::Scalar,
     ) -> Self {
-        Self { network, objective, rate, backend: Backend::best(), workspace: Storage::zeroed() }
+        Self {
+            network,
+            objective,
+            rate,
+            hold: Some(Element::from_f64(HOLD)),
+            unsolved: Unsolved::Error,
+            backend: Backend::best(),
+            workspace: Storage::zeroed(),
+            holding: Storage::zeroed(),
+            count: 0,
+        }
     }
 
     /// The last step's states and deltas.
@@ -138,24 +173,39 @@ impl<T: Scalar, A: Architecture<Scalar = T>, R, C, const B: usize> Descent<R, C,
 where
     R: Storage<Content = Network<A>>,
 {
-    /// Learns from one batch: [`Network::descend`]. Every step starts cold, for batches differ.
+    /// Learns from one batch: [`Network::descend`]; then the network is held to its rate. Every step starts cold, for batches differ.
     ///
     /// # Errors
-    /// [`LearnError`]; the network is then unchanged.
+    /// [`LearnError`]; the network is then unchanged, but that the first step holds it before it begins.
     pub fn step<X, Y: ?Sized, const I: usize>(
         &mut self,
         input: &X,
         target: &Y,
-    ) -> Result<GradientReport<T>, LearnError<T>>
+    ) -> Result<Step<T>, LearnError<T>>
     where
         A: Takes<I>,
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        let Self { network, objective, rate, backend, workspace } = self;
-        let workspace = workspace.get_mut();
+        let Self { network, objective, rate, hold, unsolved, backend, workspace, holding, count } = self;
+        let (network, workspace, holding) = (network.get_mut(), workspace.get_mut(), holding.get_mut());
+        for (sound, range) in [(is_rate(*rate), RATE_RANGE), (unsolved.is_sound(), Unsolved::<T>::RANGE)] {
+            if !sound {
+                return Err(LearnError::Update(UpdateError::Setting(range)));
+            }
+        }
         workspace.state.reset();
         workspace.adjoint.reset();
-        network.get_mut().descend_on(*backend, objective, input, target, workspace, *rate)
+        begin_held(network, *backend, *hold, holding)?;
+        let on = network.on(*backend);
+        let (report, outcome) = on.settle_or(*unsolved, objective, (input, target), workspace)?;
+        match (outcome, *unsolved) {
+            (Outcome::Skipped, Unsolved::Weaken(factor)) => network.multiply_feedback(factor),
+            (Outcome::Skipped, _) => {}
+            _ => network.descend_by(*backend, input, workspace, *rate)?,
+        }
+        *count += u64::from(outcome != Outcome::Solved);
+        let held = end_held(network, *backend, *hold, holding);
+        Ok(Step { report, outcome, norm: None, held, unsolved: *count })
     }
 }

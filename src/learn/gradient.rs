@@ -3,6 +3,7 @@
 use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::learner::{CompiledAdjoint, Learner};
 use super::loss::{Loss, LossError};
+use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::{
     Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed, column_sums,
     largest, once,
@@ -319,6 +320,27 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         Ok(learned)
     }
 
+    /// [`gradient`](Self::gradient), or what is to be done with a batch that does not converge.
+    pub(super) fn gradient_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
+        self,
+        unsolved: Unsolved<T>,
+        objective: &Objective<C, T>,
+        (input, target): (&X, &Y),
+        workspace: &mut Workspace<Network<A>, B>,
+        gradient: &mut M::Params,
+    ) -> Result<(GradientReport<T>, Outcome), LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
+    {
+        let learned = self.settle_or(unsolved, objective, (input, target), workspace)?;
+        if learned.1 != Outcome::Skipped {
+            self.network.add((self.backend, self.threads), input, workspace, gradient)?;
+        }
+        Ok(learned)
+    }
+
     /// Both fixed points: all of a gradient but its sums.
     #[inline]
     pub(crate) fn settle<X, Y: ?Sized, C, const I: usize, const B: usize>(
@@ -338,6 +360,26 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
         let adjoint = self.adjoint(objective.method, state, output, adjoint).map_err(LearnError::Adjoint)?;
         Ok(GradientReport { loss, solve, adjoint })
+    }
+
+    /// [`settle`](Self::settle), or what is to be done with a batch that does not converge.
+    #[inline]
+    pub(super) fn settle_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
+        self,
+        unsolved: Unsolved<T>,
+        objective: &Objective<C, T>,
+        (input, target): (&X, &Y),
+        workspace: &mut Workspace<Network<A>, B>,
+    ) -> Result<(GradientReport<T>, Outcome), LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
+    {
+        let solve = |state: &mut _| self.solve(input, state, objective.solve);
+        let adjoint =
+            |state: &_, output: &_, deltas: &mut _| self.adjoint(objective.method, state, output, deltas);
+        settle(unsolved, &objective.loss, self.backend, target, workspace, solve, adjoint)
     }
 
     /// [`Network::adjoint`] on this backend.
@@ -487,20 +529,43 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
+        let learned = self.gradient_or(Unsolved::Error, objective, (input, target), workspace, gradient)?;
+        Ok(learned.0)
+    }
+
+    /// [`gradient`](Self::gradient), or what is to be done with a batch that does not converge.
+    pub(super) fn gradient_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
+        self,
+        unsolved: Unsolved<T>,
+        objective: &Objective<C, T>,
+        (input, target): (&X, &Y),
+        workspace: &mut Workspace<Network<A>, B>,
+        gradient: &mut Network<A>,
+    ) -> Result<(GradientReport<T>, Outcome), LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
+    {
         let on = self.0;
-        let Workspace { state, adjoint, output } = workspace;
-        let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
-        let loss = evaluate(&objective.loss, on.backend, state, target, output)?;
         let special = const { B == 1 && Network::<A>::specializes(1) };
-        let result = if special {
-            on.adjoint_unrolled(objective.method, state, output, adjoint)
-        } else {
-            on.adjoint(objective.method, state, output, adjoint)
+        let solve = |state: &mut _| self.solve(input, state, objective.solve);
+        let adjoint = |state: &_, output: &_, deltas: &mut State<_, B>| {
+            let result = if special {
+                on.adjoint_unrolled(objective.method, state, output, deltas)
+            } else {
+                on.adjoint(objective.method, state, output, deltas)
+            };
+            if result == Err(SolveError::NotFinite) {
+                deltas.reset();
+            }
+            result
         };
-        if result == Err(SolveError::NotFinite) {
-            adjoint.reset();
+        let learned = settle(unsolved, &objective.loss, on.backend, target, workspace, solve, adjoint)?;
+        if learned.1 == Outcome::Skipped {
+            return Ok(learned);
         }
-        let learned = GradientReport { loss, solve, adjoint: result.map_err(LearnError::Adjoint)? };
+        let Workspace { state, adjoint, .. } = workspace;
         if special {
             let (from, walk) = (Kept { input, state, deltas: adjoint }, Unrolled::<Network<A>>::NEW);
             T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })?;
@@ -528,6 +593,43 @@ impl<T> From<crate::LengthError> for LearnError<T> {
     fn from(_: crate::LengthError) -> Self {
         Self::NotFinite
     }
+}
+
+/// Both fixed points of a gradient and the loss between them, or what is to be done with a batch that does not converge.
+#[inline(always)]
+fn settle<T, A, Y: ?Sized, C, const B: usize>(
+    unsolved: Unsolved<T>,
+    loss: &C,
+    backend: Backend,
+    target: &Y,
+    workspace: &mut Workspace<Network<A>, B>,
+    solve: impl FnOnce(&mut State<Network<A>, B>) -> Result<Solved<T>, SolveError<T>>,
+    adjoint: impl FnOnce(
+        &State<Network<A>, B>,
+        &A::Output<B>,
+        &mut State<Network<A>, B>,
+    ) -> Result<Solved<T>, SolveError<T>>,
+) -> Result<(GradientReport<T>, Outcome), LearnError<T>>
+where
+    T: Scalar,
+    A: Architecture<Scalar = T>,
+    C: Loss<A::Output<B>, Y, Scalar = T>,
+{
+    let Workspace { state, adjoint: deltas, output } = workspace;
+    let (solve, solved) = unsolved.admits(solve(state)).map_err(LearnError::Solve)?;
+    let loss = evaluate(loss, backend, state, target, output)?;
+    let mut report = GradientReport { loss, solve, adjoint: Solved { sweeps: 0, residual: T::ZERO } };
+    if !solved && unsolved != Unsolved::UseLast {
+        return Ok((report, Outcome::Skipped));
+    }
+    let (adjoint, also) = unsolved.admits(adjoint(state, output, deltas)).map_err(LearnError::Adjoint)?;
+    report.adjoint = adjoint;
+    let outcome = match (solved && also, unsolved) {
+        (true, _) => Outcome::Solved,
+        (false, Unsolved::UseLast) => Outcome::Inexact,
+        (false, _) => Outcome::Skipped,
+    };
+    Ok((report, outcome))
 }
 
 /// The loss and its gradient, both finite.

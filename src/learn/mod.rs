@@ -19,6 +19,7 @@ mod loss;
 mod optimizer;
 mod schedule;
 mod trainer;
+mod unsolved;
 
 pub(crate) use adjoint::fits_gradient;
 pub use descent::Descent;
@@ -31,3 +32,4 @@ pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};
 pub(crate) use optimizer::{RATE_RANGE, is_rate};
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
+pub use unsolved::{Outcome, Unsolved};

@@ -2,9 +2,11 @@
 
 use super::gradient::{GradientReport, LearnError, Objective};
 use super::loss::Loss;
-use super::optimizer::{Optimizer, clip};
+use super::optimizer::{Optimizer, UpdateError, clip};
+use super::unsolved::{Outcome, Unsolved};
+use crate::certificate::Held;
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Network, Samples, Storage, Takes, Workspace};
+use crate::network::{Architecture, Network, Samples, State, Storage, Takes, Workspace};
 use crate::simd::{Backend, Element};
 use crate::threads::Threads;
 use core::fmt;
@@ -43,12 +45,19 @@ where
     pub rate: ScalarOf<R>,
     /// The norm gradients are clipped to; none by default.
     pub clip: Option<ScalarOf<R>>,
+    /// The rate the network is held to after every step ([`Network::hold_rate`]), 0.9 at first: at least 0 and less than 1. So sweeps go on
+    /// converging while it learns. `None`: it is not held, and training may end in [`SolveError::NotConverged`](crate::SolveError::NotConverged).
+    pub hold: Option<ScalarOf<R>>,
+    /// What is done with a batch that does not converge all the same; an error at first.
+    pub unsolved: Unsolved<ScalarOf<R>>,
     /// The backend of solve and gradient; the best by default.
     pub backend: Backend,
     /// The threads for batches of more than 32 samples; one by default.
     pub threads: Threads,
     gradient: R,
     workspace: R::Like<Workspace<R::Content, B>>,
+    holding: R::Like<State<R::Content, 2>>,
+    count: u64,
 }
 
 /// A step that was made.
@@ -57,9 +66,19 @@ where
 pub struct Step<T = f32> {
     /// Loss, solve and adjoint, before the update.
     pub report: GradientReport<T>,
+    /// Whether both converged, and so whether the gradient was exact.
+    pub outcome: Outcome,
     /// The norm of the gradient before clipping, where it is clipped.
     pub norm: Option<T>,
+    /// The network after the update, where it is held to a rate.
+    pub held: Option<Held<T>>,
+    /// Batches that did not converge so far, this one included.
+    pub unsolved: u64,
 }
+
+/// The rate networks are held to at first.
+pub(super) const HOLD: f64 = 0.9;
+pub(super) const HOLD_RANGE: &str = "hold is at least 0 and less than 1";
 
 impl<R, P, C, const B: usize> Trainer<R, P, C, B>
 where
@@ -77,10 +96,14 @@ where
             objective,
             rate: Element::from_f64(1e-3),
             clip: None,
+            hold: Some(Element::from_f64(HOLD)),
+            unsolved: Unsolved::Error,
             backend: Backend::best(),
             threads: Threads::One,
             gradient: R::zeroed(),
             workspace: Storage::zeroed(),
+            holding: Storage::zeroed(),
+            count: 0,
         }
     }
 
@@ -108,12 +131,12 @@ where
     R: Storage<Content = Network<A>>,
     P: Optimizer<T>,
 {
-    /// Learns from one batch: gradient, clipping, update. Every step starts cold, for batches differ.
+    /// Learns from one batch: gradient, clipping, update; then the network is held to its rate. Every step starts cold, for batches differ.
     ///
     /// `input`: `B` samples of as many values as the network has inputs; `target`: what the loss asks for `B` samples.
     ///
     /// # Errors
-    /// [`LearnError`]; the network and the optimizer are then unchanged.
+    /// [`LearnError`]; the network and the optimizer are then unchanged, but that the first step holds the network before it begins.
     pub fn step<X, Y: ?Sized, const I: usize>(
         &mut self,
         input: &X,
@@ -124,11 +147,11 @@ where
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        self.begin();
+        self.begin()?;
         let Self { network, gradient, workspace, .. } = self;
         let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
         let on = network.on(self.backend).threads(self.threads);
-        let learned = on.gradient(&self.objective, input, target, workspace, gradient)?;
+        let learned = on.gradient_or(self.unsolved, &self.objective, (input, target), workspace, gradient)?;
         self.update(learned)
     }
 
@@ -147,32 +170,77 @@ where
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        self.begin();
+        self.begin()?;
         let Self { network, gradient, workspace, .. } = self;
         let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
         let on = network.on(self.backend).threads(self.threads).specialized();
-        let learned = on.gradient(&self.objective, input, target, workspace, gradient)?;
+        let learned = on.gradient_or(self.unsolved, &self.objective, (input, target), workspace, gradient)?;
         self.update(learned)
     }
 
-    /// Nothing of the batch before.
-    fn begin(&mut self) {
+    /// Nothing of the batch before, and a network within its rate.
+    fn begin(&mut self) -> Result<(), LearnError<T>> {
         self.gradient.get_mut().params_mut().fill(T::ZERO);
         let workspace = self.workspace.get_mut();
         workspace.state.reset();
         workspace.adjoint.reset();
+        if !self.unsolved.is_sound() {
+            return Err(LearnError::Update(UpdateError::Setting(Unsolved::<T>::RANGE)));
+        }
+        begin_held(self.network.get_mut(), self.backend, self.hold, self.holding.get_mut())
     }
 
-    /// Clips and updates.
-    fn update(&mut self, learned: GradientReport<T>) -> Result<Step<T>, LearnError<T>> {
+    /// Clips, updates, holds.
+    fn update(&mut self, (report, outcome): (GradientReport<T>, Outcome)) -> Result<Step<T>, LearnError<T>> {
         let (network, gradient) = (self.network.get_mut(), self.gradient.get_mut());
-        let norm = match self.clip {
-            Some(norm) => Some(clip(gradient.params_mut(), norm).map_err(LearnError::Update)?),
-            None => None,
-        };
-        self.optimizer
-            .update(network.params_mut(), gradient.params(), self.rate)
-            .map_err(LearnError::Update)?;
-        Ok(Step { report: learned, norm })
+        let mut norm = None;
+        match (outcome, self.unsolved) {
+            (Outcome::Skipped, Unsolved::Weaken(factor)) => network.multiply_feedback(factor),
+            (Outcome::Skipped, _) => {}
+            _ => {
+                if let Some(most) = self.clip {
+                    norm = Some(clip(gradient.params_mut(), most).map_err(LearnError::Update)?);
+                }
+                self.optimizer
+                    .update(network.params_mut(), gradient.params(), self.rate)
+                    .map_err(LearnError::Update)?;
+            }
+        }
+        self.count += u64::from(outcome != Outcome::Solved);
+        let held = end_held(network, self.backend, self.hold, self.holding.get_mut());
+        Ok(Step { report, outcome, norm, held, unsolved: self.count })
     }
+}
+
+/// Before a step: refuses a rate that no network is held to, and holds a network that no step has held yet.
+pub(super) fn begin_held<T: Scalar, A: Architecture<Scalar = T>>(
+    network: &mut Network<A>,
+    backend: Backend,
+    hold: Option<T>,
+    room: &mut State<Network<A>, 2>,
+) -> Result<(), LearnError<T>> {
+    let Some(rate) = hold else { return Ok(()) };
+    if !(rate >= T::ZERO && rate < T::ONE) {
+        return Err(LearnError::Update(UpdateError::Setting(HOLD_RANGE)));
+    }
+    if room.as_slice().first() == Some(&T::ZERO) {
+        // Weights that are not finite are found by the solve.
+        let _ = network.hold_rate_on(backend, rate, room);
+    }
+    Ok(())
+}
+
+/// After a step.
+pub(super) fn end_held<T: Scalar, A: Architecture<Scalar = T>>(
+    network: &mut Network<A>,
+    backend: Backend,
+    hold: Option<T>,
+    room: &mut State<Network<A>, 2>,
+) -> Option<Held<T>> {
+    let held = network.hold_rate_on(backend, hold?, room);
+    Some(held.unwrap_or_else(|_| {
+        // The magnitudes have no finite sum: the network without its feedback is still one.
+        network.multiply_feedback(T::ZERO);
+        Held { rate: T::ZERO, factor: T::ZERO }
+    }))
 }

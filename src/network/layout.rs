@@ -198,7 +198,8 @@ pub enum Reach {
 
 impl Reach {
     /// How many layers above, at most.
-    pub(crate) const fn layers(self) -> usize {
+    #[must_use]
+    pub const fn layers(self) -> usize {
         match self {
             Self::None => 0,
             Self::Next => 1,

@@ -75,8 +75,9 @@ macro_rules! descents {
                             let mut descent: Descent<Net, _, $batch> =
                                 Descent::new(net.clone(), objective, rate);
                             descent.backend = backend;
+                            descent.hold = None;
                             // The solves are the same; only where the shares go is not.
-                            assert_eq!(descent.step(&x, &$target), Ok(learned), "{what}");
+                            assert_eq!(descent.step(&x, &$target).map(|step| step.report), Ok(learned), "{what}");
                             assert_eq!(descent.workspace().state.as_slice(), workspace.state.as_slice());
                             assert_eq!(descent.workspace().adjoint.as_slice(), workspace.adjoint.as_slice());
                             check(
@@ -171,7 +172,8 @@ macro_rules! failures {
                         let mut descent: Descent<Net, _, $batch> =
                             Descent::new(net.clone(), objective, $rate);
                         descent.backend = backend;
-                        let result = descent.step($x, $y);
+                        descent.hold = None;
+                        let result = descent.step($x, $y).map(|step| step.report);
                         let same = bits(descent.network.params()) == bits(net.params());
                         // What `descend` says and does is the same.
                         if backend == Backend::best() {

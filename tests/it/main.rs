@@ -11,6 +11,7 @@ mod diagnosis;
 mod energy;
 mod flash;
 mod gradients;
+mod hold;
 mod idx;
 mod memory;
 mod model_file;

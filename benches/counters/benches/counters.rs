@@ -54,6 +54,8 @@ fn training<const I: usize, const A: usize, const B: usize, const O: usize, cons
     let objective =
         Objective::new(CrossEntropy::new()).solve(Stop::after(SWEEPS)).method(Method::Truncated(SWEEPS));
     let mut trainer: Trainer<_, _, _, N> = Trainer::new(network::<I, A, B, O>(), Sgd::plain(), objective);
+    // What others do as well, and no more.
+    trainer.hold = None;
     trainer.backend = backend;
     let input = SMatrix::<f32, N, I>::from_element(0.5);
     let labels: [usize; N] = std::array::from_fn(|sample| sample % O);

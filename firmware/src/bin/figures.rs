@@ -6,7 +6,7 @@
 use attractor::kernel::{self, Base, Matrix, MatrixMut, Product, Tanh};
 use attractor::learn::{Descent, MeanSquared, Method, Objective};
 use attractor::simd::Backend;
-use attractor::{Injection, State, Stop, fnn};
+use attractor::{Injection, State, Stop, Workspace, fnn};
 use attractor_firmware::counter::instructions;
 use attractor_firmware::{Failure, Place, Random};
 use core::hint::black_box;
@@ -86,10 +86,20 @@ fn network() -> Result<(), Failure> {
     println!("net.solve_8_sweeps_instructions {eight} instructions");
     println!("net.sweep_instructions {} instructions", (sixteen - eight) / 8);
 
-    let (count, result) = instructions(|| learner.step(&input, &[0.1, 0.2, 0.3, 0.4]));
+    static WORKSPACE: Place<Workspace<Net>> = Place::new(Workspace::ZERO);
+    let workspace = WORKSPACE.take().ok_or(Failure::Taken)?;
+    let target = [0.1, 0.2, 0.3, 0.4];
+    let (count, result) =
+        instructions(|| learner.network.descend(&objective, &input, &target, workspace, 0.01));
     result?;
     println!("net.train_instructions {count} instructions");
+    // The first step looks for the vector that the others follow.
+    learner.step(&input, &target)?;
+    let (count, result) = instructions(|| learner.step(&input, &target));
+    result?;
+    println!("net.train_held_instructions {count} instructions");
     println!("net.state {} bytes", State::<Net>::BYTES);
-    println!("net.train_memory {} bytes", Descent::<Net, MeanSquared>::BYTES);
+    println!("net.train_memory {} bytes", size_of::<(Net, Workspace<Net>)>());
+    println!("net.train_held_memory {} bytes", Descent::<Net, MeanSquared>::BYTES);
     Ok(())
 }

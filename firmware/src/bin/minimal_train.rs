@@ -1,15 +1,20 @@
-//! The least that learns, to be measured, as `minimal_infer`.
+//! The least that learns, not held to a rate, to be measured, as `minimal_infer`.
 
 #![no_std]
 #![no_main]
 
-use attractor::learn::{Descent, MeanSquared, Method, Objective};
-use attractor::{Stop, fnn};
+use attractor::learn::{MeanSquared, Method, Objective};
+use attractor::{Stop, Workspace, fnn};
 use attractor_firmware::Place;
 use core::hint::black_box;
 
 type Net = fnn![16, 32, 16, 4];
-type Learner = Descent<Net, MeanSquared>;
+
+struct Learner {
+    network: Net,
+    objective: Objective<MeanSquared>,
+    workspace: Workspace<Net>,
+}
 
 static LEARNER: Place<Option<Learner>> = Place::new(None);
 
@@ -18,7 +23,7 @@ attractor_firmware::minimal_program!(forever);
 fn forever() {
     if let Some(place) = LEARNER.take() {
         let objective = Objective::new(MeanSquared).solve(Stop::after(8)).method(Method::Truncated(8));
-        let learner = place.insert(Learner::new(Net::ZERO, objective, 0.01));
+        let learner = place.insert(Learner { network: Net::ZERO, objective, workspace: Workspace::ZERO });
         let (input, target) = ([0.0; 16], [0.0; 4]);
         loop {
             black_box(train(learner, black_box(&input), black_box(&target)));
@@ -29,5 +34,8 @@ fn forever() {
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn train(learner: &mut Learner, input: &[f32; 16], target: &[f32; 4]) -> bool {
-    learner.step(input, target).is_ok()
+    let Learner { network, objective, workspace } = learner;
+    workspace.state.reset();
+    workspace.adjoint.reset();
+    network.descend(objective, input, target, workspace, 0.01).is_ok()
 }

@@ -1,0 +1,161 @@
+//! Holding a network to a rate while it learns: a bound that follows the weights, at one pass over their magnitudes a step.
+
+use super::CertificateError;
+use super::comparison::{Bounds, Comparison};
+use super::outward::{larger, smaller, times};
+use crate::kernel::{Scalar, once};
+use crate::network::{Architecture, Form, Network, Source, State};
+use crate::simd::Backend;
+
+/// A network held to a rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Held<T = f32> {
+    /// A bound on the rate of its sweeps.
+    pub rate: T,
+    /// What the feedback weights were multiplied by; 1 if they were not. Of an adapter, whose weights are drawn towards the borrowed network's, what the
+    /// bound was multiplied by.
+    pub factor: T,
+}
+
+/// The least entry of a vector, as a part of the largest.
+const LEAST: f64 = 1.0 / (1_u64 << 40) as f64;
+/// Sweeps to better a bound before weights are touched, at most.
+const SWEEPS: usize = 32;
+
+impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
+    /// Holds the network to a rate, from step to step of training: keeps a bound on its rate up to date, and where that is more than
+    /// `rate`, multiplies every U by one factor such that it is a little less. With [`Tied`](crate::Tied) feedback it is W, from the
+    /// second layer on. [`Trainer`](crate::learn::Trainer) and [`Descent`](crate::learn::Descent) call it after every step; it is here for
+    /// training loops of your own.
+    ///
+    /// The bound is that of a [`Certificate`](crate::Certificate): max (G v)_i / v_i for a vector v > 0, where G is a sweep with the magnitudes
+    /// of the weights. [`limit_rate`](Self::limit_rate) looks for v anew each time, in some 50 to 200 passes over the weights. Here v is kept in
+    /// `room` and follows the weights by one step of power iteration a call, which is one pass; more are made only while the bound is too large
+    /// and still falls.
+    ///
+    /// `rate`: at least 0 and less than 1. `room`: zero before the first call, left alone between calls.
+    ///
+    /// ```
+    /// use attractor::{State, fnn};
+    /// type Net = fnn![1, 1, 1];
+    /// let mut net = Net::ZERO;
+    /// net.layer_mut::<2>().w.fill(2.0);
+    /// net.layer_mut::<1>().u.fill(0.75); // a rate of 1.5
+    /// let mut room = State::<Net, 2>::ZERO;
+    /// let held = net.hold_rate(0.9, &mut room)?;
+    /// assert!(held.rate <= 0.9 && held.factor < 0.6);
+    /// assert_eq!(net.hold_rate(0.9, &mut room)?.factor, 1.0); // nothing to do
+    /// # Ok::<(), attractor::CertificateError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large. The network is then
+    /// unchanged.
+    pub fn hold_rate(&mut self, rate: T, room: &mut State<Self, 2>) -> Result<Held<T>, CertificateError<T>> {
+        self.hold_rate_on(Backend::best(), rate, room)
+    }
+
+    pub(crate) fn hold_rate_on(
+        &mut self,
+        backend: Backend,
+        rate: T,
+        room: &mut State<Self, 2>,
+    ) -> Result<Held<T>, CertificateError<T>> {
+        if !(rate >= T::ZERO && rate < T::ONE) {
+            return Err(CertificateError::Setting);
+        }
+        if const { <A::Form>::REACH.layers() == 0 && <A::Form>::TIED == 0 } {
+            return Ok(Held { rate: T::ZERO, factor: T::ONE });
+        }
+        let mut held = Held { rate: self.rate_bound(backend, rate, room)?, factor: T::ONE };
+        // Once is enough where U is scaled, for the rate is linear in it. Every loop goes through a tied W twice, up and down.
+        let mut tied = <A::Form>::TIED > 0;
+        for _ in 0..8 {
+            if held.rate <= rate {
+                break;
+            }
+            // A little less, so that not every step has to.
+            let part = rate / held.rate * T::from_f64(63.0 / 64.0);
+            let factor = if tied { part.sqrt() } else { part };
+            self.multiply_feedback(factor);
+            held.factor = held.factor * factor;
+            if const { <A::Form>::TIED == 0 } {
+                held.rate = times(held.rate, part);
+            } else {
+                tied = false;
+                held.rate = self.rate_bound(backend, rate, room)?;
+            }
+        }
+        Ok(held)
+    }
+
+    /// A bound on the rate, no better than `rate` asks for.
+    fn rate_bound(
+        &self,
+        backend: Backend,
+        rate: T,
+        room: &mut State<Self, 2>,
+    ) -> Result<T, CertificateError<T>> {
+        let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
+        let (v, w) = room.as_mut_slice().split_at_mut(Self::UNITS);
+        let comparison = Comparison::on(backend, params, Bounds::of::<A>());
+        T::once::<FollowOnce>((comparison, rate, v, w)).ok_or(CertificateError::NotFinite)
+    }
+}
+
+// What is compared, the rate asked for, a vector, and room for as many scalars.
+once!(FollowOnce: (Comparison<'a, T>, T, &'a mut [T], &'a mut [T]) => Option<T>, follow_once);
+
+fn follow_once<T: Scalar>((comparison, rate, v, w): (Comparison<'_, T>, T, &mut [T], &mut [T])) -> Option<T> {
+    bound(&comparison, rate, v, w)
+}
+
+/// A bound on the rate: the first found that is at most `rate`, or the best there is.
+pub(super) fn bound<'a, T: Scalar>(
+    comparison: &Comparison<'a, T, impl Source<'a, T>>,
+    rate: T,
+    v: &mut [T],
+    w: &mut [T],
+) -> Option<T> {
+    // A vector that has not followed the weights yet has some way to go, not always downwards.
+    let patience = if v.iter().all(|v| *v >= T::ONE && *v <= T::MAX) {
+        1
+    } else {
+        v.fill(T::ONE);
+        SWEEPS / 2
+    };
+    let mut found = T::INFINITE;
+    for sweep in 1..=SWEEPS {
+        let next = follow(comparison, v, w)?;
+        let falls = next < found * T::from_f64(0.995);
+        found = smaller(next, found);
+        if found <= rate || (sweep > patience && !falls) {
+            break;
+        }
+    }
+    Some(found)
+}
+
+/// The rate of sweeps under `v`, rounded outwards; and leaves in `v` the vector one step of power iteration after it.
+#[inline(never)]
+fn follow<'a, T: Scalar>(
+    comparison: &Comparison<'a, T, impl Source<'a, T>>,
+    v: &mut [T],
+    w: &mut [T],
+) -> Option<T> {
+    let rate = comparison.sweep::<false>(T::ZERO, T::ZERO, v, w)?;
+    let top = w.iter().fold(T::ZERO, |top, w| larger(top, *w));
+    let least = top * T::from_f64(LEAST);
+    if least == T::ZERO {
+        // No feedback reaches anything: every vector will do.
+        v.fill(T::ONE);
+        return Some(rate);
+    }
+    let scale = T::ONE / least;
+    for (v, w) in v.iter_mut().zip(w.iter()) {
+        // The mean of both settles even where sweeps turn in a circle.
+        *v = larger((*w + rate * *v) * scale, T::ONE);
+    }
+    Some(rate)
+}
