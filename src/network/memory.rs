@@ -12,10 +12,10 @@
 /// | workspace | 2 M + t B N_outputs |
 /// | inference, weights in flash | M |
 /// | stream (sweep by sweep), weights in flash | M + injection |
-/// | holding a rate, a part of all learning but `Network::descend` | t 2 sum of N_l |
-/// | learning in place, [`Descent`](crate::learn::Descent) | P + workspace + holding |
-/// | learning with `Sgd` without, with momentum | 2 P + workspace + holding, 3 P + workspace + holding |
-/// | learning with `Adam` | 4 P + workspace + holding |
+/// | learning in place, [`Network::descend`](crate::Network::descend) | P + workspace |
+/// | learning with `Sgd` without, with momentum | 2 P + workspace, 3 P + workspace |
+/// | learning with `Adam` | 4 P + workspace |
+/// | holding a rate, in [`Trainer`](crate::learn::Trainer) and [`Descent`](crate::learn::Descent) besides | 2 t sum of N_l |
 ///
 /// [`Descent::BYTES`](crate::learn::Descent::BYTES) and [`Trainer::BYTES`](crate::learn::Trainer::BYTES) are the whole,
 /// with their few settings. A solve of one sample also takes an injection of stack; with [`Tied`](crate::Tied) feedback, solve and adjoint also the
@@ -28,7 +28,8 @@
 /// assert_eq!(RAM, 208);
 /// assert_eq!(RAM, size_of::<State<Net>>());
 /// let holding = size_of::<State<Net, 2>>();
-/// assert_eq!(Net::MEMORY.descent(1), size_of::<Net>() + size_of::<Workspace<Net>>() + holding);
+/// assert_eq!(Net::MEMORY.descent(1), size_of::<Net>() + size_of::<Workspace<Net>>());
+/// assert_eq!(Net::MEMORY.holding(), holding);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -61,7 +62,8 @@ impl Memory {
     pub const fn workspace(&self, samples: usize) -> usize {
         2 * self.state(samples) + self.scalar * samples * self.outputs
     }
-    /// What [`Network::hold_rate`](crate::Network::hold_rate) keeps from step to step.
+    /// What [`Network::hold_rate`](crate::Network::hold_rate) keeps from step to step; [`Trainer`](crate::learn::Trainer) and
+    /// [`Descent`](crate::learn::Descent) have it besides.
     #[must_use]
     pub const fn holding(&self) -> usize {
         self.state(2)
@@ -76,24 +78,24 @@ impl Memory {
     pub const fn stream(&self, samples: usize) -> usize {
         self.state(samples) + self.injection(samples)
     }
-    /// [`Descent`](crate::learn::Descent): plain gradient descent in place.
+    /// Plain gradient descent in place.
     #[must_use]
     pub const fn descent(&self, samples: usize) -> usize {
-        self.parameters() + self.workspace(samples) + self.holding()
+        self.parameters() + self.workspace(samples)
     }
     /// A trainer with `Sgd` without momentum.
     #[must_use]
     pub const fn sgd(&self, samples: usize) -> usize {
-        2 * self.parameters() + self.workspace(samples) + self.holding()
+        2 * self.parameters() + self.workspace(samples)
     }
     /// A trainer with `Sgd` with momentum.
     #[must_use]
     pub const fn momentum(&self, samples: usize) -> usize {
-        3 * self.parameters() + self.workspace(samples) + self.holding()
+        3 * self.parameters() + self.workspace(samples)
     }
     /// A trainer with `Adam`.
     #[must_use]
     pub const fn adam(&self, samples: usize) -> usize {
-        4 * self.parameters() + self.workspace(samples) + self.holding()
+        4 * self.parameters() + self.workspace(samples)
     }
 }
