@@ -3,7 +3,7 @@
 use super::view::{Own, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
-use crate::certificate::{Bounds, Held, follow_rate, propose_rate, rate_under, sweeps_until};
+use crate::certificate::{Bounds, Held, follow_rate, little_less, propose_rate, rate_under, sweeps_until};
 use crate::kernel::{Matrix, MatrixMut, Scalar};
 use crate::network::{Architecture, Flat, Network, State};
 use crate::simd::{Backend, Element};
@@ -176,7 +176,7 @@ where
         if found <= rate {
             return Ok(Held { rate: found, factor: T::ONE });
         }
-        let less = rate * T::from_f64(63.0 / 64.0);
+        let less = rate * little_less(64);
         let certificate = match self.limit_rate(less) {
             // The borrowed network is no better: then what was asked for, if that can be had.
             Err(CertificateError::NotContracting { .. }) => self.limit_rate(rate)?,

@@ -2,7 +2,7 @@
 
 use super::CertificateError;
 use super::comparison::{Bounds, Comparison};
-use super::outward::{larger, smaller, times};
+use super::outward::{count, larger, smaller, times};
 use crate::kernel::{Scalar, once};
 use crate::network::{Architecture, Form, Network, Source, State};
 use crate::simd::Backend;
@@ -18,8 +18,6 @@ pub struct Held<T = f32> {
     pub factor: T,
 }
 
-/// The least entry of a vector, as a part of the largest.
-const LEAST: f64 = 1.0 / (1_u64 << 40) as f64;
 /// Sweeps to better a bound before weights are touched, at most.
 const SWEEPS: usize = 32;
 
@@ -76,7 +74,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
                 break;
             }
             // A little less, so that not every step has to.
-            let part = rate / held.rate * T::from_f64(63.0 / 64.0);
+            let part = rate / held.rate * little_less(64);
             let factor = if tied { part.sqrt() } else { part };
             self.multiply_feedback(factor);
             held.factor = held.factor * factor;
@@ -104,6 +102,11 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     }
 }
 
+/// 1 - 1/n. Of no other type than the scalar: a processor without `f64` needs none here.
+pub(crate) fn little_less<T: Scalar>(n: usize) -> T {
+    count::<T>(n - 1) / count(n)
+}
+
 // What is compared, the rate asked for, a vector, and room for as many scalars.
 once!(FollowOnce: (Comparison<'a, T>, T, &'a mut [T], &'a mut [T]) => Option<T>, follow_once);
 
@@ -128,7 +131,7 @@ pub(super) fn bound<'a, T: Scalar>(
     let mut found = T::INFINITE;
     for sweep in 1..=SWEEPS {
         let next = follow(comparison, v, w)?;
-        let falls = next < found * T::from_f64(0.995);
+        let falls = next < found * little_less(200);
         found = smaller(next, found);
         if found <= rate || (sweep > patience && !falls) {
             break;
@@ -146,7 +149,7 @@ fn follow<'a, T: Scalar>(
 ) -> Option<T> {
     let rate = comparison.sweep::<false>(T::ZERO, T::ZERO, v, w)?;
     let top = w.iter().fold(T::ZERO, |top, w| larger(top, *w));
-    let least = top * T::from_f64(LEAST);
+    let least = top * T::PRECISION * T::PRECISION;
     if least == T::ZERO {
         // No feedback reaches anything: every vector will do.
         v.fill(T::ONE);

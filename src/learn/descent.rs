@@ -3,11 +3,11 @@
 use super::gradient::{GradientReport, LearnError, Objective, add};
 use super::loss::Loss;
 use super::optimizer::{RATE_RANGE, UpdateError, is_rate};
-use super::trainer::{HOLD, Step, begin_held, end_held};
+use super::trainer::{Step, begin_held, end_held, hold};
 use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Storage, Takes, Workspace};
-use crate::simd::{Backend, Element};
+use crate::simd::Backend;
 use crate::threads::Threads;
 use core::fmt;
 
@@ -145,7 +145,7 @@ where
             network,
             objective,
             rate,
-            hold: Some(Element::from_f64(HOLD)),
+            hold: Some(hold()),
             unsolved: Unsolved::Error,
             backend: Backend::best(),
             workspace: Storage::zeroed(),

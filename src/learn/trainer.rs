@@ -76,8 +76,10 @@ pub struct Step<T = f32> {
     pub unsolved: u64,
 }
 
-/// The rate networks are held to at first.
-pub(super) const HOLD: f64 = 0.9;
+/// The rate networks are held to at first: 0.9.
+pub(super) fn hold<T: Element>() -> T {
+    T::from_usize(9) / T::from_usize(10)
+}
 pub(super) const HOLD_RANGE: &str = "hold is at least 0 and less than 1";
 
 impl<R, P, C, const B: usize> Trainer<R, P, C, B>
@@ -96,7 +98,7 @@ where
             objective,
             rate: Element::from_f64(1e-3),
             clip: None,
-            hold: Some(Element::from_f64(HOLD)),
+            hold: Some(hold()),
             unsolved: Unsolved::Error,
             backend: Backend::best(),
             threads: Threads::One,

@@ -42,7 +42,7 @@ fn layer<H: IntState>() -> Result<(), Failure> {
     let mut out = [H::default(); WIDTH];
     let backend = Backend::best();
     let macs = (WIDTH * WIDTH) as f32;
-    let mut shown = |which: &str, count: u32| {
+    let shown = |which: &str, count: u32| {
         println!("layer_{name}{which}.instructions {count} instructions");
         println!("layer_{name}{which}.per_mac {:.2} instructions", count as f32 / macs);
     };
