@@ -18,11 +18,16 @@ pub(crate) struct Bounds<T> {
 impl<T: Scalar> Bounds<T> {
     /// Those of a type of network. In line, so that a processor without `f64` needs none for its constants.
     #[inline(always)]
+    #[allow(
+        clippy::manual_map,
+        reason = "where code is small, `map` is a function that converts whatever it is given"
+    )]
     pub(crate) fn of<N: Architecture>() -> Self {
-        Self {
-            slopes: [<N::Hidden>::STEEPEST, <N::Outputs>::STEEPEST].map(T::from_f64),
-            magnitudes: [<N::Hidden>::BOUND, <N::Outputs>::BOUND].map(|bound| bound.map(T::from_f64)),
-        }
+        let magnitudes = [
+            if let Some(bound) = <N::Hidden>::BOUND { Some(T::from_f64(bound)) } else { None },
+            if let Some(bound) = <N::Outputs>::BOUND { Some(T::from_f64(bound)) } else { None },
+        ];
+        Self { slopes: [T::from_f64(<N::Hidden>::STEEPEST), T::from_f64(<N::Outputs>::STEEPEST)], magnitudes }
     }
 }
 
