@@ -4,7 +4,7 @@
 use attractor::adapt::{Adapted, BiasOnly, LowRank};
 use attractor::kernel::Scalar;
 use attractor::learn::{Adam, CrossEntropy, MeanSquared, Method, Objective, Optimizer, Trainer};
-use attractor::network::{Form, Storage};
+use attractor::network::{Flat, Form, Storage};
 use attractor::simd::{Backend, Element};
 use attractor::{Adjacent, Boxed, Dense, Injection, State, Stop, Threads, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
@@ -285,5 +285,39 @@ fn without_room_the_bits_are_the_same() {
         agree::<Tied<50>, 2>();
         adapts::<1>();
         adapts::<2>();
+    });
+}
+
+/// A step in place of more samples times rank than there is room for is the step of the gradient.
+#[test]
+fn corrections_are_changed_in_place_a_few_columns_at_a_time() {
+    with_small_stack(|| {
+        type Net = fnn![3, 6, 2; scalar = f64];
+        const B: usize = 4096;
+        type Low<'a> = Adapted<'a, Net, LowRank<9>>;
+        const { assert!(B * 9 > 2 * 16_384, "three parts") };
+        let mut net = Net::ZERO;
+        weights(net.params_mut(), 0.3);
+        let mut input = Box::new(SMatrix::<f64, B, 3>::zeros());
+        weights(input.as_mut_slice(), 1.0);
+        let mut target = Box::new(SMatrix::<f64, B, 2>::zeros());
+        weights(target.as_mut_slice(), 0.5);
+        let mut adapted = Low::new(&net, 1);
+        weights(adapted.params_mut().flat_mut(), 0.2);
+        let mut workspace = <Boxed<Workspace<Net, B>> as Storage>::zeroed();
+        let objective = Objective::new(MeanSquared);
+        let mut slopes = Low::gradient_zero();
+        adapted.gradient(&objective, &*input, &*target, &mut workspace, &mut slopes).expect("finite");
+        let before = adapted.params().clone();
+        let mut workspace = <Boxed<Workspace<Net, B>> as Storage>::zeroed();
+        adapted.descend(&objective, &*input, &*target, &mut workspace, 0.5).expect("finite");
+        let all = before.flat().iter().zip(slopes.flat()).zip(adapted.params().flat());
+        let mut moved = 0;
+        for ((before, slope), after) in all {
+            let exact = before - 0.5 * slope;
+            assert!((after - exact).abs() < 1e-12, "{after} is not {exact}");
+            moved += usize::from(before != after);
+        }
+        assert_eq!(moved, slopes.flat().len());
     });
 }

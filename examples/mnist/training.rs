@@ -93,7 +93,7 @@ where
         .method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(recipe.decay);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
-    // It is weakened by what a batch takes to settle, below.
+    // Its feedback is weakened by `step` where a batch takes many sweeps.
     trainer.hold = None;
 
     let per_epoch = training.len() / BATCH;

@@ -58,7 +58,7 @@ where
         .method(Method::Implicit(Stop::relative(1e-2).at_most(limit)));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(decay);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
-    // It is weakened by what a batch takes to settle, below.
+    // Its feedback is weakened below, where a batch takes many sweeps.
     trainer.hold = None;
     trainer.clip = Some(CLIP);
     trainer.network.params_mut().iter_mut().for_each(|weight| *weight *= start);

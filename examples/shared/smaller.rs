@@ -78,7 +78,7 @@ where
     let objective = Objective::new(loss).solve(TOLERANCE).method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
-    // It is weakened by what a batch takes to settle, below.
+    // Its feedback is limited below, every few steps.
     trainer.hold = None;
     let steps = epochs * (digits.len() / BATCH) as u32;
     let warm_up = (steps as f32 * WARM_UP) as u32;

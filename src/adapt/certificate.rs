@@ -3,7 +3,9 @@
 use super::view::{Own, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
-use crate::certificate::{Bounds, Held, follow_rate, little_less, propose_rate, rate_under, sweeps_until};
+use crate::certificate::{
+    Bounds, Held, follow_rate, is_contraction, little_less, propose_rate, rate_under, sweeps_until,
+};
 use crate::kernel::{Matrix, MatrixMut, Scalar};
 use crate::network::{Architecture, Flat, Network, State};
 use crate::simd::{Backend, Element};
@@ -112,7 +114,7 @@ where
     /// [`CertificateError::NotContracting`] if the borrowed network itself has a larger rate, with that;
     /// [`CertificateError::Setting`] unless `rate` is at least 0 and less than 1; `NotFinite`. The adapter is then unchanged.
     pub fn limit_rate(&mut self, rate: T) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
-        if !(rate >= T::ZERO && rate < T::ONE) {
+        if !is_contraction(rate) {
             return Err(CertificateError::Setting);
         }
         let mut certificate = self.propose()?;
@@ -166,7 +168,7 @@ where
         rate: T,
         room: &mut State<Network<N>, 2>,
     ) -> Result<Held<T>, CertificateError<T>> {
-        if !(rate >= T::ZERO && rate < T::ONE) {
+        if !is_contraction(rate) {
             return Err(CertificateError::Setting);
         }
         let view = self.view().map_err(|_| CertificateError::NotFinite)?;

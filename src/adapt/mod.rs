@@ -317,7 +317,8 @@ where
 
     /// One step of plain gradient descent of the adapter in place, as [`Network::descend`]: there is no gradient in memory.
     ///
-    /// `rate`: 0 to 1024.
+    /// `rate`: 0 to 1024. Corrections of low rank are changed a few columns at a time, each by all samples: of these there are at most 16384, or it
+    /// does not compile.
     ///
     /// # Errors
     /// [`LearnError`]; the adapter is then unchanged.
@@ -334,6 +335,12 @@ where
         X: Samples<T, I, B>,
         C: Loss<N::Output<B>, Y, Scalar = T>,
     {
+        const {
+            assert!(
+                A::PLAN.rank() == 0 || B <= ROOM,
+                "a correction of low rank is changed in place by at most 16384 samples at once"
+            );
+        }
         if !is_rate(rate) {
             return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
         }
@@ -436,9 +443,7 @@ where
     let (base, plan, input) = (network.parameters()?, A::PLAN, input.samples());
     let states = Matrix::new(workspace.state.as_slice(), B, units)?;
     let deltas = Matrix::new(workspace.adjoint.as_slice(), B, units)?;
-    // In place, all samples must be gone through before anything changes, which takes room for all of them.
-    let all = const { B * A::PLAN.rank() <= ROOM };
-    if const { !TYPED } && (all || matches!(to, To::Apart(..))) {
+    if const { !TYPED } {
         return T::once::<AddOnce>(AddJob { base, plan, to, input, states, deltas, factor, backend });
     }
     let (mut s, mut t): (A::Thin<B>, A::Thin<B>) = (Flat::ZERO, Flat::ZERO);

@@ -60,7 +60,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         rate: T,
         room: &mut State<Self, 2>,
     ) -> Result<Held<T>, CertificateError<T>> {
-        if !(rate >= T::ZERO && rate < T::ONE) {
+        if !is_contraction(rate) {
             return Err(CertificateError::Setting);
         }
         if const { <A::Form>::REACH.layers() == 0 && <A::Form>::TIED == 0 } {
@@ -107,6 +107,11 @@ pub(crate) fn little_less<T: Scalar>(n: usize) -> T {
     count::<T>(n - 1) / count(n)
 }
 
+/// Whether a network can be held to it.
+pub(crate) fn is_contraction<T: Scalar>(rate: T) -> bool {
+    rate >= T::ZERO && rate < T::ONE
+}
+
 // What is compared, the rate asked for, a vector, and room for as many scalars.
 once!(FollowOnce: (Comparison<'a, T>, T, &'a mut [T], &'a mut [T]) => Option<T>, follow_once);
 
@@ -148,17 +153,17 @@ fn follow<'a, T: Scalar>(
     w: &mut [T],
 ) -> Option<T> {
     let rate = comparison.sweep::<false>(T::ZERO, T::ZERO, v, w)?;
-    let top = w.iter().fold(T::ZERO, |top, w| larger(top, *w));
-    let least = top * T::PRECISION * T::PRECISION;
-    if least == T::ZERO {
-        // No feedback reaches anything: every vector will do.
-        v.fill(T::ONE);
-        return Some(rate);
-    }
-    let scale = T::ONE / least;
-    for (v, w) in v.iter_mut().zip(w.iter()) {
+    let mut top = T::ZERO;
+    for (w, v) in w.iter_mut().zip(v.iter()) {
         // The mean of both settles even where sweeps turn in a circle.
-        *v = larger((*w + rate * *v) * scale, T::ONE);
+        *w += rate * *v;
+        top = larger(top, *w);
+    }
+    // Its largest entry, where the least is 1.
+    let largest = T::ONE / (T::PRECISION * T::PRECISION);
+    for (v, w) in v.iter_mut().zip(w.iter()) {
+        // Where no feedback reaches anything, every vector will do.
+        *v = if top > T::ZERO { larger(*w / top * largest, T::ONE) } else { T::ONE };
     }
     Some(rate)
 }

@@ -335,7 +335,7 @@ pub(crate) fn rate_under<'a, T: Scalar>(
 }
 
 pub use hold::Held;
-pub(crate) use hold::little_less;
+pub(crate) use hold::{is_contraction, little_less};
 pub(crate) use outward::sweeps_until;
 
 /// kappa of sums of so many products.

@@ -189,14 +189,12 @@ where
     {
         let Self { network, objective, rate, hold, unsolved, backend, workspace, holding, count } = self;
         let (network, workspace, holding) = (network.get_mut(), workspace.get_mut(), holding.get_mut());
-        for (sound, range) in [(is_rate(*rate), RATE_RANGE), (unsolved.is_sound(), Unsolved::<T>::RANGE)] {
-            if !sound {
-                return Err(LearnError::Update(UpdateError::Setting(range)));
-            }
+        if !is_rate(*rate) {
+            return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
         }
         workspace.state.reset();
         workspace.adjoint.reset();
-        begin_held(network, *backend, *hold, holding)?;
+        begin_held(network, *backend, (*hold, *unsolved), holding)?;
         let on = network.on(*backend);
         let (report, outcome) = on.settle_or(*unsolved, objective, (input, target), workspace)?;
         match (outcome, *unsolved) {

@@ -320,27 +320,6 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         Ok(learned)
     }
 
-    /// [`gradient`](Self::gradient), or what is to be done with a batch that does not converge.
-    pub(super) fn gradient_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
-        self,
-        unsolved: Unsolved<T>,
-        objective: &Objective<C, T>,
-        (input, target): (&X, &Y),
-        workspace: &mut Workspace<Network<A>, B>,
-        gradient: &mut M::Params,
-    ) -> Result<(GradientReport<T>, Outcome), LearnError<T>>
-    where
-        A: Takes<I>,
-        X: Samples<T, I, B>,
-        C: Loss<A::Output<B>, Y, Scalar = T>,
-    {
-        let learned = self.settle_or(unsolved, objective, (input, target), workspace)?;
-        if learned.1 != Outcome::Skipped {
-            self.network.add((self.backend, self.threads), input, workspace, gradient)?;
-        }
-        Ok(learned)
-    }
-
     /// Both fixed points: all of a gradient but its sums.
     #[inline]
     pub(crate) fn settle<X, Y: ?Sized, C, const I: usize, const B: usize>(
@@ -379,7 +358,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         let solve = |state: &mut _| self.solve(input, state, objective.solve);
         let adjoint =
             |state: &_, output: &_, deltas: &mut _| self.adjoint(objective.method, state, output, deltas);
-        settle(unsolved, &objective.loss, self.backend, target, workspace, solve, adjoint)
+        both(unsolved, &objective.loss, self.backend, target, workspace, solve, adjoint)
     }
 
     /// [`Network::adjoint`] on this backend.
@@ -561,7 +540,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
             }
             result
         };
-        let learned = settle(unsolved, &objective.loss, on.backend, target, workspace, solve, adjoint)?;
+        let learned = both(unsolved, &objective.loss, on.backend, target, workspace, solve, adjoint)?;
         if learned.1 == Outcome::Skipped {
             return Ok(learned);
         }
@@ -597,7 +576,7 @@ impl<T> From<crate::LengthError> for LearnError<T> {
 
 /// Both fixed points of a gradient and the loss between them, or what is to be done with a batch that does not converge.
 #[inline(always)]
-fn settle<T, A, Y: ?Sized, C, const B: usize>(
+fn both<T, A, Y: ?Sized, C, const B: usize>(
     unsolved: Unsolved<T>,
     loss: &C,
     backend: Backend,

@@ -1,10 +1,11 @@
 //! A trainer: network, optimizer and workspace in one place, one batch a call.
 
 use super::gradient::{GradientReport, LearnError, Objective};
+use super::learner::Learner;
 use super::loss::Loss;
 use super::optimizer::{Optimizer, UpdateError, clip};
 use super::unsolved::{Outcome, Unsolved};
-use crate::certificate::Held;
+use crate::certificate::{Held, is_contraction};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Storage, Takes, Workspace};
 use crate::simd::{Backend, Element};
@@ -80,7 +81,6 @@ pub struct Step<T = f32> {
 pub(super) fn hold<T: Element>() -> T {
     T::from_usize(9) / T::from_usize(10)
 }
-pub(super) const HOLD_RANGE: &str = "hold is at least 0 and less than 1";
 
 impl<R, P, C, const B: usize> Trainer<R, P, C, B>
 where
@@ -153,7 +153,10 @@ where
         let Self { network, gradient, workspace, .. } = self;
         let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
         let on = network.on(self.backend).threads(self.threads);
-        let learned = on.gradient_or(self.unsolved, &self.objective, (input, target), workspace, gradient)?;
+        let learned = on.settle_or(self.unsolved, &self.objective, (input, target), workspace)?;
+        if learned.1 != Outcome::Skipped {
+            network.add((self.backend, self.threads), input, workspace, gradient)?;
+        }
         self.update(learned)
     }
 
@@ -186,10 +189,8 @@ where
         let workspace = self.workspace.get_mut();
         workspace.state.reset();
         workspace.adjoint.reset();
-        if !self.unsolved.is_sound() {
-            return Err(LearnError::Update(UpdateError::Setting(Unsolved::<T>::RANGE)));
-        }
-        begin_held(self.network.get_mut(), self.backend, self.hold, self.holding.get_mut())
+        let settings = (self.hold, self.unsolved);
+        begin_held(self.network.get_mut(), self.backend, settings, self.holding.get_mut())
     }
 
     /// Clips, updates, holds.
@@ -214,16 +215,19 @@ where
     }
 }
 
-/// Before a step: refuses a rate that no network is held to, and holds a network that no step has held yet.
+/// Before a step: refuses settings out of their range, and holds a network that no step has held yet.
 pub(super) fn begin_held<T: Scalar, A: Architecture<Scalar = T>>(
     network: &mut Network<A>,
     backend: Backend,
-    hold: Option<T>,
+    (hold, unsolved): (Option<T>, Unsolved<T>),
     room: &mut State<Network<A>, 2>,
 ) -> Result<(), LearnError<T>> {
+    if !unsolved.is_sound() {
+        return Err(LearnError::Update(UpdateError::Setting(Unsolved::<T>::RANGE)));
+    }
     let Some(rate) = hold else { return Ok(()) };
-    if !(rate >= T::ZERO && rate < T::ONE) {
-        return Err(LearnError::Update(UpdateError::Setting(HOLD_RANGE)));
+    if !is_contraction(rate) {
+        return Err(LearnError::Update(UpdateError::Setting("hold is at least 0 and less than 1")));
     }
     if room.as_slice().first() == Some(&T::ZERO) {
         // Weights that are not finite are found by the solve.

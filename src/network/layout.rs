@@ -198,8 +198,7 @@ pub enum Reach {
 
 impl Reach {
     /// How many layers above, at most.
-    #[must_use]
-    pub const fn layers(self) -> usize {
+    pub(crate) const fn layers(self) -> usize {
         match self {
             Self::None => 0,
             Self::Next => 1,

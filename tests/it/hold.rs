@@ -107,6 +107,31 @@ fn what_cannot_be_held_is_refused_and_stays() {
     assert_eq!(plain.hold_rate(0.9, &mut State::default()).unwrap().rate, 0.0);
 }
 
+#[test]
+fn feedback_of_any_size_is_held_again_and_again() {
+    type Net = fnn![3, 7, 6, 2; feedback = Dense];
+    for size in [0.0, 1e-38, 1e-30, 1e-20, 1e-3, 1e3, 1e10, 1e18] {
+        let (mut net, mut room) = (Net::ZERO, State::<Net, 2>::ZERO);
+        draw(&mut net, &mut SmallRng::seed_from_u64(8), 1.0);
+        net.scale_feedback(size).unwrap();
+        for call in 0..5 {
+            // Far more than it was, all at once.
+            if call == 3 {
+                net.scale_feedback(1e4).unwrap();
+            }
+            let held = net.hold_rate(0.9, &mut room).unwrap();
+            let rate = spectral(&net);
+            assert!(
+                rate <= 0.9 && f64::from(held.rate) >= rate * (1.0 - 1e-6),
+                "{size}, {call}: {held:?}, {rate}"
+            );
+            assert!(room.as_slice().iter().all(|v| v.is_finite()), "{size}, {call}");
+            // It is not taken away: what held it down is what it was, but for the vector.
+            assert!(size < 1e3 || rate > 0.6, "{size}, {call}: {rate}");
+        }
+    }
+}
+
 /// Steps on random targets at a rate that drives feedback beyond convergence: how many failed.
 macro_rules! failures {
     ($form:ty, $hold:expr, $batch:literal) => {{
