@@ -107,6 +107,31 @@ fn what_cannot_be_held_is_refused_and_stays() {
     assert_eq!(plain.hold_rate(0.9, &mut State::default()).unwrap().rate, 0.0);
 }
 
+/// What the first step does before it begins is all that a step that fails leaves behind, and the next one leaves nothing.
+#[test]
+fn a_step_that_fails_changes_no_weight_but_by_the_first_hold() {
+    type Net = fnn![3, 7, 6, 2; feedback = Dense];
+    let mut net = Net::ZERO;
+    draw(&mut net, &mut SmallRng::seed_from_u64(9), 2.0);
+    let (mut held, mut room) = (net.clone(), State::<Net, 2>::ZERO);
+    assert!(held.hold_rate(0.9, &mut room).unwrap().factor < 1.0);
+    let mut trainer = Trainer::<Net, _, _>::new(net.clone(), Adam::<Net>::new(), Objective::new(MeanSquared));
+    let mut descent = Descent::<Net, _>::new(net.clone(), Objective::new(MeanSquared), 0.1);
+    // A setting out of its range is seen before the network is touched.
+    trainer.hold = Some(1.0);
+    descent.hold = Some(1.0);
+    trainer.step(&[0.5; 3], &[0.5; 2]).unwrap_err();
+    descent.step(&[0.5; 3], &[0.5; 2]).unwrap_err();
+    assert_eq!((trainer.network.params(), descent.network.params()), (net.params(), net.params()));
+    trainer.hold = Some(0.9);
+    descent.hold = Some(0.9);
+    for _ in 0..3 {
+        trainer.step(&[f32::NAN; 3], &[0.5; 2]).unwrap_err();
+        descent.step(&[f32::NAN; 3], &[0.5; 2]).unwrap_err();
+        assert_eq!((trainer.network.params(), descent.network.params()), (held.params(), held.params()));
+    }
+}
+
 #[test]
 fn feedback_of_any_size_is_held_again_and_again() {
     type Net = fnn![3, 7, 6, 2; feedback = Dense];
