@@ -82,15 +82,15 @@ fn run(options: Options) -> Result<(), String> {
     let (training, test) = (data::training()?, data::test()?);
     println!("network: fnn![64, 48, 32, 10]");
     println!("backend: {}", Backend::best().name());
-    let networks = train_all(options, &training, &test)?;
+    let mut networks = train_all(options, &training, &test)?;
 
     let mut outcomes = Vec::new();
     let mut free = 0;
-    for (rate, runs) in &networks {
+    for (rate, runs) in &mut networks {
         for (network, right) in runs {
             match rate {
                 Some(rate) => outcomes.push(examine(*rate, network, &test)?),
-                None => free += right,
+                None => free += *right,
             }
         }
     }
@@ -113,7 +113,7 @@ fn run(options: Options) -> Result<(), String> {
     let seconds =
         |which: usize| first.iter().map(|outcome| outcome.seconds[which]).sum::<f64>() / first.len() as f64;
     println!("rate: {}", RATES[0]);
-    println!("accuracy without a certificate: {:.2} %", percent(free));
+    println!("accuracy not held to a rate: {:.2} %", percent(free));
     println!("accuracy: {:.2} %", percent(right));
     println!("time of a digit, {FIXED} sweeps: {:.2} us", 1e6 * seconds(1));
     println!("time of a digit, certified label: {:.2} us", 1e6 * seconds(0));
@@ -139,7 +139,7 @@ fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Tra
         bar.set_style(style);
     }
     let one = |seed: u64, rate: Option<f32>| {
-        let task = Task { seed, epochs: options.epochs, training, test, watched: false, rate };
+        let task = Task { seed, epochs: options.epochs, training, test, watched: false, hold: rate };
         let run = train(start(Net::boxed(), task.seed), task, |_| bar.inc(1))
             .map_err(|error| format!("training: {error}"))?;
         let mut network = Net::boxed();
@@ -161,9 +161,11 @@ fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Tra
 }
 
 /// Proves the labels of all test digits, and compares them with the converged network's.
-fn examine(rate: f32, network: &Boxed<Net>, test: &[Digit]) -> Result<Outcome, String> {
+fn examine(rate: f32, network: &mut Boxed<Net>, test: &[Digit]) -> Result<Outcome, String> {
     let error = |error: &dyn core::fmt::Display| format!("rate {rate}: {error}");
-    let certificate: Certificate<Net> = network.certify().map_err(|e| error(&e))?;
+    // The certificate's bounds are for all units alike, which asks for another vector than the one it was held by, and that gives a rate that is
+    // a little larger: here it is at most this one too.
+    let certificate: Certificate<Net> = network.limit_rate(rate).map_err(|e| error(&e))?;
     let certified = certificate.verify(network).map_err(|e| error(&e))?;
     let mut outcome = Outcome {
         rate,

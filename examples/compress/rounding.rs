@@ -1,7 +1,7 @@
 //! The trained network in fewer bits, and trained on with its weights rounded.
 
 use crate::data::{BATCH, Digit, PIXELS};
-use crate::smaller::{Course, STEPS_BETWEEN_LIMITS, limit, objective};
+use crate::smaller::{Course, most, objective};
 use crate::{Integers, Net};
 use attractor::learn::{Adam, LearnError, Optimizer};
 use attractor::quantized::{Calibration, Quantized};
@@ -41,6 +41,7 @@ pub(crate) fn train_rounded<H: IntState>(
     master.params_mut().copy_from_slice(net.params());
     let mut integers = round::<H>(net, digits)?;
     let calibration = calibrate(net, digits)?;
+    let mut holding = State::ZERO;
     let mut adam = Adam::<Boxed<Net>>::new();
     let mut workspace = Box::new(Workspace::<Net, BATCH>::ZERO);
     let mut order: Vec<usize> = (0..digits.len()).collect();
@@ -48,10 +49,7 @@ pub(crate) fn train_rounded<H: IntState>(
     for epoch in 0..course.epochs {
         order.shuffle(&mut random);
         let rate = course.rate * (1.0 - epoch as f32 / course.epochs as f32);
-        for (step, batch) in order.chunks_exact(BATCH).enumerate() {
-            if (step as u32).is_multiple_of(STEPS_BETWEEN_LIMITS) {
-                limit(&mut master)?;
-            }
+        for batch in order.chunks_exact(BATCH) {
             let input = SMatrix::<f32, BATCH, PIXELS>::from_fn(|row, pixel| digits[batch[row]].pixels[pixel]);
             let labels = core::array::from_fn(|row| digits[batch[row]].label);
             integers.fill(&master, &calibration).map_err(|_| LearnError::NotFinite)?;
@@ -61,8 +59,9 @@ pub(crate) fn train_rounded<H: IntState>(
             workspace.adjoint = State::ZERO;
             rounded.gradient(&objective(), &input, &labels, &mut workspace, &mut gradient)?;
             adam.update(master.params_mut(), gradient.params(), rate).map_err(LearnError::Update)?;
+            // A loop of its own holds the network as the trainer does.
+            master.hold_rate(most::<Net>(), &mut holding).map_err(|_| LearnError::NotFinite)?;
         }
     }
-    limit(&mut master)?;
     round::<H>(&master, digits)
 }

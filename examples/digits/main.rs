@@ -40,7 +40,7 @@ use spread::{Spread, seeds};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use training::{Epoch, Run, SWEEPS, Task, train};
+use training::{Epoch, HOLD, Run, SWEEPS, Task, train};
 
 type Small = fnn![64, 48, 32, 10];
 type SmallWithout = fnn![64, 48, 32, 10; feedback = Feedforward];
@@ -81,7 +81,7 @@ fn run(options: Options) -> Result<(), String> {
     }
 
     let all = || with.iter().chain(&without);
-    println!("batches not converged: {}", all().map(|run| run.batches_not_converged).sum::<usize>());
+    println!("batches not converged: {}", all().map(|run| run.batches_not_converged).sum::<u64>());
     println!("test digits not converged: {}", all().map(|run| run.digits_not_converged).sum::<usize>());
     println!("seconds: {:.1}", started.elapsed().as_secs_f64());
     println!("parameters without feedback: {}", without[0].params.len());
@@ -112,7 +112,7 @@ fn train_all(options: Options, training: &[Digit], test: &[Digit]) -> Result<Vec
         let feedback = index.is_multiple_of(2);
         let seed = options.seed + index as u64 / 2;
         let Options { epochs, .. } = options;
-        let task = Task { seed, epochs, training, test, watched: watched && feedback, rate: None };
+        let task = Task { seed, epochs, training, test, watched: watched && feedback, hold: Some(HOLD) };
         let run = match (options.large, feedback) {
             (false, true) => train(start(Small::boxed(), seed), task, report),
             (true, true) => train(start(Large::boxed(), seed), task, report),

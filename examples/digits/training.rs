@@ -1,8 +1,10 @@
 //! One network, from its initial weights to what it makes of the test digits.
 
-use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, outputs, scores, step};
+use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, outputs, scores};
 use crate::data::{BATCH, Digit, PIXELS, Variation};
-use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Method, Objective, Trainer};
+use attractor::learn::{
+    Adam, Cosine, CrossEntropy, LearnError, Loss, Method, Objective, Outcome, Trainer, Unsolved,
+};
 use attractor::network::Takes;
 use attractor::{Boxed, Injection, Network, State};
 use core::array;
@@ -19,8 +21,10 @@ const WARM_UP: f32 = 0.3;
 const DECAY: f32 = 0.05;
 const SMOOTHING: f32 = 0.05;
 const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
-/// How often a network is held to its rate.
-const STEPS_BETWEEN_LIMITS: u32 = 8;
+
+/// The rate a network is held to: the trainer's default.
+#[allow(dead_code, reason = "another example has rates of its own")]
+pub(crate) const HOLD: f32 = 0.9;
 
 /// What is reported after an epoch.
 pub(crate) struct Epoch {
@@ -46,7 +50,7 @@ pub(crate) struct History {
 pub(crate) struct Run {
     pub(crate) params: Vec<f32>,
     /// Batches without a gradient, because solve or adjoint met its limit.
-    pub(crate) batches_not_converged: usize,
+    pub(crate) batches_not_converged: u64,
     pub(crate) digits_not_converged: usize,
     /// One for each test digit.
     pub(crate) histories: Vec<History>,
@@ -63,8 +67,8 @@ pub(crate) struct Task<'a> {
     pub(crate) test: &'a [Digit],
     /// Whether epochs are reported with their figures, which takes a solve of all digits.
     pub(crate) watched: bool,
-    /// The rate the feedback is held to, by its certificate; without one it is weakened when sweeps become many.
-    pub(crate) rate: Option<f32>,
+    /// The rate the network is held to, if it is.
+    pub(crate) hold: Option<f32>,
 }
 
 /// Trains `network` and tests it with its last weights; `report` is called after every epoch.
@@ -78,13 +82,13 @@ pub(crate) fn train<A: Takes<PIXELS, Scalar = f32>>(
 where
     CrossEntropy: Loss<A::Output<BATCH>, [usize; BATCH], Scalar = f32>,
 {
-    let Task { seed, epochs, training, test, watched, rate } = task;
+    let Task { seed, epochs, training, test, watched, hold } = task;
     let objective =
         Objective::new(CrossEntropy::smoothed(SMOOTHING)).solve(TOLERANCE).method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
-    // Its feedback is weakened by `step` where a batch takes many sweeps.
-    trainer.hold = None;
+    trainer.hold = hold;
+    trainer.unsolved = Unsolved::Skip;
 
     let per_epoch = training.len() / BATCH;
     let steps = epochs * per_epoch as u32;
@@ -108,19 +112,12 @@ where
             let labels: [usize; BATCH] = array::from_fn(|row| training[batch[row]].label);
             trainer.rate = schedule.rate(steps_made);
             steps_made += 1;
-            match step(&mut trainer, &input, &labels)? {
-                Some(learned) => {
-                    loss += learned.loss;
-                    sweeps += learned.solve.sweeps;
-                    learnt += 1;
-                }
-                // The next batch has other digits and noise.
-                None => batches_not_converged += 1,
-            }
-            if let Some(rate) = rate
-                && steps_made.is_multiple_of(STEPS_BETWEEN_LIMITS)
-            {
-                limit(&mut trainer.network, rate)?;
+            let step = trainer.step(&input, &labels)?;
+            batches_not_converged = step.unsolved;
+            if step.outcome == Outcome::Solved {
+                loss += step.report.loss;
+                sweeps += step.report.solve.sweeps;
+                learnt += 1;
             }
         }
         let network = &trainer.network;
@@ -136,9 +133,6 @@ where
         report(watched.then(epoch).transpose()?);
     }
 
-    if let Some(rate) = rate {
-        limit(&mut trainer.network, rate)?;
-    }
     let network = &trainer.network;
     let (answers, digits_not_converged) = answers(network, test)?;
     let histories = test.iter().zip(&answers).map(|(digit, &answer)| history(network, digit, answer));
@@ -149,15 +143,6 @@ where
         histories: histories.collect::<Result<_, _>>()?,
         right: right(&answers, test),
     })
-}
-
-/// Holds the feedback to a rate.
-fn limit<A: Takes<PIXELS, Scalar = f32>>(network: &mut Network<A>, rate: f32) -> Result<(), LearnError> {
-    match network.limit_rate(rate) {
-        Ok(_) => Ok(()),
-        // Rates are sound, so it is the weights.
-        Err(_) => Err(LearnError::NotFinite),
-    }
 }
 
 /// What the network takes each digit for, and how many solves did not converge.

@@ -1,10 +1,12 @@
 //! One network, from its initial weights to what it makes of the test images.
 
-use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, scores, step};
+use crate::classes::{ADJOINT, CLASSES, TOLERANCE, largest, scores};
 use crate::idx::{Images, PIXELS};
-use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Method, Objective, Trainer};
+use attractor::learn::{
+    Adam, Cosine, CrossEntropy, GradientReport, LearnError, Loss, Method, Objective, Optimizer, Trainer,
+};
 use attractor::network::{Storage, Takes};
-use attractor::{Boxed, Network};
+use attractor::{Boxed, Network, SolveError};
 use core::array;
 use core::fmt;
 use core::ops::Range;
@@ -43,6 +45,12 @@ impl fmt::Display for Recipe {
     }
 }
 
+/// A batch that takes more sweeps weakens the feedback. The rate at which sweeps shrink an error goes with U,
+/// and without a bound training drives it to the edge of convergence and beyond.
+const MOST_SWEEPS: usize = 8;
+const WEAKER: f32 = 0.9;
+/// A batch that did not converge at all weakens it by more.
+const MUCH_WEAKER: f32 = 0.5;
 /// A trained network and what came of it.
 pub(crate) struct Run {
     pub(crate) params: Vec<f32>,
@@ -93,7 +101,7 @@ where
         .method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(recipe.decay);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
-    // Its feedback is weakened by `step` where a batch takes many sweeps.
+    // Its feedback is weakened by `step` where a batch takes many sweeps: the recipe that docs/results.md has figures of.
     trainer.hold = None;
 
     let per_epoch = training.len() / BATCH;
@@ -155,6 +163,34 @@ where
     run.params = trainer.network.params().to_vec();
     run.sweeps = sweeps as f64 / f64::from(learnt.max(1));
     Ok(run)
+}
+
+/// Learns from a batch, and weakens the feedback if the batch took many sweeps. `None` if it did not converge: then it
+/// is left out.
+fn step<A: Takes<PIXELS, Scalar = f32>, P: Optimizer<f32>, const B: usize>(
+    trainer: &mut Trainer<Boxed<Network<A>>, P, CrossEntropy, B>,
+    input: &SMatrix<f32, B, PIXELS>,
+    labels: &[usize; B],
+) -> Result<Option<GradientReport>, LearnError>
+where
+    CrossEntropy: Loss<A::Output<B>, [usize; B], Scalar = f32>,
+{
+    match trainer.step(input, labels) {
+        Ok(step) => {
+            if step.report.solve.sweeps > MOST_SWEEPS {
+                trainer.network.scale_feedback(WEAKER).map_err(|_| LearnError::NotFinite)?;
+            }
+            Ok(Some(step.report))
+        }
+        Err(
+            LearnError::Solve(SolveError::NotConverged { .. })
+            | LearnError::Adjoint(SolveError::NotConverged { .. }),
+        ) => {
+            trainer.network.scale_feedback(MUCH_WEAKER).map_err(|_| LearnError::NotFinite)?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Part `index` of `count` parts of so many things.

@@ -1,6 +1,6 @@
-//! Networks that tell ten classes apart: a step that keeps the feedback within bounds, and what the outputs say.
+//! Networks that tell ten classes apart: how they start, and what the outputs say.
 
-use attractor::learn::{CrossEntropy, GradientReport, LearnError, Loss, Optimizer, Trainer};
+use attractor::learn::LearnError;
 use attractor::network::{Architecture, Storage, Takes};
 use attractor::{Boxed, Network, SolveError, State, Stop};
 use core::array;
@@ -13,17 +13,8 @@ pub(crate) const CLASSES: usize = 10;
 pub(crate) const TOLERANCE: Stop = Stop::residual(1e-4).at_most(64);
 /// Deltas are as small as the loss's gradient, so their tolerance goes by their size.
 pub(crate) const ADJOINT: Stop = Stop::relative(1e-3).at_most(64);
-/// A batch that takes more sweeps weakens the feedback. The rate at which sweeps shrink an error goes with U,
-/// and without a bound training drives it to the edge of convergence and beyond.
-const MOST_SWEEPS: usize = 8;
-const WEAKER: f32 = 0.9;
-/// A batch that did not converge at all weakens it by more.
-const MUCH_WEAKER: f32 = 0.5;
 /// For the answers of a test.
 const EXACT: Stop = Stop::residual(1e-5).at_most(64);
-
-/// A trainer of such a network on batches of `B`.
-pub(crate) type ClassTrainer<N, P, const B: usize> = Trainer<Boxed<N>, P, CrossEntropy, B>;
 
 /// A third of the variance that `initialize` gives: a smaller start generalised a little better.
 const INITIAL_SCALE: f32 = 0.577;
@@ -37,34 +28,6 @@ pub(crate) fn start<A: Architecture<Scalar = f32>>(
     network.initialize(&mut SmallRng::seed_from_u64(seed));
     network.params_mut().iter_mut().for_each(|weight| *weight *= INITIAL_SCALE);
     network
-}
-
-/// Learns from a batch, and weakens the feedback if the batch took many sweeps. `None` if it did not converge: then it
-/// is left out.
-pub(crate) fn step<A: Takes<PIXELS, Scalar = f32>, P: Optimizer<f32>, const PIXELS: usize, const B: usize>(
-    trainer: &mut ClassTrainer<Network<A>, P, B>,
-    input: &SMatrix<f32, B, PIXELS>,
-    labels: &[usize; B],
-) -> Result<Option<GradientReport>, LearnError>
-where
-    CrossEntropy: Loss<A::Output<B>, [usize; B], Scalar = f32>,
-{
-    match trainer.step(input, labels) {
-        Ok(step) => {
-            if step.report.solve.sweeps > MOST_SWEEPS {
-                trainer.network.scale_feedback(WEAKER).map_err(|_| LearnError::NotFinite)?;
-            }
-            Ok(Some(step.report))
-        }
-        Err(
-            LearnError::Solve(SolveError::NotConverged { .. })
-            | LearnError::Adjoint(SolveError::NotConverged { .. }),
-        ) => {
-            trainer.network.scale_feedback(MUCH_WEAKER).map_err(|_| LearnError::NotFinite)?;
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// The outputs for `count` images, solved in batches of `B`, and how many solves did not converge. `pixel(i, j)` is

@@ -20,7 +20,6 @@ const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
 const MOST: f32 = 0.2;
 /// The same where feedback is tied.
 const MOST_TIED: f32 = 0.9;
-pub(crate) const STEPS_BETWEEN_LIMITS: u32 = 8;
 
 /// How long and how fast to learn.
 #[derive(Clone, Copy)]
@@ -78,8 +77,7 @@ where
     let objective = Objective::new(loss).solve(TOLERANCE).method(Method::Implicit(ADJOINT));
     let adam = Adam::<Boxed<Network<A>>>::new().decay(DECAY);
     let mut trainer: Trainer<_, _, _, BATCH> = Trainer::new(network, adam, objective);
-    // Its feedback is limited below, every few steps.
-    trainer.hold = None;
+    trainer.hold = Some(most::<A>());
     let steps = epochs * (digits.len() / BATCH) as u32;
     let warm_up = (steps as f32 * WARM_UP) as u32;
     let schedule = Cosine { start: rate / 25.0, peak: rate, end: 0.0, warm_up, steps };
@@ -96,32 +94,18 @@ where
                 }
             }
             let target = target(&input, core::array::from_fn(|row| digits[batch[row]].label))?;
-            if step % STEPS_BETWEEN_LIMITS == 0 {
-                limit(&mut trainer.network)?;
-            }
             trainer.rate = schedule.rate(step);
-            match trainer.step(&input, &target) {
-                Ok(_) => {}
-                // Between two limits the feedback can grow too strong; the batch is left out.
-                Err(
-                    LearnError::Solve(SolveError::NotConverged { .. })
-                    | LearnError::Adjoint(SolveError::NotConverged { .. }),
-                ) => limit(&mut trainer.network)?,
-                Err(error) => return Err(error),
-            }
+            trainer.step(&input, &target)?;
             step += 1;
         }
     }
-    limit(&mut trainer.network)?;
     Ok(trainer.network)
 }
 
-/// Holds the feedback to its rate, so that every solve converges. Where feedback is tied that bounds k |W|^2: with a rate near 1 and a k of a few
-/// percent there is room for W to learn.
-pub(crate) fn limit<A: Takes<PIXELS, Scalar = f32>>(network: &mut Network<A>) -> Result<(), LearnError> {
-    // Rates are sound, so an error is the weights'.
-    let most = if <A::Form>::TIED > 0 { MOST_TIED } else { MOST };
-    network.limit_rate(most).map(|_| ()).map_err(|_| LearnError::NotFinite)
+/// The rate a network is held to. Where feedback is tied that bounds k |W|^2: with a rate near 1 and a k of a few percent there is room for W to
+/// learn.
+pub(crate) fn most<A: Architecture>() -> f32 {
+    if <A::Form>::TIED > 0 { MOST_TIED } else { MOST }
 }
 
 /// Loss and tolerances of training on labels.
