@@ -3,6 +3,7 @@
 //! | page | |
 //! |-|-|
 //! | [`convergence`] | tolerance, certificates, traces, acceleration |
+//! | [`fixed_points`] | maps of your own, Anderson, Broyden, implicit gradients |
 //! | [`training`] | gradients, losses, optimizers, threads |
 //! | [`model_files`] | files that are read in place, also from flash |
 //! | [`integers`] | 8-bit and 16-bit weights |
@@ -19,6 +20,8 @@ pub mod compression {}
 pub mod convergence {}
 #[doc = include_str!("../docs/embedded.md")]
 pub mod embedded {}
+#[doc = include_str!("../docs/guide/fixed_points.md")]
+pub mod fixed_points {}
 #[doc = include_str!("../docs/guide/integers.md")]
 pub mod integers {}
 #[doc = include_str!("../docs/guide/model_files.md")]

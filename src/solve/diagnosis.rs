@@ -48,7 +48,18 @@ pub enum Diagnosis<T = f32> {
         /// The rate of a certificate.
         proved: Option<T>,
     },
-    /// The residual grows.
+    /// The residual grows, but what is fed back has bounds, so that this comes to an end: so it is on the way from a state that is not stable.
+    Growing {
+        /// The rate seen, above 1.
+        rate: T,
+        /// Sweeps until the changes are as large as the bounds allow, at this rate. Only then is it seen whether it settles or goes round.
+        sweeps: usize,
+        /// Whether the sweeps go to and fro.
+        alternating: bool,
+        /// The rate of a certificate.
+        proved: Option<T>,
+    },
+    /// The residual grows, and nothing bounds it.
     Diverging {
         /// The rate seen, above 1.
         rate: T,
@@ -98,7 +109,7 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
     #[must_use]
     pub fn diagnosis(&self, proved: Option<T>) -> Diagnosis<T> {
         let (sweeps, rate) = (self.sweeps(), self.rate());
-        let Seen { asked, largest, returned, met, finite } = self.seen;
+        let Seen { asked, largest, returned, met, finite, bound } = self.seen;
         if !finite {
             return Diagnosis::NotFinite { sweeps, rate };
         }
@@ -129,6 +140,13 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
             let need = libm::ceil(libm::log(asked.to_f64() / residual.to_f64()) / libm::log(rate.to_f64()));
             let sweeps = (asked.to_f64() >= unit && need.is_finite()).then_some(need as usize);
             Diagnosis::Converging { rate, sweeps, alternating, proved }
+        } else if rises
+            && rate > T::ONE
+            && let Some(bound) = bound
+        {
+            let room = (2.0 * bound.to_f64() / residual.to_f64()).max(1.0);
+            let sweeps = libm::ceil(libm::log(room) / libm::log(rate.to_f64())) as usize;
+            Diagnosis::Growing { rate, sweeps, alternating, proved }
         } else if rises && rate > T::ONE {
             Diagnosis::Diverging { rate, alternating, proved }
         } else {
@@ -170,6 +188,15 @@ impl<T: Element> fmt::Display for Diagnosis<T> {
                 write!(f, "oscillating: the state goes {way}, changes stay at {residual:.1e}, ")?;
                 write!(f, "a sweep leaves {rate:.3} of them{}. ", Beside(proved))?;
                 advise(f, proved, "damping, solve_accelerated and limit_rate do")
+            }
+            Self::Growing { rate, sweeps, proved, .. } => {
+                let rate = rate.to_f64();
+                write!(f, "growing: a sweep multiplies the change by {rate:.3}{}, ", Beside(proved))?;
+                write!(
+                    f,
+                    "as on the way from a state that is not stable. Activations have bounds: in about {sweeps} sweeps "
+                )?;
+                f.write_str("it is seen whether it settles or goes round. Allow more than that, or make sure with limit_rate")
             }
             Self::Diverging { rate, alternating, proved } => {
                 let rate = rate.to_f64();

@@ -1,5 +1,6 @@
 //! The residuals of a solve, sweep by sweep, and what they say.
 
+use super::map::bound;
 use super::steps::Steps;
 use super::{Injection, Model, Runner, SolveError, Solved, Stop};
 use crate::kernel::Scalar;
@@ -43,6 +44,14 @@ pub(super) struct Seen<T> {
     pub(super) returned: T,
     pub(super) met: bool,
     pub(super) finite: bool,
+    /// What no activation that is fed back can exceed, if there is such a bound.
+    pub(super) bound: Option<T>,
+}
+
+impl<T: Element> Seen<T> {
+    /// Before the first sweep.
+    pub(super) const NOTHING: Self =
+        Self { asked: T::ZERO, largest: T::ZERO, returned: T::ZERO, met: false, finite: true, bound: None };
 }
 
 impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
@@ -55,8 +64,7 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
         const {
             assert!(CAPACITY >= 4, "a trace needs room for four residuals or more, to tell a rate");
         }
-        let seen = Seen { asked: T::ZERO, largest: T::ZERO, returned: T::ZERO, met: false, finite: true };
-        Self { residuals: [T::ZERO; CAPACITY], sweeps: 0, seen }
+        Self { residuals: [T::ZERO; CAPACITY], sweeps: 0, seen: Seen::NOTHING }
     }
 
     /// Sweeps made that gave a residual.
@@ -101,7 +109,7 @@ impl<T: Element, const CAPACITY: usize> Trace<T, CAPACITY> {
         Some(T::from_f64(libm::exp(along / square)))
     }
 
-    fn record(&mut self, residual: T) {
+    pub(super) fn record(&mut self, residual: T) {
         if let Some(place) = self.residuals.get_mut(self.sweeps % CAPACITY) {
             *place = residual;
         }
@@ -191,6 +199,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
                 returned,
                 met: step.met(),
                 finite: false,
+                bound: bound::<A>(),
             };
         }
         trace.seen.finite = true;

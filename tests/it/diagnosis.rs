@@ -242,6 +242,55 @@ fn oscillating_round() {
     }
 }
 
+/// A tanh network whose zero state is not stable, and which leaves it slowly: it grows, but not for ever, and then it converges.
+#[test]
+fn growing() {
+    type Net = fnn![2, 6, 5, 3; feedback = Dense];
+    let mut network = subject::oracle(&Net::ZERO);
+    let random = &mut SmallRng::seed_from_u64(8);
+    network.draw(random, 1.0, 0.9);
+    // Positive weights: one direction grows, and no other.
+    network.params.iter_mut().for_each(|w| *w = w.abs());
+    let mut net: Net = subject::network(&network);
+    let bias = |net: &mut Net, value: f32| {
+        net.layer_mut::<1>().b.fill(value);
+        net.layer_mut::<2>().b.fill(value);
+        net.layer_mut::<3>().b.fill(value);
+    };
+    bias(&mut net, 1e-7);
+    let certain = net.certify().map_or_else(
+        |error| match error {
+            attractor::CertificateError::NotContracting { rate } => rate,
+            other => panic!("{other}"),
+        },
+        |certificate| certificate.rate(),
+    );
+    net.scale_feedback(1.08 / certain).unwrap();
+    let stop = Stop::residual(1e-7_f32);
+    let mut seen = 0;
+    for limit in [40, 75, 100, 150] {
+        let mut trace = Trace::<f32, 16>::new();
+        if net.solve_traced(&[0.0; 2], &mut Net::state(), stop.at_most(limit), &mut trace).is_ok() {
+            continue;
+        }
+        let diagnosis = trace.diagnosis(None);
+        if let Diagnosis::Growing { rate, sweeps, proved: None, .. } = diagnosis {
+            seen += 1;
+            assert!(rate > 1.0 && rate < 1.2);
+            says(diagnosis, &["growing", &sweeps.to_string(), "Allow more", "limit_rate"]);
+            assert!(!diagnosis.to_string().contains("do not help"));
+            // What it says is so: the changes are as large as they get by then, and it settles.
+            let mut trace = Trace::<f32, 16>::new();
+            let _ = net.solve_traced(&[0.0; 2], &mut Net::state(), stop.at_most(limit + sweeps), &mut trace);
+            assert!(!matches!(trace.diagnosis(None), Diagnosis::Growing { .. }), "{limit} and {sweeps}");
+        } else {
+            assert!(!matches!(diagnosis, Diagnosis::Diverging { .. }), "{limit}: {diagnosis}");
+        }
+    }
+    assert!(seen >= 2, "{seen} were growing");
+    net.solve(&[0.0; 2], &mut Net::state(), stop.at_most(1000)).unwrap();
+}
+
 #[test]
 fn diverging() {
     for rate in [1.02_f64, 1.5, 30.0] {

@@ -18,5 +18,6 @@ mod model_file;
 mod serde;
 mod settings;
 mod skipping;
+mod solver;
 mod support;
 mod threads;
