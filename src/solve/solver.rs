@@ -153,7 +153,8 @@ impl<T: Element> Solver<T> {
     /// Numbers of room that a solve takes, of `units` units and so many samples.
     #[must_use]
     pub const fn room(&self, units: usize, samples: usize) -> usize {
-        (FLAT + 2 * self.columns()) * units * samples + EACH * samples
+        let vectors = self.columns().saturating_mul(2).saturating_add(FLAT);
+        vectors.saturating_mul(units).saturating_add(EACH).saturating_mul(samples)
     }
     const fn columns(&self) -> usize {
         match self.kind {
@@ -243,7 +244,7 @@ impl<T: Scalar> Solver<T> {
         stop: Stop<T>,
         room: &mut [T],
     ) -> Result<Solved<T>, MapError<T>> {
-        let all = map.units() * map.samples();
+        let all = map.units().saturating_mul(map.samples());
         length("state", all, state.len())?;
         length("gradient", all, gradient.len())?;
         length("deltas", all, deltas.len())?;
@@ -264,7 +265,7 @@ impl<T: Scalar> Solver<T> {
         if samples == 0 || units == 0 {
             return Err(MapError::Setting("a map has at least one unit and one sample"));
         }
-        length("state", units * samples, state.len())?;
+        length("state", units.saturating_mul(samples), state.len())?;
         let mut work = Work::of(*self, units, samples, room)?;
         let mut goes_on = true;
         while goes_on && work.sweeps < stop.limit {
@@ -466,7 +467,7 @@ impl<'r, T: Scalar> Work<'r, T> {
         if stop.exact {
             return;
         }
-        // `sums` still has the scale of none: it is made again, of those that end.
+        // 1 for those that end, from what their tolerance is relative to.
         magnitudes(samples, self.next, self.sums);
         for (((sum, largest), open), least) in
             self.sums.iter_mut().zip(&*self.largest).zip(self.open.iter_mut()).zip(self.least.iter_mut())
@@ -586,7 +587,8 @@ impl<'r, T: Scalar> Work<'r, T> {
     /// What came of every sample.
     fn report(&self, reports: &mut [Solved<T>]) {
         for ((report, count), least) in reports.iter_mut().zip(&*self.count).zip(&*self.least) {
-            *report = Solved { sweeps: count.to_f64() as usize, residual: *least };
+            let residual = if least.is_finite() { *least } else { T::MAX };
+            *report = Solved { sweeps: count.to_f64() as usize, residual };
         }
     }
 }
@@ -730,6 +732,7 @@ fn none_if<T: Element>(value: T, marked: T) -> T {
     if marked > T::ZERO { T::ZERO } else { value }
 }
 
+/// The larger one; `most` beside a NaN.
 fn larger<T: Element>(most: T, other: T) -> T {
     if other > most { other } else { most }
 }

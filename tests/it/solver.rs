@@ -386,6 +386,20 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
     assert_eq!(adjoint, length("gradient", 4, 0));
     let adjoint = anderson.adjoint(&map, &state, &state, &mut deltas[..2], stop, &mut memory);
     assert_eq!(adjoint, length("deltas", 4, 2));
+    // As many units as there are numbers, and more than any slice has.
+    struct Endless;
+    impl Map for Endless {
+        type Scalar = f64;
+        fn units(&self) -> usize {
+            usize::MAX
+        }
+        fn samples(&self) -> usize {
+            3
+        }
+        fn apply(&self, _: &[f64], _: &mut [f64]) {}
+    }
+    let endless = anderson.solve(&Endless, &mut deltas, stop, &mut memory);
+    assert_eq!(endless, length("state", usize::MAX, 4));
     let reports = anderson.solve_each(&map, &mut deltas, stop, &mut memory, &mut []);
     assert_eq!(reports, length("reports", 1, 0));
     assert_eq!(deltas, [0.5; 4]);
@@ -411,6 +425,10 @@ fn so_many_sweeps() {
         let none = solver.solve(&map, &mut state, Stop::residual(1.0).at_most(0), &mut room(solver, 5, 1));
         let expected = SolveError::NotConverged { sweeps: 0, residual: f64::MAX };
         assert_eq!((none, state), (Err(MapError::Solve(expected)), [0.1; 5]), "{name}");
+        let mut report = [Solved { sweeps: 7, residual: 7.0 }];
+        let none = Stop::residual(1.0).at_most(0);
+        solver.solve_each(&map, &mut state, none, &mut room(solver, 5, 1), &mut report).unwrap_err();
+        assert_eq!(report, [Solved { sweeps: 0, residual: f64::MAX }]);
     }
 }
 
