@@ -19,6 +19,8 @@ mod loss;
 mod optimizer;
 mod schedule;
 mod trainer;
+#[cfg(not(feature = "rand_core"))]
+mod uninitialized;
 mod unsolved;
 
 pub(crate) use adjoint::fits_gradient;

@@ -36,6 +36,9 @@ pub(crate) use state::Numbered;
 pub use state::{Samples, State, Workspace};
 #[cfg(feature = "alloc")]
 pub use storage::Boxed;
+#[cfg(not(feature = "alloc"))]
+#[doc(hidden)]
+pub use storage::FeatureAlloc;
 pub use storage::Storage;
 pub(crate) use text::Text;
 pub use walk::EachLayer;
@@ -216,6 +219,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     #[must_use]
     pub fn boxed() -> Boxed<Self> {
         flat::boxed::<Self>()
+    }
+
+    /// Needs the feature `alloc`, and says so.
+    #[cfg(not(feature = "alloc"))]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn boxed() -> Self
+    where
+        Self: FeatureAlloc,
+    {
+        Self::ZERO
     }
 
     /// Layer `L`, counted from 1 as in the formulas: its `w`, `u` and `b` are matrices.

@@ -101,6 +101,17 @@ impl<N: Architecture, const B: usize> State<N, B> {
     pub fn boxed() -> super::Boxed<Self> {
         super::flat::boxed::<Self>()
     }
+
+    /// Needs the feature `alloc`, and says so.
+    #[cfg(not(feature = "alloc"))]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn boxed() -> Self
+    where
+        Self: super::FeatureAlloc,
+    {
+        Self::ZERO
+    }
 }
 
 impl<N: Architecture, const B: usize> Clone for State<N, B> {

@@ -8,6 +8,16 @@ use super::flat::Flat;
 #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
 pub type Boxed<F> = alloc::boxed::Box<Align64<F>>;
 
+/// Of no type: the feature `alloc` is off.
+#[cfg(not(feature = "alloc"))]
+#[diagnostic::on_unimplemented(
+    message = "`boxed` needs the feature `alloc` of attractor",
+    label = "the feature `alloc` is off",
+    note = "`cargo add attractor --features alloc` turns it on"
+)]
+#[doc(hidden)]
+pub trait FeatureAlloc {}
+
 /// A place for something flat: `F` itself, [`Align64<F>`], or, with the feature `alloc`, [`Boxed<F>`].
 /// Trainer and optimizers take any, so that the same code serves a microcontroller and a network of gigabytes.
 pub trait Storage: Sized {
