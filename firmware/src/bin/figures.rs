@@ -19,17 +19,28 @@ type Net = fnn![16, 32, 16, 4];
 /// Multiply-accumulates of the layer of 32 units that reads 32 below and 16 above.
 const MACS: u32 = 32 * (32 + 16);
 
+type Learner = Descent<Net, MeanSquared>;
+
+/// In a frame of its own, which has ended before anything is measured.
+#[inline(never)]
+fn learner() -> Option<&'static mut Learner> {
+    static LEARNER: Place<Option<Learner>> = Place::new(None);
+    let objective = Objective::new(MeanSquared).solve(Stop::after(8)).method(Method::Truncated(8));
+    Some(LEARNER.take()?.insert(Descent::new(Net::ZERO, objective, 0.01)))
+}
+
 fn main() -> Result<(), Failure> {
-    layer()?;
-    network()
+    let learner = learner().ok_or(Failure::Taken)?;
+    // The smallest machine has no room for a layer of its own beside a network and a stack.
+    let weights = learner.network.params_mut().get_mut(..MACS as usize).ok_or(Failure::Taken)?;
+    layer(weights)?;
+    network(learner)
 }
 
 /// One layer through the public kernels.
 #[inline(never)]
-fn layer() -> Result<(), Failure> {
-    static WEIGHTS: Place<[f32; 32 * 48]> = Place::new([0.0; 32 * 48]);
+fn layer(weights: &mut [f32]) -> Result<(), Failure> {
     let mut random = Random::new(1);
-    let weights = WEIGHTS.take().ok_or(Failure::Taken)?;
     random.fill(weights);
     let (mut below, mut above, mut bias, mut out) = ([0.0; 32], [0.0; 16], [0.0; 32], [0.0; 32]);
     random.fill(&mut below);
@@ -61,10 +72,8 @@ fn ratio(count: u32) -> f32 {
 
 /// A network of 1,716 parameters: sweeps, and a step of learning in place.
 #[inline(never)]
-fn network() -> Result<(), Failure> {
-    static LEARNER: Place<Option<Descent<Net, MeanSquared>>> = Place::new(None);
-    let objective = Objective::new(MeanSquared).solve(Stop::after(8)).method(Method::Truncated(8));
-    let learner = LEARNER.take().ok_or(Failure::Taken)?.insert(Descent::new(Net::ZERO, objective, 0.01));
+fn network(learner: &mut Learner) -> Result<(), Failure> {
+    let objective = learner.objective;
     Random::new(7).fill(learner.network.params_mut());
     learner.network.params_mut().iter_mut().for_each(|w| *w *= 0.5);
     let mut input = [0.0; 16];
@@ -100,6 +109,6 @@ fn network() -> Result<(), Failure> {
     println!("net.train_held_instructions {count} instructions");
     println!("net.state {} bytes", State::<Net>::BYTES);
     println!("net.train_memory {} bytes", size_of::<(Net, Workspace<Net>)>());
-    println!("net.train_held_memory {} bytes", Descent::<Net, MeanSquared>::BYTES);
+    println!("net.train_held_memory {} bytes", Learner::BYTES);
     Ok(())
 }
