@@ -40,7 +40,10 @@ use spread::{Spread, seeds};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use training::{Epoch, HOLD, Run, SWEEPS, Task, train};
+use training::{Epoch, Run, SWEEPS, Task, train};
+
+/// The rate networks are held to: the trainer's default.
+const HOLD: f32 = 0.9;
 
 type Small = fnn![64, 48, 32, 10];
 type SmallWithout = fnn![64, 48, 32, 10; feedback = Feedforward];

@@ -22,10 +22,6 @@ const DECAY: f32 = 0.05;
 const SMOOTHING: f32 = 0.05;
 const VARIATION: Variation = Variation { shift: 0.16, noise: 0.05 };
 
-/// The rate a network is held to: the trainer's default.
-#[allow(dead_code, reason = "another example has rates of its own")]
-pub(crate) const HOLD: f32 = 0.9;
-
 /// What is reported after an epoch.
 pub(crate) struct Epoch {
     pub(crate) number: u32,

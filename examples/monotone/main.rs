@@ -35,6 +35,8 @@ use spread::{Spread, seeds};
 use std::process::ExitCode;
 
 const STOP: Stop<f64> = Stop::residual(1e-4).at_most(200);
+/// For the adjoint: deltas are as small as the loss's gradient.
+const ADJOINT: Stop<f64> = Stop::relative(1e-3).at_most(200);
 const RATE: f64 = 3e-3;
 /// Part of the way of a plain sweep that the splitting goes.
 const PART: f64 = 0.25;
@@ -125,7 +127,7 @@ fn train(
         let batches = order.as_chunks::<BATCH>().0;
         for rows in batches {
             let (input, labels) = batch(training, rows);
-            let (_, gradient, own) = learn(&network, &input, &labels, solver, STOP, &mut room)?;
+            let (_, gradient, own) = learn(&network, &input, &labels, solver, [STOP, ADJOINT], &mut room)?;
             sweeps = [sweeps[0] + own[0] / batches.len() as f64, sweeps[1] + own[1] / batches.len() as f64];
             steps += 1;
             network.adam(&gradient, &mut moments, steps, RATE);
@@ -167,7 +169,7 @@ fn learn(
     input: &Inputs,
     labels: &[usize; BATCH],
     solver: Solver<f64>,
-    stop: Stop<f64>,
+    [stop, adjoint]: [Stop<f64>; 2],
     room: &mut [f64],
 ) -> Result<(f64, Monotone, [f64; 2]), MapError<f64>> {
     let map: Sweep<'_> = network.sweep(input, PART);
@@ -176,9 +178,7 @@ fn learn(
     let (loss, sent) = cross_entropy(&network.answers(&states), labels);
     let from_outputs = sent * network.v.transpose();
     let mut deltas = vec![0.0; UNITS * BATCH];
-    // Deltas are as small as the loss's gradient.
-    let stop = Stop::relative(if stop == STOP { 1e-3 } else { 1e-10 }).at_most(stop.limit());
-    let adjoint = solver.adjoint(&map, &states, from_outputs.as_slice(), &mut deltas, stop, room)?;
+    let adjoint = solver.adjoint(&map, &states, from_outputs.as_slice(), &mut deltas, adjoint, room)?;
     let gradient = map.gradient(&states, &deltas, &sent);
     Ok((loss, gradient, [solved.sweeps as f64, adjoint.sweeps as f64]))
 }
@@ -206,15 +206,16 @@ fn differences(
     room: &mut [f64],
 ) -> Result<f64, MapError<f64>> {
     const WIDTH: f64 = 1e-6;
-    let (solver, stop) = (Solver::anderson(3), Stop::residual(1e-12).at_most(1000));
-    let (_, exact, _) = learn(network, input, labels, solver, stop, room)?;
+    let solver = Solver::anderson(3);
+    let stops = [Stop::residual(1e-12).at_most(1000), Stop::relative(1e-10).at_most(1000)];
+    let (_, exact, _) = learn(network, input, labels, solver, stops, room)?;
     let (mut worst, mut most) = (0.0_f64, 0.0_f64);
     let exact: Vec<f64> = exact.entries().collect();
     for place in (0..exact.len()).step_by(exact.len() / 40) {
         let mut loss = |change: f64| {
             let mut network = network.clone();
             network.entries_mut().skip(place).take(1).for_each(|weight| *weight += change);
-            learn(&network, input, labels, solver, stop, room).map(|learnt| learnt.0)
+            learn(&network, input, labels, solver, stops, room).map(|learnt| learnt.0)
         };
         let difference = (loss(WIDTH)? - loss(-WIDTH)?) / (2.0 * WIDTH);
         let exact = exact[place];
