@@ -20,6 +20,8 @@ mod cores;
 #[path = "../digits/data.rs"]
 #[allow(dead_code, reason = "the example digits draws them")]
 mod data;
+#[path = "../shared/epochs.rs"]
+mod epochs;
 #[path = "../shared/legend.rs"]
 mod legend;
 mod options;
@@ -34,8 +36,8 @@ use attractor::{Boxed, Certificate, Certified, Stop, fnn};
 use classes::start;
 use cores::on_all_cores;
 use data::Digit;
+use epochs::Options;
 use indicatif::{ProgressBar, ProgressStyle};
-use options::Options;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;

@@ -20,6 +20,8 @@ mod cores;
 #[allow(dead_code, reason = "that example makes batches in another way")]
 #[path = "../digits/data.rs"]
 mod data;
+#[path = "../shared/epochs.rs"]
+mod epochs;
 #[path = "../shared/experiment.rs"]
 mod experiment;
 mod options;
@@ -41,8 +43,8 @@ use attractor::simd::IntState;
 use attractor::{Align64, Boxed, Network, Stop, Tied, fnn};
 use classes::start;
 use data::{Digit, PIXELS};
+use epochs::Options;
 use experiment::side_by_side;
-use options::Options;
 use rounding::{round, train_rounded};
 use smaller::{Course, distill, prune, train};
 use spread::{Spread, seeds};

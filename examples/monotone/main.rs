@@ -16,6 +16,8 @@ mod cores;
 #[allow(dead_code, reason = "batches are made in another way here")]
 #[path = "../digits/data.rs"]
 mod data;
+#[path = "../shared/epochs.rs"]
+mod epochs;
 #[path = "../shared/experiment.rs"]
 mod experiment;
 mod network;
@@ -26,10 +28,10 @@ mod spread;
 use attractor::Stop;
 use attractor::solve::{MapError, Solver};
 use data::{BATCH, CLASSES, Digit};
+use epochs::Options;
 use experiment::side_by_side;
 use nalgebra::SMatrix;
 use network::{Answers, Inputs, Monotone, Sweep, UNITS};
-use options::Options;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use spread::{Spread, seeds};
 use std::process::ExitCode;
