@@ -86,7 +86,7 @@ impl<'a, T: Scalar> View<'a, T> {
 impl<'a, T: Scalar> Source<'a, T> for View<'a, T> {
     const CORRECTED: bool = true;
 
-    fn layout(&self) -> &'static Layout {
+    fn layout(&self) -> &'a Layout {
         self.base.layout()
     }
 

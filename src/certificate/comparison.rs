@@ -54,7 +54,7 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
         Self { params, backend, hidden, output, borrow: PhantomData }
     }
 
-    pub(super) fn layers(&self) -> &'static [LayerLayout] {
+    pub(super) fn layers(&self) -> &'a [LayerLayout] {
         self.params.layout().layers()
     }
 

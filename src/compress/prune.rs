@@ -155,21 +155,21 @@ struct Pruning<'a, T> {
     means: &'a [T],
 }
 
-impl<T: Scalar> Pruning<'_, T> {
-    fn layer(&self, l: usize) -> Option<&'static LayerLayout> {
+impl<'a, T: Scalar> Pruning<'a, T> {
+    fn layer(&self, l: usize) -> Option<&'a LayerLayout> {
         self.from.layout().layers().get(l)
     }
     fn mean(&self, place: usize) -> T {
         self.means.get(place).copied().unwrap_or(T::NAN)
     }
     /// The columns of W that stay.
-    fn inputs(&self, l: usize, layer: &'static LayerLayout) -> impl Iterator<Item = usize> {
+    fn inputs(&self, l: usize, layer: &LayerLayout) -> impl Iterator<Item = usize> {
         let below = l.checked_sub(1).and_then(|below| Some((below, self.layer(below)?)));
         (0..layer.inputs)
             .filter(move |column| below.is_none_or(|(l, below)| self.kept.has(l, below, *column)))
     }
     /// The columns of U that stay: all layers that are read stand side by side, the nearest first.
-    fn fed_back(&self, l: usize, layer: &'static LayerLayout) -> impl Iterator<Item = usize> {
+    fn fed_back(&self, l: usize, layer: &LayerLayout) -> impl Iterator<Item = usize> {
         (0..layer.feedback).filter(move |column| self.stays(l, layer, *column))
     }
     /// Whether the unit in a column of U stays.
@@ -182,7 +182,7 @@ impl<T: Scalar> Pruning<'_, T> {
     }
 
     /// The bias of a unit, with what units added on average that do not stay.
-    fn bias(&self, l: usize, layer: &'static LayerLayout, unit: usize) -> T {
+    fn bias(&self, l: usize, layer: &LayerLayout, unit: usize) -> T {
         let mut bias = self.from.b(layer).get(unit).copied().unwrap_or(T::NAN);
         if let Some((l, below)) = l.checked_sub(1).and_then(|below| Some((below, self.layer(below)?))) {
             for column in (0..below.width).filter(|column| !self.kept.has(l, below, *column)) {

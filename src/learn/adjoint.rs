@@ -54,7 +54,7 @@ struct AtLayer<'a, K, L: Lanes<T>, T: Scalar, const C: usize> {
     backward: &'a mut K,
     lanes: L,
     changes: &'a mut [Change<L::Vector>],
-    layout: &'static Layout,
+    layout: &'a Layout,
 }
 
 impl<'a, T, L, S, E, R, W, const C: usize, const FAR: bool> EachLayer
@@ -245,9 +245,9 @@ impl<'w, T: Scalar, S: Source<'w, T>> Terms<T> for Received<'_, T, S> {
 struct FromFar<'a, T, S> {
     params: S,
     /// The farther layers below, that read this one through U.
-    layers: &'static [LayerLayout],
+    layers: &'a [LayerLayout],
     /// This one.
-    to: &'static LayerLayout,
+    to: &'a LayerLayout,
     /// The deltas of all layers below it.
     deltas: Matrix<'a, T>,
     neighbours: (Option<Product<'a, T>>, Option<Product<'a, T>>),
@@ -409,7 +409,7 @@ impl<'a, T: Scalar> Sent<'a, T> {
 }
 
 /// [`Sent::fits`].
-pub(super) struct Fits<'a, T>(pub(super) Sent<'a, T>, pub(super) T, pub(super) &'static Layout);
+pub(super) struct Fits<'a, T>(pub(super) Sent<'a, T>, pub(super) T, pub(super) &'a Layout);
 
 impl<T: Scalar> Operation<T> for Fits<'_, T> {
     type Output = bool;
@@ -450,7 +450,7 @@ struct AddLayer<'s, 'a, 'b, T, L, const C: usize> {
     share: &'s Share<'a, T>,
     lanes: L,
     to: &'s mut ParametersMut<'b, T>,
-    layout: &'static Layout,
+    layout: &'a Layout,
 }
 
 impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, T, L, C> {
@@ -495,8 +495,8 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     threads: Threads,
     factor: T,
     sent: Sent<'a, T>,
-    layout: &'static Layout,
-    mut layers: impl Iterator<Item = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])>
+    layout: &'a Layout,
+    mut layers: impl Iterator<Item = (&'a LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])>
     + Send,
 ) {
     let Some((layer, mut w, u, b)) = layers.next() else { return };

@@ -185,7 +185,7 @@ pub(crate) fn bytes<F: Flat>(flat: &F) -> &[u8] {
 #[derive(Clone, Copy)]
 pub(crate) struct Parameters<'a, T> {
     start: *const T,
-    layout: &'static Layout,
+    layout: &'a Layout,
     borrow: PhantomData<&'a [T]>,
 }
 
@@ -193,14 +193,14 @@ impl<'a, T: Element> Parameters<'a, T> {
     /// # Errors
     /// [`LengthError`] unless `params` are as many as the layout has.
     #[inline(always)]
-    pub(crate) fn new(params: &'a [T], layout: &'static Layout) -> Result<Self, LengthError> {
+    pub(crate) fn new(params: &'a [T], layout: &'a Layout) -> Result<Self, LengthError> {
         if params.len() != layout.params() {
             return Err(LengthError { expected: layout.params(), found: params.len() });
         }
         Ok(Self { start: params.as_ptr(), layout, borrow: PhantomData })
     }
     #[inline(always)]
-    pub(crate) fn layout(&self) -> &'static Layout {
+    pub(crate) fn layout(&self) -> &'a Layout {
         self.layout
     }
     /// The same, with the address of the parameters worked out anew: addresses of all layers, kept from one sweep to the
@@ -237,12 +237,12 @@ unsafe impl<T: Sync> Send for Parameters<'_, T> {}
 unsafe impl<T: Sync> Sync for Parameters<'_, T> {}
 
 /// A layer with its W, U and b.
-pub(crate) type LayerMut<'a, T> = (&'static LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T]);
+pub(crate) type LayerMut<'a, T> = (&'a LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T]);
 
 /// The parameters of a network, seen through its layout, to change.
 pub(crate) struct ParametersMut<'a, T> {
     start: *mut T,
-    layout: &'static Layout,
+    layout: &'a Layout,
     borrow: PhantomData<&'a mut [T]>,
 }
 
@@ -253,14 +253,14 @@ impl<'a, T: Element> ParametersMut<'a, T> {
     /// # Errors
     /// [`LengthError`] unless `params` are as many as the layout has.
     #[inline(always)]
-    pub(crate) fn new(params: &'a mut [T], layout: &'static Layout) -> Result<Self, LengthError> {
+    pub(crate) fn new(params: &'a mut [T], layout: &'a Layout) -> Result<Self, LengthError> {
         if params.len() != layout.params() {
             return Err(LengthError { expected: layout.params(), found: params.len() });
         }
         Ok(Self { start: params.as_mut_ptr(), layout, borrow: PhantomData })
     }
     #[inline(always)]
-    pub(crate) fn layout(&self) -> &'static Layout {
+    pub(crate) fn layout(&self) -> &'a Layout {
         self.layout
     }
     /// W of a layer, `width x inputs`; U, `width x feedback`; and b.

@@ -11,7 +11,7 @@ pub trait Source<'a, T: Element>: Copy + Send {
     /// Whether layers may have a [`Correction`]. Where none may, there is no code for it.
     const CORRECTED: bool;
     /// The layout.
-    fn layout(&self) -> &'static Layout;
+    fn layout(&self) -> &'a Layout;
     /// The same, with its address worked out anew, as [`Parameters::afresh`].
     fn afresh(self) -> Self;
     /// W of a layer, without its correction.
@@ -44,7 +44,7 @@ pub struct Correction<'a, T> {
 impl<'a, T: Element> Source<'a, T> for Parameters<'a, T> {
     const CORRECTED: bool = false;
     #[inline(always)]
-    fn layout(&self) -> &'static Layout {
+    fn layout(&self) -> &'a Layout {
         self.layout()
     }
     #[inline(always)]

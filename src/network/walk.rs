@@ -21,7 +21,7 @@ pub(crate) trait Walk: Copy {
         None
     }
     /// The layout, of which `shared` is one that is only known at run time.
-    fn layout(self, shared: &'static Layout) -> &'static Layout;
+    fn layout(self, shared: &Layout) -> &Layout;
     /// The first layer alone.
     fn first<E: EachLayer>(self, each: &mut E);
     /// From the first layer to the last.
@@ -37,7 +37,7 @@ pub(crate) struct Looped;
 impl Walk for Looped {
     const OUTLINED: bool = true;
     #[inline(always)]
-    fn layout(self, shared: &'static Layout) -> &'static Layout {
+    fn layout(self, shared: &Layout) -> &Layout {
         shared
     }
     #[inline(always)]
@@ -84,7 +84,7 @@ impl Walk for Only {
         Some(self.0)
     }
     #[inline(always)]
-    fn layout(self, shared: &'static Layout) -> &'static Layout {
+    fn layout(self, shared: &Layout) -> &Layout {
         shared
     }
     #[inline(always)]
@@ -108,7 +108,7 @@ pub(crate) struct OneOrAll(pub(crate) Option<usize>);
 impl Walk for OneOrAll {
     const OUTLINED: bool = true;
     #[inline(always)]
-    fn layout(self, shared: &'static Layout) -> &'static Layout {
+    fn layout(self, shared: &Layout) -> &Layout {
         shared
     }
     #[inline(always)]
@@ -151,7 +151,7 @@ impl<N> Copy for Unrolled<N> {}
 impl<N: Architecture> Walk for Unrolled<N> {
     const OUTLINED: bool = false;
     #[inline(always)]
-    fn layout(self, _: &'static Layout) -> &'static Layout {
+    fn layout(self, _: &Layout) -> &Layout {
         const { &N::LAYOUT }
     }
     #[inline(always)]

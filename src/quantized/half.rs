@@ -67,7 +67,7 @@ impl<N: Architecture> Bf16Network<N> {
 /// A network of halved weights, whatever its type.
 #[derive(Clone, Copy)]
 struct View<'a> {
-    layout: &'static Layout,
+    layout: &'a Layout,
     weights: &'a [Bf16],
 }
 
@@ -101,7 +101,7 @@ impl<'a> View<'a> {
 }
 
 /// Where every parameter of a network lies in a halved one, and where its pair begins if it has one.
-fn places(layout: &'static Layout) -> impl Iterator<Item = (usize, usize, Option<usize>)> {
+fn places(layout: &Layout) -> impl Iterator<Item = (usize, usize, Option<usize>)> + '_ {
     layout.layers().iter().flat_map(|layer| {
         let (rows, blocks) = (layer.width, [layer.inputs, layer.feedback, 1]);
         let mut first = layer.params;

@@ -28,7 +28,7 @@ impl Digits {
 /// A network of integers.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    pub(super) layout: &'static Layout,
+    pub(super) layout: &'a Layout,
     pub(super) weights: &'a [i8],
     pub(super) bias: &'a [i32],
     pub(super) scale: &'a [i16],
@@ -165,7 +165,7 @@ impl<'a> View<'a> {
 
 /// A network of integers, to be written.
 pub(super) struct ViewMut<'a> {
-    pub(super) layout: &'static Layout,
+    pub(super) layout: &'a Layout,
     pub(super) weights: &'a mut [i8],
     pub(super) bias: &'a mut [i32],
     pub(super) scale: &'a mut [i16],

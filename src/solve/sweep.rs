@@ -166,7 +166,7 @@ struct AtLayer<'a, F, L: Lanes<T>, T: Scalar, const C: usize> {
     forward: &'a mut F,
     lanes: L,
     changes: &'a mut [Change<L::Vector>],
-    layout: &'static Layout,
+    layout: &'a Layout,
 }
 
 impl<'a, T, L, S, E, R, W, K, const C: usize> EachLayer
@@ -296,7 +296,7 @@ struct AtFirst<'a, 'b, S, E, R, L: Lanes<T>, T: Scalar, W, const C: usize> {
     input: Matrix<'b, T>,
     base: MatrixMut<'b, T>,
     changes: &'b mut [Change<L::Vector>],
-    layout: &'static Layout,
+    layout: &'a Layout,
     room: &'b mut R,
     walked: PhantomData<(W, &'a [T])>,
 }
@@ -336,10 +336,10 @@ where
 
 /// k, and the next layer, where layers have it fed back through W^T.
 #[inline(always)]
-fn tied<'a, T: Scalar, S: Source<'a, T>, R: HalfRoom<T>, const LAST: bool>(
-    layout: &'static Layout,
+fn tied<'a, 'l, T: Scalar, S: Source<'a, T>, R: HalfRoom<T>, const LAST: bool>(
+    layout: &'l Layout,
     index: usize,
-) -> Option<(T, &'static LayerLayout)> {
+) -> Option<(T, &'l LayerLayout)> {
     if const { !R::ANY || LAST || S::CORRECTED } {
         return None;
     }
