@@ -51,6 +51,7 @@ extern crate alloc;
 pub mod adapt;
 pub mod certificate;
 pub mod compress;
+pub mod dynamic;
 pub mod file;
 #[cfg(any(doc, doctest))]
 pub mod guide;

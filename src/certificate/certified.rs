@@ -2,6 +2,7 @@
 
 use super::comparison::{Bounds, Comparison, norm};
 use super::outward::{minus, over, up};
+use super::stated::Stated;
 use super::{Certificate, CertifiedSolve, Label, NotFinite, Refinement};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes};

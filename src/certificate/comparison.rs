@@ -1,7 +1,7 @@
 //! Sweeps with the magnitudes of the weights: how an error spreads at most. Rounded outwards.
 
 use super::outward::{count, larger, over, times};
-use crate::kernel::{Activation as _, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
+use crate::kernel::{Activation as _, Facts, Matrix, Scalar, add_magnitudes, add_magnitudes_transposed};
 use crate::network::{Architecture, Correction, LayerLayout, Parameters, Source};
 use crate::simd::Backend;
 use core::marker::PhantomData;
@@ -28,6 +28,10 @@ impl<T: Scalar> Bounds<T> {
             if let Some(bound) = <N::Outputs>::BOUND { Some(T::from_f64(bound)) } else { None },
         ];
         Self { slopes: [T::from_f64(<N::Hidden>::STEEPEST), T::from_f64(<N::Outputs>::STEEPEST)], magnitudes }
+    }
+    /// Those of activations that are known when running.
+    pub(crate) fn of_facts(hidden: &Facts<T>, output: &Facts<T>) -> Self {
+        Self { slopes: [hidden.steepest, output.steepest], magnitudes: [hidden.bound, output.bound] }
     }
 }
 

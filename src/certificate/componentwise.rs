@@ -37,7 +37,7 @@ pub(super) fn better<T: Scalar, H: Activation, O: Activation>(
     let layers = comparison.layers();
     for (index, layer) in layers.iter().enumerate() {
         let terms = comparison.params.layout().terms(index);
-        let (kappa, eta) = (kappa::<T>(terms), eta::<T, H, O>(terms));
+        let (kappa, eta) = (kappa::<T>(terms), eta::<T>(f64::max(H::error::<T>(), O::error::<T>()), terms));
         sums(comparison, index, swept, kappa, errors, room)?;
         let units = layer.own();
         let (own, sums) = (errors.get_mut(units.clone())?, room.get(units.clone())?);

@@ -2,9 +2,10 @@
 
 use super::CertificateError;
 use super::comparison::{Bounds, Comparison};
+use super::limit::multiply_feedback;
 use super::outward::{count, larger, smaller, times};
 use crate::kernel::{Scalar, once};
-use crate::network::{Architecture, Form, Network, Source, State};
+use crate::network::{Architecture, Network, ParametersMut, Source, State};
 use crate::simd::Backend;
 
 /// A network held to a rate.
@@ -60,46 +61,54 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         rate: T,
         room: &mut State<Self, 2>,
     ) -> Result<Held<T>, CertificateError<T>> {
-        if !is_contraction(rate) {
-            return Err(CertificateError::Setting);
-        }
-        if const { <A::Form>::REACH.layers() == 0 && <A::Form>::TIED == 0 } {
-            return Ok(Held { rate: T::ZERO, factor: T::ONE });
-        }
-        let mut held = Held { rate: self.rate_bound(backend, rate, room)?, factor: T::ONE };
-        // Once is enough where U is scaled, for the rate is linear in it. Every loop goes through a tied W twice, up and down.
-        let mut tied = <A::Form>::TIED > 0;
-        for _ in 0..8 {
-            if held.rate <= rate {
-                break;
-            }
-            // A little less, so that not every step has to.
-            let part = rate / held.rate * little_less(64);
-            let factor = if tied { part.sqrt() } else { part };
-            self.multiply_feedback(factor);
-            held.factor = held.factor * factor;
-            if const { <A::Form>::TIED == 0 } {
-                held.rate = times(held.rate, part);
-            } else {
-                tied = false;
-                held.rate = self.rate_bound(backend, rate, room)?;
-            }
-        }
-        Ok(held)
-    }
-
-    /// A bound on the rate, no better than `rate` asks for.
-    fn rate_bound(
-        &self,
-        backend: Backend,
-        rate: T,
-        room: &mut State<Self, 2>,
-    ) -> Result<T, CertificateError<T>> {
-        let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
+        let params = self.parameters_mut().map_err(|_| CertificateError::NotFinite)?;
         let (v, w) = room.as_mut_slice().split_at_mut(Self::UNITS);
-        let comparison = Comparison::on(backend, params, Bounds::of::<A>());
-        T::once::<FollowOnce>((comparison, rate, v, w)).ok_or(CertificateError::NotFinite)
+        hold(backend, params, Bounds::of::<A>(), rate, v, w)
     }
+}
+
+/// [`Network::hold_rate`] of whatever network.
+#[inline(always)]
+pub(crate) fn hold<T: Scalar>(
+    backend: Backend,
+    mut params: ParametersMut<'_, T>,
+    bounds: Bounds<T>,
+    rate: T,
+    v: &mut [T],
+    w: &mut [T],
+) -> Result<Held<T>, CertificateError<T>> {
+    if !is_contraction(rate) {
+        return Err(CertificateError::Setting);
+    }
+    let layout = params.layout();
+    let mut tied = layout.percent() > 0;
+    let linear = !tied;
+    if layout.reach().layers() == 0 && linear {
+        return Ok(Held { rate: T::ZERO, factor: T::ONE });
+    }
+    let mut found = |params: &ParametersMut<'_, T>| {
+        let comparison = Comparison::on(backend, params.as_ref(), bounds);
+        T::once::<FollowOnce>((comparison, rate, &mut *v, &mut *w)).ok_or(CertificateError::NotFinite)
+    };
+    let mut held = Held { rate: found(&params)?, factor: T::ONE };
+    // Once is enough where U is scaled, for the rate is linear in it. Every loop goes through a tied W twice, up and down.
+    for _ in 0..8 {
+        if held.rate <= rate {
+            break;
+        }
+        // A little less, so that not every step has to.
+        let part = rate / held.rate * little_less(64);
+        let factor = if tied { part.sqrt() } else { part };
+        multiply_feedback(&mut params, factor);
+        held.factor = held.factor * factor;
+        if linear {
+            held.rate = times(held.rate, part);
+        } else {
+            tied = false;
+            held.rate = found(&params)?;
+        }
+    }
+    Ok(held)
 }
 
 /// 1 - 1/n. Of no other type than the scalar: a processor without `f64` needs none here.

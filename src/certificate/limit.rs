@@ -1,10 +1,13 @@
 //! Holding the feedback to a rate.
 
+use super::comparison::Bounds;
 use super::hold::is_contraction;
+use super::measure::{measured, propose};
 use super::outward::{count, smaller, times};
+use super::stated::{Proposed, Stated};
 use super::{Certificate, CertificateError, NUMBERS, NotFinite};
 use crate::kernel::{Scalar, largest_on};
-use crate::network::{Architecture, Feedforward, Form, Network, SameLayers};
+use crate::network::{Architecture, Feedforward, Form, Network, Numbered, ParametersMut, SameLayers, State};
 use crate::simd::Backend;
 
 impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
@@ -34,16 +37,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
 
     /// Multiplies every matrix that feeds back: U, or, where feedback is tied, every W from the second layer on.
     pub(crate) fn multiply_feedback(&mut self, factor: T) {
-        let Ok(mut params) = self.parameters_mut() else { return };
-        let tied = const { <A::Form>::TIED > 0 };
-        let first = usize::from(tied);
-        for (index, layer) in params.layout().layers().iter().enumerate().skip(first) {
-            // Once, where layers share.
-            if layer.shared && index > first {
-                continue;
-            }
-            let (mut w, mut u, _) = params.layer(layer);
-            (if tied { &mut w } else { &mut u }).fill_with(|weight| weight * factor);
+        if let Ok(mut params) = self.parameters_mut() {
+            multiply_feedback(&mut params, factor);
         }
     }
 
@@ -104,42 +99,79 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Rounding` if
     /// rounding errors outweigh everything even where nothing is fed back. The network is then unchanged.
     pub fn limit_rate(&mut self, rate: T) -> Result<Certificate<Self>, CertificateError<T>> {
-        if !is_contraction(rate) {
-            return Err(CertificateError::Setting);
+        let params = self.parameters_mut().map_err(|_| CertificateError::NotFinite)?;
+        let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
+        let (mut room, v) = (State::<Self>::ZERO, memory.flat.as_mut_slice());
+        let known = (Bounds::of::<A>(), Certificate::<Self>::rounding_of());
+        memory.numbers = limit(params, known, rate, v, room.as_mut_slice())?;
+        Ok(Certificate { memory })
+    }
+}
+
+/// Multiplies every matrix that feeds back: U, or, where feedback is tied, every W from the second layer on.
+#[inline(always)]
+pub(crate) fn multiply_feedback<T: Scalar>(params: &mut ParametersMut<'_, T>, factor: T) {
+    let layout = params.layout();
+    let tied = layout.percent() > 0;
+    let first = usize::from(tied);
+    for (index, layer) in layout.layers().iter().enumerate().skip(first) {
+        // Once, where layers share.
+        if layer.shared && index > first {
+            continue;
         }
-        let (mut certificate, _) = self.propose()?;
-        let mut numbers = certificate.measure(self).ok_or(CertificateError::NotFinite)?;
-        // What stands in the way of a certificate even where nothing is fed back stands there after any factor: nothing is changed then.
-        // From here on there is an end, at the latest where nothing is left of the feedback.
-        certificate.memory.numbers = without_feedback(numbers, const { <A::Form>::TIED > 0 });
-        certificate.outweighs_rounding()?;
-        let mut less = T::PRECISION;
-        loop {
-            certificate.memory.numbers = numbers;
-            if certificate.rate() <= rate && certificate.outweighs_rounding().is_ok() {
-                return Ok(certificate);
+        let (mut w, mut u, _) = params.layer(layer);
+        (if tied { &mut w } else { &mut u }).fill_with(|weight| weight * factor);
+    }
+}
+
+/// Multiplies the feedback until its rate is at most `rate`; leaves the vector in `v`, and returns what goes with it. `known` is what is known of the
+/// activations, and how much sums round; `w` is room for as many scalars as `v`.
+#[inline(always)]
+pub(crate) fn limit<T: Scalar>(
+    mut params: ParametersMut<'_, T>,
+    (bounds, rounding): (Bounds<T>, (T, T)),
+    rate: T,
+    v: &mut [T],
+    w: &mut [T],
+) -> Result<[T; NUMBERS], CertificateError<T>> {
+    if !is_contraction(rate) {
+        return Err(CertificateError::Setting);
+    }
+    let tied = params.layout().percent() > 0;
+    propose(params.as_ref(), bounds, v, w)?;
+    let mut numbers = measured(params.as_ref(), bounds, v, w).ok_or(CertificateError::NotFinite)?;
+    // What stands in the way of a certificate even where nothing is fed back stands there after any factor: nothing is changed then.
+    // From here on there is an end, at the latest where nothing is left of the feedback.
+    Proposed { v, numbers: without_feedback(numbers, tied), rounding }.outweighs_rounding()?;
+    let mut less = T::PRECISION;
+    loop {
+        let proposed = Proposed { v, numbers, rounding };
+        let found = proposed.gamma();
+        if found <= rate && proposed.outweighs_rounding().is_ok() {
+            return Ok(numbers);
+        }
+        // Once is enough but for what is rounded, and then the factor is next to 1; ever less, so that there is an end. A rate too
+        // small for the scalar, or rounding errors too large for a rate, leave nothing.
+        let part = smaller(rate / found, T::ONE) * (T::ONE - less);
+        let factor = if less < T::ONE && part > T::ZERO { part } else { T::ZERO };
+        if tied {
+            // Every loop goes through a W twice, up and down; and the vector changes with it.
+            multiply_feedback(&mut params, factor.sqrt());
+            if propose(params.as_ref(), bounds, v, w).is_err() {
+                v.fill(T::ONE);
             }
-            // Once is enough but for what is rounded, and then the factor is next to 1; ever less, so that there is an end. A rate too
-            // small for the scalar, or rounding errors too large for a rate, leave nothing.
-            let part = smaller(rate / certificate.rate(), T::ONE) * (T::ONE - less);
-            let factor = if less < T::ONE && part > T::ZERO { part } else { T::ZERO };
-            if const { <A::Form>::TIED > 0 } {
-                // Every loop goes through a W twice, up and down; and the vector changes with it.
-                self.multiply_feedback(factor.sqrt());
-                if let Ok((other, _)) = self.propose() {
-                    certificate = other;
-                }
-            } else {
-                self.multiply_feedback(factor);
-            }
-            if factor == T::ZERO {
-                return certificate.complete(self);
-            }
-            less = less * count(4);
-            match certificate.measure(self) {
-                Some(found) => numbers = found,
-                None => less = T::ONE,
-            }
+        } else {
+            multiply_feedback(&mut params, factor);
+        }
+        if factor == T::ZERO {
+            let numbers = measured(params.as_ref(), bounds, v, w).ok_or(CertificateError::NotFinite)?;
+            Proposed { v, numbers, rounding }.contracts()?;
+            return Ok(numbers);
+        }
+        less = less * count(4);
+        match measured(params.as_ref(), bounds, v, w) {
+            Some(found) => numbers = found,
+            None => less = T::ONE,
         }
     }
 }

@@ -1,17 +1,37 @@
 //! What a certificate states of weights, and the search for one: compiled once for all networks.
 
-use super::NUMBERS;
 use super::comparison::{Bounds, Comparison, norm};
 use super::outward::{count, larger, over, plus, times};
 use super::search::search;
+use super::{CertificateError, NUMBERS};
 use crate::kernel::{Scalar, once};
 use crate::network::Parameters;
 
 // What is compared, a vector, and room for as many scalars.
-once!(pub(super) SearchOnce: (Comparison<'a, T>, &'a mut [T], &'a mut [T]) => Option<T>, search_upwards);
+once!(SearchOnce: (Comparison<'a, T>, &'a mut [T], &'a mut [T]) => Option<T>, search_upwards);
 once!(pub(super) AdjointSearchOnce: (Comparison<'a, T>, &'a mut [T], &'a mut [T]) => Option<T>, search_downwards);
 once!(pub(super) AdjointRateOnce: (Comparison<'a, T>, &'a [T], &'a mut [T]) => Option<T>, adjoint_rate);
-once!(pub(super) MeasureOnce: (Parameters<'a, T>, Bounds<T>, &'a [T], &'a mut [T]) => Option<[T; NUMBERS]>, measure);
+once!(MeasureOnce: (Parameters<'a, T>, Bounds<T>, &'a [T], &'a mut [T]) => Option<[T; NUMBERS]>, measure);
+
+/// Leaves in `v` a vector that certifies, if there is one, and gives its gamma, below 1 or not.
+pub(super) fn propose<T: Scalar>(
+    params: Parameters<'_, T>,
+    bounds: Bounds<T>,
+    v: &mut [T],
+    w: &mut [T],
+) -> Result<T, CertificateError<T>> {
+    T::once::<SearchOnce>((Comparison::new(params, bounds), v, w)).ok_or(CertificateError::NotFinite)
+}
+
+/// The numbers a certificate with this vector states of these weights, rounded outwards.
+pub(crate) fn measured<T: Scalar>(
+    params: Parameters<'_, T>,
+    bounds: Bounds<T>,
+    v: &[T],
+    w: &mut [T],
+) -> Option<[T; NUMBERS]> {
+    T::once::<MeasureOnce>((params, bounds, v, w))
+}
 
 #[inline(always)]
 fn search_upwards<T: Scalar>((comparison, v, w): (Comparison<'_, T>, &mut [T], &mut [T])) -> Option<T> {

@@ -57,6 +57,7 @@ mod outward;
 mod refinement;
 mod search;
 mod skipping;
+mod stated;
 
 pub use adjoint::AdjointCertificate;
 pub use certified::Certified;
@@ -65,13 +66,15 @@ pub use refinement::{CertifiedSolve, ErrorBound, Label, Refinement};
 pub use skipping::{SkipReport, Skipping};
 
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Flat, LengthError, Network, Numbered, Source, State};
+use crate::network::{Architecture, Flat, LengthError, Network, Numbered, Parameters, Source, State};
 use crate::simd::{Backend, Element};
 pub(crate) use comparison::Bounds;
 use comparison::Comparison;
 use core::fmt;
-use measure::{MeasureOnce, SearchOnce};
-use outward::{count, minus, over, plus, times};
+pub(crate) use measure::measured;
+use measure::propose;
+use stated::{GAMMA, LARGEST, up_by_steps};
+pub(crate) use stated::{NUMBERS, Proposed, RANGE, Stated, eta, kappa};
 
 /// Why there is no certificate, or why one was refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,16 +137,6 @@ impl fmt::Display for NotFinite {
 }
 
 impl core::error::Error for NotFinite {}
-
-/// What a certificate states beside its vector, in this order.
-const GAMMA: usize = 0;
-const PROPAGATION: usize = 1;
-const BIAS: usize = 2;
-const INPUT: usize = 3;
-pub(crate) const RANGE: usize = 4;
-const LARGEST: usize = 5;
-pub(crate) const NUMBERS: usize = 6;
-const NAMES: [&str; NUMBERS] = ["rate", "propagation", "bias", "input gain", "range", "largest entry"];
 
 /// A proof that the sweeps of a network `N` converge from every start to the one solution there is, for every input:
 /// a vector v of `UNITS` entries, at least 1 each, and a rate gamma < 1 such that every sweep shrinks the error
@@ -232,72 +225,30 @@ impl<N: Architecture> Certificate<N> {
     pub fn range(&self) -> Option<N::Scalar> {
         Some(self.number(RANGE)).filter(|range| range.is_finite())
     }
+}
 
-    fn number(&self, index: usize) -> N::Scalar {
-        self.memory.numbers.get(index).copied().unwrap_or(N::Scalar::NAN)
+impl<N: Architecture> Certificate<N> {
+    /// kappa, and eta with what small numbers lose.
+    #[inline(always)]
+    fn rounding_of() -> (N::Scalar, N::Scalar) {
+        let terms = const { N::LAYOUT.most_terms() };
+        let error = f64::max(<N::Hidden>::error::<N::Scalar>(), <N::Outputs>::error::<N::Scalar>());
+        (kappa(terms), eta(error, terms))
     }
-    /// c: what errors of 1 a unit in every layer come to in a sweep.
-    fn propagation(&self) -> N::Scalar {
-        self.number(PROPAGATION)
+}
+
+impl<N: Architecture> Stated<N::Scalar> for Certificate<N> {
+    #[inline(always)]
+    fn numbers(&self) -> &[N::Scalar; NUMBERS] {
+        &self.memory.numbers
     }
+    #[inline(always)]
     fn v(&self) -> &[N::Scalar] {
         self.memory.flat.as_slice()
     }
-
-    /// kappa, and eta with what small numbers lose.
-    fn rounding() -> (N::Scalar, N::Scalar) {
-        let terms = const {
-            let (layout, mut terms, mut index) = (&N::LAYOUT, 0, 0);
-            while index < layout.depth() {
-                let found = layout.terms(index);
-                terms = if found > terms { found } else { terms };
-                index += 1;
-            }
-            terms
-        };
-        (kappa(terms), eta::<_, N::Hidden, N::Outputs>(terms))
-    }
-
-    /// gamma with what the steps of [`Refinement`] round up.
-    fn pessimistic(&self) -> N::Scalar {
-        self.rate() * (N::Scalar::ONE + count::<N::Scalar>(16) * N::Scalar::PRECISION)
-    }
-
-    /// c kappa: what a state of weighted norm 1 adds to a rounding error.
-    fn relative(&self) -> N::Scalar {
-        times(self.number(PROPAGATION), Self::rounding().0)
-    }
-
-    /// rho, for states of this weighted norm at most and inputs of this magnitude at most.
-    fn rho(&self, held: N::Scalar, input: N::Scalar) -> N::Scalar {
-        let (kappa, eta) = Self::rounding();
-        let magnitudes = plus(plus(held, self.number(BIAS)), times(self.number(INPUT), input));
-        times(self.number(PROPAGATION), plus(times(kappa, magnitudes), eta))
-    }
-
-    /// rho / (1 - gamma), which no bound can be below.
-    fn floor(&self, rho: N::Scalar) -> N::Scalar {
-        over(up_by_steps(rho), minus(N::Scalar::ONE, self.pessimistic()))
-    }
-
-    /// The weighted error to sweep for, if `error` is asked of every unit: as much, or as little as can be promised.
-    fn target(&self, error: N::Scalar, floor: N::Scalar) -> N::Scalar {
-        let one = N::Scalar::ONE;
-        let asked = error / self.largest() * (one - N::Scalar::PRECISION - N::Scalar::PRECISION);
-        // The floor itself is never reached.
-        let least = floor * N::Scalar::from_f64(1.0625);
-        if asked > least { asked } else { least }
-    }
-
-    /// The sweeps after which the weighted error `from` is at most `target`.
-    fn sweeps_to(&self, from: N::Scalar, target: N::Scalar, floor: N::Scalar) -> usize {
-        if from <= target {
-            return 0;
-        }
-        if self.rate() == N::Scalar::ZERO {
-            return 1;
-        }
-        sweeps_until(self.pessimistic(), from, minus(target, floor))
+    #[inline(always)]
+    fn rounding(&self) -> (N::Scalar, N::Scalar) {
+        Self::rounding_of()
     }
 }
 
@@ -335,26 +286,9 @@ pub(crate) fn rate_under<'a, T: Scalar>(
 }
 
 pub use hold::Held;
-pub(crate) use hold::{is_contraction, little_less};
+pub(crate) use hold::{hold, is_contraction, little_less};
+pub(crate) use limit::{limit, multiply_feedback};
 pub(crate) use outward::sweeps_until;
-
-/// kappa of sums of so many products.
-fn kappa<T: Scalar>(terms: usize) -> T {
-    // m u / (1 - m u) <= m u 16/15 <= m u 9/8 for m u <= 1/16, where u is half of PRECISION.
-    let kappa = count::<T>(terms + 2) * T::from_f64(0.5625) * T::PRECISION;
-    if kappa <= T::from_f64(0.0625) { kappa } else { T::INFINITE }
-}
-
-/// The error of an activation, and what small numbers lose in a sum of so many products.
-fn eta<T: Scalar, H: Activation, O: Activation>(terms: usize) -> T {
-    let error = f64::max(H::error::<T>(), O::error::<T>());
-    plus(T::from_f64(error), count::<T>(64 * (terms + 2)) * T::MIN_POSITIVE)
-}
-
-/// rho as the steps of a refinement round it up.
-fn up_by_steps<T: Scalar>(rho: T) -> T {
-    rho * (T::ONE + count::<T>(8) * T::PRECISION)
-}
 
 impl<N: Architecture> fmt::Debug for Certificate<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -376,22 +310,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
     /// If `error` is less than rounding errors allow, these are the sweeps until the bound is what it can be.
     #[must_use]
     pub fn sweeps(&self, error: T, input: T) -> Option<usize> {
-        if self.rate() == T::ZERO {
-            return Some(1);
-        }
-        let range = self.range()?;
-        let from = plus(range, range);
-        let floor = |input| self.floor(self.rho(range, input));
-        let target = self.target(error, floor(input));
-        let mut most = self.sweeps_to(from, target, floor(input));
-        if target > self.target(error, T::ZERO) {
-            // It cannot be had for inputs as large, and smaller ones allow for more: what is left to sweep away is at least this
-            // part of what they are swept to.
-            let part = T::from_f64(0.058);
-            most =
-                most.max(sweeps_until(self.pessimistic(), from, self.target(error, floor(T::ZERO)) * part));
-        }
-        Some(most.max(1))
+        self.most_sweeps(error, input)
     }
 
     /// Compares the certificate with the weights of `network`: computes gamma and the rest from its vector and the weights, in
@@ -406,62 +325,14 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
         &'a self,
         network: &'a Network<A>,
     ) -> Result<Certified<'a, Network<A>>, CertificateError<T>> {
-        if !self.as_slice().iter().all(|number| *number >= T::ZERO)
-            || !self.v().iter().all(|v| v.is_finite())
-            || !self.largest().is_finite()
-        {
-            return Err(CertificateError::NotFinite);
-        }
-        if !self.v().iter().all(|v| *v >= T::ONE) {
-            return Err(CertificateError::Vector);
-        }
-        let gamma = self.rate();
-        if !(gamma < T::ONE) {
-            return Err(CertificateError::NotContracting { rate: gamma });
-        }
-        let found = self.measure(network).ok_or(CertificateError::NotFinite)?;
-        for ((stated, found), what) in self.memory.numbers.into_iter().zip(found).zip(NAMES) {
-            if !(found <= stated) {
-                return Err(CertificateError::Refuted { what, stated, found });
-            }
-        }
-        self.outweighs_rounding()?;
+        self.check(|| self.measure(network))?;
         Ok(Certified { network, certificate: self, backend: Backend::best() })
-    }
-
-    /// Whether all that follows from rounding errors stays below what sweeps take away, and is a number for inputs of 1 and less, so
-    /// that a solve from zero ends with a bound.
-    fn outweighs_rounding(&self) -> Result<(), CertificateError<T>> {
-        let relative = self.relative();
-        let lost = plus(self.pessimistic(), plus(relative, relative));
-        let floor = self.floor(self.rho(T::ONE, T::ONE));
-        let [_, propagation, bias, input, ..] = self.memory.numbers;
-        let held = match self.range() {
-            Some(range) => plus(range, range),
-            None => {
-                // |h*|_v at most is a fourth of this; what a refinement from zero bounds all states by is no more than follows.
-                let sent = times(propagation, plus(plus(bias, input), T::ONE));
-                let norm = times(count(4), over(sent, minus(T::ONE, self.pessimistic())));
-                // The error of an activation is less than 1.
-                let (kappa, _) = Self::rounding();
-                let rho = times(propagation, plus(times(kappa, plus(plus(norm, bias), input)), T::ONE));
-                plus(norm, times(count(2), over(rho, minus(T::ONE, lost))))
-            }
-        };
-        // Nor is any sum too large: a slope is a fourth at least, and tied feedback a hundredth.
-        let sum = times(times(count(400), self.largest()), plus(plus(held, bias), plus(input, T::ONE)));
-        if lost < T::ONE && floor.is_finite() && sum.is_finite() {
-            Ok(())
-        } else {
-            Err(CertificateError::Rounding { rate: self.rate() })
-        }
     }
 
     /// The numbers a certificate with this vector states of these weights, rounded outwards.
     fn measure(&self, network: &Network<A>) -> Option<[T; NUMBERS]> {
-        let params = network.parameters().ok()?;
         let mut room = State::<Network<A>>::ZERO;
-        T::once::<MeasureOnce>((params, Bounds::of::<A>(), self.v(), room.as_mut_slice()))
+        measured(network.parameters().ok()?, Bounds::of::<A>(), self.v(), room.as_mut_slice())
     }
 }
 
@@ -481,33 +352,27 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// assert!(matches!(net.certify(), Err(CertificateError::NotContracting { rate }) if rate > 1.49 && rate < 1.51));
     /// ```
     pub fn certify(&self) -> Result<Certificate<Self>, CertificateError<T>> {
-        let (certificate, gamma) = self.propose()?;
-        if !(gamma < T::ONE) {
-            return Err(CertificateError::NotContracting { rate: gamma });
-        }
-        certificate.complete(self)
-    }
-
-    /// A certificate with a vector and nothing else, and the gamma of this vector, below 1 or not.
-    fn propose(&self) -> Result<(Certificate<Self>, T), CertificateError<T>> {
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
-        let comparison = Comparison::new(params, Bounds::of::<A>());
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
-        let mut room = State::<Self>::ZERO;
-        let gamma = T::once::<SearchOnce>((comparison, memory.flat.as_mut_slice(), room.as_mut_slice()))
-            .ok_or(CertificateError::NotFinite)?;
-        Ok((Certificate { memory }, gamma))
+        let (mut room, v) = (State::<Self>::ZERO, memory.flat.as_mut_slice());
+        let known = (Bounds::of::<A>(), Certificate::<Self>::rounding_of());
+        memory.numbers = certify(params, known, v, room.as_mut_slice())?;
+        Ok(Certificate { memory })
     }
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
-    /// The certificate with the numbers that go with its vector.
-    fn complete(mut self, network: &Network<A>) -> Result<Self, CertificateError<T>> {
-        self.memory.numbers = self.measure(network).ok_or(CertificateError::NotFinite)?;
-        if !(self.rate() < T::ONE) {
-            return Err(CertificateError::NotContracting { rate: self.rate() });
-        }
-        self.outweighs_rounding()?;
-        Ok(self)
+/// [`Network::certify`] of whatever network: leaves the vector in `v`, and returns what goes with it.
+pub(crate) fn certify<T: Scalar>(
+    params: Parameters<'_, T>,
+    (bounds, rounding): (Bounds<T>, (T, T)),
+    v: &mut [T],
+    w: &mut [T],
+) -> Result<[T; NUMBERS], CertificateError<T>> {
+    let gamma = propose(params, bounds, v, w)?;
+    if !(gamma < T::ONE) {
+        return Err(CertificateError::NotContracting { rate: gamma });
     }
+    let numbers = measured(params, bounds, v, w).ok_or(CertificateError::NotFinite)?;
+    Proposed { v, numbers, rounding }.contracts()?;
+    Ok(numbers)
 }

@@ -3,6 +3,7 @@
 use super::comparison::{Bounds, Comparison};
 use super::componentwise::{self, Swept};
 use super::outward::{larger, minus, over, plus, smaller, times, up};
+use super::stated::Stated;
 use super::{Certified, NotFinite};
 use crate::kernel::{Matrix, Scalar, largest_on, weighted_norm};
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes};

@@ -7,6 +7,7 @@
 
 use super::comparison::{Bounds, Comparison, norm};
 use super::outward::{larger, plus, times, up};
+use super::stated::Stated;
 use super::{Certified, ErrorBound, NotFinite, Refinement};
 use crate::kernel::{Activation, Scalar, weighted_distance};
 use crate::network::{Architecture, Flat, Form, MAX_DEPTH, Network, Samples, State, Takes};

@@ -3,7 +3,8 @@
 
 use super::activation::{WithActivation, with_activation};
 use super::{
-    Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError, expect,
+    Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Relu, Scalar, ShapeError,
+    expect,
 };
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use crate::simd::{Avx2, Avx512};
@@ -84,6 +85,10 @@ pub(crate) struct Codes {
 impl Codes {
     pub(crate) const fn of<H: Activation, O: Activation>() -> Self {
         Self { hidden: H::CODE, output: O::CODE }
+    }
+    /// Those of these numbers.
+    pub(crate) const fn new(hidden: u8, output: u8) -> Self {
+        Self { hidden, output }
     }
 }
 
@@ -326,6 +331,47 @@ macro_rules! new_for {
 new_for!(f32);
 new_for!(f64);
 
+/// What is known of an activation that is found by its number.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<T: Scalar> {
+    functions: &'static Functions<T>,
+    /// [`Activation::STEEPEST`].
+    pub(crate) steepest: T,
+    /// [`Activation::BOUND`].
+    pub(crate) bound: Option<T>,
+    /// [`Activation::error`].
+    pub(crate) error: f64,
+    /// What a weight that keeps signals their size is larger by; see [`gain`].
+    pub(crate) gain: f64,
+}
+
+impl<T: Scalar> Facts<T> {
+    /// Those of the activation of this number.
+    pub(crate) fn of(code: u8) -> Self {
+        with_activation(code, FindFacts(PhantomData))
+    }
+}
+
+struct FindFacts<T>(PhantomData<T>);
+
+impl<T: Scalar> WithActivation for FindFacts<T> {
+    type Output = Facts<T>;
+    fn with<A: Activation>(self) -> Facts<T> {
+        Facts {
+            functions: T::functions::<A>(),
+            steepest: T::from_f64(A::STEEPEST),
+            bound: A::BOUND.map(T::from_f64),
+            error: A::error::<T>(),
+            gain: gain::<A>(),
+        }
+    }
+}
+
+/// How much larger the variance of weights is below units with this activation: half of what ReLU is given is lost (He et al. 2015).
+pub(crate) const fn gain<A: Activation>() -> f64 {
+    if A::CODE == Relu::CODE { 2.0 } else { 1.0 }
+}
+
 /// Activations as functions: compiled once for all networks.
 pub(crate) struct Chosen<T: Scalar> {
     hidden: &'static Functions<T>,
@@ -337,6 +383,10 @@ impl<T: Scalar> Chosen<T> {
     #[inline(always)]
     pub(crate) fn new<H: Activation, O: Activation>() -> Self {
         Self { hidden: T::functions::<H>(), output: T::functions::<O>(), sum: T::functions::<Identity>() }
+    }
+    /// Those of a network whose activations are known when running.
+    pub(crate) fn of(hidden: &Facts<T>, output: &Facts<T>) -> Self {
+        Self { hidden: hidden.functions, output: output.functions, sum: T::functions::<Identity>() }
     }
 }
 impl<T: Scalar> Clone for Chosen<T> {

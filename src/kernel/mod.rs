@@ -57,7 +57,9 @@ pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 #[doc(hidden)]
 pub use ends::Functions;
-pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Typed};
+#[cfg(feature = "rand_core")]
+pub(crate) use ends::gain;
+pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Facts, Typed};
 use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish};
 use fused::one;
@@ -74,6 +76,7 @@ pub use products::{Base, Product};
 pub(crate) use products::{Before, EachProduct, Gathered, MOST_PRODUCTS, Products, Term, Terms};
 pub(crate) use scratch::{Lent, Scratch};
 pub(crate) use softmax::cross_entropy;
+pub(crate) use view::DynMatrix;
 pub use view::{Matrix, MatrixMut};
 
 use crate::simd::{Backend, Lanes, Operation};

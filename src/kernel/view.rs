@@ -3,7 +3,10 @@
 use super::ShapeError;
 use core::fmt;
 use core::marker::PhantomData;
-use nalgebra::SMatrix;
+use nalgebra::{DMatrixViewMut, Dyn, Matrix as DynamicMatrix, RawStorage, SMatrix};
+
+/// nalgebra's matrix of a shape that is known when running.
+pub(crate) type DynMatrix<T, S> = DynamicMatrix<T, Dyn, Dyn, S>;
 
 /// A borrowed column-major matrix. As a weight matrix it is `outputs x inputs`; as a batch its rows are samples
 /// and its columns are units.
@@ -312,6 +315,30 @@ impl<'a, T, const R: usize, const C: usize> From<&'a SMatrix<T, R, C>> for Matri
     #[inline(always)]
     fn from(matrix: &'a SMatrix<T, R, C>) -> Self {
         Self { start: matrix.data.0.as_ptr().cast(), rows: R, cols: C, stride: R, borrow: PhantomData }
+    }
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// A matrix whose shape is known when running, where the rows of a column lie side by side; nothing otherwise.
+    pub(crate) fn of_dynamic<S: RawStorage<T, Dyn, Dyn>>(matrix: &'a DynMatrix<T, S>) -> Option<Self> {
+        let ((rows, cols), (between, stride)) = (matrix.shape(), matrix.strides());
+        if rows > 1 && between != 1 {
+            return None;
+        }
+        // SAFETY: a storage holds every entry of its shape at its strides, for as long as it is borrowed.
+        Some(unsafe { Self::from_raw(matrix.as_ptr(), rows, cols, stride) })
+    }
+}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// [`Matrix::of_dynamic`], to change.
+    pub(crate) fn of_dynamic(matrix: &'a mut DMatrixViewMut<'_, T>) -> Option<Self> {
+        let ((rows, cols), (_, stride)) = (matrix.shape(), matrix.strides());
+        if cols > 1 && stride < rows {
+            return None;
+        }
+        // SAFETY: as above; the type says that rows lie side by side, and columns do not overlap.
+        Some(unsafe { Self::from_raw(matrix.as_mut_ptr(), rows, cols, stride) })
     }
 }
 

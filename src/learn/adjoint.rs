@@ -496,8 +496,7 @@ pub(super) fn accumulate_side_by_side<'a, T: Scalar>(
     factor: T,
     sent: Sent<'a, T>,
     layout: &'a Layout,
-    mut layers: impl Iterator<Item = (&'a LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])>
-    + Send,
+    mut layers: impl Iterator<Item = (&'a LayerLayout, MatrixMut<'a, T>, MatrixMut<'a, T>, &'a mut [T])> + Send,
 ) {
     let Some((layer, mut w, u, b)) = layers.next() else { return };
     let Sent { input, states, deltas } = sent;

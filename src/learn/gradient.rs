@@ -12,7 +12,7 @@ use crate::network::{
     Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Source, State, Takes,
     Unrolled, Walk, Workspace,
 };
-use crate::simd::{Backend, Element, Lanes, Operation};
+use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
     HalfRoom, Injection, Progress, ROOM, Runner, SMALL_ROOM, SolveError, Solved, Specialized, Stop, chunks,
     chunks_of, fits, refine, samples_in,
@@ -355,10 +355,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        let solve = |state: &mut _| self.solve(input, state, objective.solve);
-        let adjoint =
-            |state: &_, output: &_, deltas: &mut _| self.adjoint(objective.method, state, output, deltas);
-        both(unsolved, &objective.loss, self.backend, target, workspace, solve, adjoint)
+        both(
+            unsolved,
+            workspace,
+            |room| self.solve(input, &mut room.state, objective.solve),
+            |room| evaluate(&objective.loss, self.backend, &room.state, target, &mut room.output),
+            |room| self.adjoint(objective.method, &room.state, &room.output, &mut room.adjoint),
+        )
     }
 
     /// [`Network::adjoint`] on this backend.
@@ -528,19 +531,24 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
     {
         let on = self.0;
         let special = const { B == 1 && Network::<A>::specializes(1) };
-        let solve = |state: &mut _| self.solve(input, state, objective.solve);
-        let adjoint = |state: &_, output: &_, deltas: &mut State<_, B>| {
-            let result = if special {
-                on.adjoint_unrolled(objective.method, state, output, deltas)
-            } else {
-                on.adjoint(objective.method, state, output, deltas)
-            };
-            if result == Err(SolveError::NotFinite) {
-                deltas.reset();
-            }
-            result
-        };
-        let learned = both(unsolved, &objective.loss, on.backend, target, workspace, solve, adjoint)?;
+        let learned = both(
+            unsolved,
+            workspace,
+            |room| self.solve(input, &mut room.state, objective.solve),
+            |room| evaluate(&objective.loss, on.backend, &room.state, target, &mut room.output),
+            |room| {
+                let Workspace { state, adjoint, output } = room;
+                let result = if special {
+                    on.adjoint_unrolled(objective.method, state, output, adjoint)
+                } else {
+                    on.adjoint(objective.method, state, output, adjoint)
+                };
+                if result == Err(SolveError::NotFinite) {
+                    adjoint.reset();
+                }
+                result
+            },
+        )?;
         if learned.1 == Outcome::Skipped {
             return Ok(learned);
         }
@@ -574,34 +582,22 @@ impl<T> From<crate::LengthError> for LearnError<T> {
     }
 }
 
-/// Both fixed points of a gradient and the loss between them, or what is to be done with a batch that does not converge.
+/// Both fixed points of a gradient and the loss between them, in `room`; or what is to be done with a batch that does not converge.
 #[inline(always)]
-fn both<T, A, Y: ?Sized, C, const B: usize>(
+pub(crate) fn both<T: Scalar, W>(
     unsolved: Unsolved<T>,
-    loss: &C,
-    backend: Backend,
-    target: &Y,
-    workspace: &mut Workspace<Network<A>, B>,
-    solve: impl FnOnce(&mut State<Network<A>, B>) -> Result<Solved<T>, SolveError<T>>,
-    adjoint: impl FnOnce(
-        &State<Network<A>, B>,
-        &A::Output<B>,
-        &mut State<Network<A>, B>,
-    ) -> Result<Solved<T>, SolveError<T>>,
-) -> Result<(GradientReport<T>, Outcome), LearnError<T>>
-where
-    T: Scalar,
-    A: Architecture<Scalar = T>,
-    C: Loss<A::Output<B>, Y, Scalar = T>,
-{
-    let Workspace { state, adjoint: deltas, output } = workspace;
-    let (solve, solved) = unsolved.admits(solve(state)).map_err(LearnError::Solve)?;
-    let loss = evaluate(loss, backend, state, target, output)?;
+    room: &mut W,
+    solve: impl FnOnce(&mut W) -> Result<Solved<T>, SolveError<T>>,
+    loss: impl FnOnce(&mut W) -> Result<T, LearnError<T>>,
+    adjoint: impl FnOnce(&mut W) -> Result<Solved<T>, SolveError<T>>,
+) -> Result<(GradientReport<T>, Outcome), LearnError<T>> {
+    let (solve, solved) = unsolved.admits(solve(room)).map_err(LearnError::Solve)?;
+    let loss = loss(room)?;
     let mut report = GradientReport { loss, solve, adjoint: Solved { sweeps: 0, residual: T::ZERO } };
     if !solved && unsolved != Unsolved::UseLast {
         return Ok((report, Outcome::Skipped));
     }
-    let (adjoint, also) = unsolved.admits(adjoint(state, output, deltas)).map_err(LearnError::Adjoint)?;
+    let (adjoint, also) = unsolved.admits(adjoint(room)).map_err(LearnError::Adjoint)?;
     report.adjoint = adjoint;
     let outcome = match (solved && also, unsolved) {
         (true, _) => Outcome::Solved,
@@ -620,8 +616,13 @@ fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Sca
     gradient: &mut N::Output<B>,
 ) -> Result<N::Scalar, LearnError<N::Scalar>> {
     let value = loss.evaluate_on(backend, state.output(), target, gradient).map_err(LearnError::Loss)?;
-    if value.is_finite() && gradient.flat().iter().all(|g| g.is_finite()) {
-        Ok(value)
+    all_finite(value, gradient.flat())
+}
+
+/// The loss, if it and its gradient are finite.
+pub(crate) fn all_finite<T: Scalar>(loss: T, gradient: &[T]) -> Result<T, LearnError<T>> {
+    if loss.is_finite() && gradient.iter().all(|g| g.is_finite()) {
+        Ok(loss)
     } else {
         Err(LearnError::NotFinite)
     }
@@ -654,6 +655,35 @@ fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), LearnError<T>> {
     let layers = to.into_layers().ok_or(LearnError::NotFinite)?;
     accumulate_side_by_side(backend, threads, factor, from, layout, layers);
     Ok(())
+}
+
+/// An adjoint of whatever network; the deltas are back at zero where they may be anything.
+pub(crate) fn adjoint_flat<T: Scalar>(
+    params: Parameters<'_, T>,
+    ends: Chosen<T>,
+    method: Method<T>,
+    (states, output): (Matrix<'_, T>, Matrix<'_, T>),
+    mut deltas: MatrixMut<'_, T>,
+    (backend, threads): (Backend, Threads),
+) -> Result<Solved<T>, SolveError<T>> {
+    let (stop, literal) = method.stop();
+    let adjoint = Adjoint { params, states, output, deltas: deltas.reborrow(), stop, literal, ends };
+    let result = T::once::<AdjointOnce>((adjoint, backend, threads)).and_then(Progress::finish);
+    if result == Err(SolveError::NotFinite) {
+        deltas.fill_with(|_| T::ZERO);
+    }
+    result
+}
+
+/// Adds the gradient of whatever network to what is there, if no sum can leave the finite numbers.
+pub(crate) fn add_flat<T: Scalar>(
+    to: ParametersMut<'_, T>,
+    input: Matrix<'_, T>,
+    (states, deltas): (Matrix<'_, T>, Matrix<'_, T>),
+    (backend, threads): (Backend, Threads),
+) -> Result<(), LearnError<T>> {
+    let from = Sent { input, states, deltas };
+    T::once::<SumsOnce>(SumsJob { from, factor: T::ONE, to, backend, threads })
 }
 
 /// The adjoint of any number of samples.

@@ -1,7 +1,7 @@
 //! Where learning starts from: weights that keep signals their size and sweeps well inside convergence.
 
-use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Form, Network};
+use crate::kernel::{Scalar, gain};
+use crate::network::{Architecture, Network, ParametersMut};
 use rand_core::Rng;
 
 /// How much the error may shrink at worst in a sweep, by the estimate below.
@@ -29,33 +29,41 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// # Ok::<(), attractor::SolveError>(())
     /// ```
     pub fn initialize<R: Rng + ?Sized>(&mut self, random: &mut R) {
-        let gain = if <A::Hidden>::NAME == crate::kernel::Relu::NAME { 2.0 } else { 1.0 };
-        let Ok(mut params) = self.parameters_mut() else { return };
-        let layers = params.layout().layers();
-        for (l, layer) in layers.iter().enumerate() {
-            let (mut w, mut u, b) = params.layer(layer);
-            b.fill(T::ZERO);
-            let mut deviation = libm::sqrt(gain / layer.inputs as f64);
-            if <A::Form>::TIED > 0 && l > 0 {
-                // A loop goes up through this W and down through k W^T.
-                let most = libm::sqrt(RATE / gain * 100.0 / <A::Form>::TIED as f64)
-                    / norm(layer.width, layer.inputs, 1.0);
-                deviation = f64::min(deviation, most);
-            }
-            w.fill_with(|_| uniform(random, deviation));
-            // The blocks of U stand side by side, the nearest layer first.
-            let mut column = 0;
-            let mut through = 1.0;
-            let blocks = layers.iter().skip(l + 1).take_while(|above| above.units < layer.above().end);
-            let count = blocks.clone().count();
-            for above in blocks {
-                through *=
-                    libm::sqrt(gain) * norm(above.width, above.inputs, 1.0 / libm::sqrt(above.inputs as f64));
-                let share = RATE / 4.0 / count as f64;
-                let deviation = share / (through * norm(layer.width, above.width, 1.0));
-                u.reborrow().column_range(column, above.width).fill_with(|_| uniform(random, deviation));
-                column += above.width;
-            }
+        if let Ok(mut params) = self.parameters_mut() {
+            initialize(&mut params, const { gain::<A::Hidden>() }, random);
+        }
+    }
+}
+
+/// [`Network::initialize`] of whatever network; `gain` is that of the hidden layers.
+pub(crate) fn initialize<T: Scalar, R: Rng + ?Sized>(
+    params: &mut ParametersMut<'_, T>,
+    gain: f64,
+    random: &mut R,
+) {
+    let (layers, tied) = (params.layout().layers(), params.layout().percent());
+    for (l, layer) in layers.iter().enumerate() {
+        let (mut w, mut u, b) = params.layer(layer);
+        b.fill(T::ZERO);
+        let mut deviation = libm::sqrt(gain / layer.inputs as f64);
+        if tied > 0 && l > 0 {
+            // A loop goes up through this W and down through k W^T.
+            let most = libm::sqrt(RATE / gain * 100.0 / tied as f64) / norm(layer.width, layer.inputs, 1.0);
+            deviation = f64::min(deviation, most);
+        }
+        w.fill_with(|_| uniform(random, deviation));
+        // The blocks of U stand side by side, the nearest layer first.
+        let mut column = 0;
+        let mut through = 1.0;
+        let blocks = layers.iter().skip(l + 1).take_while(|above| above.units < layer.above().end);
+        let count = blocks.clone().count();
+        for above in blocks {
+            through *=
+                libm::sqrt(gain) * norm(above.width, above.inputs, 1.0 / libm::sqrt(above.inputs as f64));
+            let share = RATE / 4.0 / count as f64;
+            let deviation = share / (through * norm(layer.width, above.width, 1.0));
+            u.reborrow().column_range(column, above.width).fill_with(|_| uniform(random, deviation));
+            column += above.width;
         }
     }
 }

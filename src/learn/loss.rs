@@ -113,6 +113,14 @@ impl<T: Scalar> CrossEntropy<T> {
     pub const fn smoothed(smoothing: T) -> Self {
         Self { smoothing }
     }
+    /// Whether the setting is in its range.
+    pub(crate) fn check(&self) -> Result<(), LossError> {
+        if self.smoothing >= T::ZERO && self.smoothing <= T::ONE {
+            Ok(())
+        } else {
+            Err(LossError::Setting("label smoothing is 0 to 1"))
+        }
+    }
 }
 
 impl<T: Scalar, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, [usize; B]> for CrossEntropy<T> {
@@ -134,9 +142,7 @@ impl<T: Scalar, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, [usize; B
         target: &[usize; B],
         gradient: &mut SMatrix<T, B, N>,
     ) -> Result<T, LossError> {
-        if !(self.smoothing >= T::ZERO && self.smoothing <= T::ONE) {
-            return Err(LossError::Setting("label smoothing is 0 to 1"));
-        }
+        self.check()?;
         cross_entropy(backend, output.into(), target, self.smoothing, gradient.into())
             .map_err(|shape| LossError::Label { classes: shape.expected, found: shape.found })
     }
@@ -157,22 +163,23 @@ impl<T: Scalar, X: Samples<T, N, B>, const B: usize, const N: usize> Loss<SMatri
         target: &X,
         gradient: &mut SMatrix<T, B, N>,
     ) -> Result<T, LossError> {
-        Ok(T::once::<SquaresOnce>((output.into(), target.samples(), gradient.into())))
+        Ok(T::once::<SquaresOnce>((output.into(), Some(target.samples()), gradient.into())))
     }
 }
-once!(SquaresOnce: (Matrix<'a, T>, Matrix<'a, T>, MatrixMut<'a, T>) => T, squares_once);
+// Outputs; targets, or nothing where they wait in the place of the gradient; the gradient.
+once!(pub(crate) SquaresOnce: (Matrix<'a, T>, Option<Matrix<'a, T>>, MatrixMut<'a, T>) => T, squares_once);
 
 /// The mean of the squared differences of `output` and `target`, and its gradient.
 fn squares_once<T: Scalar>(
-    (output, target, mut gradient): (Matrix<'_, T>, Matrix<'_, T>, MatrixMut<'_, T>),
+    (output, target, mut gradient): (Matrix<'_, T>, Option<Matrix<'_, T>>, MatrixMut<'_, T>),
 ) -> T {
     let (samples, units) = (output.rows(), output.cols());
     let share = T::ONE / T::from_f64((samples * units) as f64);
     let mut sum = T::ZERO;
     for unit in 0..units {
         let mut sample = 0;
-        gradient.reborrow().column_range(unit, 1).fill_with(|_| {
-            let wanted = target.at(sample, unit).unwrap_or(T::NAN);
+        gradient.reborrow().column_range(unit, 1).fill_with(|waiting| {
+            let wanted = target.map_or(waiting, |target| target.at(sample, unit).unwrap_or(T::NAN));
             let difference = output.at(sample, unit).unwrap_or(T::NAN) - wanted;
             sample += 1;
             sum += difference * difference;

@@ -25,13 +25,18 @@ mod unsolved;
 
 pub(crate) use adjoint::fits_gradient;
 pub use descent::Descent;
-pub(crate) use gradient::{Adjoint, adjoint_once};
+pub(crate) use gradient::{Adjoint, add_flat, adjoint_flat, adjoint_once, all_finite, both};
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
+#[cfg(feature = "rand_core")]
+pub(crate) use initialize::initialize;
 pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
+pub(crate) use loss::SquaresOnce;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
-pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};
+pub use optimizer::{Adam, Moments, Optimizer, Sgd, UpdateError, clip};
 pub(crate) use optimizer::{RATE_RANGE, is_rate};
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
+#[cfg(feature = "alloc")]
+pub(crate) use trainer::{check_held, hold as default_hold};
 pub use unsolved::{Outcome, Unsolved};

@@ -2,6 +2,7 @@
 
 use crate::kernel::{Scalar, once};
 use crate::network::{Flat, NoMemory, Storage};
+use crate::simd::Entry;
 use core::fmt;
 
 /// Why an update was refused. Nothing has been changed.
@@ -43,8 +44,41 @@ pub(crate) fn is_rate<T: Scalar>(rate: T) -> bool {
     rate >= T::ZERO && rate <= T::from_f64(1024.0)
 }
 
-/// The scalar of what lives in a storage.
-type ScalarOf<M> = <<M as Storage>::Content as Flat>::Scalar;
+/// The memory of an optimizer: so many scalars. Any [`Storage`]; with the feature `alloc` a `Vec` too, for what is as long as is known
+/// when running.
+pub trait Moments {
+    /// The scalar.
+    type Scalar: Entry;
+    /// The scalars.
+    fn moments(&mut self) -> &mut [Self::Scalar];
+}
+
+impl<M: Storage> Moments for M {
+    type Scalar = <M::Content as Flat>::Scalar;
+    #[inline(always)]
+    fn moments(&mut self) -> &mut [Self::Scalar] {
+        self.get_mut().flat_mut()
+    }
+}
+
+/// A vector of each scalar, and not of any: another crate may say that a vector of something of its own is flat.
+#[cfg(feature = "alloc")]
+macro_rules! vectors {
+    ($($scalar:ty),*) => {$(
+        #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+        impl Moments for alloc::vec::Vec<$scalar> {
+            type Scalar = $scalar;
+            fn moments(&mut self) -> &mut [$scalar] {
+                self
+            }
+        }
+    )*};
+}
+#[cfg(feature = "alloc")]
+vectors!(f32, f64);
+
+/// The scalar of an optimizer's memory.
+type ScalarOf<M> = <M as Moments>::Scalar;
 
 /// An optimizer: changes parameters by a gradient.
 pub trait Optimizer<T: Scalar> {
@@ -143,7 +177,7 @@ fn clip_once<T: Scalar>((gradient, norm): (&mut [T], T)) -> Result<T, UpdateErro
 /// # Ok::<(), attractor::learn::UpdateError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sgd<M: Storage = NoMemory<f32>> {
+pub struct Sgd<M: Moments = NoMemory<f32>> {
     /// Weight of the past, 0 to below 1; of no effect without memory.
     pub momentum: ScalarOf<M>,
     /// Weight decay a unit of rate; at least 0, and at most 1 / rate.
@@ -172,10 +206,10 @@ impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Sgd<M> {
     }
 }
 
-impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Sgd<M> {
+impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Sgd<M> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
         let Self { momentum, decay, velocity } = self;
-        let velocity = if M::Content::LEN == 0 { None } else { Some(velocity.get_mut().flat_mut()) };
+        let velocity = Some(velocity.moments()).filter(|velocity| !velocity.is_empty());
         T::once::<SgdOnce>(SgdUpdate { params, gradient, velocity, rate, momentum: *momentum, decay: *decay })
     }
 }
@@ -233,7 +267,7 @@ fn sgd_once<T: Scalar>(update: SgdUpdate<'_, T>) -> Result<(), UpdateError> {
 /// # Ok::<(), attractor::learn::UpdateError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Adam<M: Storage> {
+pub struct Adam<M: Moments> {
     /// b1, 0 to below 1.
     pub first_decay: ScalarOf<M>,
     /// b2, 0 to below 1.
@@ -248,17 +282,25 @@ pub struct Adam<M: Storage> {
 }
 
 impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Adam<M> {
-    /// The usual settings: 0.9, 0.999, 1e-8 no decay.
+    /// The usual settings: 0.9, 0.999, 1e-8, no decay.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_moments(M::zeroed(), M::zeroed())
+    }
+}
+
+impl<M: Moments<Scalar = T>, T: Scalar> Adam<M> {
+    /// [`new`](Self::new) with this memory, all zero, twice as many scalars as there are parameters.
+    #[must_use]
+    pub fn with_moments(first: M, second: M) -> Self {
         Self {
             first_decay: T::from_f64(0.9),
             second_decay: T::from_f64(0.999),
             epsilon: T::from_f64(1e-8),
             decay: T::ZERO,
             steps: 0,
-            first: M::zeroed(),
-            second: M::zeroed(),
+            first,
+            second,
         }
     }
 
@@ -269,19 +311,32 @@ impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Adam<M> {
     }
 }
 
+#[cfg(feature = "alloc")]
+impl<T: Scalar> Adam<alloc::vec::Vec<T>>
+where
+    alloc::vec::Vec<T>: Moments<Scalar = T>,
+{
+    /// [`new`](Self::new) for so many parameters, as a [`DynNetwork`](crate::dynamic::DynNetwork) has.
+    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+    #[must_use]
+    pub fn of_length(params: usize) -> Self {
+        Self::with_moments(alloc::vec![T::ZERO; params], alloc::vec![T::ZERO; params])
+    }
+}
+
 impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Default for Adam<M> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Optimizer<T> for Adam<M> {
+impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Adam<M> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
         let update = AdamUpdate {
             params,
             gradient,
-            first: self.first.get_mut().flat_mut(),
-            second: self.second.get_mut().flat_mut(),
+            first: self.first.moments(),
+            second: self.second.moments(),
             steps: &mut self.steps,
             rate,
             decays: (self.first_decay, self.second_decay),

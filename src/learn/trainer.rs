@@ -78,7 +78,7 @@ pub struct Step<T = f32> {
 }
 
 /// The rate networks are held to at first: 0.9.
-pub(super) fn hold<T: Element>() -> T {
+pub(crate) fn hold<T: Element>() -> T {
     T::from_usize(9) / T::from_usize(10)
 }
 
@@ -222,18 +222,26 @@ pub(super) fn begin_held<T: Scalar, A: Architecture<Scalar = T>>(
     (hold, unsolved): (Option<T>, Unsolved<T>),
     room: &mut State<Network<A>, 2>,
 ) -> Result<(), LearnError<T>> {
-    if !unsolved.is_sound() {
-        return Err(LearnError::Update(UpdateError::Setting(Unsolved::<T>::RANGE)));
-    }
+    check_held(hold, unsolved)?;
     let Some(rate) = hold else { return Ok(()) };
-    if !is_contraction(rate) {
-        return Err(LearnError::Update(UpdateError::Setting("hold is at least 0 and less than 1")));
-    }
     if room.as_slice().first() == Some(&T::ZERO) {
         // Weights that are not finite are found by the solve.
         let _ = network.hold_rate_on(backend, rate, room);
     }
     Ok(())
+}
+
+/// Refuses settings out of their range.
+pub(crate) fn check_held<T: Scalar>(hold: Option<T>, unsolved: Unsolved<T>) -> Result<(), LearnError<T>> {
+    if !unsolved.is_sound() {
+        return Err(LearnError::Update(UpdateError::Setting(Unsolved::<T>::RANGE)));
+    }
+    match hold {
+        Some(rate) if !is_contraction(rate) => {
+            Err(LearnError::Update(UpdateError::Setting("hold is at least 0 and less than 1")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// After a step.

@@ -263,6 +263,11 @@ impl<'a, T: Element> ParametersMut<'a, T> {
     pub(crate) fn layout(&self) -> &'a Layout {
         self.layout
     }
+    /// The same, to read.
+    #[inline(always)]
+    pub(crate) fn as_ref(&self) -> Parameters<'_, T> {
+        Parameters { start: self.start, layout: self.layout, borrow: PhantomData }
+    }
     /// W of a layer, `width x inputs`; U, `width x feedback`; and b.
     #[inline(always)]
     pub(crate) fn layer(&mut self, layer: &LayerLayout) -> (MatrixMut<'_, T>, MatrixMut<'_, T>, &mut [T]) {

@@ -171,6 +171,16 @@ impl Layout {
     pub(crate) const fn terms(&self, index: usize) -> usize {
         self.layers[index].inputs + self.fed_back(index) + if self.tied == 0 { 0 } else { 4 }
     }
+    /// The products in the longest sum.
+    pub(crate) const fn most_terms(&self) -> usize {
+        let (mut terms, mut index) = (0, 0);
+        while index < self.depth {
+            let found = self.terms(index);
+            terms = if found > terms { found } else { terms };
+            index += 1;
+        }
+        terms
+    }
     /// Which layers above a layer reads through a U.
     #[inline(always)]
     pub(crate) const fn reach(&self) -> Reach {

@@ -25,8 +25,8 @@ pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
 pub(crate) use like::{ParamsOf, UnitsOf};
 pub use memory::Memory;
-pub(crate) use shape::BF16;
 pub use shape::Shape;
+pub(crate) use shape::{BF16, F32};
 pub(crate) use source::{Correction, Source};
 pub(crate) use stack::sealed::Sealed;
 pub use stack::{

@@ -1,7 +1,7 @@
 //! The architecture of a network as a value, as a model file has it.
 
 use super::form::{FORMS, REACHES};
-use super::layout::MAX_DEPTH;
+use super::layout::{Layout, MAX_DEPTH};
 use super::text::Text;
 use crate::kernel::ACTIVATIONS;
 use crate::simd::same;
@@ -37,6 +37,8 @@ pub struct Shape {
 /// Names by their codes in model files.
 pub(crate) const SCALARS: [&str; 6] = ["", "f32", "f64", "bf16", "i16", "i8"];
 const TIED: u8 = 3;
+/// The code of `f32`.
+pub(crate) const F32: u8 = 1;
 /// The code of [`Bf16`](crate::simd::Bf16).
 pub(crate) const BF16: u8 = 3;
 
@@ -129,6 +131,10 @@ impl Shape {
     pub(crate) const fn is_quantized(&self) -> bool {
         self.scalar > BF16
     }
+    /// Whether the weights are of 16 bits.
+    pub(crate) const fn is_bf16(&self) -> bool {
+        self.scalar == BF16
+    }
     /// The same network of other scalars.
     pub(crate) const fn with_scalar(self, scalar: u8) -> Self {
         Self { scalar, ..self }
@@ -192,6 +198,23 @@ impl Shape {
             l += 1;
         }
         params
+    }
+
+    /// The layout of such a network; nothing if memory cannot have as many parameters, or as many units.
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        let most = (isize::MAX as u64) / 64;
+        if !self.is_one() || self.params() > most || self.units() > most {
+            return None;
+        }
+        let (mut widths, mut shared) = ([0; MAX_DEPTH], [false; MAX_DEPTH]);
+        let (inputs, layers) = self.widths().split_first()?;
+        for (l, ((to, width), shared)) in widths.iter_mut().zip(layers).zip(&mut shared).enumerate() {
+            *to = *width as usize;
+            *shared = self.is_shared(l + 1);
+        }
+        let reach = REACHES.get(usize::from(self.feedback)).copied()?;
+        let layout = Layout::new(*inputs as usize, &widths, layers.len(), reach, self.percent());
+        Some(layout.sharing(&shared))
     }
 
     /// Whether the other is the same.

@@ -4,7 +4,7 @@ use super::Quantized;
 use super::error::QuantizeError;
 use super::view::Seen;
 use crate::certificate::NotFinite;
-use crate::kernel::Activation;
+use crate::kernel::{Activation, Matrix};
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes, UnitsOf};
 use crate::simd::IntState;
 use core::fmt;
@@ -42,21 +42,43 @@ impl<N: Architecture<Scalar = f32>> Calibration<Network<N>> {
     where
         N: Takes<I>,
     {
-        let input = input.samples();
+        let hidden = Network::<N>::UNITS - Network::<N>::OUTPUTS;
+        let (inputs, units) = (self.inputs.flat_mut(), self.units.flat_mut());
+        let mut seen = SeenMut { inputs, units, largest: &mut self.largest, samples: &mut self.samples };
+        seen.observe(input.samples(), state.as_slice(), hidden)
+    }
+}
+
+/// What a calibration saw, to be added to.
+pub(crate) struct SeenMut<'a> {
+    pub(crate) inputs: &'a mut [f32],
+    pub(crate) units: &'a mut [f32],
+    pub(crate) largest: &'a mut [f32; 3],
+    pub(crate) samples: &'a mut f32,
+}
+
+impl SeenMut<'_> {
+    /// [`Calibration::observe`] of a network with so many hidden units.
+    pub(crate) fn observe(
+        &mut self,
+        input: Matrix<'_, f32>,
+        states: &[f32],
+        hidden: usize,
+    ) -> Result<(), NotFinite> {
+        let samples = input.rows();
         let value = |sample, unit| input.at(sample, unit).unwrap_or(f32::NAN);
-        let finite = (0..B).all(|sample| (0..I).all(|unit| value(sample, unit).is_finite()));
-        if !finite || !state.as_slice().iter().all(|h| h.is_finite()) {
+        let finite = (0..samples).all(|sample| (0..input.cols()).all(|unit| value(sample, unit).is_finite()));
+        if !finite || !states.iter().all(|h| h.is_finite()) {
             return Err(NotFinite);
         }
-        for (unit, sum) in self.inputs.flat_mut().iter_mut().enumerate() {
-            for sample in 0..B {
+        for (unit, sum) in self.inputs.iter_mut().enumerate() {
+            for sample in 0..samples {
                 let x = value(sample, unit);
                 *sum += x;
                 self.largest[0] = self.largest[0].max(x.abs());
             }
         }
-        let hidden = Network::<N>::UNITS - Network::<N>::OUTPUTS;
-        let units = self.units.flat_mut().iter_mut().zip(state.as_slice().chunks_exact(B));
+        let units = self.units.iter_mut().zip(states.chunks_exact(samples.max(1)));
         for (unit, (sum, samples)) in units.enumerate() {
             for h in samples {
                 *sum += h;
@@ -64,7 +86,7 @@ impl<N: Architecture<Scalar = f32>> Calibration<Network<N>> {
                 *largest = largest.max(h.abs());
             }
         }
-        self.samples += B as f32;
+        *self.samples += samples as f32;
         Ok(())
     }
 }
@@ -75,13 +97,29 @@ const LEAST_UNIT: f32 = 1e-30;
 /// How much more than the calibration's largest an unbounded layer can hold.
 const MARGIN: f32 = 1.25;
 
-/// What a state of 1 is worth.
-fn unit<A: Activation, H: IntState>(largest: f32) -> f32 {
-    if A::BOUND.is_some() {
+/// What a state of 1 is worth, in a layer whose activation is bounded or is not.
+fn unit<H: IntState>(bounded: bool, largest: f32) -> f32 {
+    if bounded {
         return libm::ldexpf(1.0, -(H::BITS as i32));
     }
     let unit = largest * MARGIN / H::MOST as f32;
     if unit > LEAST_UNIT { unit } else { libm::ldexpf(1.0, -(H::BITS as i32)) }
+}
+
+/// What one is worth of inputs, hidden states and outputs, where so many samples had these largest.
+pub(crate) fn units_of<H: IntState>(
+    samples: f32,
+    [input, hidden, output]: [f32; 3],
+    bounded: [bool; 2],
+) -> Result<[f32; 3], QuantizeError> {
+    if samples == 0.0 {
+        return Err(QuantizeError::Uncalibrated);
+    }
+    let input = input / H::MOST as f32;
+    if !(input > LEAST_UNIT) {
+        return Err(QuantizeError::AtRest);
+    }
+    Ok([input, unit::<H>(bounded[0], hidden), unit::<H>(bounded[1], output)])
 }
 
 impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
@@ -142,15 +180,8 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
         calibration: &Calibration<Network<N>>,
     ) -> Result<(), QuantizeError> {
         const { Self::SUPPORTED }
-        if calibration.samples == 0.0 {
-            return Err(QuantizeError::Uncalibrated);
-        }
-        let [input, hidden, output] = calibration.largest;
-        let input = input / H::MOST as f32;
-        if !(input > LEAST_UNIT) {
-            return Err(QuantizeError::AtRest);
-        }
-        self.units = [input, unit::<N::Hidden, H>(hidden), unit::<N::Outputs, H>(output)];
+        let bounded = [<N::Hidden>::BOUND.is_some(), <N::Outputs>::BOUND.is_some()];
+        self.units = units_of::<H>(calibration.samples, calibration.largest, bounded)?;
         let seen = Seen {
             inputs: calibration.inputs.flat(),
             units: calibration.units.flat(),

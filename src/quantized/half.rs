@@ -118,6 +118,32 @@ fn places(layout: &Layout) -> impl Iterator<Item = (usize, usize, Option<usize>)
     })
 }
 
+/// Hands out every parameter of a halved network as the number it is.
+fn widen_from(layout: &Layout, at: impl Fn(usize) -> Bf16, mut put: impl FnMut(usize, f32)) {
+    for (to, from, pair) in places(layout) {
+        put(
+            to,
+            match pair {
+                Some(first) => {
+                    let [one, other] = Bf16::values([at(first), at(first + 1)]);
+                    if from == first { one } else { other }
+                }
+                None => at(from).value(),
+            },
+        );
+    }
+}
+
+/// [`widen_from`] the bytes of a model file.
+#[cfg(feature = "alloc")]
+pub(crate) fn widen(layout: &Layout, weights: &[u8], put: impl FnMut(usize, f32)) {
+    let at = |at: usize| {
+        let bytes = weights.get(2 * at..2 * at + 2).and_then(|bytes| bytes.first_chunk());
+        bytes.map_or_else(Bf16::default, |bytes| Bf16(u16::from_le_bytes(*bytes)))
+    };
+    widen_from(layout, at, put);
+}
+
 impl<N: Architecture<Scalar = f32>> Bf16Network<Network<N>> {
     /// Networks that cannot be halved do not compile.
     const SUPPORTED: () = {
@@ -179,18 +205,15 @@ impl<N: Architecture<Scalar = f32>> Bf16Network<Network<N>> {
     /// The same network with parameters of 32 bits.
     pub fn to_network(&self, net: &mut Network<N>) {
         let weights = self.weights.flat();
-        let at = |at: usize| weights.get(at).copied().unwrap_or_default();
-        for (to, from, pair) in places(&Network::<N>::LAYOUT) {
-            if let Some(to) = net.params_mut().get_mut(to) {
-                *to = match pair {
-                    Some(first) => {
-                        let [one, other] = Bf16::values([at(first), at(first + 1)]);
-                        if from == first { one } else { other }
-                    }
-                    None => at(from).value(),
-                };
-            }
-        }
+        widen_from(
+            &Network::<N>::LAYOUT,
+            |at| weights.get(at).copied().unwrap_or_default(),
+            |at, weight| {
+                if let Some(to) = net.params_mut().get_mut(at) {
+                    *to = weight;
+                }
+            },
+        );
     }
 
     /// The network on a chosen backend.

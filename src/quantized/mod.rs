@@ -62,10 +62,13 @@ use crate::kernel::{Codes, IntegerRows, TYPED, Typed};
 use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Takes, UnitsOf};
 use crate::simd::{Backend, IntState};
 use crate::solve::{Runner, SolveError, Solved};
+pub(crate) use calibration::{SeenMut, units_of};
 use core::fmt;
 use core::marker::PhantomData;
-use sweep::{Solve, SolveOnce};
-use view::{Digits, View, ViewMut};
+#[cfg(feature = "alloc")]
+pub(crate) use half::widen;
+pub(crate) use sweep::{Solve, SolveOnce};
+pub(crate) use view::{Digits, Seen, View, ViewMut};
 
 /// Columns of weights that lie side by side.
 const GROUP: usize = 4;
@@ -171,6 +174,16 @@ impl<N: Architecture, H: IntState> fmt::Debug for Quantized<N, H> {
     }
 }
 
+/// The integer nearest to an input, where 1 is worth `unit`.
+pub(crate) fn integer<H: IntState>(input: f32, unit: f32) -> Result<H, NotFinite> {
+    if !(input.abs() <= f32::MAX) {
+        return Err(NotFinite);
+    }
+    // What overflows here is cut below, as all that is too large.
+    let scaled = input / unit;
+    Ok(H::narrow((libm::roundf(scaled) as i32).clamp(-H::MOST, H::MOST)))
+}
+
 /// A slice's part.
 #[inline(always)]
 fn part<T>(slice: &[T], first: usize, count: usize) -> &[T] {
@@ -267,13 +280,7 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
         let mut integers = <N::Inputs<H> as Flat>::ZERO;
         let input = input.samples();
         for (column, to) in integers.flat_mut().iter_mut().enumerate() {
-            let input = input.at(0, column).unwrap_or(f32::NAN);
-            if !(input.abs() <= f32::MAX) {
-                return Err(NotFinite);
-            }
-            // What overflows here is cut below, as all that is too large.
-            let scaled = input / self.units[0];
-            *to = H::narrow((libm::roundf(scaled) as i32).clamp(-H::MOST, H::MOST));
+            *to = integer(input.at(0, column).unwrap_or(f32::NAN), self.units[0])?;
         }
         Ok(integers)
     }

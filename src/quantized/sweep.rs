@@ -7,15 +7,15 @@ use crate::simd::{Backend, IntState, Integers, IntegersOnce, OnIntegers, Packed}
 use crate::solve::{Solved, fits};
 
 /// Injection, then sweeps until no state changes by more than `enough`, or until the limit.
-pub(super) struct Solve<'a, H, E> {
-    pub(super) view: View<'a>,
-    pub(super) input: &'a [H],
-    pub(super) state: &'a mut [H],
+pub(crate) struct Solve<'a, H, E> {
+    pub(crate) view: View<'a>,
+    pub(crate) input: &'a [H],
+    pub(crate) state: &'a mut [H],
     /// Room for the first layer's sums of its inputs.
-    pub(super) injection: &'a mut [i32],
-    pub(super) enough: i32,
-    pub(super) limit: usize,
-    pub(super) ends: E,
+    pub(crate) injection: &'a mut [i32],
+    pub(crate) enough: i32,
+    pub(crate) limit: usize,
+    pub(crate) ends: E,
 }
 
 impl<H: IntState, E: Activations> OnIntegers<H> for Solve<'_, H, E> {
@@ -82,7 +82,7 @@ impl<H: IntState, E: Activations> Solve<'_, H, E> {
 }
 
 /// A solve, compiled once for all networks.
-pub(super) enum SolveOnce {}
+pub(crate) enum SolveOnce {}
 
 impl IntegersOnce for SolveOnce {
     type Job<'a, H: IntState> = (Backend, Solve<'a, H, Codes>);

@@ -9,14 +9,14 @@ use crate::simd::IntState;
 
 /// The digits of a type of states, as [`IntState`] has them.
 #[derive(Clone, Copy)]
-pub(super) struct Digits {
-    pub(super) extra: u32,
-    pub(super) offset: i32,
-    pub(super) most: i32,
+pub(crate) struct Digits {
+    pub(crate) extra: u32,
+    pub(crate) offset: i32,
+    pub(crate) most: i32,
 }
 
 impl Digits {
-    pub(super) const fn of<H: IntState>() -> Self {
+    pub(crate) const fn of<H: IntState>() -> Self {
         Self { extra: H::EXTRA, offset: H::OFFSET, most: H::MOST }
     }
     /// The largest that a state can be where it is multiplied.
@@ -27,16 +27,16 @@ impl Digits {
 
 /// A network of integers.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a> {
-    pub(super) layout: &'a Layout,
-    pub(super) weights: &'a [i8],
-    pub(super) bias: &'a [i32],
-    pub(super) scale: &'a [i16],
+pub(crate) struct View<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) weights: &'a [i8],
+    pub(crate) bias: &'a [i32],
+    pub(crate) scale: &'a [i16],
     /// The rows through which the first layer reads its inputs.
-    pub(super) first: IntegerRows<'a>,
+    pub(crate) first: IntegerRows<'a>,
     /// What one is worth: of the inputs, of the hidden layers, of the outputs.
-    pub(super) units: [f32; 3],
-    pub(super) digits: Digits,
+    pub(crate) units: [f32; 3],
+    pub(crate) digits: Digits,
 }
 
 /// The sums of a layer: from which column to which, and whether it is that of the inputs.
@@ -116,7 +116,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// [`QuantizeError`].
-    pub(super) fn check(&self) -> Result<(), QuantizeError> {
+    pub(crate) fn check(&self) -> Result<(), QuantizeError> {
         if !self.units.iter().all(|unit| unit.is_finite() && *unit > 0.0) {
             return Err(QuantizeError::NotFinite);
         }
@@ -139,7 +139,7 @@ impl<'a> View<'a> {
     }
 
     /// The parameters of floating-point numbers that these integers are.
-    pub(super) fn to_params(self, params: &mut [f32]) {
+    pub(crate) fn to_params(self, params: &mut [f32]) {
         let extra = libm::ldexpf(1.0, self.digits.extra as i32);
         for (index, layer) in self.layout.layers().iter().enumerate() {
             let z = self.units[if self.is_last(index) { 2 } else { 1 }] / extra;
@@ -164,26 +164,26 @@ impl<'a> View<'a> {
 }
 
 /// A network of integers, to be written.
-pub(super) struct ViewMut<'a> {
-    pub(super) layout: &'a Layout,
-    pub(super) weights: &'a mut [i8],
-    pub(super) bias: &'a mut [i32],
-    pub(super) scale: &'a mut [i16],
-    pub(super) first_bias: &'a mut [i32],
-    pub(super) first_scale: &'a mut [i16],
-    pub(super) first_exponent: &'a mut [i8],
-    pub(super) units: [f32; 3],
-    pub(super) digits: Digits,
+pub(crate) struct ViewMut<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) weights: &'a mut [i8],
+    pub(crate) bias: &'a mut [i32],
+    pub(crate) scale: &'a mut [i16],
+    pub(crate) first_bias: &'a mut [i32],
+    pub(crate) first_scale: &'a mut [i16],
+    pub(crate) first_exponent: &'a mut [i8],
+    pub(crate) units: [f32; 3],
+    pub(crate) digits: Digits,
 }
 
 /// What samples showed, as [`Calibration`](super::Calibration) has it.
 #[derive(Clone, Copy)]
-pub(super) struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     /// Sums of inputs.
-    pub(super) inputs: &'a [f32],
+    pub(crate) inputs: &'a [f32],
     /// Sums of states.
-    pub(super) units: &'a [f32],
-    pub(super) samples: f32,
+    pub(crate) units: &'a [f32],
+    pub(crate) samples: f32,
 }
 
 impl ViewMut<'_> {
@@ -191,7 +191,7 @@ impl ViewMut<'_> {
     ///
     /// # Errors
     /// [`QuantizeError`]; parts may then be of one network and parts of another.
-    pub(super) fn fill(&mut self, params: &[f32], seen: Seen<'_>) -> Result<(), QuantizeError> {
+    pub(crate) fn fill(&mut self, params: &[f32], seen: Seen<'_>) -> Result<(), QuantizeError> {
         let [input, hidden, output] = self.units;
         let (layout, digits) = (self.layout, self.digits);
         let outputs = layout.layers().last().map_or(0, |last| last.width);

@@ -477,6 +477,28 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
     }
 }
 
+/// A solve of whatever network; the states are back at zero where they may be anything.
+pub(crate) fn solve_flat<T: Scalar>(
+    params: Parameters<'_, T>,
+    ends: Chosen<T>,
+    input: Matrix<'_, T>,
+    mut states: MatrixMut<'_, T>,
+    stop: Stop<T>,
+    (backend, threads): (Backend, Threads),
+) -> Result<Solved<T>, SolveError<T>> {
+    let job = SolveJob { params, ends, input, states: states.reborrow(), stop, backend, threads };
+    let result = T::once::<SolveOnce>(job).and_then(|progress| progress.finish().map_err(Failure::Solve));
+    result.map_err(|failure| match failure {
+        Failure::Input => SolveError::NotFinite,
+        Failure::Solve(error) => {
+            if error == SolveError::NotFinite {
+                states.fill_with(|_| T::ZERO);
+            }
+            error
+        }
+    })
+}
+
 /// What a solve gave, its state back at zero where that may be anything.
 #[inline(always)]
 fn settled<N: Architecture, const B: usize>(

@@ -1,0 +1,413 @@
+//! Gradients and training of networks whose widths are chosen when running.
+
+use super::states::Widths;
+use super::{DynError, DynNetwork, DynStates, Own};
+use crate::certificate::Held;
+use crate::kernel::{DynMatrix, Matrix, MatrixMut, Scalar, ShapeError, cross_entropy};
+use crate::learn::{
+    CrossEntropy, GradientReport, LearnError, Loss, LossError, MeanSquared, Objective, Outcome, SquaresOnce,
+    Unsolved, add_flat, adjoint_flat, all_finite, both,
+};
+use crate::network::ParametersMut;
+use crate::simd::Backend;
+use crate::solve::{Runner, SolveError, solve_flat};
+use core::fmt;
+use nalgebra::{DMatrixViewMut, Dyn, RawStorage};
+
+impl<'v, T: Scalar> Loss<DMatrixViewMut<'v, T>, [usize]> for CrossEntropy<T> {
+    type Scalar = T;
+
+    fn evaluate(
+        &self,
+        output: &DMatrixViewMut<'v, T>,
+        target: &[usize],
+        gradient: &mut DMatrixViewMut<'v, T>,
+    ) -> Result<T, LossError> {
+        self.evaluate_on(Backend::best(), output, target, gradient)
+    }
+
+    fn evaluate_on(
+        &self,
+        backend: Backend,
+        output: &DMatrixViewMut<'v, T>,
+        target: &[usize],
+        gradient: &mut DMatrixViewMut<'v, T>,
+    ) -> Result<T, LossError> {
+        self.check()?;
+        if target.len() != output.nrows() {
+            return Err(LossError::Target("one label a sample is asked for"));
+        }
+        let (output, gradient) = views(output, gradient)?;
+        cross_entropy(backend, output, target, self.smoothing, gradient)
+            .map_err(|shape| LossError::Label { classes: shape.expected, found: shape.found })
+    }
+}
+
+impl<'v, T: Scalar, X: RawStorage<T, Dyn, Dyn>> Loss<DMatrixViewMut<'v, T>, DynMatrix<T, X>> for MeanSquared {
+    type Scalar = T;
+
+    fn evaluate(
+        &self,
+        output: &DMatrixViewMut<'v, T>,
+        target: &DynMatrix<T, X>,
+        gradient: &mut DMatrixViewMut<'v, T>,
+    ) -> Result<T, LossError> {
+        if target.shape() != output.shape() {
+            return Err(LossError::Target("a target is a row a sample and as wide as the output layer"));
+        }
+        // The targets wait where the gradient will be, whatever their strides.
+        gradient.copy_from(target);
+        let (output, gradient) = views(output, gradient)?;
+        Ok(T::once::<SquaresOnce>((output, None, gradient)))
+    }
+}
+
+/// Outputs and gradient as the kernels see them.
+fn views<'a, T>(
+    output: &'a DMatrixViewMut<'_, T>,
+    gradient: &'a mut DMatrixViewMut<'_, T>,
+) -> Result<(Matrix<'a, T>, MatrixMut<'a, T>), LossError> {
+    match (Matrix::of_dynamic(output), MatrixMut::of_dynamic(gradient)) {
+        (Some(output), Some(gradient)) => Ok((output, gradient)),
+        _ => Err(LossError::Target("the columns of outputs and gradient may not overlap")),
+    }
+}
+
+/// Room for a gradient of up to so many samples: states and inputs, deltas, and dJ/dh of the outputs. `P` is where they are.
+#[derive(Clone)]
+pub struct DynWorkspace<T: Scalar = f32, P = Own<T>> {
+    /// The activations: where the solve starts from, and its solution.
+    pub states: DynStates<T, P>,
+    deltas: P,
+    output: P,
+}
+
+#[cfg(feature = "alloc")]
+impl<T: Scalar> DynWorkspace<T> {
+    /// Room for up to so many samples.
+    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+    #[must_use]
+    pub fn zeros<N: AsRef<[T]>>(net: &DynNetwork<T, N>, samples: usize) -> Self {
+        let memory = |each: usize| alloc::vec![T::ZERO; samples.saturating_mul(each)];
+        Self {
+            states: DynStates::zeros(net, samples),
+            deltas: memory(net.units()),
+            output: memory(net.outputs()),
+        }
+    }
+}
+
+impl<T: Scalar, P: AsRef<[T]> + AsMut<[T]>> DynWorkspace<T, P> {
+    /// Room in memory of the caller's: for `states` as [`DynStates::new`] wants it, for deltas one scalar a unit and sample, for dJ/dh one an output and
+    /// sample.
+    ///
+    /// # Errors
+    /// [`ShapeError`] for another length of one of them.
+    pub fn new<N: AsRef<[T]>>(
+        net: &DynNetwork<T, N>,
+        samples: usize,
+        [states, mut deltas, output]: [P; 3],
+    ) -> Result<Self, ShapeError> {
+        for (what, each, found) in [
+            ("memory of deltas", net.units(), deltas.as_ref().len()),
+            ("memory of dJ/dh", net.outputs(), output.as_ref().len()),
+        ] {
+            let expected = samples.saturating_mul(each);
+            if expected != found {
+                return Err(ShapeError { what, expected, found });
+            }
+        }
+        deltas.as_mut().fill(T::ZERO);
+        Ok(Self { states: DynStates::new(net, samples, states)?, deltas, output })
+    }
+
+    /// The deltas d of the last gradient: unit after unit, the samples of a unit side by side.
+    #[must_use]
+    pub fn deltas(&self) -> &[T] {
+        let count = self.states.samples() * self.states.widths.units;
+        self.deltas.as_ref().get(..count).unwrap_or_default()
+    }
+    /// Sets states and deltas to zero, so that a gradient starts cold.
+    pub fn reset(&mut self) {
+        self.states.reset();
+        self.deltas.as_mut().fill(T::ZERO);
+    }
+}
+
+/// What a gradient works on, of the samples there are.
+struct Room<'a, T> {
+    samples: usize,
+    widths: Widths,
+    states: &'a mut [T],
+    deltas: &'a mut [T],
+    output: &'a mut [T],
+}
+
+/// So many samples of these values.
+fn matrix<T>(values: &[T], samples: usize) -> Matrix<'_, T> {
+    let fits = Matrix::new(values, samples, values.len().checked_div(samples).unwrap_or(0));
+    fits.unwrap_or_else(|_| Matrix::of_row(&[]))
+}
+
+impl<T: Scalar, P: AsRef<[T]>> DynNetwork<T, P> {
+    /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter to `gradient`; see
+    /// [`Network::gradient`](crate::Network::gradient).
+    ///
+    /// The target is what the loss asks for: [`CrossEntropy`] takes labels `[usize]`, [`MeanSquared`] a matrix as large as the outputs. A loss of one's
+    /// own is a [`Loss`] of `DMatrixViewMut<T>`.
+    ///
+    /// # Errors
+    /// [`DynError`]; `gradient` is then unchanged.
+    pub fn gradient<X, Y, C, Q>(
+        &self,
+        objective: &Objective<C, T>,
+        inputs: &nalgebra::Matrix<T, Dyn, Dyn, X>,
+        target: &Y,
+        workspace: &mut DynWorkspace<T, Q>,
+        gradient: &mut [T],
+    ) -> Result<GradientReport<T>, DynError<T>>
+    where
+        X: RawStorage<T, Dyn, Dyn>,
+        Y: ?Sized,
+        C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
+        Q: AsRef<[T]> + AsMut<[T]>,
+    {
+        self.on(Backend::best()).gradient(objective, inputs, target, workspace, gradient)
+    }
+}
+
+impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
+    /// [`DynNetwork::gradient`] on this backend.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn gradient<X, Y, C, Q>(
+        self,
+        objective: &Objective<C, T>,
+        inputs: &nalgebra::Matrix<T, Dyn, Dyn, X>,
+        target: &Y,
+        workspace: &mut DynWorkspace<T, Q>,
+        gradient: &mut [T],
+    ) -> Result<GradientReport<T>, DynError<T>>
+    where
+        X: RawStorage<T, Dyn, Dyn>,
+        Y: ?Sized,
+        C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
+        Q: AsRef<[T]> + AsMut<[T]>,
+    {
+        Ok(self.gradient_or(Unsolved::Error, objective, (inputs, target), workspace, gradient)?.0)
+    }
+
+    fn gradient_or<X, Y, C, Q>(
+        self,
+        unsolved: Unsolved<T>,
+        objective: &Objective<C, T>,
+        (inputs, target): (&DynMatrix<T, X>, &Y),
+        workspace: &mut DynWorkspace<T, Q>,
+        gradient: &mut [T],
+    ) -> Result<(GradientReport<T>, Outcome), DynError<T>>
+    where
+        X: RawStorage<T, Dyn, Dyn>,
+        Y: ?Sized,
+        C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
+        Q: AsRef<[T]> + AsMut<[T]>,
+    {
+        let Runner { network, backend, threads } = self;
+        let by = (backend, threads);
+        let to = ParametersMut::new(gradient, network.layout())
+            .map_err(|error| super::length("entries of the gradient", error))?;
+        let DynWorkspace { states, deltas, output } = workspace;
+        states.fits(network, inputs.shape())?;
+        let (samples, widths) = (inputs.nrows(), states.widths);
+        let Widths { units, outputs, .. } = widths;
+        let (input, states) = states.take(inputs)?;
+        let deltas = deltas.as_mut().get_mut(..samples * units).unwrap_or_default();
+        let output = output.as_mut().get_mut(..samples * outputs).unwrap_or_default();
+        let mut room = Room { samples, widths, states, deltas, output };
+        let (params, ends) = (network.parameters()?, network.ends());
+        let wrong = |_| SolveError::NotFinite;
+        let learned = both(
+            unsolved,
+            &mut room,
+            |room| {
+                let states = MatrixMut::new(&mut *room.states, samples, units).map_err(wrong)?;
+                solve_flat(params, ends, input, states, objective.solve, by)
+            },
+            |room| evaluate(&objective.loss, backend, room, target),
+            |room| {
+                let given = (matrix(room.states, samples), matrix(room.output, samples));
+                let deltas = MatrixMut::new(&mut *room.deltas, samples, units).map_err(wrong)?;
+                adjoint_flat(params, ends, objective.method, given, deltas, by)
+            },
+        )?;
+        if learned.1 != Outcome::Skipped {
+            add_flat(to, input, (matrix(room.states, samples), matrix(room.deltas, samples)), by)?;
+        }
+        Ok(learned)
+    }
+}
+
+/// The loss of the outputs, and its gradient in the room.
+fn evaluate<T: Scalar, Y: ?Sized, C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>>(
+    loss: &C,
+    backend: Backend,
+    room: &mut Room<'_, T>,
+    target: &Y,
+) -> Result<T, LearnError<T>> {
+    let Room { samples, widths: Widths { units, outputs, .. }, states, output, .. } = room;
+    let (samples, outputs) = (*samples, *outputs);
+    let first = (*units - outputs) * samples;
+    let h = states.get_mut(first..).unwrap_or_default();
+    if h.len() != samples * outputs || output.len() != h.len() {
+        return Err(LearnError::NotFinite);
+    }
+    let h = DMatrixViewMut::from_slice(h, samples, outputs);
+    let mut gradient = DMatrixViewMut::from_slice(&mut *output, samples, outputs);
+    let value = loss.evaluate_on(backend, &h, target, &mut gradient).map_err(LearnError::Loss)?;
+    all_finite(value, output)
+}
+
+/// A [`Trainer`](crate::learn::Trainer) of a [`DynNetwork`]: network, optimizer and workspace in one place, one batch a call. A step allocates nothing.
+#[cfg(feature = "alloc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+pub struct DynTrainer<T: Scalar, O, C, P = Own<T>> {
+    /// The network that learns.
+    pub network: DynNetwork<T, P>,
+    /// Its optimizer.
+    pub optimizer: O,
+    /// The loss, the tolerances, the rule.
+    pub objective: Objective<C, T>,
+    /// The learning rate of the next step, 1e-3 at first.
+    pub rate: T,
+    /// The norm gradients are clipped to; none by default.
+    pub clip: Option<T>,
+    /// The rate the network is held to after every step, 0.9 at first; see [`Trainer::hold`](crate::learn::Trainer::hold).
+    pub hold: Option<T>,
+    /// What is done with a batch that does not converge all the same; an error at first.
+    pub unsolved: Unsolved<T>,
+    /// The backend of solve and gradient; the best by default.
+    pub backend: Backend,
+    /// The threads for batches of more than 32 samples; one by default.
+    pub threads: crate::Threads,
+    gradient: Own<T>,
+    workspace: DynWorkspace<T>,
+    holding: Own<T>,
+    count: u64,
+}
+
+#[cfg(feature = "alloc")]
+mod trainer {
+    use super::*;
+    use crate::learn::{Optimizer, Step, check_held, clip, default_hold};
+
+    impl<T: Scalar, O, C, P: AsRef<[T]>> DynTrainer<T, O, C, P> {
+        /// A trainer of this network on batches of up to `samples` samples.
+        #[must_use]
+        pub fn new(
+            network: DynNetwork<T, P>,
+            optimizer: O,
+            objective: Objective<C, T>,
+            samples: usize,
+        ) -> Self {
+            Self {
+                optimizer,
+                objective,
+                rate: T::from_f64(1e-3),
+                clip: None,
+                hold: Some(default_hold()),
+                unsolved: Unsolved::Error,
+                backend: Backend::best(),
+                threads: crate::Threads::One,
+                gradient: alloc::vec![T::ZERO; network.params().len()],
+                workspace: DynWorkspace::zeros(&network, samples),
+                holding: alloc::vec![T::ZERO; 2 * network.units()],
+                count: 0,
+                network,
+            }
+        }
+
+        /// The last step's gradient, clipped if it was clipped.
+        #[must_use]
+        pub fn gradient(&self) -> &[T] {
+            &self.gradient
+        }
+        /// The last step's states and deltas.
+        #[must_use]
+        pub const fn workspace(&self) -> &DynWorkspace<T> {
+            &self.workspace
+        }
+    }
+
+    impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O, C, P> {
+        /// Learns from one batch: gradient, clipping, update; then the network is held to its rate. Every step starts cold.
+        ///
+        /// `inputs`: a row a sample, no more than there is room for; `target`: what the loss asks for as many samples.
+        ///
+        /// # Errors
+        /// [`DynError`]; the network and the optimizer are then unchanged, but that the first step holds the network before it begins.
+        pub fn step<X: RawStorage<T, Dyn, Dyn>, Y: ?Sized>(
+            &mut self,
+            inputs: &nalgebra::Matrix<T, Dyn, Dyn, X>,
+            target: &Y,
+        ) -> Result<Step<T>, DynError<T>>
+        where
+            C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
+        {
+            self.gradient.fill(T::ZERO);
+            self.workspace.reset();
+            check_held(self.hold, self.unsolved)?;
+            if let Some(rate) = self.hold
+                && self.holding.first() == Some(&T::ZERO)
+            {
+                // Weights that are not finite are found by the solve.
+                let _ = self.network.hold_rate_on(self.backend, rate, &mut self.holding);
+            }
+            let on = self.network.on(self.backend).threads(self.threads);
+            let given = (inputs, target);
+            let (report, outcome) = on.gradient_or(
+                self.unsolved,
+                &self.objective,
+                given,
+                &mut self.workspace,
+                &mut self.gradient,
+            )?;
+            let mut norm = None;
+            match (outcome, self.unsolved) {
+                (Outcome::Skipped, Unsolved::Weaken(factor)) => self.network.multiply_feedback(factor),
+                (Outcome::Skipped, _) => {}
+                _ => {
+                    if let Some(most) = self.clip {
+                        norm = Some(clip(&mut self.gradient, most).map_err(LearnError::Update)?);
+                    }
+                    let params = self.network.params_mut();
+                    self.optimizer.update(params, &self.gradient, self.rate).map_err(LearnError::Update)?;
+                }
+            }
+            self.count += u64::from(outcome != Outcome::Solved);
+            let held = self.held();
+            Ok(Step { report, outcome, norm, held, unsolved: self.count })
+        }
+
+        fn held(&mut self) -> Option<Held<T>> {
+            let held = self.network.hold_rate_on(self.backend, self.hold?, &mut self.holding);
+            Some(held.unwrap_or_else(|_| {
+                // The magnitudes have no finite sum: the network without its feedback is still one.
+                self.network.multiply_feedback(T::ZERO);
+                Held { rate: T::ZERO, factor: T::ZERO }
+            }))
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T: Scalar, O, C, P> fmt::Debug for DynTrainer<T, O, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DynTrainer({:?}, {:?})", self.network, self.workspace)
+    }
+}
+
+impl<T: Scalar, P> fmt::Debug for DynWorkspace<T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DynWorkspace({:?})", self.states)
+    }
+}
