@@ -19,7 +19,7 @@
 //! }
 //! let inputs = DMatrixView::from_slice(&[1.0, 0.5, -1.0, 0.0], 2, 2); // two samples, (1, -1) and (0.5, 0)
 //! let wanted = DMatrixView::from_slice(&[0.5, 0.25], 2, 1);
-//! let adam = Adam::of_length(net.params().len());
+//! let adam = Adam::for_params(net.params());
 //! let mut trainer = DynTrainer::new(net, adam, Objective::new(MeanSquared), 2);
 //! trainer.rate = 1e-2;
 //! for _ in 0..200 {

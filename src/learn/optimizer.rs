@@ -316,11 +316,11 @@ impl<T: Scalar> Adam<alloc::vec::Vec<T>>
 where
     alloc::vec::Vec<T>: Moments<Scalar = T>,
 {
-    /// [`new`](Self::new) for so many parameters, as a [`DynNetwork`](crate::dynamic::DynNetwork) has.
+    /// [`new`](Self::new) for as many parameters, as a [`DynNetwork`](crate::dynamic::DynNetwork) has them.
     #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
     #[must_use]
-    pub fn of_length(params: usize) -> Self {
-        Self::with_moments(alloc::vec![T::ZERO; params], alloc::vec![T::ZERO; params])
+    pub fn for_params(params: &[T]) -> Self {
+        Self::with_moments(alloc::vec![T::ZERO; params.len()], alloc::vec![T::ZERO; params.len()])
     }
 }
 
