@@ -2,6 +2,7 @@
 
 use super::text::Text;
 use crate::simd::Element;
+use core::ops::Range;
 
 /// The deepest network.
 pub const MAX_DEPTH: usize = 32;
@@ -117,6 +118,38 @@ impl Layout {
             l += 1;
         }
         self
+    }
+
+    /// Where W of layer `l`, counted from 1, lies among the parameters: `units x inputs`, column-major. Nothing if there is no such layer.
+    ///
+    /// ```
+    /// use attractor::fnn;
+    /// use attractor::network::Architecture;
+    /// let layout = <fnn![2, 3, 1]>::LAYOUT;
+    /// assert_eq!((layout.w(1), layout.u(1), layout.b(1)), (Some(0..6), Some(6..9), Some(9..12)));
+    /// assert_eq!(layout.units_of(2), Some(3..4));
+    /// ```
+    #[must_use]
+    pub fn w(&self, l: usize) -> Option<Range<usize>> {
+        let layer = self.layers().get(l.checked_sub(1)?)?;
+        Some(layer.params..layer.u())
+    }
+    /// Where U of layer `l` lies: `units x` those that are fed back, the nearest layer first, column-major.
+    #[must_use]
+    pub fn u(&self, l: usize) -> Option<Range<usize>> {
+        let layer = self.layers().get(l.checked_sub(1)?)?;
+        Some(layer.u()..layer.b())
+    }
+    /// Where b of layer `l` lies.
+    #[must_use]
+    pub fn b(&self, l: usize) -> Option<Range<usize>> {
+        let layer = self.layers().get(l.checked_sub(1)?)?;
+        Some(layer.b()..layer.b() + layer.width)
+    }
+    /// Where the units of layer `l` lie among all units: those numbers times the number of samples, among the scalars of a state.
+    #[must_use]
+    pub fn units_of(&self, l: usize) -> Option<Range<usize>> {
+        Some(self.layers().get(l.checked_sub(1)?)?.own())
     }
 
     /// The layers, the first above the input first.

@@ -8,6 +8,7 @@ mod adapt;
 mod compress;
 mod descent;
 mod diagnosis;
+mod dynamic;
 mod energy;
 mod flash;
 mod gradients;
