@@ -50,9 +50,7 @@ pub use certificate::AdaptedCertificate;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Base, CHUNK, Matrix, MatrixMut, Product, Scalar, TYPED, largest_on};
-use crate::learn::{
-    CompiledAdjoint, GradientReport, LearnError, Learner, Loss, Objective, RATE_RANGE, UpdateError, is_rate,
-};
+use crate::learn::{CompiledAdjoint, GradientReport, LearnError, Learner, Loss, Objective, check_rate};
 use crate::network::{
     Architecture, Flat, Form, Layout, LengthError, Memory, Network, NoMemory, Samples, Sealed, Source, State,
     Takes, Workspace,
@@ -341,9 +339,7 @@ where
                 "a correction of low rank is changed in place by at most 16384 samples at once"
             );
         }
-        if !is_rate(rate) {
-            return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
-        }
+        check_rate(rate).map_err(LearnError::Update)?;
         let backend = Backend::best();
         let learned = self.on(backend).settle(objective, input, target, workspace)?;
         let to = To::InPlace(self.params.flat_mut());

@@ -6,6 +6,7 @@ use super::outward::{count, larger, smaller, times};
 use crate::kernel::{Scalar, once};
 use crate::network::{Architecture, Form, Network, Source, State};
 use crate::simd::Backend;
+use crate::solve::Setting;
 
 /// A network held to a rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,9 +61,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         rate: T,
         room: &mut State<Self, 2>,
     ) -> Result<Held<T>, CertificateError<T>> {
-        if !is_contraction(rate) {
-            return Err(CertificateError::Setting);
-        }
+        check_contraction(rate)?;
         if const { <A::Form>::REACH.layers() == 0 && <A::Form>::TIED == 0 } {
             return Ok(Held { rate: T::ZERO, factor: T::ONE });
         }
@@ -105,6 +104,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
 /// 1 - 1/n. Of no other type than the scalar: a processor without `f64` needs none here.
 pub(crate) fn little_less<T: Scalar>(n: usize) -> T {
     count::<T>(n - 1) / count(n)
+}
+
+/// The range of rates that a network can be held to.
+pub(crate) const CONTRACTIONS: &str = "0 or more, less than 1";
+
+/// Refuses a rate that no network can be held to.
+pub(crate) fn check_contraction<T: Scalar>(value: T) -> Result<(), CertificateError<T>> {
+    if is_contraction(value) {
+        return Ok(());
+    }
+    Err(CertificateError::Setting(Setting { name: "rate", value, range: CONTRACTIONS }))
 }
 
 /// Whether a network can be held to it.

@@ -1,6 +1,6 @@
 //! Holding the feedback to a rate.
 
-use super::hold::is_contraction;
+use super::hold::check_contraction;
 use super::outward::{count, smaller, times};
 use super::{Certificate, CertificateError, NUMBERS, NotFinite};
 use crate::kernel::{Scalar, largest_on};
@@ -104,9 +104,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Rounding` if
     /// rounding errors outweigh everything even where nothing is fed back. The network is then unchanged.
     pub fn limit_rate(&mut self, rate: T) -> Result<Certificate<Self>, CertificateError<T>> {
-        if !is_contraction(rate) {
-            return Err(CertificateError::Setting);
-        }
+        check_contraction(rate)?;
         let (mut certificate, _) = self.propose()?;
         let mut numbers = certificate.measure(self).ok_or(CertificateError::NotFinite)?;
         // What stands in the way of a certificate even where nothing is fed back stands there after any factor: nothing is changed then.

@@ -14,8 +14,8 @@ use crate::network::{
 };
 use crate::simd::{Backend, Element, Lanes, Operation};
 use crate::solve::{
-    HalfRoom, Injection, Progress, ROOM, Runner, SMALL_ROOM, SolveError, Solved, Specialized, Stop, chunks,
-    chunks_of, fits, refine, samples_in,
+    HalfRoom, Injection, Progress, ROOM, Runner, SMALL_ROOM, Setting, SolveError, Solved, Specialized, Stop,
+    chunks, chunks_of, fits, refine, samples_in,
 };
 use crate::threads::Threads;
 use core::fmt;
@@ -28,7 +28,7 @@ pub enum Method<T = f32> {
     /// The exact gradient at the solution: adjoint sweeps until they meet the tolerance (Almeida 1987, Pineda
     /// 1987).
     Implicit(Stop<T>),
-    /// So many adjoint sweeps, converged or not. One sweep is plain back-propagation through W with the solution's
+    /// So many adjoint sweeps, at least 1, converged or not. One sweep is plain back-propagation through W with the solution's
     /// activations (Fung et al. 2022: Jacobian-free back-propagation).
     Truncated(usize),
     /// The rule as the source article prints it, to compare with: the output layer's delta leaves out what it
@@ -44,6 +44,18 @@ impl<T: Scalar> Method<T> {
             Self::Implicit(stop) => (stop, false),
             Self::Truncated(sweeps) => (Stop::after(sweeps), false),
             Self::Literal(stop) => (stop, true),
+        }
+    }
+
+    /// Refuses settings out of their range.
+    #[inline(always)]
+    pub(crate) fn check(self) -> Result<(), Setting<T>> {
+        match self {
+            Self::Implicit(stop) | Self::Literal(stop) => stop.check(),
+            Self::Truncated(0) => {
+                Err(Setting { name: "Method::Truncated", value: T::ZERO, range: "1 or more" })
+            }
+            Self::Truncated(_) => Ok(()),
         }
     }
 }
@@ -66,6 +78,12 @@ impl<C, T: Scalar> Objective<C, T> {
         let residual = T::from_f64(1e-5);
         let method = Method::Implicit(Stop::relative(residual));
         Self { loss, solve: Stop::residual(residual), method }
+    }
+    /// Refuses settings out of their range, before anything is changed.
+    #[inline(always)]
+    pub(crate) fn check(&self) -> Result<(), LearnError<T>> {
+        self.solve.check().map_err(|setting| LearnError::Solve(setting.into()))?;
+        self.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))
     }
     /// With another tolerance for the solve.
     #[must_use]
@@ -199,7 +217,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// outputs. A part of [`gradient`](Self::gradient); `state` should be a solution.
     ///
     /// # Errors
-    /// [`SolveError::NotFinite`], with the deltas reset to zero; [`SolveError::NotConverged`], with the deltas kept.
+    /// [`SolveError::NotFinite`], with the deltas reset to zero; [`SolveError::NotConverged`] and [`SolveError::Setting`], with the deltas kept.
     #[inline]
     pub fn adjoint<const B: usize>(
         &self,
@@ -334,6 +352,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
+        objective.check()?;
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
@@ -355,6 +374,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
+        objective.check()?;
         let solve = |state: &mut _| self.solve(input, state, objective.solve);
         let adjoint =
             |state: &_, output: &_, deltas: &mut _| self.adjoint(objective.method, state, output, deltas);
@@ -372,6 +392,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
+        method.check()?;
         let result = if const { M::PLAIN && B == 1 && Network::<A>::UNROLLED } {
             self.adjoint_unrolled(method, state, output, deltas)
         } else {
@@ -526,8 +547,10 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
+        objective.check()?;
         let on = self.0;
         let special = const { B == 1 && Network::<A>::specializes(1) };
+        objective.check()?;
         let solve = |state: &mut _| self.solve(input, state, objective.solve);
         let adjoint = |state: &_, output: &_, deltas: &mut State<_, B>| {
             let result = if special {

@@ -234,6 +234,7 @@ impl<N: Architecture<Scalar = f32>> Runner<'_, Bf16Network<Network<N>>> {
     where
         N: Takes<I>,
     {
+        stop.check()?;
         let mut sample = [0.0; I];
         if !input.samples().copy_row_to(&mut sample) {
             return Err(SolveError::NotFinite);

@@ -25,7 +25,7 @@ pub(crate) use model::Compiled;
 pub use model::Model;
 pub(crate) use refine::{Progress, Sweep, refine};
 pub use solver::{MapError, Solver};
-pub use stop::{SolveError, Solved, Stop};
+pub use stop::{Setting, SolveError, Solved, Stop};
 use sweep::{First, Forward, Weights, set_injection};
 pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, no_room, samples_in};
 pub use trace::Trace;
@@ -125,7 +125,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`SolveError::NotFinite`] if the input has a NaN or infinity (the state is then unchanged) or the
     /// arithmetic leaves the finite numbers, for weights or states that are not finite or too large (the state
     /// is then reset to zero). [`SolveError::NotConverged`] if the limit is reached first; the state is kept, so
-    /// that a further solve goes on from there.
+    /// that a further solve goes on from there. [`SolveError::Setting`] if `stop` is out of its range; nothing is changed then.
     #[inline]
     pub fn solve<X: Samples<T, I, B>, const I: usize, const B: usize>(
         &self,
@@ -198,6 +198,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     where
         A: Takes<I>,
     {
+        stop.check()?;
         let result = if !const { M::PLAIN && Network::<A>::unrolls(B) } || self.threads.split(B).is_some() {
             self.solve_looped(input.samples(), state, stop)
         } else {
@@ -472,6 +473,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         if const { !Network::<A>::specializes(B) } || self.0.threads.split(B).is_some() {
             return self.0.solve(input, state, stop);
         }
+        stop.check()?;
         let result = self.0.solve_unrolled(input, state, stop);
         settled(result, state)
     }

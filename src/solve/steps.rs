@@ -40,6 +40,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Ste
     where
         A: Takes<I>,
     {
+        stop.check()?;
         if !largest_on(on.backend, input.samples()).is_finite() {
             return Err(SolveError::NotFinite);
         }

@@ -354,7 +354,7 @@ fn bad_input_changes_nothing() {
         assert_eq!(result, Err(LearnError::NotFinite));
         for rate in [-1.0, f32::NAN, 2000.0] {
             let result = adapted.descend(&objective, &[1.0; 3], &[1.0, 0.0], &mut workspace, rate);
-            assert_eq!(result, Err(LearnError::Update(UpdateError::Setting("rate is 0 to 1024"))));
+            assert!(matches!(result, Err(LearnError::Update(UpdateError::Setting(_)))), "{result:?}");
         }
         // So large that a sum of the gradient might not be finite, though the loss is.
         workspace.state.reset();
@@ -548,7 +548,7 @@ fn a_certified_network_stays_certified() {
             ));
         }
         for rate in [-0.1, 1.0, f32::NAN] {
-            assert_eq!(adapted.limit_rate(rate).unwrap_err(), CertificateError::Setting);
+            assert!(matches!(adapted.limit_rate(rate), Err(CertificateError::Setting(_))));
         }
         let too_much = net.certify().unwrap().rate() * 0.5;
         assert!(
