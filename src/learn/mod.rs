@@ -25,7 +25,7 @@ mod unsolved;
 
 pub(crate) use adjoint::fits_gradient;
 pub use descent::Descent;
-pub(crate) use gradient::{Adjoint, adjoint_once};
+pub(crate) use gradient::{Adjoint, adjoint_once, lost_gradient};
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
 pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;

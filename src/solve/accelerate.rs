@@ -323,8 +323,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
             history.plain(state);
         }
         if residual.is_some() && !steps.largest(state).is_finite() {
-            state.reset();
-            return Err(SolveError::NotFinite);
+            return Err(self.lost(None, state));
         }
         steps.finish(residual, false)
     }

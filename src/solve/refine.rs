@@ -23,7 +23,7 @@ impl<T: Scalar> Progress<T> {
     pub(crate) fn merge(&mut self, chunk: Self) -> Result<(), SolveError<T>> {
         let Solved { sweeps, residual } = chunk.solved;
         if !residual.is_finite() {
-            return Err(SolveError::NotFinite);
+            return Err(SolveError::NOT_FINITE);
         }
         self.converged &= chunk.converged;
         self.solved.sweeps = self.solved.sweeps.max(sweeps);

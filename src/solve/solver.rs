@@ -2,7 +2,7 @@
 
 use super::map::{Adjoint, Map, Transposed};
 use super::trace::Seen;
-use super::{Setting, SolveError, Solved, Stop, Trace};
+use super::{NonFinite, Setting, SolveError, Solved, Stop, Trace};
 use crate::kernel::Scalar;
 use crate::simd::Element;
 use core::fmt;
@@ -576,8 +576,9 @@ impl<'r, T: Scalar> Work<'r, T> {
     fn finish(&mut self, state: &mut [T], stop: Stop<T>) -> Result<Solved<T>, SolveError<T>> {
         let sweeps = self.sweeps;
         if !self.is_finite() {
+            let found = self.found(state);
             state.fill(T::ZERO);
-            return Err(SolveError::NotFinite);
+            return Err(SolveError::NotFinite(found));
         }
         if stop.exact {
             return Ok(Solved { sweeps, residual: self.residual });
@@ -594,6 +595,14 @@ impl<'r, T: Scalar> Work<'r, T> {
             |h, best, open| if open > T::ZERO { best } else { h },
         );
         Err(SolveError::NotConverged { sweeps, residual })
+    }
+
+    /// What is not finite: a number of f(h), or of h.
+    fn found(&self, state: &[T]) -> NonFinite {
+        let samples = self.samples.max(1);
+        let wrong = |numbers: &[T]| numbers.iter().position(|number| !number.is_finite());
+        let Some(at) = wrong(self.next).or_else(|| wrong(state)) else { return NonFinite::Overflow };
+        NonFinite::Map { sample: at % samples, unit: at / samples }
     }
 
     /// What came of every sample.

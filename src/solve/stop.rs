@@ -1,5 +1,6 @@
 //! When to stop, and what came of it.
 
+use super::NonFinite;
 use crate::simd::Element;
 use core::fmt;
 
@@ -158,10 +159,15 @@ pub enum SolveError<T = f32> {
         /// The largest change of a unit in the last sweep.
         residual: T,
     },
-    /// A NaN or an infinity, in the input, the weights or the state, or by overflow.
-    NotFinite,
+    /// A NaN or an infinity, in the input, the weights or the state, or by overflow: which, and where.
+    NotFinite(NonFinite),
     /// A setting out of its range. Nothing was changed.
     Setting(Setting<T>),
+}
+
+impl<T> SolveError<T> {
+    /// Where nobody has looked yet what it is.
+    pub(crate) const NOT_FINITE: Self = Self::NotFinite(NonFinite::Overflow);
 }
 
 impl<T> From<Setting<T>> for SolveError<T> {
@@ -176,7 +182,7 @@ impl<T: fmt::Debug> fmt::Display for SolveError<T> {
             Self::NotConverged { sweeps, residual } => {
                 write!(f, "not converged after {sweeps} sweeps, residual {residual:?}")
             }
-            Self::NotFinite => f.write_str("a NaN or an infinity in input, weights or state, or an overflow"),
+            Self::NotFinite(what) => what.fmt(f),
             Self::Setting(setting) => setting.fmt(f),
         }
     }

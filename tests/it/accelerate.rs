@@ -504,7 +504,7 @@ fn hostile_input() {
                 for place in 0..5 {
                     let mut poisoned = x;
                     poisoned[place] = poison;
-                    assert_eq!(solve(&net, poisoned, &mut state), Err(SolveError::NotFinite));
+                    assert!(matches!(solve(&net, poisoned, &mut state), Err(SolveError::NotFinite(_))));
                     assert!(state == kept, "a bad input changes nothing");
                 }
                 for place in (0..Precise::PARAMS).step_by(7) {
@@ -516,7 +516,7 @@ fn hostile_input() {
                     let mut plain = kept.clone();
                     let expected = net_result(&bad, backend, x, &mut plain, tolerance);
                     assert_eq!(result.is_ok(), expected.is_ok(), "{place}, {poison}");
-                    if expected == Err(SolveError::NotFinite) {
+                    if matches!(expected, Err(SolveError::NotFinite(_))) {
                         assert_eq!(result, expected, "{place}, {poison}");
                         assert!(state == zero);
                     }
@@ -563,7 +563,7 @@ fn a_look_that_overflows_does_no_harm() {
             assert!(residual > 9e35 && state.as_slice().iter().all(|h| h.is_finite() && *h > 1e37));
             // And where plain sweeps overflow too, that is an error.
             let result = accelerated(window(size), backend, &net, &x, &mut state, tolerance.at_most(1000));
-            assert_eq!(result, Err(SolveError::NotFinite));
+            assert!(matches!(result, Err(SolveError::NotFinite(_))));
             assert!(state == Net::state());
         }
     }

@@ -205,7 +205,7 @@ macro_rules! failures {
                 refuses(
                     "a NaN in the input",
                     attempt!(MeanSquared, tolerance, rule, &bad, &good_y, 0.5),
-                    |error| matches!(error, LearnError::Solve(SolveError::NotFinite)),
+                    |error| matches!(error, LearnError::Solve(SolveError::NotFinite(_))),
                 );
                 refuses(
                     "a label out of range",
@@ -228,7 +228,7 @@ macro_rules! failures {
                 refuses(
                     "huge deltas at a huge rate",
                     attempt!(Steep, tolerance, rule, &good, &good_y, 1024.0),
-                    |error| matches!(error, LearnError::NotFinite),
+                    |error| matches!(error, LearnError::NotFinite(_)),
                 );
             }
         }

@@ -182,7 +182,7 @@ macro_rules! failures {
                 }
                 Err(
                     LearnError::Solve(SolveError::NotConverged { .. })
-                    | LearnError::Adjoint(SolveError::NotConverged { .. } | SolveError::NotFinite),
+                    | LearnError::Adjoint(SolveError::NotConverged { .. } | SolveError::NotFinite(_)),
                 ) => failed += 1,
                 Err(error) => panic!("{error}"),
             }

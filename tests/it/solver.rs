@@ -325,7 +325,10 @@ fn numbers_that_are_not_finite() {
         // No way on from the start.
         let mut state = [-1.0, 2.0];
         let result = solver.solve(&Logarithm, &mut state, stop, &mut room(solver, 2, 1));
-        assert_eq!((result, state), (Err(MapError::Solve(SolveError::NotFinite)), [0.0; 2]), "{name}");
+        assert!(
+            matches!(result, Err(MapError::Solve(SolveError::NotFinite(_)))) && state == [0.0; 2],
+            "{name}"
+        );
         // From 0.2 a sweep leads to 0.19 and below 0 soon after; from 2 it leads to the solution.
         let mut state = [2.0, 1.5];
         solver.solve(&Logarithm, &mut state, stop, &mut room(solver, 2, 1)).unwrap();
@@ -335,7 +338,7 @@ fn numbers_that_are_not_finite() {
     let plain = Solver::plain();
     let mut state = [0.15, 0.15];
     let result = plain.solve(&Logarithm, &mut state, stop, &mut room(plain, 2, 1));
-    assert_eq!((result, state), (Err(MapError::Solve(SolveError::NotFinite)), [0.0; 2]));
+    assert!(matches!(result, Err(MapError::Solve(SolveError::NotFinite(_)))) && state == [0.0; 2]);
     for solver in [Solver::anderson(2), Solver::broyden(4)] {
         let mut state = [0.15, 0.15];
         let result = solver.solve(&Logarithm, &mut state, stop, &mut room(solver, 2, 1));
