@@ -77,7 +77,9 @@ pub use network::{
     Adjacent, Align64, Dense, Feedforward, Layer, LengthError, Memory, Network, Repeat, Samples, Shape, Skip,
     State, Tied, Workspace,
 };
-pub use solve::{Acceleration, Diagnosis, Injection, Runner, SolveError, Solved, Stop, Trace};
+pub use solve::{
+    Acceleration, Diagnosis, Injection, NonFinite, Runner, Setting, SolveError, Solved, Stop, Trace,
+};
 pub use threads::Threads;
 
 /// README.md, whose examples are tested.

@@ -6,7 +6,7 @@ use attractor::adapt::{Adapted, Adapter, BiasOnly, Frozen, LastLayer, LowRank, P
 use attractor::kernel::Tanh;
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Method, Objective, Optimizer};
 use attractor::network::Flat;
-use attractor::{Boxed, Memory, SolveError, State, Stop, Workspace, fnn};
+use attractor::{Boxed, Memory, NonFinite, SolveError, State, Stop, Workspace, fnn};
 use indicatif::ProgressBar;
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
@@ -122,7 +122,7 @@ pub(crate) fn base(seed: u64, digits: &[Digit], bar: &ProgressBar) -> Result<Box
         }
     };
     let mut trained = train(network, CrossEntropy::smoothed(SMOOTHING), BASE, next, limit)?;
-    trained.network.limit_rate(BASE_GAMMA).map_err(|_| LearnError::NotFinite)?;
+    trained.network.limit_rate(BASE_GAMMA).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
     Ok(trained.network)
 }
 
@@ -164,16 +164,16 @@ fn adapt<A: Adapter<Net>>(network: &Net, task: Task<'_>) -> Result<Adaption, Lea
                 | LearnError::Adjoint(SolveError::NotConverged { .. }),
             ) => {
                 not_converged += 1;
-                adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite)?;
+                adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
             }
             Err(error) => return Err(error),
         }
         if (step + 1) % STEPS_BETWEEN_LIMITS == 0 {
-            adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite)?;
+            adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
         }
     }
-    let certificate = adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite)?;
-    adapted.verify(&certificate).map_err(|_| LearnError::NotFinite)?;
+    let certificate = adapted.limit_rate(GAMMA).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
+    adapted.verify(&certificate).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
     let gamma = certificate.rate();
     Ok(Adaption { new: right(&adapted, new)?, old: right(&adapted, old)?, gamma, not_converged })
 }

@@ -40,7 +40,7 @@ use attractor::learn::LearnError;
 use attractor::network::Takes;
 use attractor::quantized::{Bf16Network, Quantized};
 use attractor::simd::IntState;
-use attractor::{Align64, Boxed, Network, Stop, Tied, fnn};
+use attractor::{Align64, Boxed, Network, NonFinite, Stop, Tied, fnn};
 use classes::start;
 use data::{Digit, PIXELS};
 use epochs::Options;
@@ -187,7 +187,7 @@ fn of_integers<H: IntState>(net: &Quantized<Net, H>, digits: &[Digit]) -> Result
     let mut state = Quantized::<Net, H>::state();
     given(digits, gamma, |pixels| {
         state.reset();
-        let input = net.input(pixels).map_err(|_| LearnError::NotFinite)?;
+        let input = net.input(pixels).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
         // Whether it settles to one last digit or goes round by two or three: its label is what is asked for.
         let sweeps = match net.solve(&input, &mut state, LIMIT) {
             Ok(solved) => solved.sweeps,

@@ -6,7 +6,7 @@ use crate::{Integers, Net};
 use attractor::learn::{Adam, LearnError, Optimizer};
 use attractor::quantized::{Calibration, Quantized};
 use attractor::simd::IntState;
-use attractor::{Boxed, State, Stop, Workspace};
+use attractor::{Boxed, NonFinite, State, Stop, Workspace};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
@@ -19,7 +19,7 @@ pub(crate) fn calibrate(net: &Net, digits: &[Digit]) -> Result<Calibration<Net>,
     for digit in digits.iter().take(CALIBRATION) {
         state.reset();
         net.solve(&digit.pixels, &mut state, Stop::residual(1e-4))?;
-        calibration.observe(&digit.pixels, &state).map_err(|_| LearnError::NotFinite)?;
+        calibration.observe(&digit.pixels, &state).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
     }
     Ok(calibration)
 }
@@ -27,7 +27,7 @@ pub(crate) fn calibrate(net: &Net, digits: &[Digit]) -> Result<Calibration<Net>,
 /// The network rounded.
 pub(crate) fn round<H: IntState>(net: &Net, digits: &[Digit]) -> Result<Integers<H>, LearnError> {
     let mut integers = Integers::<H>::new(attractor::Align64(Quantized::ZERO));
-    integers.fill(net, &calibrate(net, digits)?).map_err(|_| LearnError::NotFinite)?;
+    integers.fill(net, &calibrate(net, digits)?).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
     Ok(integers)
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn train_rounded<H: IntState>(
         for batch in order.chunks_exact(BATCH) {
             let input = SMatrix::<f32, BATCH, PIXELS>::from_fn(|row, pixel| digits[batch[row]].pixels[pixel]);
             let labels = core::array::from_fn(|row| digits[batch[row]].label);
-            integers.fill(&master, &calibration).map_err(|_| LearnError::NotFinite)?;
+            integers.fill(&master, &calibration).map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
             integers.to_network(&mut rounded);
             gradient.params_mut().fill(0.0);
             workspace.state = State::ZERO;
@@ -60,7 +60,9 @@ pub(crate) fn train_rounded<H: IntState>(
             rounded.gradient(&objective(), &input, &labels, &mut workspace, &mut gradient)?;
             adam.update(master.params_mut(), gradient.params(), rate).map_err(LearnError::Update)?;
             // A loop of its own holds the network as the trainer does.
-            master.hold_rate(most::<Net>(), &mut holding).map_err(|_| LearnError::NotFinite)?;
+            master
+                .hold_rate(most::<Net>(), &mut holding)
+                .map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
         }
     }
     round::<H>(&master, digits)

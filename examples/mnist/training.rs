@@ -6,7 +6,7 @@ use attractor::learn::{
     Adam, Cosine, CrossEntropy, GradientReport, LearnError, Loss, Method, Objective, Optimizer, Trainer,
 };
 use attractor::network::{Storage, Takes};
-use attractor::{Boxed, Network, SolveError};
+use attractor::{Boxed, Network, NonFinite, SolveError};
 use core::array;
 use core::fmt;
 use core::ops::Range;
@@ -178,7 +178,10 @@ where
     match trainer.step(input, labels) {
         Ok(step) => {
             if step.report.solve.sweeps > MOST_SWEEPS {
-                trainer.network.scale_feedback(WEAKER).map_err(|_| LearnError::NotFinite)?;
+                trainer
+                    .network
+                    .scale_feedback(WEAKER)
+                    .map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
             }
             Ok(Some(step.report))
         }
@@ -186,7 +189,10 @@ where
             LearnError::Solve(SolveError::NotConverged { .. })
             | LearnError::Adjoint(SolveError::NotConverged { .. }),
         ) => {
-            trainer.network.scale_feedback(MUCH_WEAKER).map_err(|_| LearnError::NotFinite)?;
+            trainer
+                .network
+                .scale_feedback(MUCH_WEAKER)
+                .map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
             Ok(None)
         }
         Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use attractor::learn::{Adam, Cosine, LearnError, Loss, Method, Objective, Trainer};
 use attractor::network::Takes;
-use attractor::{Boxed, Network, SolveError, Stop};
+use attractor::{Boxed, Network, NonFinite, SolveError, Stop};
 use nalgebra::SMatrix;
 
 /// Samples in a batch.
@@ -72,7 +72,10 @@ where
         match trainer.step(&input, &target) {
             Ok(made) => {
                 if made.report.solve.sweeps > most {
-                    trainer.network.scale_feedback(WEAKER).map_err(|_| LearnError::NotFinite)?;
+                    trainer
+                        .network
+                        .scale_feedback(WEAKER)
+                        .map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
                 }
                 if step >= steps - steps.div_ceil(10) {
                     sweeps += made.report.solve.sweeps;
@@ -85,7 +88,10 @@ where
                 | LearnError::Adjoint(SolveError::NotConverged { .. }),
             ) => {
                 not_converged += 1;
-                trainer.network.scale_feedback(MUCH_WEAKER).map_err(|_| LearnError::NotFinite)?;
+                trainer
+                    .network
+                    .scale_feedback(MUCH_WEAKER)
+                    .map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
             }
             Err(error) => return Err(error),
         }

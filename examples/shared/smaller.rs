@@ -5,7 +5,7 @@ use crate::data::{BATCH, Digit, PIXELS, Variation};
 use attractor::compress::{Distill, Importance, Measure, Prunes};
 use attractor::learn::{Adam, Cosine, CrossEntropy, LearnError, Loss, Method, Objective, Trainer};
 use attractor::network::{Architecture, Form, Takes};
-use attractor::{Boxed, Network, SolveError, State, Workspace};
+use attractor::{Boxed, Network, NonFinite, SolveError, State, Workspace};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
@@ -130,14 +130,16 @@ where
         workspace.adjoint.reset();
         network.gradient(&objective, &digit.pixels, &[digit.label], &mut workspace, &mut gradient.0)?;
         gradient.params_mut().fill(0.0);
-        importance.observe_gradient(network, &workspace).map_err(|_| LearnError::NotFinite)?;
+        importance
+            .observe_gradient(network, &workspace)
+            .map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
     }
     let mut scores = Network::<A>::state();
     let mut small = Network::<R>::boxed();
     importance
         .scores(network, measure, &mut scores)
         .and_then(|()| network.prune(&scores, importance.means(), &mut small.0))
-        .map_err(|_| LearnError::NotFinite)?;
+        .map_err(|_| LearnError::NotFinite(NonFinite::Overflow))?;
     Ok(small)
 }
 

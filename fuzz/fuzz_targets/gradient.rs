@@ -93,7 +93,8 @@ fn check<const B: usize>(u: &mut Unstructured<'_>) -> Result<()> {
         let objective = Objective::new(CrossEntropy::smoothed(smoothing)).solve(solve).method(rule);
         let result = on.gradient(&objective, &input, &labels, &mut workspace, &mut gradient);
         if labels.iter().any(|&label| label >= 3) {
-            assert!(matches!(result, Err(LearnError::Loss(_) | LearnError::Solve(_))), "{result:?}");
+            let refused = matches!(result, Err(LearnError::Adjoint(SolveError::Setting(_))));
+            assert!(refused || matches!(result, Err(LearnError::Loss(_) | LearnError::Solve(_))), "{result:?}");
         }
         result
     };

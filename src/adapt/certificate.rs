@@ -4,7 +4,7 @@ use super::view::{Own, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
 use crate::certificate::{
-    Bounds, Held, follow_rate, is_contraction, little_less, propose_rate, rate_under, sweeps_until,
+    Bounds, Held, check_contraction, follow_rate, little_less, propose_rate, rate_under, sweeps_until,
 };
 use crate::kernel::{Matrix, MatrixMut, Scalar};
 use crate::network::{Architecture, Flat, Network, State};
@@ -114,9 +114,7 @@ where
     /// [`CertificateError::NotContracting`] if the borrowed network itself has a larger rate, with that;
     /// [`CertificateError::Setting`] unless `rate` is at least 0 and less than 1; `NotFinite`. The adapter is then unchanged.
     pub fn limit_rate(&mut self, rate: T) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
-        if !is_contraction(rate) {
-            return Err(CertificateError::Setting);
-        }
+        check_contraction(rate)?;
         let mut certificate = self.propose()?;
         if certificate.gamma <= rate {
             return Ok(certificate);
@@ -168,9 +166,7 @@ where
         rate: T,
         room: &mut State<Network<N>, 2>,
     ) -> Result<Held<T>, CertificateError<T>> {
-        if !is_contraction(rate) {
-            return Err(CertificateError::Setting);
-        }
+        check_contraction(rate)?;
         let view = self.view().map_err(|_| CertificateError::NotFinite)?;
         let (v, w) = room.as_mut_slice().split_at_mut(Network::<N>::UNITS);
         let found = follow_rate(Backend::best(), view, Bounds::of::<N>(), rate, v, w)

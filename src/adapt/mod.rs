@@ -51,14 +51,14 @@ pub use certificate::AdaptedCertificate;
 use crate::certificate::NotFinite;
 use crate::kernel::{Base, CHUNK, Matrix, MatrixMut, Product, Scalar, TYPED, largest_on};
 use crate::learn::{
-    CompiledAdjoint, GradientReport, LearnError, Learner, Loss, Objective, RATE_RANGE, UpdateError, is_rate,
+    CompiledAdjoint, GradientReport, LearnError, Learner, Loss, Objective, check_rate, lost_gradient,
 };
 use crate::network::{
     Architecture, Flat, Form, Layout, LengthError, Memory, Network, NoMemory, Samples, Sealed, Source, State,
     Takes, Workspace,
 };
 use crate::simd::{Backend, Element};
-use crate::solve::{Compiled, Model, ROOM, Runner, SolveError, Solved, Stop};
+use crate::solve::{Compiled, Model, NonFinite, ROOM, Runner, SolveError, Solved, Stop, in_weights};
 use crate::threads::Threads;
 use core::fmt;
 use run::{Add, AddJob, AddOnce, To};
@@ -341,9 +341,7 @@ where
                 "a correction of low rank is changed in place by at most 16384 samples at once"
             );
         }
-        if !is_rate(rate) {
-            return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
-        }
+        check_rate(rate).map_err(LearnError::Update)?;
         let backend = Backend::best();
         let learned = self.on(backend).settle(objective, input, target, workspace)?;
         let to = To::InPlace(self.params.flat_mut());
@@ -403,6 +401,9 @@ impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Model for A
     fn source(&self) -> Result<impl Compiled<'_, T>, LengthError> {
         self.view()
     }
+    fn wrong_weight(&self) -> Option<NonFinite> {
+        if const { TYPED } { None } else { in_weights(self.view().ok()?) }
+    }
 }
 
 impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Learner for Adapted<'_, Network<N>, A> {
@@ -443,16 +444,19 @@ where
     let (base, plan, input) = (network.parameters()?, A::PLAN, input.samples());
     let states = Matrix::new(workspace.state.as_slice(), B, units)?;
     let deltas = Matrix::new(workspace.adjoint.as_slice(), B, units)?;
+    let lost = |error| lost_gradient(error, input, &workspace.state, &workspace.adjoint);
     if const { !TYPED } {
-        return T::once::<AddOnce>(AddJob { base, plan, to, input, states, deltas, factor, backend });
+        let added = T::once::<AddOnce>(AddJob { base, plan, to, input, states, deltas, factor, backend });
+        return added.map_err(lost);
     }
     let (mut s, mut t): (A::Thin<B>, A::Thin<B>) = (Flat::ZERO, Flat::ZERO);
     let rooms = [&mut s, &mut t];
-    if const { B == 1 } {
+    let added = if const { B == 1 } {
         T::run(backend, Add::<T, _, 1> { base, plan, to, input, states, deltas, factor, rooms })
     } else {
         T::run(backend, Add::<T, _, CHUNK> { base, plan, to, input, states, deltas, factor, rooms })
-    }
+    };
+    added.map_err(lost)
 }
 
 fn copy<T: Copy>(from: &[T], to: &mut [T]) {

@@ -85,18 +85,18 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, 
         let delta = factor * largest(lanes, self.deltas);
         let sent = [largest(lanes, self.input), largest(lanes, self.states)];
         if !sent.into_iter().all(|sent| fits_gradient(delta, sent, samples)) {
-            return Err(LearnError::NotFinite);
+            return Err(LearnError::NOT_FINITE);
         }
         // The first time through only looks.
         if let Plan::LowRank(1..) = self.plan {
             for index in 0..self.base.layout().depth() {
                 for part in self.parts() {
-                    let [s, t] = self.thin::<L>(lanes, index, part).ok_or(LearnError::NotFinite)?;
+                    let [s, t] = self.thin::<L>(lanes, index, part).ok_or(LearnError::NOT_FINITE)?;
                     let t = factor * largest(lanes, t);
                     let fits = fits_gradient(delta, largest(lanes, s), samples)
                         && sent.into_iter().all(|sent| fits_gradient(t, sent, samples));
                     if !fits {
-                        return Err(LearnError::NotFinite);
+                        return Err(LearnError::NOT_FINITE);
                     }
                 }
             }

@@ -7,6 +7,7 @@ use super::outward::{count, larger, smaller, times};
 use crate::kernel::{Scalar, once};
 use crate::network::{Architecture, Network, ParametersMut, Source, State};
 use crate::simd::Backend;
+use crate::solve::Setting;
 
 /// A network held to a rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,9 +78,7 @@ pub(crate) fn hold<T: Scalar>(
     v: &mut [T],
     w: &mut [T],
 ) -> Result<Held<T>, CertificateError<T>> {
-    if !is_contraction(rate) {
-        return Err(CertificateError::Setting);
-    }
+    check_contraction(rate)?;
     let layout = params.layout();
     let mut tied = layout.percent() > 0;
     let linear = !tied;
@@ -114,6 +113,17 @@ pub(crate) fn hold<T: Scalar>(
 /// 1 - 1/n. Of no other type than the scalar: a processor without `f64` needs none here.
 pub(crate) fn little_less<T: Scalar>(n: usize) -> T {
     count::<T>(n - 1) / count(n)
+}
+
+/// The range of rates that a network can be held to.
+pub(crate) const CONTRACTIONS: &str = "0 or more, less than 1";
+
+/// Refuses a rate that no network can be held to.
+pub(crate) fn check_contraction<T: Scalar>(value: T) -> Result<(), CertificateError<T>> {
+    if is_contraction(value) {
+        return Ok(());
+    }
+    Err(CertificateError::Setting(Setting { name: "rate", value, range: CONTRACTIONS }))
 }
 
 /// Whether a network can be held to it.

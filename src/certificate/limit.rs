@@ -1,7 +1,7 @@
 //! Holding the feedback to a rate.
 
 use super::comparison::Bounds;
-use super::hold::is_contraction;
+use super::hold::check_contraction;
 use super::measure::{measured, propose};
 use super::outward::{count, smaller, times};
 use super::stated::{Proposed, Stated};
@@ -134,9 +134,7 @@ pub(crate) fn limit<T: Scalar>(
     v: &mut [T],
     w: &mut [T],
 ) -> Result<[T; NUMBERS], CertificateError<T>> {
-    if !is_contraction(rate) {
-        return Err(CertificateError::Setting);
-    }
+    check_contraction(rate)?;
     let tied = params.layout().percent() > 0;
     propose(params.as_ref(), bounds, v, w)?;
     let mut numbers = measured(params.as_ref(), bounds, v, w).ok_or(CertificateError::NotFinite)?;

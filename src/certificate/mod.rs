@@ -68,6 +68,7 @@ pub use skipping::{SkipReport, Skipping};
 use crate::kernel::{Activation, Scalar};
 use crate::network::{Architecture, Flat, LengthError, Network, Numbered, Parameters, Source, State};
 use crate::simd::{Backend, Element};
+use crate::solve::Setting;
 pub(crate) use comparison::Bounds;
 use comparison::Comparison;
 use core::fmt;
@@ -105,7 +106,7 @@ pub enum CertificateError<T = f32> {
         found: T,
     },
     /// A rate to be kept to that is not at least 0 and less than 1.
-    Setting,
+    Setting(Setting<T>),
 }
 
 impl<T: fmt::Debug> fmt::Display for CertificateError<T> {
@@ -118,7 +119,7 @@ impl<T: fmt::Debug> fmt::Display for CertificateError<T> {
             Self::Refuted { what, stated, found } => {
                 write!(f, "the certificate states a {what} of {stated:?}, the weights give {found:?}")
             }
-            Self::Setting => f.write_str("a rate must be at least 0 and less than 1"),
+            Self::Setting(setting) => setting.fmt(f),
         }
     }
 }
@@ -286,7 +287,7 @@ pub(crate) fn rate_under<'a, T: Scalar>(
 }
 
 pub use hold::Held;
-pub(crate) use hold::{hold, is_contraction, little_less};
+pub(crate) use hold::{CONTRACTIONS, check_contraction, hold, is_contraction, little_less};
 pub(crate) use limit::{limit, multiply_feedback};
 pub(crate) use outward::sweeps_until;
 

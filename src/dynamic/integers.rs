@@ -67,7 +67,7 @@ impl DynCalibration {
 }
 
 fn not_finite(_: NotFinite) -> DynError {
-    SolveError::NotFinite.into()
+    SolveError::NOT_FINITE.into()
 }
 
 /// All values, column after column.

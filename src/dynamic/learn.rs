@@ -212,6 +212,7 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
         Q: AsRef<[T]> + AsMut<[T]>,
     {
+        objective.check()?;
         let Runner { network, backend, threads } = self;
         let by = (backend, threads);
         let to = ParametersMut::new(gradient, network.layout())
@@ -224,24 +225,30 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         let deltas = deltas.as_mut().get_mut(..samples * units).unwrap_or_default();
         let output = output.as_mut().get_mut(..samples * outputs).unwrap_or_default();
         let mut room = Room { samples, widths, states, deltas, output };
-        let (params, ends) = (network.parameters()?, network.ends());
-        let wrong = |_| SolveError::NotFinite;
+        let of = (network.parameters()?, network.ends(), network.shape());
+        let wrong = |_| SolveError::NOT_FINITE;
         let learned = both(
             unsolved,
             &mut room,
             |room| {
                 let states = MatrixMut::new(&mut *room.states, samples, units).map_err(wrong)?;
-                solve_flat(params, ends, input, states, objective.solve, by)
+                solve_flat(of, input, states, objective.solve, by)
             },
             |room| evaluate(&objective.loss, backend, room, target),
             |room| {
                 let given = (matrix(room.states, samples), matrix(room.output, samples));
                 let deltas = MatrixMut::new(&mut *room.deltas, samples, units).map_err(wrong)?;
-                adjoint_flat(params, ends, objective.method, given, deltas, by)
+                adjoint_flat(of, objective.method, given, deltas, by)
             },
         )?;
         if learned.1 != Outcome::Skipped {
-            add_flat(to, input, (matrix(room.states, samples), matrix(room.deltas, samples)), by)?;
+            add_flat(
+                to,
+                network.shape(),
+                input,
+                (matrix(room.states, samples), matrix(room.deltas, samples)),
+                by,
+            )?;
         }
         Ok(learned)
     }
@@ -259,12 +266,12 @@ fn evaluate<T: Scalar, Y: ?Sized, C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scal
     let first = (*units - outputs) * samples;
     let h = states.get_mut(first..).unwrap_or_default();
     if h.len() != samples * outputs || output.len() != h.len() {
-        return Err(LearnError::NotFinite);
+        return Err(LearnError::NOT_FINITE);
     }
     let h = DMatrixViewMut::from_slice(h, samples, outputs);
     let mut gradient = DMatrixViewMut::from_slice(&mut *output, samples, outputs);
     let value = loss.evaluate_on(backend, &h, target, &mut gradient).map_err(LearnError::Loss)?;
-    all_finite(value, output)
+    all_finite(value, output, samples)
 }
 
 /// A [`Trainer`](crate::learn::Trainer) of a [`DynNetwork`]: network, optimizer and workspace in one place, one batch a call. A step allocates nothing.
@@ -298,7 +305,7 @@ pub struct DynTrainer<T: Scalar, O, C, P = Own<T>> {
 #[cfg(feature = "alloc")]
 mod trainer {
     use super::*;
-    use crate::learn::{Optimizer, Step, check_held, clip, default_hold};
+    use crate::learn::{Optimizer, Step, check_clip, check_held, check_rate, clip, default_hold};
 
     impl<T: Scalar, O, C, P: AsRef<[T]>> DynTrainer<T, O, C, P> {
         /// A trainer of this network on batches of up to `samples` samples.
@@ -353,9 +360,12 @@ mod trainer {
         where
             C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
         {
+            check_rate(self.rate).map_err(LearnError::Update)?;
+            self.clip.map_or(Ok(()), check_clip).map_err(LearnError::Update)?;
+            self.objective.check()?;
+            check_held(self.hold, self.unsolved)?;
             self.gradient.fill(T::ZERO);
             self.workspace.reset();
-            check_held(self.hold, self.unsolved)?;
             if let Some(rate) = self.hold
                 && self.holding.first() == Some(&T::ZERO)
             {

@@ -277,7 +277,8 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         let (input, states) = states.take(inputs)?;
         let states = MatrixMut::new(states, input.rows(), net.units())?;
         let params = net.parameters()?;
-        Ok(solve_flat(params, net.ends(), input, states, stop, (self.backend, self.threads))?)
+        let of = (params, net.ends(), net.shape());
+        Ok(solve_flat(of, input, states, stop, (self.backend, self.threads))?)
     }
 }
 

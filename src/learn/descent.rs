@@ -2,7 +2,7 @@
 
 use super::gradient::{GradientReport, LearnError, Objective, add};
 use super::loss::Loss;
-use super::optimizer::{RATE_RANGE, UpdateError, is_rate};
+use super::optimizer::check_rate;
 use super::trainer::{Step, begin_held, end_held, hold};
 use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::Scalar;
@@ -62,9 +62,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        if !is_rate(rate) {
-            return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
-        }
+        check_rate(rate).map_err(LearnError::Update)?;
         let learned = self.on(backend).settle(objective, input, target, workspace)?;
         self.descend_by(backend, input, workspace, rate)?;
         Ok(learned)
@@ -189,9 +187,8 @@ where
     {
         let Self { network, objective, rate, hold, unsolved, backend, workspace, holding, count } = self;
         let (network, workspace, holding) = (network.get_mut(), workspace.get_mut(), holding.get_mut());
-        if !is_rate(*rate) {
-            return Err(LearnError::Update(UpdateError::Setting(RATE_RANGE)));
-        }
+        check_rate(*rate).map_err(LearnError::Update)?;
+        objective.check()?;
         workspace.state.reset();
         workspace.adjoint.reset();
         begin_held(network, *backend, (*hold, *unsolved), holding)?;

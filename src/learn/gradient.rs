@@ -9,13 +9,14 @@ use crate::kernel::{
     largest, once,
 };
 use crate::network::{
-    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Source, State, Takes,
-    Unrolled, Walk, Workspace,
+    Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Shape, Source, State,
+    Takes, Unrolled, Walk, Workspace,
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
-    HalfRoom, Injection, Progress, ROOM, Runner, SMALL_ROOM, SolveError, Solved, Specialized, Stop, chunks,
-    chunks_of, fits, refine, samples_in,
+    HalfRoom, Injection, Model, NonFinite, Progress, ROOM, Runner, SMALL_ROOM, Setting, SolveError, Solved,
+    Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient, in_loss_gradient, in_states,
+    in_weights, refine, samples_in,
 };
 use crate::threads::Threads;
 use core::fmt;
@@ -28,7 +29,7 @@ pub enum Method<T = f32> {
     /// The exact gradient at the solution: adjoint sweeps until they meet the tolerance (Almeida 1987, Pineda
     /// 1987).
     Implicit(Stop<T>),
-    /// So many adjoint sweeps, converged or not. One sweep is plain back-propagation through W with the solution's
+    /// So many adjoint sweeps, at least 1, converged or not. One sweep is plain back-propagation through W with the solution's
     /// activations (Fung et al. 2022: Jacobian-free back-propagation).
     Truncated(usize),
     /// The rule as the source article prints it, to compare with: the output layer's delta leaves out what it
@@ -44,6 +45,18 @@ impl<T: Scalar> Method<T> {
             Self::Implicit(stop) => (stop, false),
             Self::Truncated(sweeps) => (Stop::after(sweeps), false),
             Self::Literal(stop) => (stop, true),
+        }
+    }
+
+    /// Refuses settings out of their range.
+    #[inline(always)]
+    pub(crate) fn check(self) -> Result<(), Setting<T>> {
+        match self {
+            Self::Implicit(stop) | Self::Literal(stop) => stop.check(),
+            Self::Truncated(0) => {
+                Err(Setting { name: "Method::Truncated", value: T::ZERO, range: "1 or more" })
+            }
+            Self::Truncated(_) => Ok(()),
         }
     }
 }
@@ -66,6 +79,12 @@ impl<C, T: Scalar> Objective<C, T> {
         let residual = T::from_f64(1e-5);
         let method = Method::Implicit(Stop::relative(residual));
         Self { loss, solve: Stop::residual(residual), method }
+    }
+    /// Refuses settings out of their range, before anything is changed.
+    #[inline(always)]
+    pub(crate) fn check(&self) -> Result<(), LearnError<T>> {
+        self.solve.check().map_err(|setting| LearnError::Solve(setting.into()))?;
+        self.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))
     }
     /// With another tolerance for the solve.
     #[must_use]
@@ -138,8 +157,8 @@ pub enum LearnError<T = f32> {
     Adjoint(SolveError<T>),
     /// The target does not go with the outputs.
     Loss(LossError),
-    /// The loss, its gradient, or a sum of the gradient is a NaN or too large to be finite for certain.
-    NotFinite,
+    /// The loss, its gradient, or a sum of the gradient is a NaN or too large to be finite for certain: which, and where.
+    NotFinite(NonFinite),
     /// The optimizer refused its settings or the gradient.
     Update(super::UpdateError),
 }
@@ -150,13 +169,18 @@ impl<T: fmt::Debug> fmt::Display for LearnError<T> {
             Self::Solve(error) => write!(f, "solve: {error}"),
             Self::Adjoint(error) => write!(f, "adjoint: {error}"),
             Self::Loss(error) => write!(f, "loss: {error}"),
-            Self::NotFinite => f.write_str("loss or gradient not finite"),
+            Self::NotFinite(what) => what.fmt(f),
             Self::Update(error) => write!(f, "update: {error}"),
         }
     }
 }
 
 impl<T: fmt::Debug> core::error::Error for LearnError<T> {}
+
+impl<T> LearnError<T> {
+    /// Where nobody has looked yet what it is.
+    pub(crate) const NOT_FINITE: Self = Self::NotFinite(NonFinite::Overflow);
+}
 
 impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter to `gradient`.
@@ -199,7 +223,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// outputs. A part of [`gradient`](Self::gradient); `state` should be a solution.
     ///
     /// # Errors
-    /// [`SolveError::NotFinite`], with the deltas reset to zero; [`SolveError::NotConverged`], with the deltas kept.
+    /// [`SolveError::NotFinite`], with the deltas reset to zero; [`SolveError::NotConverged`] and [`SolveError::Setting`], with the deltas kept.
     #[inline]
     pub fn adjoint<const B: usize>(
         &self,
@@ -257,17 +281,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     where
         A: Takes<I>,
     {
-        let (Ok(params), Ok(deltas)) = (self.parameters(), Matrix::new(first.flat(), B, Network::<A>::FIRST))
-        else {
-            return Err(LearnError::NotFinite);
-        };
-        let Some(layer) = params.layout().layers().first() else { return Err(LearnError::NotFinite) };
+        let (params, deltas) = (self.parameters()?, Matrix::new(first.flat(), B, Network::<A>::FIRST)?);
+        let Some(layer) = params.layout().layers().first() else { return Err(LearnError::NOT_FINITE) };
         let product = Product { matrix: params.w(layer), operand: deltas };
         // From zero, the largest change is the largest result, whatever was there before.
         input.fill(T::ZERO);
         match crate::kernel::transposed(Backend::best(), Base::Zero, &[product], input.into()) {
             Ok(changed) if changed.residual.is_finite() => Ok(()),
-            _ => Err(LearnError::NotFinite),
+            _ => {
+                let found = self.wrong_weight().or_else(|| in_deltas(&Self::SHAPE, deltas));
+                Err(LearnError::NotFinite(found.unwrap_or(NonFinite::Overflow)))
+            }
         }
     }
 
@@ -334,6 +358,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
+        objective.check()?;
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
@@ -355,6 +380,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
+        objective.check()?;
         both(
             unsolved,
             workspace,
@@ -375,6 +401,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
+        method.check()?;
         let result = if const { M::PLAIN && B == 1 && Network::<A>::UNROLLED } {
             self.adjoint_unrolled(method, state, output, deltas)
         } else {
@@ -385,7 +412,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
                 Matrix::new(flat, B, flat.len() / B),
                 MatrixMut::new(deltas.as_mut_slice(), B, units),
             ) else {
-                return Err(SolveError::NotFinite);
+                return Err(SolveError::NOT_FINITE);
             };
             let (stop, literal) = method.stop();
             let (backend, threads) = (self.backend, self.threads);
@@ -405,10 +432,28 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
             };
             progress.and_then(Progress::finish)
         };
-        if result == Err(SolveError::NotFinite) {
-            deltas.reset();
-        }
-        result
+        result.map_err(|error| self.lost_adjoint(error, state, output, deltas))
+    }
+
+    /// What it was that left the finite numbers, if anything did, and the deltas back at zero then.
+    #[cold]
+    #[inline(never)]
+    fn lost_adjoint<const B: usize>(
+        self,
+        error: SolveError<T>,
+        state: &State<Network<A>, B>,
+        output: &A::Output<B>,
+        deltas: &mut State<Network<A>, B>,
+    ) -> SolveError<T> {
+        let SolveError::NotFinite(_) = error else { return error };
+        let (shape, units, flat) = (const { &Network::<A>::SHAPE }, Network::<A>::UNITS, output.flat());
+        let in_states = || in_states(shape, Matrix::new(state.as_slice(), B, units).ok()?);
+        let in_output = || in_loss_gradient(Matrix::new(flat, B, flat.len() / B).ok()?);
+        let in_deltas = || in_deltas(shape, Matrix::new(deltas.as_slice(), B, units).ok()?);
+        let found = self.network.wrong_weight().or_else(in_states).or_else(in_output).or_else(in_deltas);
+        let found = found.unwrap_or(NonFinite::Overflow);
+        deltas.reset();
+        SolveError::NotFinite(found)
     }
 
     #[inline(always)]
@@ -473,17 +518,27 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
                     injection: injection_gradient.flat_mut(),
                     gradient: if accumulating { Some(gradient.parameters_mut()?) } else { None },
                 };
-                adjoint = if const { !TYPED } {
-                    T::once::<BackOnce>((back, Chosen::new::<A::Hidden, A::Outputs>(), self.backend))?
+                let swept = if const { !TYPED } {
+                    T::once::<BackOnce>((back, Chosen::new::<A::Hidden, A::Outputs>(), self.backend))
                 } else {
                     let (ends, mut room): (_, A::Scratch<CHUNK>) =
                         (Typed::<A::Hidden, A::Outputs>::NEW, Flat::ZERO);
-                    T::run(self.backend, BackSweepOn { back, ends, room: &mut room })?
+                    T::run(self.backend, BackSweepOn { back, ends, room: &mut room })
                 };
+                adjoint = swept.map_err(|error| match error {
+                    LearnError::Adjoint(error) => LearnError::Adjoint(self.lost_adjoint(
+                        error,
+                        after,
+                        &workspace.output,
+                        &mut workspace.adjoint,
+                    )),
+                    other => lost_gradient(other, input.samples(), after, &workspace.adjoint),
+                })?;
             }
             let gradient = if accumulating { Some(gradient.parameters_mut()?) } else { None };
             let deltas = Matrix::new(injection_gradient.flat(), B, Network::<A>::FIRST)?;
-            T::once::<FirstOnce>((FirstLayer { input: input.samples(), deltas, gradient }, self.backend))?;
+            T::once::<FirstOnce>((FirstLayer { input: input.samples(), deltas, gradient }, self.backend))
+                .map_err(|error| lost_first::<T>(error, &Network::<A>::SHAPE, input.samples(), deltas))?;
         }
         Ok(GradientReport {
             loss,
@@ -529,6 +584,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
+        objective.check()?;
         let on = self.0;
         let special = const { B == 1 && Network::<A>::specializes(1) };
         let learned = both(
@@ -538,15 +594,11 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
             |room| evaluate(&objective.loss, on.backend, &room.state, target, &mut room.output),
             |room| {
                 let Workspace { state, adjoint, output } = room;
-                let result = if special {
-                    on.adjoint_unrolled(objective.method, state, output, adjoint)
-                } else {
-                    on.adjoint(objective.method, state, output, adjoint)
-                };
-                if result == Err(SolveError::NotFinite) {
-                    adjoint.reset();
+                if !special {
+                    return on.adjoint(objective.method, state, output, adjoint);
                 }
-                result
+                let result = on.adjoint_unrolled(objective.method, state, output, adjoint);
+                result.map_err(|error| on.lost_adjoint(error, state, output, adjoint))
             },
         )?;
         if learned.1 == Outcome::Skipped {
@@ -554,8 +606,9 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         }
         let Workspace { state, adjoint, .. } = workspace;
         if special {
-            let (from, walk) = (Kept { input, state, deltas: adjoint }, Unrolled::<Network<A>>::NEW);
-            T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })?;
+            let (from, walk) = (Kept { input, state, deltas: &*adjoint }, Unrolled::<Network<A>>::NEW);
+            T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })
+                .map_err(|error| lost_gradient(error, input.samples(), state, adjoint))?;
         } else {
             add(on.backend, on.threads, input, state, adjoint, T::ONE, gradient)?;
         }
@@ -573,12 +626,12 @@ impl<T> From<SolveError<T>> for LearnError<T> {
 // Shapes inside the crate come from one layout and always fit; were it otherwise, there would be no gradient.
 impl<T> From<crate::kernel::ShapeError> for LearnError<T> {
     fn from(_: crate::kernel::ShapeError) -> Self {
-        Self::NotFinite
+        Self::NOT_FINITE
     }
 }
 impl<T> From<crate::LengthError> for LearnError<T> {
     fn from(_: crate::LengthError) -> Self {
-        Self::NotFinite
+        Self::NOT_FINITE
     }
 }
 
@@ -616,16 +669,17 @@ fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Sca
     gradient: &mut N::Output<B>,
 ) -> Result<N::Scalar, LearnError<N::Scalar>> {
     let value = loss.evaluate_on(backend, state.output(), target, gradient).map_err(LearnError::Loss)?;
-    all_finite(value, gradient.flat())
+    all_finite(value, gradient.flat(), B)
 }
 
-/// The loss, if it and its gradient are finite.
-pub(crate) fn all_finite<T: Scalar>(loss: T, gradient: &[T]) -> Result<T, LearnError<T>> {
+/// The loss, if it and its gradient, of so many samples, are finite.
+pub(crate) fn all_finite<T: Scalar>(loss: T, gradient: &[T], samples: usize) -> Result<T, LearnError<T>> {
     if loss.is_finite() && gradient.iter().all(|g| g.is_finite()) {
-        Ok(loss)
-    } else {
-        Err(LearnError::NotFinite)
+        return Ok(loss);
     }
+    let found =
+        Matrix::new(gradient, samples, gradient.len() / samples.max(1)).ok().and_then(in_loss_gradient);
+    Err(LearnError::NotFinite(found.unwrap_or(NonFinite::Loss)))
 }
 
 /// The sums of a gradient, compiled once for all networks.
@@ -650,17 +704,16 @@ fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), LearnError<T>> {
         };
     }
     if !T::run(backend, Fits(from, factor, layout)) {
-        return Err(LearnError::NotFinite);
+        return Err(LearnError::NOT_FINITE);
     }
-    let layers = to.into_layers().ok_or(LearnError::NotFinite)?;
+    let layers = to.into_layers().ok_or(LearnError::NOT_FINITE)?;
     accumulate_side_by_side(backend, threads, factor, from, layout, layers);
     Ok(())
 }
 
 /// An adjoint of whatever network; the deltas are back at zero where they may be anything.
 pub(crate) fn adjoint_flat<T: Scalar>(
-    params: Parameters<'_, T>,
-    ends: Chosen<T>,
+    (params, ends, shape): (Parameters<'_, T>, Chosen<T>, &Shape),
     method: Method<T>,
     (states, output): (Matrix<'_, T>, Matrix<'_, T>),
     mut deltas: MatrixMut<'_, T>,
@@ -669,8 +722,13 @@ pub(crate) fn adjoint_flat<T: Scalar>(
     let (stop, literal) = method.stop();
     let adjoint = Adjoint { params, states, output, deltas: deltas.reborrow(), stop, literal, ends };
     let result = T::once::<AdjointOnce>((adjoint, backend, threads)).and_then(Progress::finish);
-    if result == Err(SolveError::NotFinite) {
+    if let Err(SolveError::NotFinite(_)) = result {
+        let found = in_weights(params)
+            .or_else(|| in_states(shape, states))
+            .or_else(|| in_loss_gradient(output))
+            .or_else(|| in_deltas(shape, deltas.as_ref()));
         deltas.fill_with(|_| T::ZERO);
+        return Err(SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow)));
     }
     result
 }
@@ -678,12 +736,19 @@ pub(crate) fn adjoint_flat<T: Scalar>(
 /// Adds the gradient of whatever network to what is there, if no sum can leave the finite numbers.
 pub(crate) fn add_flat<T: Scalar>(
     to: ParametersMut<'_, T>,
+    shape: &Shape,
     input: Matrix<'_, T>,
     (states, deltas): (Matrix<'_, T>, Matrix<'_, T>),
     (backend, threads): (Backend, Threads),
 ) -> Result<(), LearnError<T>> {
     let from = Sent { input, states, deltas };
-    T::once::<SumsOnce>(SumsJob { from, factor: T::ONE, to, backend, threads })
+    let result = T::once::<SumsOnce>(SumsJob { from, factor: T::ONE, to, backend, threads });
+    match result {
+        Err(LearnError::NotFinite(_)) => {
+            Err(LearnError::NotFinite(in_gradient(shape, input, states, deltas)))
+        }
+        result => result,
+    }
 }
 
 /// The adjoint of any number of samples.
@@ -805,7 +870,7 @@ where
             Matrix::new(self.output.flat(), B, G::LEN / B),
             MatrixMut::new(self.deltas.as_mut_slice(), B, units),
         ) else {
-            return Err(SolveError::NotFinite);
+            return Err(SolveError::NOT_FINITE);
         };
         let ((stop, literal), ends) = (self.method.stop(), Typed::<A::Hidden, A::Outputs>::NEW);
         let mut room: M::AdjointRoom<1> = Flat::ZERO;
@@ -856,9 +921,61 @@ where
     Ok(progress)
 }
 
+/// The same of the sums of the first layer's deltas.
+#[cold]
+#[inline(never)]
+fn lost_first<T: Scalar>(
+    error: LearnError<T>,
+    shape: &Shape,
+    input: Matrix<'_, T>,
+    deltas: Matrix<'_, T>,
+) -> LearnError<T> {
+    match error {
+        LearnError::NotFinite(_) => {
+            LearnError::NotFinite(in_gradient(shape, input, input.row_range(0, 0), deltas))
+        }
+        other => other,
+    }
+}
+
+/// What it is that a gradient cannot be summed up of, if that is the error.
+#[cold]
+#[inline(never)]
+pub(crate) fn lost_gradient<T: Scalar, A: Architecture<Scalar = T>, const B: usize>(
+    error: LearnError<T>,
+    input: Matrix<'_, T>,
+    state: &State<Network<A>, B>,
+    deltas: &State<Network<A>, B>,
+) -> LearnError<T> {
+    let units = Network::<A>::UNITS;
+    match (error, Matrix::new(state.as_slice(), B, units), Matrix::new(deltas.as_slice(), B, units)) {
+        (LearnError::NotFinite(_), Ok(states), Ok(deltas)) => {
+            LearnError::NotFinite(in_gradient(const { &Network::<A>::SHAPE }, input, states, deltas))
+        }
+        _ => error,
+    }
+}
+
 /// Adds `factor` times the gradient of `B` samples to what is there, if no sum can leave the finite numbers.
 #[inline(always)]
 pub(super) fn add<T: Scalar, A: Takes<I, Scalar = T>, X, const I: usize, const B: usize>(
+    backend: Backend,
+    threads: Threads,
+    input: &X,
+    state: &State<Network<A>, B>,
+    deltas: &State<Network<A>, B>,
+    factor: T,
+    to: &mut Network<A>,
+) -> Result<(), LearnError<T>>
+where
+    X: Samples<T, I, B>,
+{
+    let added = add_fitting(backend, threads, input, state, deltas, factor, to);
+    added.map_err(|error| lost_gradient(error, input.samples(), state, deltas))
+}
+
+#[inline(always)]
+fn add_fitting<T: Scalar, A: Takes<I, Scalar = T>, X, const I: usize, const B: usize>(
     backend: Backend,
     threads: Threads,
     input: &X,
@@ -954,7 +1071,7 @@ impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Ope
         let Self { from, factor, to, walk } = self;
         let (sent, mut to) = (from.sent()?, to.parameters()?);
         if !sent.fits(lanes, factor, walk.layout(to.layout())) {
-            return Err(LearnError::NotFinite);
+            return Err(LearnError::NOT_FINITE);
         }
         let Sent { input, states, deltas } = sent;
         let share = Share { factor, input: Some(input), below: states, above: states, deltas };
@@ -1017,7 +1134,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
         let delta = largest(lanes, deltas);
         for factor in [largest(lanes, after), largest(lanes, before)] {
             if !fits_gradient(delta, factor, samples * params.layout().shares()) {
-                return Err(LearnError::NotFinite);
+                return Err(LearnError::NOT_FINITE);
             }
         }
         // The first layer's units come first, the samples of a unit side by side: as the sum has them.
@@ -1053,7 +1170,7 @@ impl<T: Scalar> Operation<T> for FirstLayer<'_, T> {
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { input, deltas, gradient } = self;
         if !fits_gradient(largest(lanes, deltas), largest(lanes, input), input.rows()) {
-            return Err(LearnError::NotFinite);
+            return Err(LearnError::NOT_FINITE);
         }
         if let Some(mut gradient) = gradient
             && let Some(first) = gradient.layout().layers().first()

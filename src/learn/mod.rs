@@ -25,7 +25,7 @@ mod unsolved;
 
 pub(crate) use adjoint::fits_gradient;
 pub use descent::Descent;
-pub(crate) use gradient::{Adjoint, add_flat, adjoint_flat, adjoint_once, all_finite, both};
+pub(crate) use gradient::{Adjoint, add_flat, adjoint_flat, adjoint_once, all_finite, both, lost_gradient};
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
 #[cfg(feature = "rand_core")]
 pub(crate) use initialize::initialize;
@@ -34,7 +34,7 @@ pub use learner::Learner;
 pub(crate) use loss::SquaresOnce;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
 pub use optimizer::{Adam, Moments, Optimizer, Sgd, UpdateError, clip};
-pub(crate) use optimizer::{RATE_RANGE, is_rate};
+pub(crate) use optimizer::{check_clip, check_rate};
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
 #[cfg(feature = "alloc")]

@@ -2,7 +2,8 @@
 
 use crate::kernel::{Scalar, once};
 use crate::network::{Flat, NoMemory, Storage};
-use crate::simd::Entry;
+use crate::simd::{Element, Entry};
+use crate::solve::Setting;
 use core::fmt;
 
 /// Why an update was refused. Nothing has been changed.
@@ -20,8 +21,8 @@ pub enum UpdateError {
     /// A parameter is not finite, or an entry of the gradient is a NaN or too large (2^62 in `f32`, 2^510 in
     /// `f64`): squares and sums of it would not be finite.
     NotFinite,
-    /// A setting is out of its range: which, and the range.
-    Setting(&'static str),
+    /// A setting is out of its range.
+    Setting(Setting<f64>),
 }
 
 impl fmt::Display for UpdateError {
@@ -29,20 +30,32 @@ impl fmt::Display for UpdateError {
         match self {
             Self::Length { expected, found } => write!(f, "expected {expected} entries, found {found}"),
             Self::NotFinite => f.write_str("a parameter or an entry of the gradient is a NaN or too large"),
-            Self::Setting(range) => write!(f, "a setting is out of its range: {range}"),
+            Self::Setting(setting) => setting.fmt(f),
         }
     }
 }
 
 impl core::error::Error for UpdateError {}
 
-/// The range of a learning rate, everywhere.
-pub(crate) const RATE_RANGE: &str = "rate is 0 to 1024";
-
-/// Whether a learning rate is in its range.
-pub(crate) fn is_rate<T: Scalar>(rate: T) -> bool {
-    rate >= T::ZERO && rate <= T::from_f64(1024.0)
+impl<T: Element> From<Setting<T>> for UpdateError {
+    fn from(setting: Setting<T>) -> Self {
+        Self::Setting(setting.wide())
+    }
 }
+
+/// Refuses a learning rate out of its range.
+pub(crate) fn check_rate<T: Scalar>(value: T) -> Result<(), UpdateError> {
+    let sound = value >= T::ZERO && value <= T::from_usize(1024);
+    if sound { Ok(()) } else { Err(Setting { name: "rate", value, range: "0 to 1024" }.into()) }
+}
+
+/// Refuses a norm of clipping out of its range.
+pub(crate) fn check_clip<T: Scalar>(value: T) -> Result<(), UpdateError> {
+    if value > T::ZERO { Ok(()) } else { Err(Setting { name: "clip", value, range: "more than 0" }.into()) }
+}
+
+/// The range of what is kept of the past.
+const PART: &str = "0 or more, less than 1";
 
 /// The memory of an optimizer: so many scalars. Any [`Storage`]; with the feature `alloc` a `Vec` too, for what is as long as is known
 /// when running.
@@ -108,11 +121,9 @@ fn check<T: Scalar>(
     if !(small & finite) {
         return Err(UpdateError::NotFinite);
     }
-    if !is_rate(rate) {
-        return Err(UpdateError::Setting(RATE_RANGE));
-    }
+    check_rate(rate)?;
     if !(decay >= T::ZERO && decay * rate <= T::ONE) {
-        return Err(UpdateError::Setting("decay is at least 0, and decay times rate at most 1"));
+        return Err(Setting { name: "decay", value: decay, range: "0 to 1 / rate" }.into());
     }
     Ok(())
 }
@@ -128,16 +139,14 @@ fn bounded<T: Scalar>(x: T, limit: T) -> T {
 ///
 /// # Errors
 /// [`UpdateError::NotFinite`] if an entry is a NaN or too large for its square to be finite,
-/// [`UpdateError::Setting`] if `norm` is not positive; nothing is changed then.
+/// [`UpdateError::Setting`] if `norm` is not more than 0; nothing is changed then.
 pub fn clip<T: Scalar>(gradient: &mut [T], norm: T) -> Result<T, UpdateError> {
     T::once::<ClipOnce>((gradient, norm))
 }
 once!(ClipOnce: (&'a mut [T], T) => Result<T, UpdateError>, clip_once);
 
 fn clip_once<T: Scalar>((gradient, norm): (&mut [T], T)) -> Result<T, UpdateError> {
-    if !(norm > T::ZERO) {
-        return Err(UpdateError::Setting("the norm of clipping is more than 0"));
-    }
+    check_clip(norm)?;
     let mut largest = T::ZERO;
     for g in gradient.iter() {
         let g = g.magnitude();
@@ -230,7 +239,7 @@ fn sgd_once<T: Scalar>(update: SgdUpdate<'_, T>) -> Result<(), UpdateError> {
     let memory = velocity.as_ref().map_or(params.len(), |velocity| velocity.len());
     check(params, gradient, memory, rate, decay)?;
     if !(momentum >= T::ZERO && momentum < T::ONE) {
-        return Err(UpdateError::Setting("momentum is at least 0 and less than 1"));
+        return Err(Setting { name: "momentum", value: momentum, range: PART }.into());
     }
     let keep = T::ONE - rate * decay;
     match velocity {
@@ -365,16 +374,13 @@ fn adam_once<T: Scalar>(update: AdamUpdate<'_, T>) -> Result<(), UpdateError> {
     let AdamUpdate { params, gradient, first, second, steps, rate, decays: (b1, b2), epsilon, decay } =
         update;
     check(params, gradient, first.len(), rate, decay)?;
-    for (range, setting) in [
-        ("first_decay is at least 0 and less than 1", b1),
-        ("second_decay is at least 0 and less than 1", b2),
-    ] {
-        if !(setting >= T::ZERO && setting < T::ONE) {
-            return Err(UpdateError::Setting(range));
+    for (name, value) in [("first_decay", b1), ("second_decay", b2)] {
+        if !(value >= T::ZERO && value < T::ONE) {
+            return Err(Setting { name, value, range: PART }.into());
         }
     }
     if !(epsilon > T::ZERO && epsilon.is_finite()) {
-        return Err(UpdateError::Setting("epsilon is more than 0 and finite"));
+        return Err(Setting { name: "epsilon", value: epsilon, range: "more than 0, finite" }.into());
     }
     *steps = steps.saturating_add(1);
     let keep = T::ONE - rate * decay;

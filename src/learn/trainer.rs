@@ -3,12 +3,13 @@
 use super::gradient::{GradientReport, LearnError, Objective};
 use super::learner::Learner;
 use super::loss::Loss;
-use super::optimizer::{Optimizer, UpdateError, clip};
+use super::optimizer::{Optimizer, check_clip, check_rate, clip};
 use super::unsolved::{Outcome, Unsolved};
-use crate::certificate::{Held, is_contraction};
+use crate::certificate::{CONTRACTIONS, Held, is_contraction};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Storage, Takes, Workspace};
 use crate::simd::{Backend, Element};
+use crate::solve::Setting;
 use crate::threads::Threads;
 use core::fmt;
 
@@ -185,6 +186,9 @@ where
 
     /// Nothing of the batch before, and a network within its rate.
     fn begin(&mut self) -> Result<(), LearnError<T>> {
+        check_rate(self.rate).map_err(LearnError::Update)?;
+        self.clip.map_or(Ok(()), check_clip).map_err(LearnError::Update)?;
+        self.objective.check()?;
         self.gradient.get_mut().params_mut().fill(T::ZERO);
         let workspace = self.workspace.get_mut();
         workspace.state.reset();
@@ -215,6 +219,18 @@ where
     }
 }
 
+/// Refuses settings of holding out of their range.
+pub(crate) fn check_held<T: Scalar>(hold: Option<T>, unsolved: Unsolved<T>) -> Result<(), LearnError<T>> {
+    unsolved.check().map_err(|setting| LearnError::Update(setting.into()))?;
+    match hold {
+        Some(value) if !is_contraction(value) => {
+            let setting = Setting { name: "hold", value, range: CONTRACTIONS };
+            Err(LearnError::Update(setting.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Before a step: refuses settings out of their range, and holds a network that no step has held yet.
 pub(super) fn begin_held<T: Scalar, A: Architecture<Scalar = T>>(
     network: &mut Network<A>,
@@ -229,19 +245,6 @@ pub(super) fn begin_held<T: Scalar, A: Architecture<Scalar = T>>(
         let _ = network.hold_rate_on(backend, rate, room);
     }
     Ok(())
-}
-
-/// Refuses settings out of their range.
-pub(crate) fn check_held<T: Scalar>(hold: Option<T>, unsolved: Unsolved<T>) -> Result<(), LearnError<T>> {
-    if !unsolved.is_sound() {
-        return Err(LearnError::Update(UpdateError::Setting(Unsolved::<T>::RANGE)));
-    }
-    match hold {
-        Some(rate) if !is_contraction(rate) => {
-            Err(LearnError::Update(UpdateError::Setting("hold is at least 0 and less than 1")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// After a step.

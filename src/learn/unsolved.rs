@@ -1,7 +1,7 @@
 //! What becomes of a batch whose solve or adjoint does not converge.
 
 use crate::simd::Element;
-use crate::solve::{SolveError, Solved};
+use crate::solve::{Setting, SolveError, Solved};
 
 /// What a step of training does with a batch whose solve, or whose adjoint, does not converge within its limit of sweeps.
 ///
@@ -47,13 +47,13 @@ pub enum Outcome {
 }
 
 impl<T: Element> Unsolved<T> {
-    /// The range of its factor.
-    pub(crate) const RANGE: &'static str = "the factor of `Unsolved::Weaken` is 0 to 1";
-    /// Whether its factor is in range.
-    pub(crate) fn is_sound(self) -> bool {
+    /// Refuses a factor out of its range.
+    pub(crate) fn check(self) -> Result<(), Setting<T>> {
         match self {
-            Self::Weaken(factor) => factor >= T::ZERO && factor <= T::ONE,
-            _ => true,
+            Self::Weaken(value) if !(value >= T::ZERO && value <= T::ONE) => {
+                Err(Setting { name: "Unsolved::Weaken", value, range: "0 to 1" })
+            }
+            _ => Ok(()),
         }
     }
     /// What was solved, and whether it met its tolerance.

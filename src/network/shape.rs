@@ -107,6 +107,41 @@ impl Shape {
             && (self.output as usize) < ACTIVATIONS.len()
     }
 
+    /// The layer, counted from 1, and the unit of it, of a unit counted among all.
+    pub(crate) fn unit(&self, mut unit: usize) -> (usize, usize) {
+        let mut layer = 1;
+        for width in self.widths().iter().skip(1) {
+            let Some(above) = unit.checked_sub(*width as usize) else { break };
+            (layer, unit) = (layer + 1, above);
+        }
+        (layer, unit)
+    }
+    /// The matrix, its layer, counted from 1, row and column of a parameter counted among all.
+    pub(crate) fn parameter(&self, mut index: usize) -> Option<(&'static str, usize, usize, usize)> {
+        let reach = REACHES.get(usize::from(self.feedback))?.layers();
+        let mut widths = self.widths();
+        for layer in 1..=usize::from(self.depth) {
+            let [inputs, above @ ..] = widths else { break };
+            let (width, inputs) = (*above.first()? as usize, *inputs as usize);
+            widths = above;
+            if self.shared.checked_shr(layer as u32 - 1).unwrap_or(0) & 1 == 1 {
+                continue;
+            }
+            let feedback: u32 = above.iter().skip(1).take(reach).sum();
+            let up = inputs + feedback as usize;
+            if let Some(later) = index.checked_sub(width * (up + 1)) {
+                index = later;
+                continue;
+            }
+            let (row, column) = (index.checked_rem(width)?, index.checked_div(width)?);
+            return Some(match column.checked_sub(inputs) {
+                None => ("W", layer, row, column),
+                Some(column) if column < feedback as usize => ("U", layer, row, column),
+                Some(_) => ("b", layer, row, 0),
+            });
+        }
+        None
+    }
     /// Units of the input and of every layer.
     #[must_use]
     pub fn widths(&self) -> &[u32] {

@@ -9,7 +9,10 @@ use crate::network::{
     Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, State, Takes,
 };
 use crate::simd::{Backend, Bf16, Lanes, Operation};
-use crate::solve::{Progress, Runner, SolveError, Solved, Stop, Sweep, fits, refine};
+use crate::solve::{
+    NonFinite, Progress, Runner, SolveError, Solved, Stop, Sweep, fits, in_input, in_params, in_states,
+    refine,
+};
 use crate::threads::Threads;
 use core::fmt;
 
@@ -185,7 +188,8 @@ impl<N: Architecture<Scalar = f32>> Bf16Network<Network<N>> {
         const { Self::SUPPORTED }
         // The largest there is would be rounded to infinity.
         if !net.params().iter().all(|w| w.abs() < 3.3e38) {
-            return Err(SolveError::NotFinite);
+            let found = in_params(&Network::<N>::SHAPE, net.params());
+            return Err(SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow)));
         }
         let weights = self.weights.flat_mut();
         for (from, to, pair) in places(&Network::<N>::LAYOUT) {
@@ -257,9 +261,10 @@ impl<N: Architecture<Scalar = f32>> Runner<'_, Bf16Network<Network<N>>> {
     where
         N: Takes<I>,
     {
+        stop.check()?;
         let mut sample = [0.0; I];
         if !input.samples().copy_row_to(&mut sample) {
-            return Err(SolveError::NotFinite);
+            return Err(SolveError::NOT_FINITE);
         }
         let mut injection: <Network<N> as Architecture>::FirstUnits<f32> = Flat::ZERO;
         let solve = Solve {
@@ -271,13 +276,16 @@ impl<N: Architecture<Scalar = f32>> Runner<'_, Bf16Network<Network<N>>> {
             ends: const { Codes::of::<N::Hidden, N::Outputs>() },
         };
         match solve_once((self.backend, solve)) {
-            // The input is looked at first.
-            Ok(Err(SolveError::NotFinite)) => {
+            // The input is looked at first, and no weight is infinite or a NaN.
+            Ok(Err(SolveError::NotFinite(_))) => {
+                let found = in_states(&Network::<N>::SHAPE, Matrix::of_row(state.as_slice()));
                 state.reset();
-                Err(SolveError::NotFinite)
+                Err(SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow)))
             }
             Ok(solved) => solved,
-            Err(InputNotFinite) => Err(SolveError::NotFinite),
+            Err(InputNotFinite) => {
+                Err(SolveError::NotFinite(in_input(input.samples()).unwrap_or(NonFinite::Overflow)))
+            }
         }
     }
 }
@@ -320,7 +328,7 @@ impl Operation<f32> for Solve<'_> {
         }
         // NaN if something was not finite.
         if !(change.of_one(lanes) >= 0.0) {
-            return Ok(Err(SolveError::NotFinite));
+            return Ok(Err(SolveError::NOT_FINITE));
         }
         let mut progress = Progress::default();
         let forward = Forward { view, injection, state, ends };

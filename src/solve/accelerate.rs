@@ -1,7 +1,8 @@
 //! Fewer sweeps for networks that contract weakly: damping, and Anderson acceleration in fixed memory.
 
+use super::solver::DAMPING;
 use super::steps::Steps;
-use super::{Injection, Model, Runner, SolveError, Solved, Stop};
+use super::{Injection, Model, Runner, Setting, SolveError, Solved, Stop};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Takes};
 use crate::simd::{Backend, Element};
@@ -92,8 +93,7 @@ impl<N: Architecture, const WINDOW: usize> Acceleration<N, WINDOW> {
         Self { injection: Injection::ZERO, history }
     }
 
-    /// h <- (1 - a) h + a sweep(h), with 0 < a <= 1 to be of use; any other number does what the formula says, and where that leaves
-    /// the finite numbers, the solve ends in [`SolveError::NotFinite`]. Accelerated points go as much of their way.
+    /// h <- (1 - a) h + a sweep(h), with 0 < `a` <= 1; a solve refuses any other number. Accelerated points go as much of their way.
     #[must_use]
     pub const fn damping(mut self, a: N::Scalar) -> Self {
         self.history.damping = a;
@@ -101,8 +101,7 @@ impl<N: Architecture, const WINDOW: usize> Acceleration<N, WINDOW> {
     }
 
     /// An accelerated point is taken only if its residual is below `factor` times the smallest so far, or meets the
-    /// tolerance: gamma, where a certificate tells it. More than 1, which is the default, is as 1; with NaN or less
-    /// than 0 none is taken that does not meet the tolerance.
+    /// tolerance: gamma, where a certificate tells it. It is at least 0, or a solve refuses it; more than 1, which is the default, is as 1.
     #[must_use]
     pub const fn safeguard(mut self, factor: N::Scalar) -> Self {
         self.history.safeguard = factor;
@@ -111,6 +110,21 @@ impl<N: Architecture, const WINDOW: usize> Acceleration<N, WINDOW> {
 }
 
 impl<N: Architecture, const WINDOW: usize> History<N, WINDOW> {
+    fn check(&self) -> Result<(), Setting<N::Scalar>> {
+        let (zero, one) = (N::Scalar::ZERO, N::Scalar::ONE);
+        if !(self.damping > zero && self.damping <= one) {
+            return Err(Setting { name: "Acceleration::damping", value: self.damping, range: DAMPING });
+        }
+        if !(self.safeguard >= zero) {
+            return Err(Setting {
+                name: "Acceleration::safeguard",
+                value: self.safeguard,
+                range: "0 or more",
+            });
+        }
+        Ok(())
+    }
+
     /// The place of the column so many younger ones came after.
     fn place(&self, younger: usize) -> usize {
         let place = self.newest + younger;
@@ -267,6 +281,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         A: Takes<I>,
     {
         let Acceleration { injection, history } = acceleration;
+        history.check()?;
         let mut steps = Steps::new(self, input, injection, state, stop)?;
         history.kept = 0;
         // Of the last point taken, and the smallest so far. A map that contracts may still let the maximum norm grow at first;
@@ -307,10 +322,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         if looking {
             history.plain(state);
         }
-        // Damping may be any number.
         if residual.is_some() && !steps.largest(state).is_finite() {
-            state.reset();
-            return Err(SolveError::NotFinite);
+            return Err(self.lost(None, state));
         }
         steps.finish(residual, false)
     }

@@ -1,7 +1,7 @@
 //! The energy of a network with tied feedback.
 
-use super::SolveError;
-use crate::kernel::{Activation, Scalar};
+use super::{NonFinite, SolveError, in_input, in_params, in_states};
+use crate::kernel::{Activation, Matrix, Scalar};
 use crate::network::{Architecture, Network, Samples, State, Takes, Tied};
 
 impl<T: Scalar, A: Architecture<Scalar = T, Form = Tied<PERCENT>>, const PERCENT: usize> Network<A> {
@@ -24,11 +24,10 @@ impl<T: Scalar, A: Architecture<Scalar = T, Form = Tied<PERCENT>>, const PERCENT
         A: Takes<I>,
     {
         let (input, h) = (input.samples(), state.as_slice());
-        let params = self.parameters().map_err(|_| SolveError::NotFinite)?;
-        let finite =
-            (0..I).all(|i| input.at(0, i).is_some_and(T::is_finite)) && h.iter().all(|h| h.is_finite());
-        if !finite {
-            return Err(SolveError::NotFinite);
+        let params = self.parameters().map_err(|_| SolveError::NOT_FINITE)?;
+        let found = in_input(input).or_else(|| in_states(&Self::SHAPE, Matrix::of_row(h)));
+        if let Some(found) = found {
+            return Err(SolveError::NotFinite(found));
         }
         let (mut energy, mut weight) = (0.0, 1.0);
         for (index, layer) in params.layout().layers().iter().enumerate() {
@@ -48,6 +47,10 @@ impl<T: Scalar, A: Architecture<Scalar = T, Form = Tied<PERCENT>>, const PERCENT
             }
             weight *= PERCENT as f64 / 100.0;
         }
-        if energy.is_nan() { Err(SolveError::NotFinite) } else { Ok(energy) }
+        if energy.is_nan() {
+            let found = in_params(&Self::SHAPE, self.params()).unwrap_or(NonFinite::Overflow);
+            return Err(SolveError::NotFinite(found));
+        }
+        Ok(energy)
     }
 }

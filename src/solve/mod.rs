@@ -10,6 +10,7 @@ mod diagnosis;
 mod energy;
 mod map;
 mod model;
+mod non_finite;
 mod refine;
 mod solver;
 mod steps;
@@ -23,9 +24,13 @@ pub use diagnosis::Diagnosis;
 pub use map::{Map, Sweeps, Transposed};
 pub(crate) use model::Compiled;
 pub use model::Model;
+pub use non_finite::NonFinite;
+pub(crate) use non_finite::{
+    in_deltas, in_first_sums, in_gradient, in_input, in_loss_gradient, in_params, in_states, in_weights,
+};
 pub(crate) use refine::{Progress, Sweep, refine};
 pub use solver::{MapError, Solver};
-pub use stop::{SolveError, Solved, Stop};
+pub use stop::{Setting, SolveError, Solved, Stop};
 use sweep::{First, Forward, Weights, set_injection};
 pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, no_room, samples_in};
 pub use trace::Trace;
@@ -34,8 +39,8 @@ use crate::kernel::{
     CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest, largest_on, once,
 };
 use crate::network::{
-    Architecture, Flat, Looped, Network, OneOrAll, Only, Parameters, Samples, Source, State, Takes, Unrolled,
-    Walk,
+    Architecture, Flat, Looped, Network, OneOrAll, Only, Parameters, Samples, Shape, Source, State, Takes,
+    Unrolled, Walk,
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::threads::Threads;
@@ -125,7 +130,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`SolveError::NotFinite`] if the input has a NaN or infinity (the state is then unchanged) or the
     /// arithmetic leaves the finite numbers, for weights or states that are not finite or too large (the state
     /// is then reset to zero). [`SolveError::NotConverged`] if the limit is reached first; the state is kept, so
-    /// that a further solve goes on from there.
+    /// that a further solve goes on from there. [`SolveError::Setting`] if `stop` is out of its range; nothing is changed then.
     #[inline]
     pub fn solve<X: Samples<T, I, B>, const I: usize, const B: usize>(
         &self,
@@ -198,12 +203,50 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     where
         A: Takes<I>,
     {
+        stop.check()?;
         let result = if !const { M::PLAIN && Network::<A>::unrolls(B) } || self.threads.split(B).is_some() {
             self.solve_looped(input.samples(), state, stop)
         } else {
             self.solve_unrolled(input, state, stop)
         };
-        settled(result, state)
+        self.settled(input.samples(), result, state)
+    }
+
+    /// What a solve gave, its state back at zero where that may be anything.
+    #[inline(always)]
+    fn settled<const B: usize>(
+        self,
+        input: Matrix<'_, T>,
+        result: Result<Solved<T>, Failure<T>>,
+        state: &mut State<Network<A>, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        result.map_err(|failure| match failure {
+            Failure::Solve(SolveError::NotFinite(_)) => self.lost(Some(input), state),
+            Failure::Solve(error) => error,
+            Failure::Input => SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow)),
+        })
+    }
+
+    /// What it was that left the finite numbers, and the state back at zero.
+    #[cold]
+    #[inline(never)]
+    fn lost<const B: usize>(
+        self,
+        input: Option<Matrix<'_, T>>,
+        state: &mut State<Network<A>, B>,
+    ) -> SolveError<T> {
+        let in_states = || {
+            let states = Matrix::new(state.as_slice(), B, Network::<A>::UNITS).ok()?;
+            in_states(const { &Network::<A>::SHAPE }, states)
+        };
+        let found = self.network.wrong_weight().or_else(in_states).or_else(|| self.wrong_sum(input?));
+        state.reset();
+        SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow))
+    }
+
+    /// A sum of the first layer that is not finite, where flash is not small.
+    fn wrong_sum(self, input: Matrix<'_, T>) -> Option<NonFinite> {
+        if const { TYPED } { None } else { in_first_sums(self.network.source().ok()?, input) }
     }
 
     #[inline(always)]
@@ -269,23 +312,28 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     where
         A: Takes<I>,
     {
-        self.inject_matrix(input.samples(), injection)
+        if self.inject_matrix(input.samples(), injection) {
+            return Ok(());
+        }
+        let found = in_input(input.samples()).or_else(|| self.network.wrong_weight());
+        let found = found.or_else(|| self.wrong_sum(input.samples()));
+        Err(SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow)))
     }
 
-    /// [`inject`](Self::inject) of a matrix whose shape the types do not say.
+    /// [`inject`](Self::inject) of a matrix whose shape the types do not say; whether all of it is finite.
     #[inline]
     pub(crate) fn inject_matrix<const B: usize>(
         self,
         input: Matrix<'_, T>,
         injection: &mut Injection<Network<A>, B>,
-    ) -> Result<(), SolveError<T>> {
+    ) -> bool {
         let (Ok(params), Ok(out)) = (
             self.network.source(),
             MatrixMut::new(Flat::flat_mut(&mut injection.first), B, Network::<A>::FIRST),
         ) else {
-            return Err(SolveError::NotFinite);
+            return false;
         };
-        let finite = if const { !TYPED } {
+        if const { !TYPED } {
             Compiled::inject(InjectJob {
                 params,
                 input,
@@ -306,8 +354,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
                 self.backend,
                 SetInjection::<_, _, _, _, _, CHUNK> { params, input, out, ends, room, walk },
             )
-        };
-        if finite { Ok(()) } else { Err(SolveError::NotFinite) }
+        }
     }
 
     /// [`Network::sweep`] on this backend.
@@ -326,7 +373,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
             Matrix::new(Flat::flat(&injection.first), B, Network::<A>::FIRST),
             MatrixMut::new(state.as_mut_slice(), B, units),
         ) else {
-            return Err(SolveError::NotFinite);
+            return Err(SolveError::NOT_FINITE);
         };
         let (ends, walk, backend) = (Typed::<A::Hidden, A::Outputs>::NEW, Looped, self.backend);
         let result = if const { !TYPED } {
@@ -355,10 +402,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
                 },
             )
         };
-        if result.is_err() {
-            state.reset();
-        }
-        result
+        result.map_err(|_| self.lost(None, state))
     }
 }
 
@@ -429,7 +473,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
             Matrix::new(Flat::flat(&injection.first), 1, Network::<A>::FIRST),
             MatrixMut::new(state.as_mut_slice(), 1, units),
         ) else {
-            return Err(SolveError::NotFinite);
+            return Err(SolveError::NOT_FINITE);
         };
         let backend = self.backend;
         let result = if const { !TYPED } {
@@ -443,6 +487,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
                 OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
             )
         };
+        // Whoever asks says no more than that something is not finite: nobody looks for it.
         if result.is_err() {
             state.reset();
         }
@@ -472,47 +517,33 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         if const { !Network::<A>::specializes(B) } || self.0.threads.split(B).is_some() {
             return self.0.solve(input, state, stop);
         }
+        stop.check()?;
         let result = self.0.solve_unrolled(input, state, stop);
-        settled(result, state)
+        self.0.settled(input.samples(), result, state)
     }
 }
 
 /// A solve of whatever network; the states are back at zero where they may be anything.
 pub(crate) fn solve_flat<T: Scalar>(
-    params: Parameters<'_, T>,
-    ends: Chosen<T>,
+    (params, ends, shape): (Parameters<'_, T>, Chosen<T>, &Shape),
     input: Matrix<'_, T>,
     mut states: MatrixMut<'_, T>,
     stop: Stop<T>,
     (backend, threads): (Backend, Threads),
 ) -> Result<Solved<T>, SolveError<T>> {
+    stop.check()?;
     let job = SolveJob { params, ends, input, states: states.reborrow(), stop, backend, threads };
     let result = T::once::<SolveOnce>(job).and_then(|progress| progress.finish().map_err(Failure::Solve));
     result.map_err(|failure| match failure {
-        Failure::Input => SolveError::NotFinite,
-        Failure::Solve(error) => {
-            if error == SolveError::NotFinite {
-                states.fill_with(|_| T::ZERO);
-            }
-            error
+        Failure::Input => SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow)),
+        Failure::Solve(SolveError::NotFinite(_)) => {
+            let found = in_weights(params)
+                .or_else(|| in_states(shape, states.as_ref()))
+                .or_else(|| in_first_sums(params, input));
+            states.fill_with(|_| T::ZERO);
+            SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow))
         }
-    })
-}
-
-/// What a solve gave, its state back at zero where that may be anything.
-#[inline(always)]
-fn settled<N: Architecture, const B: usize>(
-    result: Result<Solved<N::Scalar>, Failure<N::Scalar>>,
-    state: &mut State<N, B>,
-) -> Result<Solved<N::Scalar>, SolveError<N::Scalar>> {
-    result.map_err(|failure| match failure {
-        Failure::Input => SolveError::NotFinite,
-        Failure::Solve(error) => {
-            if error == SolveError::NotFinite {
-                state.reset();
-            }
-            error
-        }
+        Failure::Solve(error) => error,
     })
 }
 
@@ -698,12 +729,12 @@ pub(crate) enum Failure<T> {
 // Shapes inside the crate come from one layout and always fit; were it otherwise, there would be no solution.
 impl<T> From<crate::kernel::ShapeError> for Failure<T> {
     fn from(_: crate::kernel::ShapeError) -> Self {
-        Self::Solve(SolveError::NotFinite)
+        Self::Solve(SolveError::NOT_FINITE)
     }
 }
 impl<T> From<crate::LengthError> for Failure<T> {
     fn from(_: crate::LengthError) -> Self {
-        Self::Solve(SolveError::NotFinite)
+        Self::Solve(SolveError::NOT_FINITE)
     }
 }
 
@@ -803,7 +834,7 @@ where
         let mut injection = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
         let to = (input, injection.reborrow());
         if kept && !set_injection::<C, _, _, _, _, _, _>(lanes, walk, ends, params, to, room) {
-            return Err(Failure::Solve(SolveError::NotFinite));
+            return Err(Failure::Solve(SolveError::NOT_FINITE));
         }
         let base = First { matrix: if kept { injection.as_ref() } else { input }, is_input: !kept };
         let states = states.reborrow().row_range(first, samples);

@@ -1,7 +1,10 @@
 //! What a runner runs.
 
-use super::{Failure, InjectJob, InjectOnce, Progress, SolveError, SolveJob, SolveOnce, SweepJob, SweepOnce};
-use crate::kernel::{Chosen, Scalar};
+use super::{
+    Failure, InjectJob, InjectOnce, NonFinite, Progress, SolveError, SolveJob, SolveOnce, SweepJob,
+    SweepOnce, in_params,
+};
+use crate::kernel::{Chosen, Scalar, TYPED};
 use crate::network::{Architecture, Flat, LengthError, Network, Parameters, Sealed, Source};
 
 /// What a [`Runner`](super::Runner) runs: a network, or one with an adapter beside it. Sealed.
@@ -17,6 +20,9 @@ pub trait Model: Sealed {
     /// Where the weights are.
     #[doc(hidden)]
     fn source(&self) -> Result<impl Compiled<'_, <Self::Architecture as Architecture>::Scalar>, LengthError>;
+    /// A weight that is not finite, if there is one. Where flash is small, nobody looks: the state that it spoils first is named.
+    #[doc(hidden)]
+    fn wrong_weight(&self) -> Option<NonFinite>;
 }
 
 impl<A: Architecture> Model for Network<A> {
@@ -26,6 +32,9 @@ impl<A: Architecture> Model for Network<A> {
     #[inline(always)]
     fn source(&self) -> Result<impl Compiled<'_, A::Scalar>, LengthError> {
         self.parameters()
+    }
+    fn wrong_weight(&self) -> Option<NonFinite> {
+        if const { TYPED } { None } else { in_params(const { &Self::SHAPE }, self.params()) }
     }
 }
 

@@ -23,7 +23,7 @@ impl<T: Scalar> Progress<T> {
     pub(crate) fn merge(&mut self, chunk: Self) -> Result<(), SolveError<T>> {
         let Solved { sweeps, residual } = chunk.solved;
         if !residual.is_finite() {
-            return Err(SolveError::NotFinite);
+            return Err(SolveError::NOT_FINITE);
         }
         self.converged &= chunk.converged;
         self.solved.sweeps = self.solved.sweeps.max(sweeps);
@@ -61,9 +61,6 @@ pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, samples);
     let mut progress = Progress { converged: stop.exact, ..Progress::default() };
-    if !stop.exact && stop.limit == 0 {
-        progress.solved.residual = T::MAX;
-    }
     while progress.solved.sweeps < stop.limit {
         for change in changes.iter_mut() {
             change.reset(lanes);

@@ -2,7 +2,7 @@
 
 use super::map::{Adjoint, Map, Transposed};
 use super::trace::Seen;
-use super::{SolveError, Solved, Stop, Trace};
+use super::{NonFinite, Setting, SolveError, Solved, Stop, Trace};
 use crate::kernel::Scalar;
 use crate::simd::Element;
 use core::fmt;
@@ -98,8 +98,8 @@ pub enum MapError<T = f32> {
         /// Numbers there are.
         given: usize,
     },
-    /// A setting out of its range, which this says. Nothing was changed.
-    Setting(&'static str),
+    /// A setting out of its range. Nothing was changed.
+    Setting(Setting<T>),
 }
 
 impl<T> From<SolveError<T>> for MapError<T> {
@@ -115,7 +115,7 @@ impl<T: fmt::Debug> fmt::Display for MapError<T> {
             Self::Length { what, needed, given } => {
                 write!(f, "{what} has {given} numbers, {needed} are needed")
             }
-            Self::Setting(range) => f.write_str(range),
+            Self::Setting(setting) => setting.fmt(f),
         }
     }
 }
@@ -162,15 +162,28 @@ impl<T: Element> Solver<T> {
             Kind::Anderson(columns) | Kind::Broyden(columns) => columns,
         }
     }
-    fn check(&self) -> Result<(), MapError<T>> {
+    fn check(&self, stop: Stop<T>) -> Result<(), MapError<T>> {
+        stop.check().map_err(MapError::Setting)?;
         if !(self.damping > T::ZERO && self.damping <= T::ONE) {
-            return Err(MapError::Setting("the damping of a solver is more than 0 and at most 1"));
+            return Err(refused("Solver::damping", self.damping, DAMPING));
         }
-        if self.kind != Kind::Plain && !(1..=MOST_COLUMNS).contains(&self.columns()) {
-            return Err(MapError::Setting("the window or memory of a solver is 1 to 32"));
+        let name = match self.kind {
+            Kind::Plain => return Ok(()),
+            Kind::Anderson(_) => "Solver::anderson",
+            Kind::Broyden(_) => "Solver::broyden",
+        };
+        if !(1..=MOST_COLUMNS).contains(&self.columns()) {
+            return Err(refused(name, T::from_usize(self.columns()), "1 to 32"));
         }
         Ok(())
     }
+}
+
+/// The range of dampings, everywhere.
+pub(super) const DAMPING: &str = "more than 0, at most 1";
+
+fn refused<T>(name: &'static str, value: T, range: &'static str) -> MapError<T> {
+    MapError::Setting(Setting { name, value, range })
 }
 
 impl<T: Scalar> Solver<T> {
@@ -221,6 +234,7 @@ impl<T: Scalar> Solver<T> {
         room: &mut [T],
         trace: &mut Trace<T, CAPACITY>,
     ) -> Result<Solved<T>, MapError<T>> {
+        self.check(stop)?;
         *trace = Trace::new();
         self.run(map, state, stop, room, &mut [], |residual, seen| {
             trace.record(residual);
@@ -260,10 +274,11 @@ impl<T: Scalar> Solver<T> {
         reports: &mut [Solved<T>],
         mut record: impl FnMut(T, Seen<T>),
     ) -> Result<Solved<T>, MapError<T>> {
-        self.check()?;
+        self.check(stop)?;
         let (units, samples) = (map.units(), map.samples());
         if samples == 0 || units == 0 {
-            return Err(MapError::Setting("a map has at least one unit and one sample"));
+            let name = if samples == 0 { "Map::samples" } else { "Map::units" };
+            return Err(refused(name, T::ZERO, "1 or more"));
         }
         length("state", units.saturating_mul(samples), state.len())?;
         let mut work = Work::of(*self, units, samples, room)?;
@@ -560,15 +575,13 @@ impl<'r, T: Scalar> Work<'r, T> {
     /// What came of it, and the best state where the tolerance is not met.
     fn finish(&mut self, state: &mut [T], stop: Stop<T>) -> Result<Solved<T>, SolveError<T>> {
         let sweeps = self.sweeps;
-        if sweeps > 0 && !self.is_finite() {
+        if !self.is_finite() {
+            let found = self.found(state);
             state.fill(T::ZERO);
-            return Err(SolveError::NotFinite);
+            return Err(SolveError::NotFinite(found));
         }
         if stop.exact {
-            return Ok(Solved { sweeps, residual: if sweeps == 0 { T::ZERO } else { self.residual } });
-        }
-        if sweeps == 0 {
-            return Err(SolveError::NotConverged { sweeps, residual: T::MAX });
+            return Ok(Solved { sweeps, residual: self.residual });
         }
         let residual = self.least.iter().fold(T::ZERO, |most, least| larger(most, *least));
         if !self.open.contains(&T::ONE) {
@@ -582,6 +595,14 @@ impl<'r, T: Scalar> Work<'r, T> {
             |h, best, open| if open > T::ZERO { best } else { h },
         );
         Err(SolveError::NotConverged { sweeps, residual })
+    }
+
+    /// What is not finite: a number of f(h), or of h.
+    fn found(&self, state: &[T]) -> NonFinite {
+        let samples = self.samples.max(1);
+        let wrong = |numbers: &[T]| numbers.iter().position(|number| !number.is_finite());
+        let Some(at) = wrong(self.next).or_else(|| wrong(state)) else { return NonFinite::Overflow };
+        NonFinite::Map { sample: at % samples, unit: at / samples }
     }
 
     /// What came of every sample.

@@ -1,6 +1,6 @@
 //! A solve of one sample in single sweeps, for those who do something in between.
 
-use super::{Injection, Model, Runner, SolveError, Solved, Stop};
+use super::{Injection, Model, NonFinite, Runner, SolveError, Solved, Stop, in_input};
 use crate::kernel::{Matrix, Scalar, largest_on};
 use crate::network::{Architecture, Network, Samples, State, Takes};
 
@@ -40,8 +40,10 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Ste
     where
         A: Takes<I>,
     {
+        stop.check()?;
         if !largest_on(on.backend, input.samples()).is_finite() {
-            return Err(SolveError::NotFinite);
+            let found = in_input(input.samples()).unwrap_or(NonFinite::Overflow);
+            return Err(SolveError::NotFinite(found));
         }
         if let Err(error) = on.inject(input, injection) {
             state.reset();

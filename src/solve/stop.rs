@@ -1,5 +1,6 @@
 //! When to stop, and what came of it.
 
+use super::NonFinite;
 use crate::simd::Element;
 use core::fmt;
 
@@ -11,6 +12,9 @@ use core::fmt;
 /// let tolerance = Stop::residual(1e-5_f32).at_most(64);
 /// assert_eq!(tolerance.limit(), 64);
 /// ```
+///
+/// Tolerances are at least 0 and finite, and at least one sweep is allowed. Whatever takes a `Stop` [checks](Self::check) it first, and
+/// changes nothing if it is refused: [`SolveError::Setting`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
@@ -25,11 +29,11 @@ impl<T: Element> Stop<T> {
     /// Sweeps allowed unless [`at_most`](Self::at_most) says otherwise.
     pub const LIMIT: usize = 100;
 
-    /// A residual of at most `absolute`. One that is negative or NaN is never met.
+    /// A residual of at most `absolute`, which is at least 0: with 0 it sweeps until nothing changes.
     pub const fn residual(absolute: T) -> Self {
         Self { absolute, relative: T::ZERO, limit: Self::LIMIT, exact: false }
     }
-    /// A residual of at most `relative` times the sample's largest activation.
+    /// A residual of at most `relative`, which is at least 0, times the sample's largest activation.
     pub const fn relative(relative: T) -> Self {
         Self { absolute: T::ZERO, relative, limit: Self::LIMIT, exact: false }
     }
@@ -37,11 +41,11 @@ impl<T: Element> Stop<T> {
     pub const fn or_relative(self, relative: T) -> Self {
         Self { relative, ..self }
     }
-    /// At most so many sweeps.
+    /// At most so many sweeps, at least 1.
     pub const fn at_most(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
-    /// Exactly so many sweeps, always a success if finite: always the same instructions.
+    /// Exactly so many sweeps, at least 1, always a success if finite: always the same instructions.
     ///
     /// That is constant time where an instruction takes as long for all numbers. On some x86 processors those with subnormal numbers
     /// (below 1.2e-38 in `f32`, not zero) do not: with inputs so small, 16 sweeps can take tens of times as long.
@@ -54,7 +58,84 @@ impl<T: Element> Stop<T> {
     pub const fn limit(&self) -> usize {
         self.limit
     }
+    /// Whether all of it is in its range. What takes a `Stop` asks this first; it is here for settings that a program reads.
+    ///
+    /// ```
+    /// use attractor::Stop;
+    /// let refused = Stop::residual(-1e-5_f32).check().unwrap_err();
+    /// assert_eq!(refused.to_string(), "`Stop::residual` is -1e-5, its range is 0 or more, finite");
+    /// ```
+    ///
+    /// # Errors
+    /// [`Setting`], the first that is out of its range.
+    #[inline(always)]
+    pub fn check(&self) -> Result<(), Setting<T>> {
+        let sound = |x: T| x >= T::ZERO && x <= T::MAX;
+        if sound(self.absolute) && sound(self.relative) && self.limit > 0 {
+            return Ok(());
+        }
+        Err(self.refused())
+    }
+    /// What is out of its range, and how it is set.
+    #[cold]
+    #[inline(never)]
+    fn refused(&self) -> Setting<T> {
+        let tolerance = "0 or more, finite";
+        for (name, value) in [("Stop::residual", self.absolute), ("Stop::relative", self.relative)] {
+            if !(value >= T::ZERO && value <= T::MAX) {
+                return Setting { name, value, range: tolerance };
+            }
+        }
+        let name = if self.exact { "Stop::after" } else { "Stop::at_most" };
+        Setting { name, value: T::from_usize(self.limit), range: "1 or more" }
+    }
 }
+
+/// A setting that is out of its range: nothing was done with it.
+///
+/// ```
+/// use attractor::{SolveError, Stop, fnn};
+/// type Net = fnn![2, 3, 1];
+/// let solved = Net::ZERO.solve(&[0.5, 1.0], &mut Net::state(), Stop::residual(1e-5).at_most(0));
+/// let Err(SolveError::Setting(setting)) = solved else { panic!("{solved:?}") };
+/// assert_eq!((setting.name, setting.value, setting.range), ("Stop::at_most", 0.0, "1 or more"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Setting<T = f32> {
+    /// Which.
+    pub name: &'static str,
+    /// What it is; a count as a number of the scalar.
+    pub value: T,
+    /// What it may be, in words.
+    pub range: &'static str,
+}
+
+/// Two values that are no number are the same here, so that an error is equal to itself.
+impl<T: PartialEq> PartialEq for Setting<T> {
+    fn eq(&self, other: &Self) -> bool {
+        let is_nan = |x: &T| x.ne(x);
+        let values = self.value == other.value || (is_nan(&self.value) && is_nan(&other.value));
+        values && self.name == other.name && self.range == other.range
+    }
+}
+
+impl<T: PartialEq> Eq for Setting<T> {}
+
+impl<T: Element> Setting<T> {
+    /// The same with its value as `f64`, for errors that know no scalar.
+    pub(crate) fn wide(self) -> Setting<f64> {
+        Setting { name: self.name, value: self.value.to_f64(), range: self.range }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Display for Setting<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is {:?}, its range is {}", self.name, self.value, self.range)
+    }
+}
+
+impl<T: fmt::Debug> core::error::Error for Setting<T> {}
 
 /// A solve that met its tolerance.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,8 +159,21 @@ pub enum SolveError<T = f32> {
         /// The largest change of a unit in the last sweep.
         residual: T,
     },
-    /// A NaN or an infinity, in the input, the weights or the state, or by overflow.
-    NotFinite,
+    /// A NaN or an infinity, in the input, the weights or the state, or by overflow: which, and where.
+    NotFinite(NonFinite),
+    /// A setting out of its range. Nothing was changed.
+    Setting(Setting<T>),
+}
+
+impl<T> SolveError<T> {
+    /// Where nobody has looked yet what it is.
+    pub(crate) const NOT_FINITE: Self = Self::NotFinite(NonFinite::Overflow);
+}
+
+impl<T> From<Setting<T>> for SolveError<T> {
+    fn from(setting: Setting<T>) -> Self {
+        Self::Setting(setting)
+    }
 }
 
 impl<T: fmt::Debug> fmt::Display for SolveError<T> {
@@ -88,7 +182,8 @@ impl<T: fmt::Debug> fmt::Display for SolveError<T> {
             Self::NotConverged { sweeps, residual } => {
                 write!(f, "not converged after {sweeps} sweeps, residual {residual:?}")
             }
-            Self::NotFinite => f.write_str("a NaN or an infinity in input, weights or state, or an overflow"),
+            Self::NotFinite(what) => what.fmt(f),
+            Self::Setting(setting) => setting.fmt(f),
         }
     }
 }

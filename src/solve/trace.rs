@@ -173,6 +173,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     where
         A: Takes<I>,
     {
+        stop.check()?;
         *trace = Trace::new();
         trace.seen.finite = false;
         let mut injection = Injection::ZERO;

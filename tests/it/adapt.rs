@@ -337,7 +337,7 @@ fn bad_input_changes_nothing() {
         for input in [[f32::NAN, 0.0, 0.0], [0.0, f32::INFINITY, 0.0]] {
             workspace.state.as_mut_slice().fill(0.5);
             let result = adapted.gradient(&objective, &input, &[1.0, 0.0], &mut workspace, &mut gradient);
-            assert_eq!(result, Err(LearnError::Solve(SolveError::NotFinite)));
+            assert!(matches!(result, Err(LearnError::Solve(SolveError::NotFinite(_)))));
             assert!(workspace.state.as_slice().iter().all(|h| *h == 0.5));
         }
         let never = objective.solve(Stop::residual(0.0).at_most(1));
@@ -351,16 +351,16 @@ fn bad_input_changes_nothing() {
         let result = adapted.gradient(&never, &[1.0; 3], &[1.0, 0.0], &mut workspace, &mut gradient);
         assert!(matches!(result, Err(LearnError::Adjoint(SolveError::NotConverged { .. }))), "{result:?}");
         let result = adapted.gradient(&objective, &[1.0; 3], &[f32::NAN, 0.0], &mut workspace, &mut gradient);
-        assert_eq!(result, Err(LearnError::NotFinite));
+        assert!(matches!(result, Err(LearnError::NotFinite(_))));
         for rate in [-1.0, f32::NAN, 2000.0] {
             let result = adapted.descend(&objective, &[1.0; 3], &[1.0, 0.0], &mut workspace, rate);
-            assert_eq!(result, Err(LearnError::Update(UpdateError::Setting("rate is 0 to 1024"))));
+            assert!(matches!(result, Err(LearnError::Update(UpdateError::Setting(_)))), "{result:?}");
         }
         // So large that a sum of the gradient might not be finite, though the loss is.
         workspace.state.reset();
         workspace.adjoint.reset();
         let result = adapted.descend(&objective, &[1e10; 3], &[1e19, 0.0], &mut workspace, 1000.0);
-        assert_eq!(result, Err(LearnError::NotFinite));
+        assert!(matches!(result, Err(LearnError::NotFinite(_))));
         assert!(gradient.flat().iter().all(|g| *g == 0.0));
         assert_eq!(adapted.params().flat(), before);
 
@@ -371,7 +371,7 @@ fn bad_input_changes_nothing() {
                 let mut state = Net::state::<1>();
                 state.as_mut_slice().fill(0.5);
                 let result = adapted.solve(&[1.0; 3], &mut state, Stop::residual(1e-4));
-                assert_eq!(result, Err(SolveError::NotFinite), "{place}");
+                assert!(matches!(result, Err(SolveError::NotFinite(_))), "{place}");
                 let mut merged = net.clone();
                 assert!(adapted.merge_into(&mut merged).is_err());
                 assert_eq!(merged, *net);
@@ -548,7 +548,7 @@ fn a_certified_network_stays_certified() {
             ));
         }
         for rate in [-0.1, 1.0, f32::NAN] {
-            assert_eq!(adapted.limit_rate(rate).unwrap_err(), CertificateError::Setting);
+            assert!(matches!(adapted.limit_rate(rate), Err(CertificateError::Setting(_))));
         }
         let too_much = net.certify().unwrap().rate() * 0.5;
         assert!(

@@ -7,7 +7,7 @@ use attractor::learn::{
     UpdateError,
 };
 use attractor::simd::{Backend, Element};
-use attractor::{Adjacent, Dense, Skip, SolveError, Stop, Tied, Workspace, fnn};
+use attractor::{Adjacent, Dense, Setting, Skip, SolveError, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -164,7 +164,7 @@ macro_rules! failures {
             wrong[$batch - 1] = 3;
             let tolerance = Stop::relative(1e-5);
             let rule = Method::Implicit(tolerance);
-            let one = Stop::residual(-1.0).at_most(1);
+            let one = Stop::residual(0.0).at_most(1);
             for backend in subject::backends() {
                 macro_rules! attempt {
                     ($loss:expr, $solve:expr, $rule:expr, $x:expr, $y:expr, $rate:expr) => {{
@@ -192,7 +192,8 @@ macro_rules! failures {
 
                 for rate in [<$scalar>::NAN, -0.5, 2000.0, <$scalar>::INFINITY, <$scalar>::NEG_INFINITY] {
                     let (result, same) = attempt!(MeanSquared, tolerance, rule, &good, &good_y, rate);
-                    let expected = LearnError::Update(UpdateError::Setting("rate is 0 to 1024"));
+                    let (name, value, range) = ("rate", f64::from(rate), "0 to 1024");
+                    let expected = LearnError::Update(UpdateError::Setting(Setting { name, value, range }));
                     assert_eq!(result, Err(expected), "rate {rate}");
                     assert!(same, "rate {rate} changed the network");
                 }
@@ -204,7 +205,7 @@ macro_rules! failures {
                 refuses(
                     "a NaN in the input",
                     attempt!(MeanSquared, tolerance, rule, &bad, &good_y, 0.5),
-                    |error| matches!(error, LearnError::Solve(SolveError::NotFinite)),
+                    |error| matches!(error, LearnError::Solve(SolveError::NotFinite(_))),
                 );
                 refuses(
                     "a label out of range",
@@ -227,7 +228,7 @@ macro_rules! failures {
                 refuses(
                     "huge deltas at a huge rate",
                     attempt!(Steep, tolerance, rule, &good, &good_y, 1024.0),
-                    |error| matches!(error, LearnError::NotFinite),
+                    |error| matches!(error, LearnError::NotFinite(_)),
                 );
             }
         }

@@ -148,12 +148,12 @@ fn sweeps_go_down_whatever_the_weights() {
 fn what_is_not_finite_has_none() {
     type Net = fnn![2, 3, 1; feedback = Tied<50>];
     let (net, mut state) = (Net::ZERO, Net::state());
-    assert_eq!(net.energy(&[f32::NAN, 0.0], &state), Err(SolveError::NotFinite));
+    assert!(matches!(net.energy(&[f32::NAN, 0.0], &state), Err(SolveError::NotFinite(_))));
     assert_eq!(net.energy(&[0.0, 0.0], &state), Ok(0.0));
     state.as_mut_slice()[0] = 1.5; // tanh never comes to that
     assert_eq!(net.energy(&[0.0, 0.0], &state), Ok(f64::INFINITY));
     state.as_mut_slice()[0] = f32::INFINITY;
-    assert_eq!(net.energy(&[0.0, 0.0], &state), Err(SolveError::NotFinite));
+    assert!(matches!(net.energy(&[0.0, 0.0], &state), Err(SolveError::NotFinite(_))));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod hold;
 mod idx;
 mod memory;
 mod model_file;
+mod non_finite;
 mod serde;
 mod settings;
 mod skipping;

@@ -325,7 +325,10 @@ fn numbers_that_are_not_finite() {
         // No way on from the start.
         let mut state = [-1.0, 2.0];
         let result = solver.solve(&Logarithm, &mut state, stop, &mut room(solver, 2, 1));
-        assert_eq!((result, state), (Err(MapError::Solve(SolveError::NotFinite)), [0.0; 2]), "{name}");
+        assert!(
+            matches!(result, Err(MapError::Solve(SolveError::NotFinite(_)))) && state == [0.0; 2],
+            "{name}"
+        );
         // From 0.2 a sweep leads to 0.19 and below 0 soon after; from 2 it leads to the solution.
         let mut state = [2.0, 1.5];
         solver.solve(&Logarithm, &mut state, stop, &mut room(solver, 2, 1)).unwrap();
@@ -335,7 +338,7 @@ fn numbers_that_are_not_finite() {
     let plain = Solver::plain();
     let mut state = [0.15, 0.15];
     let result = plain.solve(&Logarithm, &mut state, stop, &mut room(plain, 2, 1));
-    assert_eq!((result, state), (Err(MapError::Solve(SolveError::NotFinite)), [0.0; 2]));
+    assert!(matches!(result, Err(MapError::Solve(SolveError::NotFinite(_)))) && state == [0.0; 2]);
     for solver in [Solver::anderson(2), Solver::broyden(4)] {
         let mut state = [0.15, 0.15];
         let result = solver.solve(&Logarithm, &mut state, stop, &mut room(solver, 2, 1));
@@ -405,7 +408,7 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
     assert_eq!(deltas, [0.5; 4]);
 }
 
-/// Exactly so many sweeps, or none.
+/// Exactly so many sweeps.
 #[test]
 fn so_many_sweeps() {
     let map = Layer::<5>::random(0.9, 2, true);
@@ -418,18 +421,6 @@ fn so_many_sweeps() {
         std::mem::swap(&mut h, &mut next);
     }
     assert_eq!((solved.sweeps, state), (3, h));
-    for (name, solver) in solvers() {
-        let mut state = [0.1; 5];
-        let solved = solver.solve(&map, &mut state, Stop::after(0), &mut room(solver, 5, 1)).unwrap();
-        assert_eq!((solved.sweeps, state), (0, [0.1; 5]), "{name}");
-        let none = solver.solve(&map, &mut state, Stop::residual(1.0).at_most(0), &mut room(solver, 5, 1));
-        let expected = SolveError::NotConverged { sweeps: 0, residual: f64::MAX };
-        assert_eq!((none, state), (Err(MapError::Solve(expected)), [0.1; 5]), "{name}");
-        let mut report = [Solved { sweeps: 7, residual: 7.0 }];
-        let none = Stop::residual(1.0).at_most(0);
-        solver.solve_each(&map, &mut state, none, &mut room(solver, 5, 1), &mut report).unwrap_err();
-        assert_eq!(report, [Solved { sweeps: 0, residual: f64::MAX }]);
-    }
 }
 
 /// A trace of a plain solve is that of the network, and one of a map of your own tells as much.

@@ -127,7 +127,7 @@ fn numbers<T: Bits>(each: &mut dyn FnMut(&str, u64), name: &str, values: &[T]) {
 
 fn failure<T>(error: &SolveError<T>) -> u64 {
     match error {
-        SolveError::NotFinite => NOT_FINITE,
+        SolveError::NotFinite(_) => NOT_FINITE,
         SolveError::NotConverged { .. } => NOT_CONVERGED,
         _ => OTHER,
     }
@@ -163,7 +163,7 @@ fn learned<T: Bits>(
             }
         }
         Err(LearnError::Solve(error) | LearnError::Adjoint(error)) => each(name, failure(&error)),
-        Err(LearnError::NotFinite) => each(name, NOT_FINITE),
+        Err(LearnError::NotFinite(_)) => each(name, NOT_FINITE),
         Err(_) => each(name, OTHER),
     }
 }

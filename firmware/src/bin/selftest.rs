@@ -49,7 +49,7 @@ fn contract() -> Result<(), &'static str> {
     let net = <fnn![2, 3, 1]>::ZERO;
     let mut state = <fnn![2, 3, 1]>::state::<1>();
     match net.solve(&[f32::NAN, 0.0], &mut state, Stop::residual(1e-3)) {
-        Err(SolveError::NotFinite) => Ok(()),
+        Err(SolveError::NotFinite(_)) => Ok(()),
         _ => Err("a NaN went in and no error came out"),
     }
 }
