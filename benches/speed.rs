@@ -9,7 +9,8 @@
 //! | `activation/{tanh,sigmoid}` | 4096 values, with the copy of the arguments |
 //! | `dispatch` | one call through the choice of a backend that does nothing |
 //!
-//! `attractor` is [`specialized`](attractor::Runner::specialized) wherever that can be; `attractor-default` is the engine that is compiled once.
+//! `attractor` is [`specialized`](attractor::Runner::specialized) wherever that can be; `attractor-default` is the engine that is compiled once,
+//! and `attractor-run-time` the same with widths chosen when running.
 //!
 //! `cargo bench` runs all, `cargo bench -- solve/M` one group, and `cargo run --release --example bench_table` makes
 //! tables of the results. What is timed is compared with the tests' oracle in `f64` first.
@@ -19,15 +20,17 @@ mod limits;
 #[path = "../tests/oracle/mod.rs"]
 mod oracle;
 
+use attractor::dynamic::{DynNetwork, DynStates};
 use attractor::kernel::{Activation, Sigmoid, Tanh, activate};
 use attractor::learn::{CrossEntropy, Method, Objective, Sgd, Trainer};
+use attractor::network::Architecture;
 use attractor::quantized::{Bf16Network, Calibration, Quantized};
 use attractor::simd::{Backend, Element, Lanes, Operation};
 use attractor::{Align64, Boxed, Dense, State, Stop, Threads, fnn};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use limits::{FmaPeak, LoadRoof};
-use nalgebra::{SMatrix, SVector};
+use nalgebra::{DMatrixView, SMatrix, SVector};
 use oracle::subject::{oracle as oracle_of, rows};
 use oracle::{Target, Way, relative_error};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -346,6 +349,20 @@ fn solve_net<const I: usize, const A: usize, const B: usize, const O: usize>(
         *state.output()
     };
     time_value(&mut group, "attractor-default", run, |output| check("attractor-default", output.as_slice()));
+    // The same with widths that are chosen when running.
+    let mut net = DynNetwork::<f32>::zeros(Net::<I, A, B, O>::SHAPE).expect("of this scalar");
+    net.params_mut().copy_from_slice(case.net.params());
+    let mut states = DynStates::zeros(&net, 1);
+    let inputs = DMatrixView::from_slice(&x.data.0[0], 1, I);
+    let run = || {
+        states.reset();
+        let solved = net.solve(black_box(&inputs), &mut states, Stop::after(SWEEPS));
+        black_box(solved.expect("finite"));
+        SVector::<f32, O>::from_fn(|output, _| states.output()[(0, output)])
+    };
+    time_value(&mut group, "attractor-run-time", run, |output| {
+        check("attractor-run-time", output.as_slice())
+    });
     time_dense::<I, A, B, O>(&mut group, &x);
     // Each as it stands: through a pointer to a function they take up to a third longer.
     macro_rules! peer {

@@ -5,6 +5,7 @@
 //! | [`convergence`] | tolerance, certificates, traces, acceleration |
 //! | [`fixed_points`] | maps of your own, Anderson, Broyden, implicit gradients |
 //! | [`training`] | gradients, losses, optimizers, threads |
+//! | [`run_time`] | widths from a file or a command line |
 //! | [`model_files`] | files that are read in place, also from flash |
 //! | [`integers`] | 8-bit and 16-bit weights |
 //! | [`adapters`] | low-rank adapters of a network in flash |
@@ -26,6 +27,8 @@ pub mod fixed_points {}
 pub mod integers {}
 #[doc = include_str!("../docs/guide/model_files.md")]
 pub mod model_files {}
+#[doc = include_str!("../docs/guide/run_time.md")]
+pub mod run_time {}
 #[doc = include_str!("../docs/guide/speed.md")]
 pub mod speed {}
 #[doc = include_str!("../docs/guide/training.md")]

@@ -34,6 +34,7 @@
 //! | [`fnn!`], [`Network`] | networks as types: widths, [feedback](network::Form), activations, scalar |
 //! | [`Network::solve`], [`Stop`] | sweeps to the fixed point |
 //! | [`learn`] | gradients, losses, optimizers, [`Trainer`](learn::Trainer) |
+//! | [`dynamic`] | widths chosen when running |
 //! | [`certificate`] | proofs of convergence and error bounds |
 //! | [`network`] | what networks are made of, for code that is generic over them |
 //! | [`file`](mod@file), [`include_network!`] | model files |

@@ -288,7 +288,9 @@ pub(crate) fn rate_under<'a, T: Scalar>(
 
 pub use hold::Held;
 pub(crate) use hold::{CONTRACTIONS, check_contraction, hold, is_contraction, little_less};
-pub(crate) use limit::{limit, multiply_feedback};
+#[cfg(feature = "alloc")]
+pub(crate) use limit::limit;
+pub(crate) use limit::multiply_feedback;
 pub(crate) use outward::sweeps_until;
 
 impl<N: Architecture> fmt::Debug for Certificate<N> {

@@ -1,13 +1,21 @@
 //! Certificates of networks whose widths are chosen when running.
 
-use super::{DynError, DynNetwork, Own, length};
+use super::{DynError, DynNetwork, length};
 use crate::LengthError;
 use crate::certificate::{
-    Held, NUMBERS, NotFinite, Proposed, RANGE, Stated, certify, hold, limit, measured, multiply_feedback,
+    Held, NUMBERS, NotFinite, Proposed, RANGE, Stated, hold, measured, multiply_feedback,
 };
+#[cfg(feature = "alloc")]
+use crate::certificate::{certify, limit};
 use crate::kernel::{Scalar, ShapeError};
 use crate::simd::Backend;
 use core::fmt;
+
+/// The memory a certificate has if none is named.
+#[cfg(feature = "alloc")]
+type Vector<T> = alloc::vec::Vec<T>;
+#[cfg(not(feature = "alloc"))]
+type Vector<T> = [T; 0];
 
 /// A [`Certificate`](crate::Certificate) of a [`DynNetwork`]: one scalar a unit and six more, in memory `P`.
 ///
@@ -26,7 +34,7 @@ use core::fmt;
 /// # Ok::<(), attractor::dynamic::DynError>(())
 /// ```
 #[derive(Clone, PartialEq)]
-pub struct DynCertificate<T = f32, P = Own<T>> {
+pub struct DynCertificate<T = f32, P = Vector<T>> {
     /// The vector, then the numbers.
     memory: P,
     rounding: (T, T),

@@ -22,7 +22,7 @@ impl<T: Scalar> DynNetwork<T> {
         if shape.is_bf16() {
             let mut net = Self::zeros(shape.with_scalar(F32))?;
             let weights = part(contents.params_start(), contents.params_bytes())?;
-            let (layout, params) = (net.layout, &mut net.params);
+            let (layout, params) = (net.layout, net.params.as_mut());
             widen(&layout, weights, |at, weight| {
                 if let Some(to) = params.get_mut(at) {
                     *to = T::from_f32(weight);
@@ -34,7 +34,8 @@ impl<T: Scalar> DynNetwork<T> {
         let scalars = |start, bytes| -> Result<Vec<T>, FileError> {
             Ok(part(start, bytes)?.chunks_exact(size_of::<T>()).map(from_le).collect())
         };
-        net.params = scalars(contents.params_start(), contents.params_bytes())?;
+        let params = scalars(contents.params_start(), contents.params_bytes())?;
+        net.params_mut().copy_from_slice(&params);
         let certificate = if contents.is_certified() {
             let stated = scalars(contents.certificate_start(), contents.certificate_bytes())?;
             Some(DynCertificate::new(&net, stated)?)

@@ -2,7 +2,6 @@
 
 use super::states::Widths;
 use super::{DynError, DynNetwork, DynStates, Own};
-use crate::certificate::Held;
 use crate::kernel::{DynMatrix, Matrix, MatrixMut, Scalar, ShapeError, cross_entropy};
 use crate::learn::{
     CrossEntropy, GradientReport, LearnError, Loss, LossError, MeanSquared, Objective, Outcome, SquaresOnce,
@@ -88,7 +87,7 @@ impl<T: Scalar> DynWorkspace<T> {
     #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
     #[must_use]
     pub fn zeros<N: AsRef<[T]>>(net: &DynNetwork<T, N>, samples: usize) -> Self {
-        let memory = |each: usize| alloc::vec![T::ZERO; samples.saturating_mul(each)];
+        let memory = |each: usize| Own::zeros(samples.saturating_mul(each));
         Self {
             states: DynStates::zeros(net, samples),
             deltas: memory(net.units()),
@@ -269,7 +268,7 @@ fn evaluate<T: Scalar, Y: ?Sized, C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scal
         return Err(LearnError::NOT_FINITE);
     }
     let h = DMatrixViewMut::from_slice(h, samples, outputs);
-    let mut gradient = DMatrixViewMut::from_slice(&mut *output, samples, outputs);
+    let mut gradient = DMatrixViewMut::from_slice(output, samples, outputs);
     let value = loss.evaluate_on(backend, &h, target, &mut gradient).map_err(LearnError::Loss)?;
     all_finite(value, output, samples)
 }
@@ -305,6 +304,7 @@ pub struct DynTrainer<T: Scalar, O, C, P = Own<T>> {
 #[cfg(feature = "alloc")]
 mod trainer {
     use super::*;
+    use crate::certificate::Held;
     use crate::learn::{Optimizer, Step, check_clip, check_held, check_rate, clip, default_hold};
 
     impl<T: Scalar, O, C, P: AsRef<[T]>> DynTrainer<T, O, C, P> {
@@ -325,9 +325,9 @@ mod trainer {
                 unsolved: Unsolved::Error,
                 backend: Backend::best(),
                 threads: crate::Threads::One,
-                gradient: alloc::vec![T::ZERO; network.params().len()],
+                gradient: Own::zeros(network.params().len()),
                 workspace: DynWorkspace::zeros(&network, samples),
-                holding: alloc::vec![T::ZERO; 2 * network.units()],
+                holding: Own::zeros(2 * network.units()),
                 count: 0,
                 network,
             }
@@ -336,7 +336,7 @@ mod trainer {
         /// The last step's gradient, clipped if it was clipped.
         #[must_use]
         pub fn gradient(&self) -> &[T] {
-            &self.gradient
+            self.gradient.as_ref()
         }
         /// The last step's states and deltas.
         #[must_use]
@@ -364,13 +364,13 @@ mod trainer {
             self.clip.map_or(Ok(()), check_clip).map_err(LearnError::Update)?;
             self.objective.check()?;
             check_held(self.hold, self.unsolved)?;
-            self.gradient.fill(T::ZERO);
+            self.gradient.as_mut().fill(T::ZERO);
             self.workspace.reset();
             if let Some(rate) = self.hold
-                && self.holding.first() == Some(&T::ZERO)
+                && self.holding.as_ref().first() == Some(&T::ZERO)
             {
                 // Weights that are not finite are found by the solve.
-                let _ = self.network.hold_rate_on(self.backend, rate, &mut self.holding);
+                let _ = self.network.hold_rate_on(self.backend, rate, self.holding.as_mut());
             }
             let on = self.network.on(self.backend).threads(self.threads);
             let given = (inputs, target);
@@ -379,7 +379,7 @@ mod trainer {
                 &self.objective,
                 given,
                 &mut self.workspace,
-                &mut self.gradient,
+                self.gradient.as_mut(),
             )?;
             let mut norm = None;
             match (outcome, self.unsolved) {
@@ -387,10 +387,12 @@ mod trainer {
                 (Outcome::Skipped, _) => {}
                 _ => {
                     if let Some(most) = self.clip {
-                        norm = Some(clip(&mut self.gradient, most).map_err(LearnError::Update)?);
+                        norm = Some(clip(self.gradient.as_mut(), most).map_err(LearnError::Update)?);
                     }
                     let params = self.network.params_mut();
-                    self.optimizer.update(params, &self.gradient, self.rate).map_err(LearnError::Update)?;
+                    self.optimizer
+                        .update(params, self.gradient.as_ref(), self.rate)
+                        .map_err(LearnError::Update)?;
                 }
             }
             self.count += u64::from(outcome != Outcome::Solved);
@@ -399,7 +401,7 @@ mod trainer {
         }
 
         fn held(&mut self) -> Option<Held<T>> {
-            let held = self.network.hold_rate_on(self.backend, self.hold?, &mut self.holding);
+            let held = self.network.hold_rate_on(self.backend, self.hold?, self.holding.as_mut());
             Some(held.unwrap_or_else(|_| {
                 // The magnitudes have no finite sum: the network without its feedback is still one.
                 self.network.multiply_feedback(T::ZERO);

@@ -1,8 +1,8 @@
 //! Networks whose widths are chosen when running: from a model file, a configuration, a command line.
 //!
 //! A [`Network`](crate::Network) has its widths in its type, and so no allocation and no check of shapes when running. Where the widths are not
-//! known while compiling, a [`DynNetwork`] does the same work with the same bits: it is a [`Shape`] and a slice of parameters, in a `Vec` (feature
-//! `alloc`) or in memory of the caller's. Its batches are nalgebra's dynamic matrices, a row a sample, of whatever size and strides.
+//! known while compiling, a [`DynNetwork`] does the same work with the same bits: it is a [`Shape`] and a slice of parameters, in memory of its own
+//! (feature `alloc`) or of the caller's. Its batches are nalgebra's dynamic matrices, a row a sample, of whatever size and strides.
 //!
 //! ```
 //! # #[cfg(feature = "alloc")] {
@@ -32,6 +32,8 @@
 //! # }
 //! # Ok::<(), attractor::dynamic::DynError>(())
 //! ```
+
+#![allow(clippy::result_large_err, reason = "an error that names a shape, without allocation")]
 
 mod certificate;
 mod error;
@@ -63,12 +65,13 @@ use nalgebra::{DMatrixView, DMatrixViewMut, Dyn, RawStorage};
 
 /// Memory of a network's own.
 #[cfg(feature = "alloc")]
-pub(crate) type Own<T> = alloc::vec::Vec<T>;
+pub(crate) type Own<T> = crate::network::Aligned<T>;
 /// The memory a network has if none is named: without the feature `alloc` there is none that it could make.
 #[cfg(not(feature = "alloc"))]
 pub(crate) type Own<T> = [T; 0];
 
-/// A network whose widths are chosen when running. `P` is where its parameters are: a `Vec` of its own, or anything that is a slice.
+/// A network whose widths are chosen when running. `P` is where its parameters are: memory of its own, aligned to 64 bytes (feature
+/// `alloc`), or anything that is a slice.
 ///
 /// The layout of the parameters is that of [`Network::params`](crate::Network::params), and so are the bits of all it computes.
 ///
@@ -257,7 +260,7 @@ impl<T: Scalar> DynNetwork<T> {
     #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
     pub fn zeros(shape: Shape) -> Result<Self, DynError<T>> {
         let params = layout::<T>(&shape)?.params();
-        Self::new(shape, alloc::vec![T::ZERO; params])
+        Self::new(shape, Own::zeros(params))
     }
 }
 

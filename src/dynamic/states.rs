@@ -5,7 +5,7 @@ use crate::kernel::{DynMatrix, Matrix, Scalar, ShapeError};
 use core::fmt;
 use nalgebra::{DMatrixView, Dyn, RawStorage};
 
-/// The activations of a [`DynNetwork`] for up to so many samples, and room for their inputs. `P` is where they are: a `Vec` of its own, or
+/// The activations of a [`DynNetwork`] for up to so many samples, and room for their inputs. `P` is where they are: memory of its own, or
 /// anything that is a slice.
 #[derive(Clone)]
 pub struct DynStates<T: Scalar = f32, P = Own<T>> {
@@ -39,7 +39,7 @@ impl<T: Scalar> DynStates<T> {
     #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
     #[must_use]
     pub fn zeros<N: AsRef<[T]>>(net: &DynNetwork<T, N>, samples: usize) -> Self {
-        let memory = alloc::vec![T::ZERO; DynStates::<T>::length(net, samples)];
+        let memory = Own::zeros(DynStates::<T>::length(net, samples));
         Self {
             widths: Widths::of(net),
             capacity: samples,

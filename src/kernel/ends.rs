@@ -3,8 +3,7 @@
 
 use super::activation::{WithActivation, with_activation};
 use super::{
-    Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Relu, Scalar, ShapeError,
-    expect,
+    Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError, expect,
 };
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use crate::simd::{Avx2, Avx512};
@@ -87,6 +86,7 @@ impl Codes {
         Self { hidden: H::CODE, output: O::CODE }
     }
     /// Those of these numbers.
+    #[cfg(feature = "alloc")]
     pub(crate) const fn new(hidden: u8, output: u8) -> Self {
         Self { hidden, output }
     }
@@ -342,6 +342,7 @@ pub(crate) struct Facts<T: Scalar> {
     /// [`Activation::error`].
     pub(crate) error: f64,
     /// What a weight that keeps signals their size is larger by; see [`gain`].
+    #[cfg(feature = "rand_core")]
     pub(crate) gain: f64,
 }
 
@@ -362,14 +363,16 @@ impl<T: Scalar> WithActivation for FindFacts<T> {
             steepest: T::from_f64(A::STEEPEST),
             bound: A::BOUND.map(T::from_f64),
             error: A::error::<T>(),
+            #[cfg(feature = "rand_core")]
             gain: gain::<A>(),
         }
     }
 }
 
 /// How much larger the variance of weights is below units with this activation: half of what ReLU is given is lost (He et al. 2015).
+#[cfg(feature = "rand_core")]
 pub(crate) const fn gain<A: Activation>() -> f64 {
-    if A::CODE == Relu::CODE { 2.0 } else { 1.0 }
+    if A::CODE == super::Relu::CODE { 2.0 } else { 1.0 }
 }
 
 /// Activations as functions: compiled once for all networks.

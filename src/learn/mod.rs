@@ -33,8 +33,10 @@ pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
 pub(crate) use loss::SquaresOnce;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
+#[cfg(feature = "alloc")]
+pub(crate) use optimizer::check_clip;
+pub(crate) use optimizer::check_rate;
 pub use optimizer::{Adam, Moments, Optimizer, Sgd, UpdateError, clip};
-pub(crate) use optimizer::{check_clip, check_rate};
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
 #[cfg(feature = "alloc")]

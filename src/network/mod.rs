@@ -17,6 +17,8 @@ mod text;
 mod walk;
 
 pub use align::Align64;
+#[cfg(feature = "alloc")]
+pub use align::Aligned;
 pub use architecture::{Architecture, Fnn, SameLayers, Takes};
 pub use flat::{Flat, LengthError, NoMemory};
 pub(crate) use flat::{Parameters, ParametersMut, Plain, bytes, seen, seen_at};
@@ -25,8 +27,10 @@ pub(crate) use layout::LayerLayout;
 pub use layout::{Layout, MAX_DEPTH, Reach};
 pub(crate) use like::{ParamsOf, UnitsOf};
 pub use memory::Memory;
+pub(crate) use shape::BF16;
+#[cfg(feature = "alloc")]
+pub(crate) use shape::F32;
 pub use shape::Shape;
-pub(crate) use shape::{BF16, F32};
 pub(crate) use source::{Correction, Source};
 pub(crate) use stack::sealed::Sealed;
 pub use stack::{

@@ -38,6 +38,7 @@ pub struct Shape {
 pub(crate) const SCALARS: [&str; 6] = ["", "f32", "f64", "bf16", "i16", "i8"];
 const TIED: u8 = 3;
 /// The code of `f32`.
+#[cfg(feature = "alloc")]
 pub(crate) const F32: u8 = 1;
 /// The code of [`Bf16`](crate::simd::Bf16).
 pub(crate) const BF16: u8 = 3;
@@ -167,6 +168,7 @@ impl Shape {
         self.scalar > BF16
     }
     /// Whether the weights are of 16 bits.
+    #[cfg(feature = "alloc")]
     pub(crate) const fn is_bf16(&self) -> bool {
         self.scalar == BF16
     }

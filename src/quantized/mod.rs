@@ -62,13 +62,16 @@ use crate::kernel::{Codes, IntegerRows, TYPED, Typed};
 use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Takes, UnitsOf};
 use crate::simd::{Backend, IntState};
 use crate::solve::{Runner, SolveError, Solved};
+#[cfg(feature = "alloc")]
 pub(crate) use calibration::{SeenMut, units_of};
 use core::fmt;
 use core::marker::PhantomData;
 #[cfg(feature = "alloc")]
 pub(crate) use half::widen;
 pub(crate) use sweep::{Solve, SolveOnce};
-pub(crate) use view::{Digits, Seen, View, ViewMut};
+#[cfg(feature = "alloc")]
+pub(crate) use view::Seen;
+pub(crate) use view::{Digits, View, ViewMut};
 
 /// Columns of weights that lie side by side.
 const GROUP: usize = 4;

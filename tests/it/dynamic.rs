@@ -253,6 +253,40 @@ fn memory_may_be_the_callers() {
     assert!(certificate.verify_in(&borrowed, &mut room).is_ok());
 }
 
+/// What is not finite has the name that the typed network gives it.
+#[test]
+fn errors_are_those_of_the_typed_network() {
+    type Net = fnn![3, 5, 2; feedback = Dense];
+    let objective = Objective::new(MeanSquared);
+    for wrong in ["input", "weight", "state", "target", "overflow", "not converged", "setting"] {
+        let mut net = Net::ZERO;
+        net.initialize(&mut SmallRng::seed_from_u64(13));
+        let (mut x, mut y) = (SMatrix::<f32, 4, 3>::repeat(0.5), SMatrix::<f32, 4, 2>::repeat(0.25));
+        let mut workspace = Workspace::<Net, 4>::ZERO;
+        let mut chosen = objective;
+        match wrong {
+            "input" => x[(2, 1)] = f32::NAN,
+            "weight" => net.layer_mut::<2>().w[(1, 3)] = f32::INFINITY,
+            "state" => workspace.state.as_mut_slice()[5 * 4 + 1] = f32::NAN,
+            "target" => y[(3, 0)] = f32::NAN,
+            "overflow" => net.layer_mut::<1>().w.fill(f32::MAX),
+            "not converged" => chosen = chosen.solve(Stop::residual(0.0).at_most(1)),
+            _ => chosen = chosen.solve(Stop::residual(f32::NAN)),
+        }
+        let other = dynamic(&net);
+        let mut room = DynWorkspace::zeros(&other, 4);
+        room.states.as_mut_slice().copy_from_slice(workspace.state.as_slice());
+        let (mut gradient, mut sums) = (Net::ZERO, vec![0.0; Net::PARAMS]);
+        let error = net.gradient(&chosen, &x, &y, &mut workspace, &mut gradient).unwrap_err();
+        let (inputs, wanted) =
+            (DMatrixView::from_slice(x.as_slice(), 4, 3), DMatrixView::from_slice(y.as_slice(), 4, 2));
+        let found = other.gradient(&chosen, &inputs, &wanted, &mut room, &mut sums).unwrap_err();
+        assert_eq!(found, DynError::Learn(error), "{wrong}");
+        assert_eq!(room.states.as_slice(), workspace.state.as_slice(), "{wrong}");
+        assert!(sums.iter().all(|g| *g == 0.0));
+    }
+}
+
 /// Everything of a wrong size, scalar or kind is refused, names both, and changes nothing.
 #[test]
 fn wrong_shapes_are_refused() {
