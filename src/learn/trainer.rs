@@ -79,7 +79,7 @@ pub struct Step<T = f32> {
 }
 
 /// The rate networks are held to at first: 0.9.
-pub(super) fn hold<T: Element>() -> T {
+pub(crate) fn hold<T: Element>() -> T {
     T::from_usize(9) / T::from_usize(10)
 }
 

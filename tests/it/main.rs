@@ -5,6 +5,7 @@ mod oracle;
 
 mod accelerate;
 mod adapt;
+mod adapter_trainer;
 mod compress;
 mod descent;
 mod diagnosis;
