@@ -5,7 +5,7 @@ use crate::certificate::Held;
 use crate::kernel::Scalar;
 use crate::learn::{
     LearnError, Learner, Loss, Objective, Optimizer, Outcome, Step, Unsolved, check_clip, check_held,
-    check_rate, clip, hold,
+    check_rate, clip, hold, saturated,
 };
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes, Workspace};
 use crate::simd::{Backend, Element};
@@ -143,7 +143,8 @@ where
         }
         self.count += u64::from(outcome != Outcome::Solved);
         let held = self.end()?;
-        Ok(Step { report, outcome, norm, held, unsolved: self.count })
+        let saturated = saturated(self.backend, &self.workspace.state);
+        Ok(Step { report, outcome, norm, held, unsolved: self.count, saturated })
     }
 
     /// Settings in their ranges, nothing of the batch before, and an adapted network within its rate.

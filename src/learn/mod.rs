@@ -17,6 +17,7 @@ mod initialize;
 mod learner;
 mod loss;
 mod optimizer;
+mod scaling;
 mod schedule;
 mod trainer;
 #[cfg(not(feature = "rand_core"))]
@@ -32,6 +33,8 @@ pub use learner::Learner;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
 pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};
 pub(crate) use optimizer::{check_clip, check_rate};
+pub use scaling::Scaling;
+pub(crate) use scaling::saturated;
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
 pub(crate) use trainer::{check_held, hold};

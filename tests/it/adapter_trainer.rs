@@ -183,16 +183,17 @@ fn batches_that_do_not_converge_are_treated_as_asked() {
     }
 }
 
+/// The smallest of them.
+type Small<'a> = AdapterTrainer<'a, Net, LowRank<1>, Sgd, MeanSquared>;
+
 /// An adapter cannot make good what the borrowed network is not: that is said before anything is changed. Settings are refused by name.
 #[test]
 fn what_cannot_be_held_is_an_error() {
     let net = base(7, 0.8);
     let adapted = Adapted::<Net, LowRank<1>>::new(&net, 1);
     let before = adapted.params().flat().to_vec();
-    let mut trainer: AdapterTrainer<'_, Net, LowRank<1>, _, _> =
-        AdapterTrainer::new(adapted, Sgd::plain(), Objective::new(MeanSquared));
-    let mut refused = |change: &dyn Fn(&mut AdapterTrainer<'_, Net, LowRank<1>, Sgd, MeanSquared>),
-                       text: &str| {
+    let mut trainer: Small<'_> = AdapterTrainer::new(adapted, Sgd::plain(), Objective::new(MeanSquared));
+    let mut refused = |change: &dyn Fn(&mut Small<'_>), text: &str| {
         (trainer.rate, trainer.clip, trainer.hold, trainer.unsolved) =
             (0.1, None, Some(0.9), Unsolved::Error);
         trainer.objective = Objective::new(MeanSquared);

@@ -17,6 +17,7 @@ mod idx;
 mod memory;
 mod model_file;
 mod non_finite;
+mod scaling;
 mod serde;
 mod settings;
 mod skipping;
