@@ -184,6 +184,17 @@ where
         Ok(Held { rate: certificate.gamma, factor: certificate.gamma / found })
     }
 
+    /// Leaves this part of what the adapter makes of U.
+    pub(super) fn weaken(&mut self, part: T) {
+        self.draw_back(Role::Feedback, part);
+    }
+
+    /// Leaves nothing of what the adapter makes of the weights that play a part in convergence.
+    pub(super) fn give_up(&mut self) {
+        self.draw_back(Role::Feedback, T::ZERO);
+        self.draw_back(Role::Inner, T::ZERO);
+    }
+
     /// Leaves this part of what the adapter makes of U, or of W^2 and above.
     fn draw_back(&mut self, role: Role, part: T) {
         let layout = const { Self::LAYOUT };

@@ -18,35 +18,33 @@
 //! dJ/dP^l = d^l (s^l)^T, dJ/dQ^l = h (t^l)^T with all h the layer reads, dJ/db^l = d^l.
 //!
 //! ```
-//! use attractor::adapt::{Adapted, LowRank};
-//! use attractor::learn::{Adam, MeanSquared, Objective, Optimizer};
-//! use attractor::network::Flat;
-//! use attractor::{Workspace, fnn};
+//! use attractor::adapt::{Adapted, AdapterTrainer, LowRank};
+//! use attractor::fnn;
+//! use attractor::learn::{Adam, MeanSquared, Objective};
 //!
 //! type Net = fnn![2, 16, 1];
 //! static NET: Net = Net::ZERO; // trained, in flash
 //! type Small<'a> = Adapted<'a, Net, LowRank<1>>;
 //!
-//! let mut adapted = Small::new(&NET, 1);
-//! let mut workspace = Workspace::<Net>::ZERO;
-//! let mut adam = Adam::<attractor::adapt::ParamsOf<Net, LowRank<1>>>::new();
-//! let mut gradient = Small::gradient_zero();
+//! let adam = Adam::<attractor::adapt::ParamsOf<Net, LowRank<1>>>::new();
+//! let mut trainer: AdapterTrainer<'_, Net, LowRank<1>, _, _> =
+//!     AdapterTrainer::new(Small::new(&NET, 1), adam, Objective::new(MeanSquared));
+//! trainer.rate = 0.02;
 //! for _ in 0..200 {
-//!     gradient.flat_mut().fill(0.0);
-//!     let objective = Objective::new(MeanSquared);
-//!     adapted.gradient(&objective, &[1.0, -0.5], &[0.5], &mut workspace, &mut gradient)?;
-//!     adam.update(adapted.params_mut().flat_mut(), gradient.flat(), 0.02)?;
+//!     trainer.step(&[1.0, -0.5], &[0.5])?;
 //! }
 //! let mut merged = Net::ZERO;
-//! adapted.merge_into(&mut merged)?; // an ordinary network again
+//! trainer.adapted.merge_into(&mut merged)?; // an ordinary network again
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
 mod certificate;
 mod run;
+mod trainer;
 mod view;
 
 pub use certificate::AdaptedCertificate;
+pub use trainer::AdapterTrainer;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Base, CHUNK, Matrix, MatrixMut, Product, Scalar, TYPED, largest_on};

@@ -305,7 +305,9 @@ pub struct DynTrainer<T: Scalar, O, C, P = Own<T>> {
 mod trainer {
     use super::*;
     use crate::certificate::Held;
-    use crate::learn::{Optimizer, Step, check_clip, check_held, check_rate, clip, default_hold};
+    use crate::learn::{
+        Optimizer, Step, check_clip, check_held, check_rate, clip, hold as default_hold, saturated_flat,
+    };
 
     impl<T: Scalar, O, C, P: AsRef<[T]>> DynTrainer<T, O, C, P> {
         /// A trainer of this network on batches of up to `samples` samples.
@@ -397,7 +399,16 @@ mod trainer {
             }
             self.count += u64::from(outcome != Outcome::Solved);
             let held = self.held();
-            Ok(Step { report, outcome, norm, held, unsolved: self.count })
+            let saturated = self.saturated();
+            Ok(Step { report, outcome, norm, held, unsolved: self.count, saturated })
+        }
+
+        /// The share of the first layer that is saturated.
+        fn saturated(&self) -> Option<T> {
+            let (shape, layout) = (self.network.shape(), self.network.layout());
+            let code = if layout.depth() == 1 { shape.output } else { shape.hidden };
+            let units = layout.units_of(1)?.len() * self.workspace.states.samples();
+            saturated_flat(code, self.backend, self.workspace.states.as_slice().get(..units)?)
         }
 
         fn held(&mut self) -> Option<Held<T>> {

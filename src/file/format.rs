@@ -39,7 +39,7 @@ pub enum FileError {
     Magic,
     /// Its format is of a version this crate does not know.
     Version(u16),
-    /// It is not what was written: a bit is wrong, or more, or it was cut.
+    /// It is not what was written: a bit is wrong, or more.
     Damaged {
         /// The CRC-32 it states.
         stated: u32,
@@ -48,9 +48,9 @@ pub enum FileError {
     },
     /// It is whole, but says what cannot be; or it would, if it were written.
     Malformed,
-    /// It has another length than its header asks for; or the room to write to is too small.
+    /// It has another length than its header asks for: it was cut. Or the room to write to is too small.
     Length {
-        /// Bytes there should be.
+        /// Bytes there should be; where it was cut in its header, those of a header at least.
         expected: u64,
         /// Bytes there are.
         found: u64,
@@ -153,6 +153,11 @@ impl Contents {
         if self.certified { certificate(&self.shape) as usize * certificate_scalar(&self.shape) } else { 0 }
     }
 
+    /// Bytes of the file.
+    const fn length(&self) -> u64 {
+        length(&self.shape, self.certified)
+    }
+
     /// Those of a file of this shape.
     pub(crate) const fn expected(shape: &Shape, certified: bool) -> Self {
         Self { shape: *shape, certified }
@@ -246,29 +251,66 @@ const fn number(bytes: &[u8], start: usize) -> Option<u32> {
 
 /// Reads the header of a model file and checks all of it. Every change of a single bit is found, and every cut.
 ///
+/// Of a file that was cut it is [`FileError::Length`], as far as its header tells.
+///
 /// # Errors
 /// [`FileError`], other than `Shape` and `Place`.
 pub const fn read(file: &[u8]) -> Result<Contents, FileError> {
-    let (Some(magic), Some(stated), Some(checked)) =
-        (part::<8>(file, 0), number(file, 8), file.split_at_checked(CHECKED))
-    else {
-        return Err(FileError::Magic);
-    };
+    let Some(magic) = part::<8>(file, 0) else { return Err(FileError::Magic) };
     if u64::from_le_bytes(*magic) != u64::from_le_bytes(MAGIC) {
         return Err(FileError::Magic);
     }
-    let Some([low, high, scalar, feedback, percent, hidden, output, depth, certified, zeros @ ..]) =
+    if let Some([low, high]) = part::<2>(file, CHECKED) {
+        let version = u16::from_le_bytes([*low, *high]);
+        if version != VERSION {
+            return Err(FileError::Version(version));
+        }
+    }
+    let size = file.len() as u64;
+    let (Some(stated), Some((_, checked)), true) =
+        (number(file, 8), file.split_at_checked(CHECKED), file.len() >= ALIGN)
+    else {
+        return Err(FileError::Length { expected: ALIGN as u64, found: size });
+    };
+    let found = CRC.checksum(checked);
+    let header = header_of(file);
+    if found != stated {
+        // Where the header makes sense and asks for more, that is what is wrong.
+        return match header {
+            Ok(contents) if contents.length() > size => {
+                Err(FileError::Length { expected: contents.length(), found: size })
+            }
+            Err(error @ FileError::Length { .. }) => Err(error),
+            _ => Err(FileError::Damaged { stated, found }),
+        };
+    }
+    let contents = match header {
+        Ok(contents) => contents,
+        Err(error) => return Err(error),
+    };
+    let widths_end = WIDTHS + 4 * (contents.shape.depth as usize + 1);
+    if !zero(file, widths_end, contents.params_start()) {
+        return Err(FileError::Malformed);
+    }
+    if contents.length() != size {
+        return Err(FileError::Length { expected: contents.length(), found: size });
+    }
+    let after = contents.params_start() + contents.params_bytes();
+    if contents.certified && !zero(file, after, contents.certificate_start()) {
+        return Err(FileError::Malformed);
+    }
+    Ok(contents)
+}
+
+/// What a header says, if it makes sense: the parameters and scalars that it counts are those of its widths.
+const fn header_of(file: &[u8]) -> Result<Contents, FileError> {
+    let Some([_, _, scalar, feedback, percent, hidden, output, depth, certified, zeros @ ..]) =
         part::<12>(file, CHECKED)
     else {
-        return Err(FileError::Magic);
+        return Err(FileError::Malformed);
     };
-    let version = u16::from_le_bytes([*low, *high]);
-    if version != VERSION {
-        return Err(FileError::Version(version));
-    }
-    let found = CRC.checksum(checked.1);
-    if found != stated {
-        return Err(FileError::Damaged { stated, found });
+    if *depth as usize > MAX_DEPTH {
+        return Err(FileError::Malformed);
     }
     let mut shape = Shape {
         widths: [0; MAX_DEPTH + 1],
@@ -284,7 +326,9 @@ pub const fn read(file: &[u8]) -> Result<Contents, FileError> {
     while l <= *depth as usize && l <= MAX_DEPTH {
         match number(file, WIDTHS + 4 * l) {
             Some(width) => shape.widths[l] = width,
-            None => return Err(FileError::Malformed),
+            None => {
+                return Err(FileError::Length { expected: header(&shape) as u64, found: file.len() as u64 });
+            }
         }
         l += 1;
     }
@@ -296,22 +340,10 @@ pub const fn read(file: &[u8]) -> Result<Contents, FileError> {
     let (Some(params), Some(scalars)) = (number(file, 24), number(file, 28)) else {
         return Err(FileError::Malformed);
     };
-    if params as u64 != shape.params()
-        || scalars as u64 != if certified { certificate(&shape) } else { 0 }
-        || !zero(file, WIDTHS + 4 * l, header(&shape))
-    {
+    if params as u64 != shape.params() || scalars as u64 != if certified { certificate(&shape) } else { 0 } {
         return Err(FileError::Malformed);
     }
-    let expected = length(&shape, certified);
-    if expected != file.len() as u64 {
-        return Err(FileError::Length { expected, found: file.len() as u64 });
-    }
-    let contents = Contents { shape, certified };
-    let after = contents.params_start() + contents.params_bytes();
-    if certified && !zero(file, after, contents.certificate_start()) {
-        return Err(FileError::Malformed);
-    }
-    Ok(contents)
+    Ok(Contents { shape, certified })
 }
 
 /// Whether all bytes from `start` to `end` are there, and 0.

@@ -345,7 +345,7 @@ macro_rules! activations {
         const _: () = assert!(numbered(&[$($name::CODE),*]), "an activation stands at its number");
         /// Does work with the activation of this number; the first one for numbers that are none.
         #[inline(always)]
-        pub(super) fn with_activation<W: WithActivation>(code: u8, work: W) -> W::Output {
+        pub(crate) fn with_activation<W: WithActivation>(code: u8, work: W) -> W::Output {
             activations!(@ code, work, $($name),*)
         }
     };

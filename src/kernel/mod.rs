@@ -53,6 +53,8 @@ mod view;
 
 // With all activations there are.
 pub use activation::*;
+#[cfg(feature = "alloc")]
+pub(crate) use activation::{WithActivation, with_activation};
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 #[doc(hidden)]

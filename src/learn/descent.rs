@@ -3,6 +3,7 @@
 use super::gradient::{GradientReport, LearnError, Objective, add};
 use super::loss::Loss;
 use super::optimizer::check_rate;
+use super::scaling::saturated;
 use super::trainer::{Step, begin_held, end_held, hold};
 use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::Scalar;
@@ -201,6 +202,7 @@ where
         }
         *count += u64::from(outcome != Outcome::Solved);
         let held = end_held(network, *backend, *hold, holding);
-        Ok(Step { report, outcome, norm: None, held, unsolved: *count })
+        let saturated = saturated(*backend, &workspace.state);
+        Ok(Step { report, outcome, norm: None, held, unsolved: *count, saturated })
     }
 }

@@ -4,6 +4,7 @@ use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_
 use super::learner::{CompiledAdjoint, Learner};
 use super::loss::{Loss, LossError};
 use super::unsolved::{Outcome, Unsolved};
+use crate::certificate::CertificateError;
 use crate::kernel::{
     Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed, column_sums,
     largest, once,
@@ -161,6 +162,8 @@ pub enum LearnError<T = f32> {
     NotFinite(NonFinite),
     /// The optimizer refused its settings or the gradient.
     Update(super::UpdateError),
+    /// What learns cannot be held to its rate: a network that an adapter borrows has a larger one itself.
+    Hold(CertificateError<T>),
 }
 
 impl<T: fmt::Debug> fmt::Display for LearnError<T> {
@@ -171,6 +174,7 @@ impl<T: fmt::Debug> fmt::Display for LearnError<T> {
             Self::Loss(error) => write!(f, "loss: {error}"),
             Self::NotFinite(what) => what.fmt(f),
             Self::Update(error) => write!(f, "update: {error}"),
+            Self::Hold(error) => write!(f, "hold: {error}"),
         }
     }
 }
@@ -368,7 +372,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
 
     /// [`settle`](Self::settle), or what is to be done with a batch that does not converge.
     #[inline]
-    pub(super) fn settle_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
+    pub(crate) fn settle_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
         self,
         unsolved: Unsolved<T>,
         objective: &Objective<C, T>,

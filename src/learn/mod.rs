@@ -17,6 +17,7 @@ mod initialize;
 mod learner;
 mod loss;
 mod optimizer;
+mod scaling;
 mod schedule;
 mod trainer;
 #[cfg(not(feature = "rand_core"))]
@@ -33,12 +34,13 @@ pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
 pub(crate) use loss::SquaresOnce;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
-#[cfg(feature = "alloc")]
-pub(crate) use optimizer::check_clip;
-pub(crate) use optimizer::check_rate;
 pub use optimizer::{Adam, Moments, Optimizer, Sgd, UpdateError, clip};
+pub(crate) use optimizer::{check_clip, check_rate};
+pub use scaling::Scaling;
+pub(crate) use scaling::saturated;
+#[cfg(feature = "alloc")]
+pub(crate) use scaling::saturated_flat;
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
-#[cfg(feature = "alloc")]
-pub(crate) use trainer::{check_held, hold as default_hold};
+pub(crate) use trainer::{check_held, hold};
 pub use unsolved::{Outcome, Unsolved};

@@ -4,6 +4,7 @@ use super::gradient::{GradientReport, LearnError, Objective};
 use super::learner::Learner;
 use super::loss::Loss;
 use super::optimizer::{Optimizer, check_clip, check_rate, clip};
+use super::scaling::saturated;
 use super::unsolved::{Outcome, Unsolved};
 use crate::certificate::{CONTRACTIONS, Held, is_contraction};
 use crate::kernel::Scalar;
@@ -76,6 +77,16 @@ pub struct Step<T = f32> {
     pub held: Option<Held<T>>,
     /// Batches that did not converge so far, this one included.
     pub unsolved: u64,
+    /// The share of the first layer that is saturated ([`Network::saturated`]), before the update; nothing for activations without a bound.
+    pub saturated: Option<T>,
+}
+
+impl<T: Scalar> Step<T> {
+    /// Whether more than half of the first layer is saturated: a sign of inputs that are far too large, which a [`Scaling`](super::Scaling) cures.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.saturated.is_some_and(|share| share + share > T::ONE)
+    }
 }
 
 /// The rate networks are held to at first: 0.9.
@@ -215,7 +226,8 @@ where
         }
         self.count += u64::from(outcome != Outcome::Solved);
         let held = end_held(network, self.backend, self.hold, self.holding.get_mut());
-        Ok(Step { report, outcome, norm, held, unsolved: self.count })
+        let saturated = saturated(self.backend, &self.workspace.get().state);
+        Ok(Step { report, outcome, norm, held, unsolved: self.count, saturated })
     }
 }
 

@@ -5,6 +5,7 @@ mod oracle;
 
 mod accelerate;
 mod adapt;
+mod adapter_trainer;
 mod compress;
 mod descent;
 mod diagnosis;
@@ -17,6 +18,7 @@ mod idx;
 mod memory;
 mod model_file;
 mod non_finite;
+mod scaling;
 mod serde;
 mod settings;
 mod skipping;

@@ -6,6 +6,7 @@ use crate::oracle::subject;
 use attractor::file::{self, FileError, Uncertified};
 use attractor::kernel::{HardTanh, LeakyRelu, Relu, Sigmoid, Tanh};
 use attractor::network::{Architecture, Fnn};
+use attractor::quantized::{Bf16Network, Calibration, Quantized};
 use attractor::{
     Align64, Certificate, CertificateError, Dense, Feedforward, Layer, Network, Repeat, Shape, Skip, Stop,
     Tied, fnn, include_network,
@@ -184,12 +185,73 @@ fn every_bit_counts() {
     Tiny::from_bytes(file.bytes()).unwrap();
     for length in 0..GOLDEN.len() {
         file.1 = length;
-        assert!(Tiny::from_bytes(file.bytes()).is_err(), "{length} bytes");
+        let error = match length {
+            0..8 => FileError::Magic,
+            8..64 => FileError::Length { expected: 64, found: length as u64 },
+            _ => FileError::Length { expected: GOLDEN.len() as u64, found: length as u64 },
+        };
+        assert_eq!(file::read(file.bytes()), Err(error));
+        assert_eq!(Tiny::from_bytes(file.bytes()).err(), Some(error));
+        // A bit that is wrong in the header is no cut.
+        if length > 64 {
+            file.0[0].0[33] ^= 4;
+            assert!(matches!(file::read(file.bytes()), Err(FileError::Damaged { .. })), "{length} bytes");
+            file.0[0].0[33] ^= 4;
+        }
     }
     for more in [1, 4, 64] {
         let mut longer = GOLDEN.to_vec();
         longer.resize(GOLDEN.len() + more, 0);
         assert!(Tiny::from_bytes(Aligned::new(&longer).bytes()).is_err(), "{more} more");
+    }
+}
+
+/// A cut file says its length and the one it should have, whatever is in it.
+#[test]
+fn every_cut_is_named() {
+    let check = |name: &str, file: &[u8], open: &dyn Fn(&[u8]) -> Option<FileError>| {
+        assert_eq!(open(Aligned::new(file).bytes()), None, "{name} is whole");
+        let header = file::read(file).unwrap().params_start();
+        for length in 8..file.len() {
+            let error = open(Aligned::new(&file[..length]).bytes());
+            let Some(FileError::Length { expected, found }) = error else {
+                panic!("{name}, {length}: {error:?}")
+            };
+            assert_eq!(found, length as u64, "{name}");
+            let whole = if length < 64 {
+                64
+            } else if length < header {
+                expected // that of a header at least
+            } else {
+                file.len() as u64
+            };
+            assert_eq!(expected, whole, "{name}, {length}");
+            assert!(expected <= file.len() as u64 && expected > found, "{name}, {length}: {expected}");
+        }
+    };
+    type Deep = fnn![2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1; feedback = Dense, scalar = f64];
+    let mut file = vec![0; Deep::file_bytes(true)];
+    Deep::ZERO.to_bytes(Some(&Deep::ZERO.certify().unwrap()), &mut file).unwrap();
+    check("a deep network, certified", &file, &|file| Deep::from_bytes(file).err());
+    let mut file = vec![0; Tiny::file_bytes(false)];
+    tiny().to_bytes(None, &mut file).unwrap();
+    check("one without a certificate", &file, &|file| Tiny::from_bytes(file).err());
+
+    let half = Bf16Network::new(&tiny()).unwrap();
+    let mut file = vec![0; Bf16Network::<Tiny>::file_bytes()];
+    half.to_bytes(&mut file).unwrap();
+    check("weights of 16 bits", &file, &|file| Bf16Network::<Tiny>::from_bytes(file).err());
+
+    let mut calibration = Calibration::<Tiny>::ZERO;
+    let mut state = Tiny::state();
+    tiny().solve(&[1.0, -0.5], &mut state, Stop::residual(1e-5)).unwrap();
+    calibration.observe(&[1.0, -0.5], &state).unwrap();
+    let small = Quantized::<Tiny, i8>::new(&tiny(), &calibration).unwrap();
+    let certificate = small.certify().unwrap();
+    for given in [None, Some(&certificate)] {
+        let mut file = vec![0; Quantized::<Tiny, i8>::file_bytes(given.is_some())];
+        small.to_bytes(given, &mut file).unwrap();
+        check("integers", &file, &|file| Quantized::<Tiny, i8>::from_bytes(file).err());
     }
 }
 

@@ -4,7 +4,7 @@ use super::oracle::subject;
 use attractor::adapt::{Adapted, LastLayer, LowRank};
 use attractor::kernel::Identity;
 use attractor::learn::{LearnError, MeanSquared, Method, Objective, UnrolledTape};
-use attractor::network::{Flat, Takes};
+use attractor::network::{Architecture, Flat, Takes};
 use attractor::quantized::Bf16Network;
 use attractor::simd::{Backend, Element};
 use attractor::solve::{Map, MapError, Solver};
@@ -33,6 +33,10 @@ fn parameter(mut index: usize, feedback: [usize; 3]) -> NonFinite {
     panic!("no such parameter")
 }
 
+/// A way to solve, and its error.
+type Solve<'a, A, const B: usize> =
+    &'a mut dyn FnMut(&mut State<Network<A>, B>) -> Option<SolveError<<A as Architecture>::Scalar>>;
+
 /// What every way to solve says of an input, of a state to begin with, and of a network.
 fn said<A: Takes<3>, const B: usize>(
     net: &Network<A>,
@@ -43,15 +47,14 @@ fn said<A: Takes<3>, const B: usize>(
     let stop = Stop::residual(A::Scalar::from_f64(1e-4)).at_most(200);
     let on = net.on(backend);
     let mut said = Vec::new();
-    let mut hear =
-        |how: &str, solve: &mut dyn FnMut(&mut State<Network<A>, B>) -> Option<SolveError<A::Scalar>>| {
-            let mut state = start.clone();
-            let Some(SolveError::NotFinite(what)) = solve(&mut state) else { panic!("{how} of {net:?}") };
-            said.push(what);
-            let is_input = matches!(what, NonFinite::Input { .. });
-            let zero = state.as_slice().iter().all(|h| *h == A::Scalar::ZERO);
-            assert!(is_input || zero, "{how} of {net:?}, {what}: {state:?}");
-        };
+    let mut hear = |how: &str, solve: Solve<'_, A, B>| {
+        let mut state = start.clone();
+        let Some(SolveError::NotFinite(what)) = solve(&mut state) else { panic!("{how} of {net:?}") };
+        said.push(what);
+        let is_input = matches!(what, NonFinite::Input { .. });
+        let zero = state.as_slice().iter().all(|h| *h == A::Scalar::ZERO);
+        assert!(is_input || zero, "{how} of {net:?}, {what}: {state:?}");
+    };
     hear("solve", &mut |state| on.solve(x, state, stop).err());
     hear("specialized", &mut |state| on.specialized().solve(x, state, stop).err());
     let mut injection = Injection::ZERO;

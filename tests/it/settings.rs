@@ -215,9 +215,12 @@ fn stops_have_ranges() {
     assert!(net.gradient(&objective, &x, &y, &mut workspace, &mut gradient).is_ok());
 }
 
+/// A network of two layers.
+type Two = fnn![2, 3, 2];
+
 /// Every way to learn refuses an objective, and changes nothing.
-fn refuses(net: &fnn![2, 3, 2], objective: Objective<MeanSquared>, text: &str) {
-    type Net = fnn![2, 3, 2];
+fn refuses(net: &Two, objective: Objective<MeanSquared>, text: &str) {
+    type Net = Two;
     let (x, y) = ([0.5, -1.0], [1.0, 0.0]);
     let mut workspace = Workspace::<Net>::ZERO;
     workspace.state.as_mut_slice().fill(0.25);
