@@ -1,9 +1,23 @@
 //! What a file holds, a line each.
 
+use crate::cli::Show;
+use crate::files::{about, read};
 use crate::model::{Feedback, Model, slots};
+use crate::tensors::{self, Wanted};
 use std::fmt::Display;
 
-pub(crate) fn facts(model: &Model, format: &str) -> String {
+pub(crate) fn show(Show { from }: &Show) -> Result<(), String> {
+    let bytes = read(from)?;
+    let facts = if Model::is_one(&bytes) {
+        Model::from_bytes(&bytes).map(|model| facts(&model, "attr"))
+    } else {
+        tensors::import(&bytes, &Wanted::default()).map(|model| facts(&model, "safetensors"))
+    };
+    println!("{}", facts.map_err(|error| about(from, error))?);
+    Ok(())
+}
+
+fn facts(model: &Model, format: &str) -> String {
     let shape = &model.shape;
     let mut lines = vec![
         format!("format: {format}"),

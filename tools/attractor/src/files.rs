@@ -1,0 +1,43 @@
+//! Files that are read and written.
+
+use crate::output;
+use std::fs;
+use std::path::Path;
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| about(path, error))
+}
+
+/// An error about a file.
+pub(crate) fn about(path: &Path, error: impl std::fmt::Display) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// Whether what is read and what is to be written are two files, whatever their names.
+pub(crate) fn other(from: &Path, to: &Path) -> Result<(), String> {
+    let same = match (fs::canonicalize(from), fs::canonicalize(to)) {
+        (Ok(from), Ok(to)) => from == to || same_inode(&from, &to),
+        _ => false,
+    };
+    if same { Err(about(to, "`--to` is the file that is read")) } else { Ok(()) }
+}
+
+/// Two names of one file.
+fn same_inode(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        place(one).is_some() && place(one) == place(other)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (one, other);
+        false
+    }
+}
+
+/// After everything was checked: what fails leaves no file behind.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    output::write(path, bytes)
+}
