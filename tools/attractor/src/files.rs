@@ -41,3 +41,22 @@ fn same_inode(one: &Path, other: &Path) -> bool {
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     output::write(path, bytes)
 }
+
+/// The name of a file without its folder, fit for a comment of any language.
+pub(crate) fn name(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    output::plain(&name).replace(['*', '"', '\\'], "_")
+}
+
+/// Sees that a file can be written: before the work, not after it.
+pub(crate) fn writable(path: &Path) -> Result<(), String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        return Err(about(path, "is a folder"));
+    }
+    if !folder.is_dir() {
+        return Err(about(path, "its folder is not there"));
+    }
+    // A device or a pipe has no place beside it.
+    if path.exists() && !path.is_file() { Ok(()) } else { output::folder(folder) }
+}

@@ -9,12 +9,22 @@
 #[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
 mod output;
 
+mod certify;
 mod cli;
+mod codegen;
+mod evaluate;
 mod exchange;
 mod files;
 mod model;
+mod net;
+mod prune;
+mod quantise;
+mod scaling;
+mod score;
 mod show;
+mod table;
 mod tensors;
+mod train;
 mod twice;
 
 use clap::Parser;
@@ -49,6 +59,13 @@ fn nonsense(message: &str) -> ExitCode {
 
 fn work(command: Command) -> Result<(), String> {
     match command {
+        Command::Train(arguments) => train::train(&arguments),
+        Command::Evaluate(arguments) => evaluate::evaluate(&arguments),
+        Command::Certify(arguments) => certify::certify(&arguments),
+        Command::Limit(arguments) => certify::limit(&arguments),
+        Command::Quantise(arguments) => quantise::quantise(&arguments),
+        Command::Prune(arguments) => prune::prune(&arguments),
+        Command::Codegen(arguments) => codegen::codegen(&arguments),
         Command::Import(arguments) => exchange::import(&arguments),
         Command::Export(arguments) => exchange::export(&arguments),
         Command::Show(arguments) => show::show(&arguments),

@@ -1,48 +1,20 @@
 //! The command line, on files that PyTorch wrote and on files made here. `data/make.py` wrote the former, and what
 //! their networks must give, computed with NumPy alone.
 
+use crate::common::{Answer, Room, run};
 use attractor::kernel::{LeakyRelu, Scalar, Sigmoid, Tanh};
 use attractor::network::Takes;
 use attractor::{Align64, Certificate, Dense, Feedforward, Network, Skip, Stop, Tied, fnn};
+
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-struct Answer {
-    code: i32,
-    output: String,
-    error: String,
-}
-
-fn run(arguments: &[&str]) -> Answer {
-    let output = Command::new(env!("CARGO_BIN_EXE_attractor")).args(arguments).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Answer { code: output.status.code().unwrap(), output: text(output.stdout), error: text(output.stderr) }
-}
-
-/// A folder of one test's own, and files in it.
-struct Room(PathBuf);
-
+/// What only these tests do in a room.
 impl Room {
-    fn new(test: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-    fn write(&self, name: &str, bytes: &[u8]) -> String {
-        fs::write(self.0.join(name), bytes).unwrap();
-        self.path(name)
-    }
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.0.join(name)).unwrap()
-    }
     /// Imports a file and gives back the model file.
     fn import(&self, from: &str, options: &[&str]) -> Vec<u8> {
         quiet(&run(&[&["import", from, "--to", &self.path("imported.attr")], options].concat()));
@@ -377,7 +349,8 @@ fn show_says_what_a_file_holds() {
             "layers.2.weight: 1 3",
             "layers.2.bias: 1",
         ];
-        assert_eq!(answer.output, format!("format: {format}\n{}\n", facts.join("\n")));
+        let sizes = if format == "attr" { "units: 4\nweight bytes: 64\nfile bytes: 128\n" } else { "" };
+        assert_eq!(answer.output, format!("format: {format}\n{}\n{sizes}", facts.join("\n")));
     }
 }
 
