@@ -129,7 +129,8 @@ extern \"C\" {
 #define ATTRACTOR_NOT_CONVERGED 1
 /* A NaN or an infinity, in input or weights or by overflow. The output is unchanged. */
 #define ATTRACTOR_NOT_FINITE 2
-/* A null, an address that is not aligned, too little memory, or a network that cannot be. Nothing was done. */
+/* A null, an address that is not aligned, too little memory, a tolerance that is negative or no number, no sweeps, or a network that the
+ * library does not have. Nothing was done. */
 #define ATTRACTOR_REFUSED 3
 
 typedef struct {

@@ -42,9 +42,8 @@ pub(crate) fn train(arguments: &Train) -> Result<(), String> {
     }
 }
 
-/// A table as it is learnt, and what was made of it.
+/// How a table is learnt. Inputs are scaled batch after batch: a copy of large tables would not fit into memory.
 struct Scaled {
-    inputs: Vec<f64>,
     targets: Vec<f64>,
     of_inputs: Scaling,
     /// Of numbers to learn, if they are scaled.
@@ -95,11 +94,11 @@ where
             inputs.clear();
             inputs.resize(rows.len() * columns, T::ZERO);
             for (at, row) in rows.iter().enumerate() {
-                let own = &scaled.inputs[row * columns..][..columns];
+                let own = table.row(*row);
                 let moved = image.map(|size| (size, shift(arguments.shift, &mut random)));
-                for column in 0..columns {
+                for (column, (mean, deviation)) in scaled.of_inputs.0.iter().enumerate() {
                     let value = moved.map_or(own[column], |moved| pixel(own, column, moved));
-                    inputs[column * rows.len() + at] = T::from_f64(value);
+                    inputs[column * rows.len() + at] = T::from_f64((value - mean) / deviation);
                 }
             }
             if arguments.noise > 0.0 {
@@ -129,7 +128,7 @@ where
     // On inputs as they are: what the file will give.
     let mut raw = table;
     if arguments.scaling_to.is_some() {
-        raw.inputs = scaled.inputs;
+        scaled.of_inputs.apply(&mut raw.inputs);
     }
     let mut lines = vec![
         format!("network: {shape}"),
@@ -218,9 +217,7 @@ fn scaled(arguments: &Train, table: &Table, training: &[usize]) -> Scaled {
             "attractor: column {column} hardly varies beside its mean, and f32 loses its digits: subtract what it has in common, or take `--scalar f64`"
         );
     }
-    let mut inputs = table.inputs.clone();
-    of_inputs.apply(&mut inputs);
-    let mut own = Scaled { inputs, targets: Vec::new(), of_inputs, of_targets: None };
+    let mut own = Scaled { targets: Vec::new(), of_inputs, of_targets: None };
     if let Targets::Numbers { columns, values } = &table.targets {
         own.targets.clone_from(values);
         // W of the last layer is also its feedback where that is tied, and what an activation bounds cannot be scaled.

@@ -135,8 +135,9 @@ unsafe fn solve<T: Scalar>(call: Call<T>, solver: fn(Work<'_, T>) -> Outcome<T>)
     let (sweeps, residual, code) = match solver(work) {
         Ok(Solved { sweeps, residual }) => (sweeps, residual, SOLVED),
         Err(Some(SolveError::NotConverged { sweeps, residual })) => (sweeps, residual, NOT_CONVERGED),
-        Err(Some(_)) => (0, T::NAN, NOT_FINITE),
-        Err(None) => return REFUSED,
+        Err(Some(SolveError::NotFinite(_))) => (0, T::NAN, NOT_FINITE),
+        // Another network, or a tolerance or sweeps out of range.
+        Err(_) => return REFUSED,
     };
     if let Some(report) = report {
         *report = Report { sweeps: u32::try_from(sweeps).unwrap_or(u32::MAX), residual };

@@ -17,8 +17,8 @@ fn library() -> PathBuf {
         .arg(manifest)
         .arg("--target-dir")
         .arg(&folder)
-        // Quickly compiled is soon enough here.
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        // Sooner compiled than run here.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .status();
     assert!(built.unwrap().success());
     folder.join("release/libattractor.a")
@@ -134,6 +134,9 @@ int main(void) {
     EXPECT(ATTRACTOR_SOLVED, &net_net, input, output, memory, NET_MEMORY + 1, 1e-5f, 100);
     EXPECT(ATTRACTOR_NOT_CONVERGED, &net_net, input, output, memory, NET_MEMORY, 1e-5f, 1);
     EXPECT(ATTRACTOR_NOT_FINITE, &net_net, nan, output, memory, NET_MEMORY, 1e-5f, 100);
+    EXPECT(ATTRACTOR_REFUSED, &net_net, input, output, memory, NET_MEMORY, -1e-5f, 100);
+    EXPECT(ATTRACTOR_REFUSED, &net_net, input, output, memory, NET_MEMORY, NAN, 100);
+    EXPECT(ATTRACTOR_REFUSED, &net_net, input, output, memory, NET_MEMORY, 1e-5f, 0);
     EXPECT(ATTRACTOR_REFUSED, NULL, input, output, memory, NET_MEMORY, 1e-5f, 100);
     EXPECT(ATTRACTOR_REFUSED, &net_net, NULL, output, memory, NET_MEMORY, 1e-5f, 100);
     EXPECT(ATTRACTOR_REFUSED, &net_net, input, NULL, memory, NET_MEMORY, 1e-5f, 100);
