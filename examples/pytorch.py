@@ -2,7 +2,7 @@
 
 pip install torch numpy safetensors
 python examples/pytorch.py model.safetensors
-cargo run --manifest-path tools/exchange/Cargo.toml -- import model.safetensors --to model.attr
+cargo run --manifest-path tools/attractor/Cargo.toml -- import model.safetensors --to model.attr
 """
 
 import sys

@@ -108,10 +108,10 @@ fn shipped() -> Result<(), Box<dyn Error>> {
             "--locked",
             "--release",
             "--manifest-path",
-            "tools/exchange/Cargo.toml",
+            "tools/attractor/Cargo.toml",
             "--",
         ])
-        .args(["import", "tools/exchange/tests/data/plain.safetensors", "--feedback", "tied:50", "--to"])
+        .args(["import", "tools/attractor/tests/data/plain.safetensors", "--feedback", "tied:50", "--to"])
         .arg(&imported)
         .status()?;
     if !status.success() {

@@ -1,4 +1,4 @@
-//! From PyTorch to flash: a network that was made there, imported by `tools/exchange`, with a certificate, in the program as a model file
+//! From PyTorch to flash: a network that was made there, imported by `tools/attractor`, with a certificate, in the program as a model file
 //! that was checked while compiling. Its outputs are compared with what NumPy computed in `f64` from PyTorch's own file.
 
 #![no_std]
@@ -12,8 +12,8 @@ attractor_firmware::program!(main);
 
 type Net = fnn![3, 7, 2; feedback = Tied<50>];
 
-/// Written by `tools/exchange/tests/data/make.py`, for the input below.
-const EXPECTED: &str = include_str!("../../../tools/exchange/tests/data/expected.txt");
+/// Written by `tools/attractor/tests/data/make.py`, for the input below.
+const EXPECTED: &str = include_str!("../../../tools/attractor/tests/data/expected.txt");
 const INPUT: [f32; 3] = [0.5, -1.0, 0.25];
 /// The largest difference allowed.
 const MOST: f64 = 1e-6;

@@ -1,48 +1,20 @@
 //! The command line, on files that PyTorch wrote and on files made here. `data/make.py` wrote the former, and what
 //! their networks must give, computed with NumPy alone.
 
+use crate::common::{Answer, Room, run};
 use attractor::kernel::{LeakyRelu, Scalar, Sigmoid, Tanh};
 use attractor::network::Takes;
 use attractor::{Align64, Certificate, Dense, Feedforward, Network, Skip, Stop, Tied, fnn};
+
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-struct Answer {
-    code: i32,
-    output: String,
-    error: String,
-}
-
-fn run(arguments: &[&str]) -> Answer {
-    let output = Command::new(env!("CARGO_BIN_EXE_exchange")).args(arguments).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Answer { code: output.status.code().unwrap(), output: text(output.stdout), error: text(output.stderr) }
-}
-
-/// A folder of one test's own, and files in it.
-struct Room(PathBuf);
-
+/// What only these tests do in a room.
 impl Room {
-    fn new(test: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-    fn write(&self, name: &str, bytes: &[u8]) -> String {
-        fs::write(self.0.join(name), bytes).unwrap();
-        self.path(name)
-    }
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.0.join(name)).unwrap()
-    }
     /// Imports a file and gives back the model file.
     fn import(&self, from: &str, options: &[&str]) -> Vec<u8> {
         quiet(&run(&[&["import", from, "--to", &self.path("imported.attr")], options].concat()));
@@ -55,7 +27,7 @@ impl Room {
         assert_eq!((answer.code, answer.output.as_str()), (1, ""), "{}", answer.error);
         assert_eq!(answer.error.lines().count(), 1, "{}", answer.error);
         assert!(!Path::new(&to).exists());
-        answer.error.trim_end().strip_prefix(&format!("exchange: {from}: ")).unwrap().to_owned()
+        answer.error.trim_end().strip_prefix(&format!("attractor: {from}: ")).unwrap().to_owned()
     }
 }
 
@@ -377,7 +349,8 @@ fn show_says_what_a_file_holds() {
             "layers.2.weight: 1 3",
             "layers.2.bias: 1",
         ];
-        assert_eq!(answer.output, format!("format: {format}\n{}\n", facts.join("\n")));
+        let sizes = if format == "attr" { "units: 4\nweight bytes: 64\nfile bytes: 128\n" } else { "" };
+        assert_eq!(answer.output, format!("format: {format}\n{}\n{sizes}", facts.join("\n")));
     }
 }
 
@@ -533,7 +506,7 @@ fn a_file_that_is_something_else_is_refused() {
         let answer = run(&["export", &from, "--to", &to]);
         assert_eq!((answer.code, answer.output.as_str()), (1, ""));
         assert!(!Path::new(&to).exists());
-        answer.error.trim_end().strip_prefix(&format!("exchange: {from}: ")).unwrap().to_owned()
+        answer.error.trim_end().strip_prefix(&format!("attractor: {from}: ")).unwrap().to_owned()
     };
     assert_eq!(refused(&whole), "not a model file");
     for at in (12..model.len()).step_by(5) {
@@ -555,45 +528,60 @@ fn a_file_that_is_something_else_is_refused() {
 #[test]
 fn a_command_line_that_makes_no_sense_gives_2() {
     let wrong: [(&[&str], &str); 18] = [
-        (&[], "no command is given: import, export or show"),
-        (&["convert"], "unknown command `convert`"),
-        (&["import=x"], "unknown command `import`"),
-        (&["import"], "import needs the name of a file"),
-        (&["import", "a"], "import needs `--to` and the file to write"),
-        (&["export", "a"], "export needs `--to` and the file to write"),
-        (&["show"], "show needs the name of a file"),
-        (&["show", "a", "b"], "`b` is one argument too many"),
-        (&["show", "a", "b=c"], "`b=c` is one argument too many"),
-        (&["show", "a", "--to", "b"], "unknown option `--to`"),
-        (&["export", "a", "--to", "b", "--hidden", "tanh"], "unknown option `--hidden`"),
-        (&["import", "a", "--to"], "--to needs a file, such as `--to model.attr`"),
-        (&["import", "a", "--to", "b", "--to", "c"], "--to is given twice"),
+        (&[], "no command is given"),
+        (&["convert"], "unrecognized subcommand 'convert'"),
+        (&["import=x"], "unrecognized subcommand 'import=x'"),
+        (
+            &["import"],
+            "the following required arguments were not provided: --to <MODEL.attr> <MODEL.safetensors>",
+        ),
+        (&["import", "a"], "the following required arguments were not provided: --to <MODEL.attr>"),
+        (&["export", "a"], "the following required arguments were not provided: --to <MODEL.safetensors>"),
+        (&["show"], "the following required arguments were not provided: <MODEL.attr|MODEL.safetensors>"),
+        (&["show", "a", "b"], "unexpected argument 'b' found"),
+        (&["show", "a", "b=c"], "unexpected argument 'b=c' found"),
+        (&["show", "a", "--to", "b"], "unexpected argument '--to' found"),
+        (&["export", "a", "--to", "b", "--hidden", "tanh"], "unexpected argument '--hidden' found"),
+        (&["import", "a", "--to"], "a value is required for '--to <MODEL.attr>' but none was supplied"),
+        (
+            &["import", "a", "--to", "b", "--to", "c"],
+            "the argument '--to <MODEL.attr>' cannot be used multiple times",
+        ),
         (
             &["import", "a", "--to", "b", "--feedback", "tied:0"],
-            "tied feedback has a strength of 1 to 100 percent, such as tied:50, not `tied:0`",
+            "invalid value 'tied:0' for '--feedback <FORM>': tied feedback has a strength of 1 to 100 percent, such as tied:50, not `tied:0`",
         ),
         (
             &["import", "a", "--to", "b", "--feedback", "tied"],
-            "feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `tied`",
+            "invalid value 'tied' for '--feedback <FORM>': feedback is adjacent, skip, dense, tied:PERCENT or feedforward, not `tied`",
         ),
         (
             &["import", "a", "--to", "b", "--output=softmax"],
-            "an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not `softmax`",
+            "invalid value 'softmax' for '--output <NAME>': an activation is identity, tanh, sigmoid, relu, hard-tanh or leaky-relu, not `softmax`",
         ),
-        (&["import", "a", "--to", "b", "--scalar", "f16"], "a scalar is f32 or f64, not `f16`"),
-        (&["import", "a", "--to", "b", "--help=yes"], "--help takes no value"),
+        (
+            &["import", "a", "--to", "b", "--scalar", "f16"],
+            "invalid value 'f16' for '--scalar <SCALAR>': a scalar is f32 or f64, not `f16`",
+        ),
+        (
+            &["import", "a", "--to", "b", "--help=yes"],
+            "unexpected value 'yes' for '--help' found; no more were expected",
+        ),
     ];
     for (arguments, error) in wrong {
         let answer = run(arguments);
         assert_eq!((answer.code, answer.output.as_str()), (2, ""), "{arguments:?}");
-        assert_eq!(answer.error, format!("exchange: {error}\nexchange: `--help` lists the options\n"));
+        assert_eq!(answer.error, format!("attractor: {error}\nattractor: `--help` lists the options\n"));
     }
-    for arguments in [&["--help"][..], &["-h"], &["import", "--help"], &["show", "a", "-h"]] {
+    for (arguments, word) in [
+        (&["--help"][..], "Usage: attractor <COMMAND>"),
+        (&["-h"], "Usage: attractor <COMMAND>"),
+        (&["import", "--help"], "layers.L.feedback"),
+        (&["show", "-h"], "Usage: attractor show <MODEL.attr|MODEL.safetensors>"),
+    ] {
         let answer = run(arguments);
         assert_eq!((answer.code, answer.error.as_str()), (0, ""));
-        assert!(
-            answer.output.contains("Usage: exchange import") && answer.output.contains("layers.L.feedback")
-        );
+        assert!(answer.output.contains(word), "{arguments:?}: {}", answer.output);
     }
 }
 
@@ -691,7 +679,7 @@ fn the_file_that_is_read_is_not_written() {
         for to in names {
             let answer = run(&[command, from, "--to", &to]);
             assert_eq!((answer.code, answer.output.as_str()), (1, ""), "{to}");
-            assert_eq!(answer.error, format!("exchange: {to}: `--to` is the file that is read\n"));
+            assert_eq!(answer.error, format!("attractor: {to}: `--to` is the file that is read\n"));
             assert!(fs::read(from).unwrap() == before, "{to}");
         }
     }
@@ -700,7 +688,7 @@ fn the_file_that_is_read_is_not_written() {
 /// Runs under a shell's settings; `"$@"` is the program and its arguments.
 #[cfg(target_os = "linux")]
 fn under(script: &str, arguments: &[&str]) -> Answer {
-    let program = env!("CARGO_BIN_EXE_exchange");
+    let program = env!("CARGO_BIN_EXE_attractor");
     let output = Command::new("bash").args(["-c", script, "bash", program]).args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Answer { code: output.status.code().unwrap(), output: text(output.stdout), error: text(output.stderr) }
@@ -724,7 +712,7 @@ fn a_write_that_fails_leaves_the_file_that_was_there() {
             let full = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
             let answer = under(full, &[command, from, "--to", &to]);
             assert_eq!((answer.code, answer.output.as_str()), (1, ""));
-            assert!(answer.error.starts_with(&format!("exchange: {to}: ")), "{}", answer.error);
+            assert!(answer.error.starts_with(&format!("attractor: {to}: ")), "{}", answer.error);
             assert_eq!(answer.error.lines().count(), 1, "{}", answer.error);
             assert_eq!(fs::read(&to).ok().as_deref(), before);
             let left = fs::read_dir(&room.0).unwrap().count();
@@ -748,7 +736,7 @@ fn an_output_that_is_full_or_closed_is_no_panic() {
     for arguments in [&["--help"][..], &["show", &file]] {
         let answer = under("exec \"$@\" >/dev/full", arguments);
         assert_eq!(answer.code, 1, "{arguments:?}");
-        assert!(answer.error.starts_with("exchange: standard output: "), "{}", answer.error);
+        assert!(answer.error.starts_with("attractor: standard output: "), "{}", answer.error);
         assert_eq!(answer.error.lines().count(), 1, "{}", answer.error);
         // Nobody reads the pipe any more.
         let closed = "{ sleep 0.2; \"$@\"; echo \"$?\" >&2; } | :";

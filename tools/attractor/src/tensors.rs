@@ -1,7 +1,7 @@
 //! Tensors by name, as PyTorch has them, row after row.
 
+use crate::cli::Import;
 use crate::model::{self, Feedback, Model, Slot, activation, slots};
-use crate::options::Wanted;
 use crate::twice;
 use attractor::Shape;
 use attractor::network::MAX_DEPTH;
@@ -11,6 +11,22 @@ use safetensors::{Dtype, SafeTensors};
 const FEEDBACK: &str = "attractor.feedback";
 const HIDDEN: &str = "attractor.hidden";
 const OUTPUT: &str = "attractor.output";
+
+/// What the command line wants an imported network to be.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    feedback: Option<Feedback>,
+    hidden: Option<&'static str>,
+    output: Option<&'static str>,
+    scalar: Option<&'static str>,
+}
+
+impl From<&Import> for Wanted {
+    fn from(import: &Import) -> Self {
+        let &Import { feedback, hidden, output, scalar, .. } = import;
+        Self { feedback, hidden, output, scalar }
+    }
+}
 
 /// What tensors are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -63,6 +63,18 @@ pub(crate) fn scalar(text: &str) -> Result<&'static str, String> {
     name.ok_or_else(|| format!("a scalar is f32 or f64, not `{text}`"))
 }
 
+/// The numbers of form, hidden and output activation in a model file, and in C.
+pub(crate) fn codes(shape: &Shape) -> [usize; 3] {
+    let forms = ["feedforward", "adjacent", "dense", "tied", "skip"];
+    let place =
+        |names: &[&str], name: &str| names.iter().position(|other| *other == name).unwrap_or(names.len());
+    [
+        place(&forms, shape.feedback()),
+        place(&ACTIVATIONS, shape.hidden()),
+        place(&ACTIVATIONS, shape.output()),
+    ]
+}
+
 pub(crate) struct Model {
     pub(crate) shape: Shape,
     /// Layer after layer W, U, b, column after column, little-endian.
