@@ -1,8 +1,8 @@
 //! Holding a network to a rate while it learns: a bound that follows the weights, at one pass over their magnitudes a step.
 
-use super::CertificateError;
 use super::comparison::{Bounds, Comparison};
 use super::outward::{count, larger, smaller, times};
+use super::{CertificateError, bounded};
 use crate::kernel::{Scalar, once};
 use crate::network::{Architecture, Form, Network, Source, State};
 use crate::simd::Backend;
@@ -48,8 +48,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// ```
     ///
     /// # Errors
-    /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large. The network is then
-    /// unchanged.
+    /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Activation` for one of
+    /// your own without a bound on its slope. The network is then unchanged.
     pub fn hold_rate(&mut self, rate: T, room: &mut State<Self, 2>) -> Result<Held<T>, CertificateError<T>> {
         self.hold_rate_on(Backend::best(), rate, room)
     }
@@ -66,6 +66,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         if const { <A::Form>::REACH.layers() == 0 && <A::Form>::TIED == 0 } {
             return Ok(Held { rate: T::ZERO, factor: T::ONE });
         }
+        bounded::<A>()?;
         let mut held = Held { rate: self.rate_bound(backend, rate, room)?, factor: T::ONE };
         // Once is enough where U is scaled, for the rate is linear in it. Every loop goes through a tied W twice, up and down.
         let mut tied = <A::Form>::TIED > 0;

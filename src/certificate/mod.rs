@@ -64,7 +64,7 @@ pub(crate) use constant::{Weights, check};
 pub use refinement::{CertifiedSolve, ErrorBound, Label, Refinement};
 pub use skipping::{SkipReport, Skipping};
 
-use crate::kernel::{Activation, Scalar};
+use crate::kernel::{Activation, Scalar, activate};
 use crate::network::{Architecture, Flat, LengthError, Network, Numbered, Source, State};
 use crate::simd::{Backend, Element};
 pub(crate) use comparison::Bounds;
@@ -103,6 +103,13 @@ pub enum CertificateError<T = f32> {
     },
     /// A rate to be kept to that is not at least 0 and less than 1.
     Setting,
+    /// An [`Activation`] of your own does not say of itself what a certificate needs.
+    Activation {
+        /// Its name.
+        name: &'static str,
+        /// What is missing.
+        missing: &'static str,
+    },
 }
 
 impl<T: fmt::Debug> fmt::Display for CertificateError<T> {
@@ -116,6 +123,7 @@ impl<T: fmt::Debug> fmt::Display for CertificateError<T> {
                 write!(f, "the certificate states a {what} of {stated:?}, the weights give {found:?}")
             }
             Self::Setting => f.write_str("a rate must be at least 0 and less than 1"),
+            Self::Activation { name, missing } => write!(f, "the activation {name} has {missing}"),
         }
     }
 }
@@ -351,6 +359,43 @@ fn eta<T: Scalar, H: Activation, O: Activation>(terms: usize) -> T {
     plus(T::from_f64(error), count::<T>(64 * (terms + 2)) * T::MIN_POSITIVE)
 }
 
+/// Whether the activations of a network have bounds on their slopes, which is all that a rate needs.
+pub(crate) fn bounded<A: Architecture>() -> Result<(), CertificateError<A::Scalar>> {
+    fn one<T, S: Activation>() -> Result<(), CertificateError<T>> {
+        if const { S::STEEPEST < f64::INFINITY } {
+            return Ok(());
+        }
+        Err(CertificateError::Activation { name: S::NAME, missing: "no bound on its slope (LIPSCHITZ)" })
+    }
+    one::<_, A::Hidden>()?;
+    one::<_, A::Outputs>()
+}
+
+/// Whether they say all of themselves that error bounds need.
+fn known<A: Architecture>() -> Result<(), CertificateError<A::Scalar>> {
+    fn one<T: Scalar, S: Activation>() -> Result<(), CertificateError<T>> {
+        if const { S::BUILT_IN.is_some() } {
+            return Ok(());
+        }
+        let none = |missing| Err(CertificateError::Activation { name: S::NAME, missing });
+        let error = S::error::<T>();
+        if !(error >= 0.0 && error < 1.0) {
+            return none("no bound less than 1 on the error of its value (error)");
+        }
+        let mut at_zero = [T::ZERO];
+        activate::<T, S>(Backend::portable(), &mut at_zero);
+        // What does not vanish with the sum is at most 1, which is what is allowed for.
+        if const { S::BOUND.is_some() } && at_zero[0].magnitude() <= T::ONE || at_zero == [T::ZERO] {
+            Ok(())
+        } else {
+            none("no RANGE and is not 0 at 0, or is more than 1 there")
+        }
+    }
+    bounded::<A>()?;
+    one::<_, A::Hidden>()?;
+    one::<_, A::Outputs>()
+}
+
 /// rho as the steps of a refinement round it up.
 fn up_by_steps<T: Scalar>(rho: T) -> T {
     rho * (T::ONE + count::<T>(8) * T::PRECISION)
@@ -406,6 +451,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
         &'a self,
         network: &'a Network<A>,
     ) -> Result<Certified<'a, Network<A>>, CertificateError<T>> {
+        known::<A>()?;
         if !self.as_slice().iter().all(|number| *number >= T::ZERO)
             || !self.v().iter().all(|v| v.is_finite())
             || !self.largest().is_finite()
@@ -471,7 +517,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`] if the magnitudes of the weights do not show convergence, where
-    /// [`limit_rate`](Self::limit_rate) helps; `NotFinite` for weights that are not finite or far too large.
+    /// [`limit_rate`](Self::limit_rate) helps; `NotFinite` for weights that are not finite or far too large; `Activation` if one of your own
+    /// does not say enough of itself.
     ///
     /// ```
     /// use attractor::{CertificateError, fnn};
@@ -490,6 +537,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
 
     /// A certificate with a vector and nothing else, and the gamma of this vector, below 1 or not.
     fn propose(&self) -> Result<(Certificate<Self>, T), CertificateError<T>> {
+        known::<A>()?;
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
         let comparison = Comparison::new(params, Bounds::of::<A>());
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };

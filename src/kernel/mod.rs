@@ -350,7 +350,7 @@ struct Value<A>(PhantomData<A>);
 impl<A: Activation> Elementwise for Value<A> {
     #[inline(always)]
     fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
-        A::value(lanes, v)
+        value::<A, T, L>(lanes, v)
     }
     #[inline(always)]
     fn apply_all<T: Scalar>(values: &mut [T]) -> bool {

@@ -5,9 +5,9 @@ use super::learner::Learner;
 use super::loss::Loss;
 use super::optimizer::{Optimizer, UpdateError, clip};
 use super::unsolved::{Outcome, Unsolved};
-use crate::certificate::{Held, is_contraction};
+use crate::certificate::{Held, bounded, is_contraction};
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Network, Samples, State, Storage, Takes, Workspace};
+use crate::network::{Architecture, Form, Network, Samples, State, Storage, Takes, Workspace};
 use crate::simd::{Backend, Element};
 use crate::threads::Threads;
 use core::fmt;
@@ -228,6 +228,11 @@ pub(super) fn begin_held<T: Scalar, A: Architecture<Scalar = T>>(
     let Some(rate) = hold else { return Ok(()) };
     if !is_contraction(rate) {
         return Err(LearnError::Update(UpdateError::Setting("hold is at least 0 and less than 1")));
+    }
+    if const { <A::Form>::REACH.layers() > 0 || <A::Form>::TIED > 0 } && bounded::<A>().is_err() {
+        return Err(LearnError::Update(UpdateError::Setting(
+            "hold asks for a bound on the slope of the activation (LIPSCHITZ); None does not hold",
+        )));
     }
     if room.as_slice().first() == Some(&T::ZERO) {
         // Weights that are not finite are found by the solve.

@@ -15,6 +15,7 @@ mod hold;
 mod idx;
 mod memory;
 mod model_file;
+mod own_activation;
 mod serde;
 mod settings;
 mod skipping;
