@@ -4,6 +4,7 @@
 //! |-|-|
 //! | [`convergence`] | tolerance, certificates, traces, acceleration |
 //! | [`fixed_points`] | maps of your own, Anderson, Broyden, implicit gradients |
+//! | [`own_parts`] | activations, losses and penalties of your own |
 //! | [`training`] | gradients, losses, optimizers, threads |
 //! | [`model_files`] | files that are read in place, also from flash |
 //! | [`integers`] | 8-bit and 16-bit weights |
@@ -26,6 +27,8 @@ pub mod fixed_points {}
 pub mod integers {}
 #[doc = include_str!("../docs/guide/model_files.md")]
 pub mod model_files {}
+#[doc = include_str!("../docs/guide/own_parts.md")]
+pub mod own_parts {}
 #[doc = include_str!("../docs/guide/speed.md")]
 pub mod speed {}
 #[doc = include_str!("../docs/guide/training.md")]

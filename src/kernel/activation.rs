@@ -430,6 +430,8 @@ activations!(Identity, Tanh, Sigmoid, Relu, HardTanh, LeakyRelu);
 
 /// An activation s, applied to every unit of a layer: h = s(z). Its slope is written as a function of h, which is all that is kept.
 ///
+/// An activation whose slope is no function of h, such as z sigmoid(z), where two z share an h, cannot be one.
+///
 /// Activations are types, so that a network names its own: `fnn![2, 8, 1; hidden = Softsign]`. One of your own gives [`NAME`](Self::NAME),
 /// [`value`](Self::value) and [`slope`](Self::slope), over the vectors of [`Lanes`], in safe code, and is compiled for every backend. With it a network
 /// solves, has exact gradients, trains, is pruned and adapted. With [`LIPSCHITZ`](Self::LIPSCHITZ) it can be held to a rate, and with
@@ -510,6 +512,13 @@ pub trait Activation: Copy + Default + Debug + Send + Sync + 'static {
     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector;
     /// s'(z) from h = s(z).
     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector;
+    /// d s' / d h, how the slope changes with h, from h = s(z): for [`JacobianPenalty`](crate::learn::JacobianPenalty), which refuses an activation
+    /// without it.
+    #[inline(always)]
+    fn bend<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> Option<L::Vector> {
+        let _ = (lanes, h);
+        None
+    }
     /// A bound on the error of [`value`](Self::value) on any backend, apart from numbers too small to have all digits: less than 1. Without it there are
     /// no certificates.
     fn error<T: Scalar>() -> f64 {
@@ -630,7 +639,8 @@ fn rounded<H: IntState, L: Integers>(lanes: L, z: L::Whole) -> L::Whole {
 macro_rules! activation {
     ($(#[$doc:meta])* $name:ident, $code:literal, $text:literal, $steepest:literal, $identity:literal, $range:expr, $bend:expr,
      $error:expr, |$h64:ident| $potential:expr,
-     |$lanes:ident, $z:ident| $value:expr, |$lanes3:ident, $z3:ident| $quantized:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
+     |$lanes:ident, $z:ident| $value:expr, |$lanes3:ident, $z3:ident| $quantized:expr, |$lanes2:ident, $h:ident| $slope:expr,
+     |$lanes4:ident, $h4:ident| $curve:expr $(, $finish:ident, $finish_slope:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name;
@@ -672,6 +682,10 @@ macro_rules! activation {
             fn slope<T: Scalar, L: Lanes<T>>($lanes2: L, $h: L::Vector) -> L::Vector {
                 $slope
             }
+            #[inline(always)]
+            fn bend<T: Scalar, L: Lanes<T>>($lanes4: L, $h4: L::Vector) -> Option<L::Vector> {
+                Some($curve)
+            }
             $(
                 #[inline(always)]
                 unsafe fn finish<T: Scalar>(sums: *const T, out: *mut T, count: usize) -> Option<(T, T)> {
@@ -705,7 +719,8 @@ activation!(
         let magnitude = lanes.between::<H>(15 - H::BITS, lanes.magnitude(z));
         lanes.signed(lanes.least(magnitude, lanes.splat(H::MOST)), z)
     },
-    |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
+    |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)),
+    |lanes, h| lanes.mul(lanes.splat(-(T::ONE + T::ONE)), h), finish_tanh, finish_tanh_slope
 );
 activation!(
     /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds; over all 2^32
@@ -721,7 +736,8 @@ activation!(
         let tanh = lanes.signed(lanes.between::<H>(0, lanes.magnitude(half)), half);
         narrow::<H, L>(lanes, lanes.shift(lanes.plus(tanh, lanes.splat(1 << 15)), 1))
     },
-    |lanes, h| lanes.mul(h, lanes.sub(lanes.splat(T::ONE), h))
+    |lanes, h| lanes.mul(h, lanes.sub(lanes.splat(T::ONE), h)),
+    |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.add(h, h))
 );
 activation!(
     /// max(z, 0). The derivative at 0 is taken as 0.
@@ -732,7 +748,8 @@ activation!(
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
         lanes.select(positive, lanes.splat(T::ONE), lanes.splat(T::ZERO))
-    }
+    },
+    |lanes, _h| lanes.splat(T::ZERO)
 );
 activation!(
     /// z, or z / 128 where z is negative: exact in all numbers, of 32 bits as of 8. The derivative at 0 is taken as 1 / 128.
@@ -748,7 +765,8 @@ activation!(
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
         lanes.select(positive, lanes.splat(T::ONE), lanes.splat(T::from_f64(LEAK)))
-    }
+    },
+    |lanes, _h| lanes.splat(T::ZERO)
 );
 activation!(
     /// z cut to -1..1. The derivative at the cuts is taken as 0.
@@ -759,7 +777,8 @@ activation!(
     |lanes, h| {
         let inside = lanes.less(lanes.abs(h), lanes.splat(T::ONE));
         lanes.select(inside, lanes.splat(T::ONE), lanes.splat(T::ZERO))
-    }
+    },
+    |lanes, _h| lanes.splat(T::ZERO)
 );
 activation!(
     /// z itself. The default of the output layer.
@@ -767,5 +786,6 @@ activation!(
     |h| h * h / 2.0,
     |_lanes, z| z,
     |lanes, z| rounded::<H, L>(lanes, z),
-    |lanes, _h| lanes.splat(T::ONE)
+    |lanes, _h| lanes.splat(T::ONE),
+    |lanes, _h| lanes.splat(T::ZERO)
 );

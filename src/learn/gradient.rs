@@ -1,6 +1,6 @@
 //! From a batch and its targets to a gradient.
 
-use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_gradient};
+use super::adjoint::{Backward, Fits, OfHidden, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::learner::{CompiledAdjoint, Learner};
 use super::loss::{Loss, LossError};
 use super::unsolved::{Outcome, Unsolved};
@@ -356,9 +356,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         let solve = |state: &mut _| self.solve(input, state, objective.solve);
-        let adjoint =
-            |state: &_, output: &_, deltas: &mut _| self.adjoint(objective.method, state, output, deltas);
-        both(unsolved, &objective.loss, self.backend, target, workspace, solve, adjoint)
+        let judge = |state: &_, output: &mut _, _: &mut _, (): &mut ()| {
+            evaluate(&objective.loss, self.backend, state, target, output)
+        };
+        let adjoint = |state: &_, output: &_, (): &(), deltas: &mut _| {
+            self.adjoint(objective.method, state, output, deltas)
+        };
+        both(unsolved, workspace, &mut (), solve, judge, adjoint)
     }
 
     /// [`Network::adjoint`] on this backend.
@@ -372,8 +376,20 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
+        self.adjoint_of(method, state, output, (), deltas)
+    }
+
+    /// The same, of a loss of hidden units too.
+    pub(super) fn adjoint_of<G: OfHidden<T>, const B: usize>(
+        self,
+        method: Method<T>,
+        state: &State<Network<A>, B>,
+        output: &A::Output<B>,
+        hidden: G,
+        deltas: &mut State<Network<A>, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
         let result = if const { M::PLAIN && B == 1 && Network::<A>::UNROLLED } {
-            self.adjoint_unrolled(method, state, output, deltas)
+            self.adjoint_unrolled(method, state, output, hidden, deltas)
         } else {
             let (units, flat) = (Network::<A>::UNITS, output.flat());
             let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
@@ -387,12 +403,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
             let (stop, literal) = method.stop();
             let (backend, threads) = (self.backend, self.threads);
             let progress = if const { !TYPED } {
-                let ends = Chosen::new::<A::Hidden, A::Outputs>();
-                let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
+                let (ends, hidden) = (Chosen::new::<A::Hidden, A::Outputs>(), hidden.matrix());
+                let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
                 CompiledAdjoint::adjoint((adjoint, backend, threads))
             } else {
                 let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-                let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
+                let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
                 match const { (B == 1, <A::Form>::REACH.is_far()) } {
                     (true, false) => adjoint.typed::<M::AdjointRoom<1>, 1, false>(backend, threads),
                     (true, true) => adjoint.typed::<M::AdjointRoom<1>, 1, true>(backend, threads),
@@ -409,16 +425,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
     }
 
     #[inline(always)]
-    fn adjoint_unrolled<const B: usize>(
+    fn adjoint_unrolled<G: OfHidden<T>, const B: usize>(
         self,
         method: Method<T>,
         state: &State<Network<A>, B>,
         output: &A::Output<B>,
+        hidden: G,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         let walk = Unrolled::<Network<A>>::NEW;
         let network = self.network;
-        T::run(self.backend, AdjointOne { network, state, output, deltas, method, walk })
+        T::run(self.backend, AdjointOne { network, state, output, hidden, deltas, method, walk })
     }
 }
 
@@ -529,9 +546,12 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         let on = self.0;
         let special = const { B == 1 && Network::<A>::specializes(1) };
         let solve = |state: &mut _| self.solve(input, state, objective.solve);
-        let adjoint = |state: &_, output: &_, deltas: &mut State<_, B>| {
+        let judge = |state: &_, output: &mut _, _: &mut _, (): &mut ()| {
+            evaluate(&objective.loss, on.backend, state, target, output)
+        };
+        let adjoint = |state: &_, output: &_, (): &(), deltas: &mut State<_, B>| {
             let result = if special {
-                on.adjoint_unrolled(objective.method, state, output, deltas)
+                on.adjoint_unrolled(objective.method, state, output, (), deltas)
             } else {
                 on.adjoint(objective.method, state, output, deltas)
             };
@@ -540,7 +560,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
             }
             result
         };
-        let learned = both(unsolved, &objective.loss, on.backend, target, workspace, solve, adjoint)?;
+        let learned = both(unsolved, workspace, &mut (), solve, judge, adjoint)?;
         if learned.1 == Outcome::Skipped {
             return Ok(learned);
         }
@@ -574,34 +594,40 @@ impl<T> From<crate::LengthError> for LearnError<T> {
     }
 }
 
-/// Both fixed points of a gradient and the loss between them, or what is to be done with a batch that does not converge.
+/// Both fixed points of a gradient and the loss between them, or what is to be done with a batch that does not converge. `room` is what the
+/// loss leaves for the adjoint besides the gradient of the outputs.
 #[inline(always)]
-fn both<T, A, Y: ?Sized, C, const B: usize>(
+pub(super) fn both<T, A, K, const B: usize>(
     unsolved: Unsolved<T>,
-    loss: &C,
-    backend: Backend,
-    target: &Y,
     workspace: &mut Workspace<Network<A>, B>,
+    room: &mut K,
     solve: impl FnOnce(&mut State<Network<A>, B>) -> Result<Solved<T>, SolveError<T>>,
+    judge: impl FnOnce(
+        &State<Network<A>, B>,
+        &mut A::Output<B>,
+        &mut State<Network<A>, B>,
+        &mut K,
+    ) -> Result<T, LearnError<T>>,
     adjoint: impl FnOnce(
         &State<Network<A>, B>,
         &A::Output<B>,
+        &K,
         &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>>,
 ) -> Result<(GradientReport<T>, Outcome), LearnError<T>>
 where
     T: Scalar,
     A: Architecture<Scalar = T>,
-    C: Loss<A::Output<B>, Y, Scalar = T>,
 {
     let Workspace { state, adjoint: deltas, output } = workspace;
     let (solve, solved) = unsolved.admits(solve(state)).map_err(LearnError::Solve)?;
-    let loss = evaluate(loss, backend, state, target, output)?;
+    let loss = judge(state, output, deltas, room)?;
     let mut report = GradientReport { loss, solve, adjoint: Solved { sweeps: 0, residual: T::ZERO } };
     if !solved && unsolved != Unsolved::UseLast {
         return Ok((report, Outcome::Skipped));
     }
-    let (adjoint, also) = unsolved.admits(adjoint(state, output, deltas)).map_err(LearnError::Adjoint)?;
+    let (adjoint, also) =
+        unsolved.admits(adjoint(state, output, room, deltas)).map_err(LearnError::Adjoint)?;
     report.adjoint = adjoint;
     let outcome = match (solved && also, unsolved) {
         (true, _) => Outcome::Solved,
@@ -657,10 +683,11 @@ fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), LearnError<T>> {
 }
 
 /// The adjoint of any number of samples.
-pub(crate) struct Adjoint<'a, T, S, E> {
+pub(crate) struct Adjoint<'a, T, S, E, G = Option<Matrix<'a, T>>> {
     params: S,
     states: Matrix<'a, T>,
     output: Matrix<'a, T>,
+    hidden: G,
     deltas: MatrixMut<'a, T>,
     stop: Stop<T>,
     literal: bool,
@@ -690,10 +717,10 @@ fn adjoint_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize, const C: usi
     backend: Backend,
 ) -> Result<Progress<T>, SolveError<T>> {
     let mut room = Scratch::<T, N>::new();
-    T::run(backend, InChunks::<_, _, _, _, C, true>(adjoint, &mut room.lend()))
+    T::run(backend, InChunks::<_, _, _, _, _, C, true>(adjoint, &mut room.lend()))
 }
 
-impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
+impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>, G: OfHidden<T>> Adjoint<'a, T, S, E, G> {
     /// In code of the network's own, with as much room as it needs.
     fn typed<R: Flat<Scalar = T>, const C: usize, const FAR: bool>(
         self,
@@ -702,7 +729,7 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
     ) -> Result<Progress<T>, SolveError<T>> {
         self.side_by_side(threads, &|part| {
             let mut room = R::ZERO;
-            T::run(backend, InChunks::<_, _, _, _, C, FAR>(part, &mut room))
+            T::run(backend, InChunks::<_, _, _, _, _, C, FAR>(part, &mut room))
         })
     }
 
@@ -717,6 +744,7 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
         let part = |from, count, deltas| Adjoint {
             states: self.states.row_range(from, count),
             output: self.output.row_range(from, count),
+            hidden: self.hidden.rows(from, count),
             deltas,
             ..self
         };
@@ -730,10 +758,12 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
 }
 
 /// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct InChunks<'a, 'b, T, S, E, R, const C: usize, const FAR: bool>(Adjoint<'a, T, S, E>, &'b mut R);
+struct InChunks<'a, 'b, T, S, E, G, R, const C: usize, const FAR: bool>(Adjoint<'a, T, S, E, G>, &'b mut R);
 
-impl<'a, T, S, E, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'a, '_, T, S, E, R, C, FAR>
+impl<'a, T, S, E, G, R, const C: usize, const FAR: bool> Operation<T>
+    for InChunks<'a, '_, T, S, E, G, R, C, FAR>
 where
+    G: OfHidden<T>,
     T: Scalar,
     S: Source<'a, T>,
     E: Ends<T>,
@@ -743,23 +773,25 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, FAR, _, _, _, _, _, _>(lanes, self.0, self.1, Looped)
+        adjoint_all::<C, FAR, _, _, _, _, _, _, _>(lanes, self.0, self.1, Looped)
     }
 }
 
 /// The adjoint of one sample, compiled for one type of network.
-struct AdjointOne<'a, N, K, G, T, W> {
+struct AdjointOne<'a, N, K, G, I, T, W> {
     network: &'a N,
     state: &'a K,
     output: &'a G,
+    hidden: I,
     deltas: &'a mut K,
     method: Method<T>,
     walk: W,
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>, M, G, W, const B: usize> Operation<T>
-    for AdjointOne<'_, M, State<Network<A>, B>, G, T, W>
+impl<T: Scalar, A: Architecture<Scalar = T>, M, G, I, W, const B: usize> Operation<T>
+    for AdjointOne<'_, M, State<Network<A>, B>, G, I, T, W>
 where
+    I: OfHidden<T>,
     M: Learner<Architecture = A>,
     G: Flat<Scalar = T>,
     W: Walk,
@@ -779,19 +811,20 @@ where
         };
         let ((stop, literal), ends) = (self.method.stop(), Typed::<A::Hidden, A::Outputs>::NEW);
         let mut room: M::AdjointRoom<1> = Flat::ZERO;
-        let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
+        let hidden = self.hidden;
+        let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
         if const { <A::Form>::REACH.is_far() } {
-            adjoint_all::<1, true, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
+            adjoint_all::<1, true, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         } else {
-            adjoint_all::<1, false, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
+            adjoint_all::<1, false, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         }
     }
 }
 
 #[inline(always)]
-fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, L, S, E, W>(
+fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, L, S, E, G, W>(
     lanes: L,
-    adjoint: Adjoint<'a, T, S, E>,
+    adjoint: Adjoint<'a, T, S, E, G>,
     room: &mut R,
     walk: W,
 ) -> Result<Progress<T>, SolveError<T>>
@@ -801,16 +834,18 @@ where
     L: Lanes<T>,
     S: Source<'a, T>,
     E: Ends<T>,
+    G: OfHidden<T>,
     W: Walk,
 {
-    let Adjoint { params, states, output, mut deltas, stop, literal, ends } = adjoint;
+    let Adjoint { params, states, output, hidden, mut deltas, stop, literal, ends } = adjoint;
     let each = params.rank() * walk.layout(params.layout()).depth();
     let most = samples_in(room, each, CHUNK);
     let mut progress = Progress::default();
     for (first, samples) in chunks_of(deltas.rows(), most) {
-        let mut backward = Backward::<T, _, _, _, W, FAR> {
+        let mut backward = Backward::<T, _, _, _, W, _, FAR> {
             params,
             injected: Some(output.row_range(first, samples)),
+            hidden: hidden.rows(first, samples),
             literal,
             states: states.row_range(first, samples),
             deltas: deltas.reborrow().row_range(first, samples),
@@ -970,8 +1005,9 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
-            let backward = Backward::<T, _, _, _, Looped, true> {
+            let backward = Backward::<T, _, _, _, Looped, _, true> {
                 params,
+                hidden: (),
                 injected: output.map(|output| output.row_range(first, samples)),
                 literal: false,
                 states: after.row_range(first, samples),

@@ -14,6 +14,7 @@ mod descent;
 mod gradient;
 #[cfg(feature = "rand_core")]
 mod initialize;
+mod jacobian;
 mod learner;
 mod loss;
 mod optimizer;
@@ -21,12 +22,14 @@ mod schedule;
 mod trainer;
 #[cfg(not(feature = "rand_core"))]
 mod uninitialized;
+mod units;
 mod unsolved;
 
 pub(crate) use adjoint::fits_gradient;
 pub use descent::Descent;
 pub(crate) use gradient::{Adjoint, adjoint_once};
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
+pub use jacobian::JacobianPenalty;
 pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
@@ -34,4 +37,5 @@ pub use optimizer::{Adam, Optimizer, Sgd, UpdateError, clip};
 pub(crate) use optimizer::{RATE_RANGE, is_rate};
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
+pub use units::{OfOutputs, UnitLoss, UnitRoom};
 pub use unsolved::{Outcome, Unsolved};

@@ -4,6 +4,7 @@ use super::gradient::{GradientReport, LearnError, Objective};
 use super::learner::Learner;
 use super::loss::Loss;
 use super::optimizer::{Optimizer, UpdateError, clip};
+use super::units::{UnitLoss, UnitRoom, add_of_units};
 use super::unsolved::{Outcome, Unsolved};
 use crate::certificate::{Held, bounded, is_contraction};
 use crate::kernel::Scalar;
@@ -180,6 +181,34 @@ where
         let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
         let on = network.on(self.backend).threads(self.threads).specialized();
         let learned = on.gradient_or(self.unsolved, &self.objective, (input, target), workspace, gradient)?;
+        self.update(learned)
+    }
+
+    /// [`step`](Self::step) by a loss of all units, hidden ones too, or with a penalty: see [`UnitLoss`]. `room` is the caller's, so that other
+    /// trainers take no more memory.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_of_units<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+        room: &mut UnitRoom<R::Content, B>,
+    ) -> Result<Step<T>, LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: UnitLoss<A, Y, B>,
+    {
+        self.begin()?;
+        let by = (self.backend, self.threads);
+        let Self { network, gradient, workspace, .. } = self;
+        let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
+        let on = network.on(self.backend).threads(self.threads);
+        let learned = on.settle_units_or(self.unsolved, &self.objective, (input, target), workspace, room)?;
+        if learned.1 != Outcome::Skipped {
+            add_of_units(by, &self.objective.loss, input, workspace, room, T::ONE, gradient)?;
+        }
         self.update(learned)
     }
 

@@ -16,6 +16,7 @@ mod idx;
 mod memory;
 mod model_file;
 mod own_activation;
+mod own_loss;
 mod serde;
 mod settings;
 mod skipping;
