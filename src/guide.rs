@@ -4,6 +4,7 @@
 //! |-|-|
 //! | [`convergence`] | tolerance, certificates, traces, acceleration |
 //! | [`fixed_points`] | maps of your own, Anderson, Broyden, implicit gradients |
+//! | [`own_parts`] | activations, losses and penalties of your own |
 //! | [`training`] | gradients, losses, optimizers, threads |
 //! | [`run_time`] | widths from a file or a command line |
 //! | [`model_files`] | files that are read in place, also from flash |
@@ -29,6 +30,8 @@ pub mod integers {}
 pub mod model_files {}
 #[doc = include_str!("../docs/guide/run_time.md")]
 pub mod run_time {}
+#[doc = include_str!("../docs/guide/own_parts.md")]
+pub mod own_parts {}
 #[doc = include_str!("../docs/guide/speed.md")]
 pub mod speed {}
 #[doc = include_str!("../docs/guide/training.md")]

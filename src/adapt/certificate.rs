@@ -4,7 +4,8 @@ use super::view::{Own, own};
 use super::{Adapted, Adapter, Plan};
 use crate::CertificateError;
 use crate::certificate::{
-    Bounds, Held, check_contraction, follow_rate, little_less, propose_rate, rate_under, sweeps_until,
+    Bounds, Held, bounded, check_contraction, follow_rate, little_less, propose_rate, rate_under,
+    sweeps_until,
 };
 use crate::kernel::{Matrix, MatrixMut, Scalar};
 use crate::network::{Architecture, Flat, Network, State};
@@ -66,6 +67,7 @@ where
 
     /// A vector, and its gamma, below 1 or not.
     fn propose(&self) -> Result<AdaptedCertificate<Network<N>>, CertificateError<T>> {
+        bounded::<N>()?;
         let view = self.view().map_err(|_| CertificateError::NotFinite)?;
         let (mut vector, mut room) = (State::ZERO, State::<Network<N>>::ZERO);
         let gamma = propose_rate(view, Bounds::of::<N>(), vector.as_mut_slice(), room.as_mut_slice())
@@ -78,6 +80,7 @@ where
     /// # Errors
     /// [`CertificateError::Refuted`] if the weights give a larger gamma than the certificate states, `NotFinite`.
     pub fn verify(&self, certificate: &AdaptedCertificate<Network<N>>) -> Result<(), CertificateError<T>> {
+        bounded::<N>()?;
         let view = self.view().map_err(|_| CertificateError::NotFinite)?;
         let mut room = State::<Network<N>>::ZERO;
         let found = rate_under(view, Bounds::of::<N>(), certificate.vector.as_slice(), room.as_mut_slice())
@@ -167,6 +170,7 @@ where
         room: &mut State<Network<N>, 2>,
     ) -> Result<Held<T>, CertificateError<T>> {
         check_contraction(rate)?;
+        bounded::<N>()?;
         let view = self.view().map_err(|_| CertificateError::NotFinite)?;
         let (v, w) = room.as_mut_slice().split_at_mut(Network::<N>::UNITS);
         let found = follow_rate(Backend::best(), view, Bounds::of::<N>(), rate, v, w)

@@ -1,9 +1,9 @@
 //! The certificate of the adjoint's sweeps.
 
-use super::CertificateError;
 use super::comparison::{Bounds, Comparison};
 use super::measure::{AdjointRateOnce, AdjointSearchOnce};
 use super::outward::sweeps_until;
+use super::{CertificateError, bounded};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Flat, LengthError, Network, Numbered, State};
 use core::fmt;
@@ -92,6 +92,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> AdjointCertificate<Network<A>> {
     /// # Errors
     /// [`CertificateError`], of all kinds but `Setting` and `Rounding`.
     pub fn verify(&self, network: &Network<A>) -> Result<(), CertificateError<T>> {
+        bounded::<A>()?;
         let (v, stated) = (self.memory.flat.as_slice(), self.rate());
         if !(stated >= T::ZERO) || !v.iter().all(|v| v.is_finite()) {
             return Err(CertificateError::NotFinite);
@@ -120,6 +121,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// # Errors
     /// As [`certify`](Self::certify).
     pub fn certify_adjoint(&self) -> Result<AdjointCertificate<Self>, CertificateError<T>> {
+        bounded::<A>()?;
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
         let comparison = Comparison::new(params, Bounds::of::<A>());
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO] };

@@ -217,12 +217,17 @@ impl<T: Scalar> Comparison<'_, T> {
     }
 }
 
-/// Rounds sums of `terms` products outwards and multiplies them by a slope, which is a power of two.
+/// A number times a slope, rounded outwards. The slopes of the built-in activations are powers of two, and nothing is rounded.
+pub(super) fn steep<T: Scalar>(slope: T, x: T) -> T {
+    if slope == T::ONE || slope * count(4) == T::ONE { slope * x } else { times(slope, x) }
+}
+
+/// Rounds sums of `terms` products outwards and multiplies them by a slope.
 ///
 /// Whatever the order of summation, each product is rounded once and goes through at most `terms` additions, none of which
 /// subtracts: the sum is at least (1 - u)^(terms + 1) times the exact one, less what products too small for all their digits
-/// lose, each less than the smallest number that has them all. Two roundings follow here. With m = terms + 3 and m u <= 1/2,
-/// (1 - u)^-m <= 1 / (1 - m u) <= 1 + 2 m u, which is less than `growth`, an exact number.
+/// lose, each less than the smallest number that has them all. Three roundings follow here, two where the slope is
+/// a power of two. With m = terms + 4 and m u <= 1/2, (1 - u)^-m <= 1 / (1 - m u) <= 1 + 2 m u, which is `growth`, an exact number.
 ///
 /// `silent` says that the sum is exact if it is 0: what came in within the sweep is 0 everywhere, and what came across is at
 /// least 1, so that only a weight of 0 makes a product of 0.

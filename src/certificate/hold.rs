@@ -1,11 +1,11 @@
 //! Holding a network to a rate while it learns: a bound that follows the weights, at one pass over their magnitudes a step.
 
-use super::CertificateError;
 use super::comparison::{Bounds, Comparison};
 use super::limit::multiply_feedback;
 use super::outward::{count, larger, smaller, times};
+use super::{CertificateError, bounded};
 use crate::kernel::{Scalar, once};
-use crate::network::{Architecture, Network, ParametersMut, Source, State};
+use crate::network::{Architecture, Form, Network, ParametersMut, Source, State};
 use crate::simd::Backend;
 use crate::solve::Setting;
 
@@ -50,8 +50,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// ```
     ///
     /// # Errors
-    /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large. The network is then
-    /// unchanged.
+    /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Activation` for one of
+    /// your own without a bound on its slope. The network is then unchanged.
     pub fn hold_rate(&mut self, rate: T, room: &mut State<Self, 2>) -> Result<Held<T>, CertificateError<T>> {
         self.hold_rate_on(Backend::best(), rate, room)
     }
@@ -62,6 +62,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         rate: T,
         room: &mut State<Self, 2>,
     ) -> Result<Held<T>, CertificateError<T>> {
+        check_contraction(rate)?;
+        if const { <A::Form>::REACH.layers() > 0 || <A::Form>::TIED > 0 } {
+            bounded::<A>()?;
+        }
         let params = self.parameters_mut().map_err(|_| CertificateError::NotFinite)?;
         let (v, w) = room.as_mut_slice().split_at_mut(Self::UNITS);
         hold(backend, params, Bounds::of::<A>(), rate, v, w)

@@ -5,7 +5,7 @@ use super::hold::check_contraction;
 use super::measure::{measured, propose};
 use super::outward::{count, smaller, times};
 use super::stated::{Proposed, Stated};
-use super::{Certificate, CertificateError, NUMBERS, NotFinite};
+use super::{Certificate, CertificateError, NUMBERS, NotFinite, known};
 use crate::kernel::{Scalar, largest_on};
 use crate::network::{Architecture, Feedforward, Form, Network, Numbered, ParametersMut, SameLayers, State};
 use crate::simd::Backend;
@@ -99,6 +99,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Rounding` if
     /// rounding errors outweigh everything even where nothing is fed back. The network is then unchanged.
     pub fn limit_rate(&mut self, rate: T) -> Result<Certificate<Self>, CertificateError<T>> {
+        check_contraction(rate)?;
+        known::<A>()?;
         let params = self.parameters_mut().map_err(|_| CertificateError::NotFinite)?;
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
         let (mut room, v) = (State::<Self>::ZERO, memory.flat.as_mut_slice());

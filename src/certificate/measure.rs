@@ -1,6 +1,6 @@
 //! What a certificate states of weights, and the search for one: compiled once for all networks.
 
-use super::comparison::{Bounds, Comparison, norm};
+use super::comparison::{Bounds, Comparison, norm, steep};
 use super::outward::{count, larger, over, plus, times};
 use super::search::search;
 use super::{CertificateError, NUMBERS};
@@ -67,7 +67,7 @@ fn measure<T: Scalar>(
         }
         propagation = larger(propagation, norm(own, v));
         for (b, v) in comparison.params.b(layer).iter().zip(v) {
-            bias = larger(bias, over(b.magnitude() * comparison.slope(index), *v));
+            bias = larger(bias, over(steep(comparison.slope(index), b.magnitude()), *v));
         }
     }
     let first = comparison.layers().first()?;
@@ -97,11 +97,11 @@ fn range<T: Scalar>(
             range = own_v.iter().fold(range, |range, v| larger(range, over(bound, *v)));
         }
         (Some(hidden), None) if !below.is_empty() => {
-            // |s(z)| <= |z| for what is not bounded.
-            let own = w.get_mut(last.units..)?;
-            Comparison::rows(comparison.params.w(last), |_| hidden, T::ONE, own)?;
+            // |s(z)| <= S |z| for what is not bounded.
+            let (own, slope) = (w.get_mut(last.units..)?, comparison.slope(below.len()));
+            Comparison::rows(comparison.params.w(last), |_| hidden, slope, own)?;
             for ((z, b), v) in own.iter().zip(comparison.params.b(last)).zip(own_v) {
-                range = larger(range, over(plus(*z, b.magnitude()), *v));
+                range = larger(range, over(plus(*z, steep(slope, b.magnitude())), *v));
             }
         }
         _ => return Some(T::INFINITE),

@@ -65,7 +65,7 @@ pub(crate) use constant::{Weights, check};
 pub use refinement::{CertifiedSolve, ErrorBound, Label, Refinement};
 pub use skipping::{SkipReport, Skipping};
 
-use crate::kernel::{Activation, Scalar};
+use crate::kernel::{Activation, Scalar, activate};
 use crate::network::{Architecture, Flat, LengthError, Network, Numbered, Parameters, Source, State};
 use crate::simd::{Backend, Element};
 use crate::solve::Setting;
@@ -107,6 +107,13 @@ pub enum CertificateError<T = f32> {
     },
     /// A rate to be kept to that is not at least 0 and less than 1.
     Setting(Setting<T>),
+    /// An [`Activation`] of your own does not say of itself what a certificate needs.
+    Activation {
+        /// Its name.
+        name: &'static str,
+        /// What is missing.
+        missing: &'static str,
+    },
 }
 
 impl<T: fmt::Debug> fmt::Display for CertificateError<T> {
@@ -120,6 +127,7 @@ impl<T: fmt::Debug> fmt::Display for CertificateError<T> {
                 write!(f, "the certificate states a {what} of {stated:?}, the weights give {found:?}")
             }
             Self::Setting(setting) => setting.fmt(f),
+            Self::Activation { name, missing } => write!(f, "the activation {name} has {missing}"),
         }
     }
 }
@@ -293,6 +301,43 @@ pub(crate) use limit::limit;
 pub(crate) use limit::multiply_feedback;
 pub(crate) use outward::sweeps_until;
 
+/// Whether the activations of a network have bounds on their slopes, which is all that a rate needs.
+pub(crate) fn bounded<A: Architecture>() -> Result<(), CertificateError<A::Scalar>> {
+    fn one<T, S: Activation>() -> Result<(), CertificateError<T>> {
+        if const { S::STEEPEST < f64::INFINITY } {
+            return Ok(());
+        }
+        Err(CertificateError::Activation { name: S::NAME, missing: "no bound on its slope (LIPSCHITZ)" })
+    }
+    one::<_, A::Hidden>()?;
+    one::<_, A::Outputs>()
+}
+
+/// Whether they say all of themselves that error bounds need.
+fn known<A: Architecture>() -> Result<(), CertificateError<A::Scalar>> {
+    fn one<T: Scalar, S: Activation>() -> Result<(), CertificateError<T>> {
+        if const { S::BUILT_IN.is_some() } {
+            return Ok(());
+        }
+        let none = |missing| Err(CertificateError::Activation { name: S::NAME, missing });
+        let error = S::error::<T>();
+        if !(error >= 0.0 && error < 1.0) {
+            return none("no bound less than 1 on the error of its value (error)");
+        }
+        let mut at_zero = [T::ZERO];
+        activate::<T, S>(Backend::portable(), &mut at_zero);
+        // What does not vanish with the sum is at most 1, which is what is allowed for.
+        if const { S::BOUND.is_some() } && at_zero[0].magnitude() <= T::ONE || at_zero == [T::ZERO] {
+            Ok(())
+        } else {
+            none("no RANGE and is not 0 at 0, or is more than 1 there")
+        }
+    }
+    bounded::<A>()?;
+    one::<_, A::Hidden>()?;
+    one::<_, A::Outputs>()
+}
+
 impl<N: Architecture> fmt::Debug for Certificate<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate").field("rate", &self.rate()).field("range", &self.range()).finish()
@@ -328,6 +373,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
         &'a self,
         network: &'a Network<A>,
     ) -> Result<Certified<'a, Network<A>>, CertificateError<T>> {
+        known::<A>()?;
         self.check(|| self.measure(network))?;
         Ok(Certified { network, certificate: self, backend: Backend::best() })
     }
@@ -345,7 +391,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`] if the magnitudes of the weights do not show convergence, where
-    /// [`limit_rate`](Self::limit_rate) helps; `NotFinite` for weights that are not finite or far too large.
+    /// [`limit_rate`](Self::limit_rate) helps; `NotFinite` for weights that are not finite or far too large; `Activation` if one of your own
+    /// does not say enough of itself.
     ///
     /// ```
     /// use attractor::{CertificateError, fnn};
@@ -355,6 +402,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// assert!(matches!(net.certify(), Err(CertificateError::NotContracting { rate }) if rate > 1.49 && rate < 1.51));
     /// ```
     pub fn certify(&self) -> Result<Certificate<Self>, CertificateError<T>> {
+        known::<A>()?;
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
         let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
         let (mut room, v) = (State::<Self>::ZERO, memory.flat.as_mut_slice());

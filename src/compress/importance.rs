@@ -41,7 +41,7 @@ impl<N: Architecture> Clone for Importance<N> {
 
 impl<N: Architecture> fmt::Debug for Importance<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Importance({}, {} samples, {} gradients)", N::SHAPE, self.samples, self.gradients)
+        write!(f, "Importance({}, {} samples, {} gradients)", N::OUTLINE, self.samples, self.gradients)
     }
 }
 

@@ -34,7 +34,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     where
         A: Prunes<G>,
     {
-        const { is_no_wider(&Self::SHAPE, &G::SHAPE) };
+        const { is_no_wider(&Self::OUTLINE, &G::OUTLINE) };
         let from = self.parameters()?;
         let finite = |values: &[T]| values.iter().all(|value| value.is_finite());
         let mut to = small.parameters_mut()?;

@@ -325,7 +325,77 @@ impl Scalar for f64 {
 }
 
 mod sealed {
-    pub trait Sealed {}
+    /// The number of a built-in activation in model files. Its type has no name elsewhere, so that no other activation claims one.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Number(pub(super) u8);
+}
+use sealed::Number;
+
+/// The number of an activation of a user's own: none.
+pub(crate) const OWN: u8 = u8::MAX;
+
+/// The number of an activation in model files, or [`OWN`].
+pub(crate) const fn number<A: Activation>() -> u8 {
+    match A::BUILT_IN {
+        Some(Number(number)) => number,
+        None => OWN,
+    }
+}
+
+/// The number of a built-in activation. Stops the compilation at any other.
+pub(crate) const fn built_in<A: Activation>() -> u8 {
+    assert!(
+        A::BUILT_IN.is_some(),
+        "an activation of your own has no number in model files: model files, `include_network!`, `Shape`, serde, and networks of integers \
+         or of 16-bit weights take built-in activations only"
+    );
+    number::<A>()
+}
+
+/// A positive number of few digits, so that every scalar holds it exactly, and no less than `x`.
+const fn rounded_up(x: f64) -> f64 {
+    const REST: u64 = (1 << 36) - 1;
+    let bits = x.to_bits();
+    if bits & REST == 0 || !x.is_finite() { x } else { f64::from_bits((bits | REST) + 1) }
+}
+
+/// What certificates take for the steepest slope; infinite where nothing is known. Not less than the least of the built-in ones, by which they
+/// know that no sum overflows.
+const fn steepest(lipschitz: Option<f64>) -> f64 {
+    match lipschitz {
+        Some(most) if most <= 0.25 && most >= 0.0 => 0.25,
+        Some(most) if most > 0.25 => rounded_up(most),
+        _ => f64::INFINITY,
+    }
+}
+
+/// The largest magnitude in a range; nothing if it is not one.
+const fn magnitude(range: Option<[f64; 2]>) -> Option<f64> {
+    match range {
+        Some([low, high]) if low <= high && low.is_finite() && high.is_finite() => {
+            Some(rounded_up(if high.abs() > low.abs() { high.abs() } else { low.abs() }))
+        }
+        _ => None,
+    }
+}
+
+/// h = s(z) as the kernels take it. What is of a user's own is kept in its range, and is not finite where z is not: so whoever looks at h
+/// has looked at z.
+#[inline(always)]
+pub(super) fn value<A: Activation, T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector {
+    let h = A::value(lanes, z);
+    if const { A::BUILT_IN.is_some() } {
+        return h;
+    }
+    let h = match (const { A::BOUND }, const { A::RANGE }) {
+        (Some(_), Some([low, high])) => {
+            // Either gives its second argument where that is NaN.
+            let h = lanes.max(lanes.splat(T::from_f64(low)), h);
+            lanes.min(lanes.splat(T::from_f64(high)), h)
+        }
+        _ => h,
+    };
+    lanes.add(h, lanes.sub(z, z))
 }
 
 /// Work that wants an activation as a type, where it is known by its number. A trait and not a closure, as all that is compiled for an
@@ -341,8 +411,8 @@ pub(crate) trait WithActivation {
 macro_rules! activations {
     ($($name:ident),*) => {
         /// Their names.
-        pub(crate) const ACTIVATIONS: [&str; [$($name::CODE),*].len()] = [$($name::NAME),*];
-        const _: () = assert!(numbered(&[$($name::CODE),*]), "an activation stands at its number");
+        pub(crate) const ACTIVATIONS: [&str; [$(number::<$name>()),*].len()] = [$($name::NAME),*];
+        const _: () = assert!(numbered(&[$(number::<$name>()),*]), "an activation stands at its number");
         /// Does work with the activation of this number; the first one for numbers that are none.
         #[inline(always)]
         pub(crate) fn with_activation<W: WithActivation>(code: u8, work: W) -> W::Output {
@@ -350,7 +420,7 @@ macro_rules! activations {
         }
     };
     (@ $code:ident, $work:ident, $first:ident $(, $name:ident)*) => {{
-        $(if $code == $name::CODE {
+        $(if $code == const { number::<$name>() } {
             return $work.with::<$name>();
         })*
         $work.with::<$first>()
@@ -358,42 +428,149 @@ macro_rules! activations {
 }
 activations!(Identity, Tanh, Sigmoid, Relu, HardTanh, LeakyRelu);
 
-/// An activation s, applied to every unit of a layer: h = s(z). Its derivative is written as a function of h,
-/// which is all that is kept. Sealed; the activations are types, so that a network names its own.
-pub trait Activation: sealed::Sealed + Copy + Default + Debug + Send + Sync + 'static {
+/// An activation s, applied to every unit of a layer: h = s(z). Its slope is written as a function of h, which is all that is kept.
+///
+/// An activation whose slope is no function of h, such as z sigmoid(z), where two z share an h, cannot be one.
+///
+/// Activations are types, so that a network names its own: `fnn![2, 8, 1; hidden = Softsign]`. One of your own gives [`NAME`](Self::NAME),
+/// [`value`](Self::value) and [`slope`](Self::slope), over the vectors of [`Lanes`], in safe code, and is compiled for every backend. With it a network
+/// solves, has exact gradients, trains, is pruned and adapted. With [`LIPSCHITZ`](Self::LIPSCHITZ) it can be held to a rate, and with
+/// [`error`](Self::error) certified. Model files, [`Shape`](crate::Shape), serde and networks of integers or of 16-bit weights know activations by
+/// number: with one of your own they do not compile.
+///
+/// What it says of itself is believed: of a wrong slope, gradients are wrong, and of a wrong bound, certificates. A value that is infinite or NaN is
+/// found as one of a sum is.
+///
+/// ```
+/// use attractor::kernel::{Activation, Scalar};
+/// use attractor::simd::Lanes;
+/// use attractor::{Stop, fnn};
+///
+/// /// z / (1 + |z|), between -1 and 1.
+/// #[derive(Clone, Copy, Debug, Default)]
+/// struct Softsign;
+/// impl Activation for Softsign {
+///     const NAME: &'static str = "softsign";
+///     const LIPSCHITZ: Option<f64> = Some(1.0);
+///     const RANGE: Option<[f64; 2]> = Some([-1.0, 1.0]);
+///     #[inline(always)]
+///     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector {
+///         lanes.div(z, lanes.add(lanes.splat(T::ONE), lanes.abs(z)))
+///     }
+///     #[inline(always)]
+///     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector {
+///         let root = lanes.sub(lanes.splat(T::ONE), lanes.abs(h)); // s'(z) = (1 - |h|)^2
+///         lanes.mul(root, root)
+///     }
+///     fn error<T: Scalar>() -> f64 {
+///         2.0 * T::PRECISION.to_f64() // two roundings, each of half the precision at most, and room to spare
+///     }
+/// }
+///
+/// type Net = fnn![2, 8, 1; hidden = Softsign];
+/// let mut net = Net::ZERO;
+/// for (i, w) in net.params_mut().iter_mut().enumerate() {
+///     *w = 0.1 * (i as f32).sin();
+/// }
+/// let mut state = Net::state();
+/// net.solve(&[0.5, -1.0], &mut state, Stop::residual(1e-6))?;
+/// assert!(net.certify()?.rate() < 1.0);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
+/// A model file of such a network does not compile:
+///
+/// ```compile_fail
+/// # use attractor::kernel::{Activation, Scalar};
+/// # use attractor::simd::Lanes;
+/// # use attractor::fnn;
+/// # #[derive(Clone, Copy, Debug, Default)]
+/// # struct Twice;
+/// # impl Activation for Twice {
+/// #     const NAME: &'static str = "twice";
+/// #     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector { lanes.add(z, z) }
+/// #     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, _: L::Vector) -> L::Vector { lanes.splat(T::ONE + T::ONE) }
+/// # }
+/// type Net = fnn![2, 8, 1; hidden = Twice];
+/// let _ = Net::ZERO.to_bytes(None, &mut [0; 4096]);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no activation",
+    label = "not an activation",
+    note = "attractor::kernel has Tanh, Sigmoid, Relu, LeakyRelu, HardTanh and Identity; or implement `Activation` for a type of your own"
+)]
+pub trait Activation: Copy + Default + Debug + Send + Sync + 'static {
     /// The name in reports.
     const NAME: &'static str;
-    /// Its number in model files.
-    const CODE: u8;
-    /// A bound on |s'|, exact or computed: a power of two.
-    const STEEPEST: f64;
-    /// Whether s(z) = z.
-    const IDENTITY: bool;
-    /// A bound on |s|, exact or computed; where there is none, |s(z)| <= |z|.
-    const BOUND: Option<f64>;
-    /// How much the slope can change with h = s(z), at most: |d s' / d h|; infinite where the slope jumps.
-    const BEND: f64;
-    /// G(h), the integral of s^-1 up to h from where it is 0; infinite where s never comes to. See
-    /// [`Network::energy`](crate::Network::energy).
-    fn potential(h: f64) -> f64;
-    /// A bound on the error of [`value`](Self::value) on any backend, apart from numbers too small to have all digits.
-    fn error<T: Scalar>() -> f64;
-    /// h = s(z).
+    /// A bound on |s'|, and so on |s(x) - s(y)| / |x - y|, if there is one. Without it there are no certificates, and no rate a network is held to:
+    /// [`CertificateError::Activation`](crate::CertificateError::Activation).
+    const LIPSCHITZ: Option<f64> = None;
+    /// The least and the largest value, if both are finite. Values are kept in it, whatever [`value`](Self::value) gives. A certificate of an activation
+    /// without it asks for s(0) = 0.
+    const RANGE: Option<[f64; 2]> = None;
+    /// h = s(z). A NaN must stay one. Mark it `#[inline(always)]`, so that it is compiled for the instruction set of `lanes`.
     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector;
-    /// The same of integers: the state nearest to s(z), for a sum z with `EXTRA` more digits than a state has; within
-    /// [`quantized_error`](Self::quantized_error). It rises with z, and by no more than z does, but for its last digit.
-    fn quantized<H: IntState, L: Integers>(lanes: L, z: L::Whole) -> L::Whole;
-    /// A bound on the error of [`quantized`](Self::quantized), in units of a state's last digit, wherever s(z) is one of the states or
-    /// between them.
-    fn quantized_error<H: IntState>() -> f64;
     /// s'(z) from h = s(z).
     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector;
+    /// d s' / d h, how the slope changes with h, from h = s(z): for [`JacobianPenalty`](crate::learn::JacobianPenalty), which refuses an activation
+    /// without it.
+    #[inline(always)]
+    fn bend<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> Option<L::Vector> {
+        let _ = (lanes, h);
+        None
+    }
+    /// A bound on the error of [`value`](Self::value) on any backend, apart from numbers too small to have all digits: less than 1. Without it there are
+    /// no certificates.
+    fn error<T: Scalar>() -> f64 {
+        f64::INFINITY
+    }
+    /// G(h), the integral of s^-1 up to h from where it is 0; infinite where s never comes to; NaN if it is not known, as it is by default. See
+    /// [`Network::energy`](crate::Network::energy).
+    fn potential(h: f64) -> f64 {
+        let _ = h;
+        f64::NAN
+    }
+
+    /// Its number in model files, if it is built in.
+    #[doc(hidden)]
+    const BUILT_IN: Option<Number> = None;
+    /// A bound on |s'| of few digits.
+    #[doc(hidden)]
+    const STEEPEST: f64 = steepest(Self::LIPSCHITZ);
+    /// A bound on |s|; where there is none, |s(z)| <= [`STEEPEST`](Self::STEEPEST) |z|.
+    #[doc(hidden)]
+    const BOUND: Option<f64> = magnitude(Self::RANGE);
+    /// Whether s(z) = z.
+    #[doc(hidden)]
+    const IDENTITY: bool = false;
+    /// How much the slope can change with h = s(z), at most: |d s' / d h|; infinite where the slope jumps, or it is not known.
+    #[doc(hidden)]
+    const BEND: f64 = f64::INFINITY;
+    /// The same of integers: the state nearest to s(z), for a sum z with `EXTRA` more digits than a state has; within
+    /// [`quantized_error`](Self::quantized_error). It rises with z, and by no more than z does, but for its last digit.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn quantized<H: IntState, L: Integers>(lanes: L, z: L::Whole) -> L::Whole {
+        let _ = const { built_in::<Self>() };
+        let _ = lanes;
+        z
+    }
+    /// A bound on the error of [`quantized`](Self::quantized), in units of a state's last digit, wherever s(z) is one of the states or
+    /// between them.
+    #[doc(hidden)]
+    fn quantized_error<H: IntState>() -> f64 {
+        f64::INFINITY
+    }
     /// Its functions for `f32`.
     #[doc(hidden)]
-    fn f32() -> &'static Functions<f32>;
+    fn f32() -> &'static Functions<f32> {
+        const { &Functions::<f32>::new_for::<Self>() }
+    }
     /// Its functions for `f64`.
     #[doc(hidden)]
-    fn f64() -> &'static Functions<f64>;
+    fn f64() -> &'static Functions<f64> {
+        const { &Functions::<f64>::new_for::<Self>() }
+    }
     /// Makes `count` units of their sums at once, where there is assembly: [`Scalar::finish_tanh`] for tanh.
     ///
     /// # Safety
@@ -460,19 +637,19 @@ fn rounded<H: IntState, L: Integers>(lanes: L, z: L::Whole) -> L::Whole {
 }
 
 macro_rules! activation {
-    ($(#[$doc:meta])* $name:ident, $code:literal, $text:literal, $steepest:literal, $identity:literal, $bound:expr, $bend:expr,
+    ($(#[$doc:meta])* $name:ident, $code:literal, $text:literal, $steepest:literal, $identity:literal, $range:expr, $bend:expr,
      $error:expr, |$h64:ident| $potential:expr,
-     |$lanes:ident, $z:ident| $value:expr, |$lanes3:ident, $z3:ident| $quantized:expr, |$lanes2:ident, $h:ident| $slope:expr $(, $finish:ident, $finish_slope:ident)?) => {
+     |$lanes:ident, $z:ident| $value:expr, |$lanes3:ident, $z3:ident| $quantized:expr, |$lanes2:ident, $h:ident| $slope:expr,
+     |$lanes4:ident, $h4:ident| $curve:expr $(, $finish:ident, $finish_slope:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name;
-        impl sealed::Sealed for $name {}
         impl Activation for $name {
             const NAME: &'static str = $text;
-            const CODE: u8 = $code;
-            const STEEPEST: f64 = $steepest;
+            const BUILT_IN: Option<Number> = Some(Number($code));
+            const LIPSCHITZ: Option<f64> = Some($steepest);
             const IDENTITY: bool = $identity;
-            const BOUND: Option<f64> = $bound;
+            const RANGE: Option<[f64; 2]> = $range;
             const BEND: f64 = $bend;
             fn f32() -> &'static Functions<f32> {
                 functions!($name, f32)
@@ -505,6 +682,10 @@ macro_rules! activation {
             fn slope<T: Scalar, L: Lanes<T>>($lanes2: L, $h: L::Vector) -> L::Vector {
                 $slope
             }
+            #[inline(always)]
+            fn bend<T: Scalar, L: Lanes<T>>($lanes4: L, $h4: L::Vector) -> Option<L::Vector> {
+                Some($curve)
+            }
             $(
                 #[inline(always)]
                 unsafe fn finish<T: Scalar>(sums: *const T, out: *mut T, count: usize) -> Option<(T, T)> {
@@ -530,7 +711,7 @@ activation!(
     /// tanh(z), between -1 and 1. In `f32` within 2e-7 of the exact value on AVX2 and AVX-512 and within 5e-7
     /// on the portable backend, monotone, odd, exact at infinity; over all 2^32 arguments the largest error is
     /// 7.5e-8 and 8.6e-8 (`cargo run --release --example all_floats`). The default of hidden layers.
-    Tanh, 1, "tanh", 1.0, false, Some(1.0), 2.0, T::TANH_ERROR,
+    Tanh, 1, "tanh", 1.0, false, Some([-1.0, 1.0]), 2.0, T::TANH_ERROR,
     |h| (x_ln_x(1.0 + h) + x_ln_x(1.0 - h)) / 2.0,
     |lanes, z| T::tanh(lanes, z),
     |lanes, z| {
@@ -538,12 +719,13 @@ activation!(
         let magnitude = lanes.between::<H>(15 - H::BITS, lanes.magnitude(z));
         lanes.signed(lanes.least(magnitude, lanes.splat(H::MOST)), z)
     },
-    |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)), finish_tanh, finish_tanh_slope
+    |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.mul(h, h)),
+    |lanes, h| lanes.mul(lanes.splat(-(T::ONE + T::ONE)), h), finish_tanh, finish_tanh_slope
 );
 activation!(
     /// 1 / (1 + e^-z), between 0 and 1, computed as (1 + tanh(z/2)) / 2 with tanh's bounds; over all 2^32
     /// arguments the largest error is 6.7e-8.
-    Sigmoid, 2, "sigmoid", 0.25, false, Some(1.0), 1.0, 0.5 * T::TANH_ERROR + T::PRECISION.to_f64(),
+    Sigmoid, 2, "sigmoid", 0.25, false, Some([0.0, 1.0]), 1.0, 0.5 * T::TANH_ERROR + T::PRECISION.to_f64(),
     |h| x_ln_x(h) + x_ln_x(1.0 - h) + core::f64::consts::LN_2,
     |lanes, z| {
         let half = lanes.splat(T::from_f64(0.5));
@@ -554,7 +736,8 @@ activation!(
         let tanh = lanes.signed(lanes.between::<H>(0, lanes.magnitude(half)), half);
         narrow::<H, L>(lanes, lanes.shift(lanes.plus(tanh, lanes.splat(1 << 15)), 1))
     },
-    |lanes, h| lanes.mul(h, lanes.sub(lanes.splat(T::ONE), h))
+    |lanes, h| lanes.mul(h, lanes.sub(lanes.splat(T::ONE), h)),
+    |lanes, h| lanes.sub(lanes.splat(T::ONE), lanes.add(h, h))
 );
 activation!(
     /// max(z, 0). The derivative at 0 is taken as 0.
@@ -565,7 +748,8 @@ activation!(
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
         lanes.select(positive, lanes.splat(T::ONE), lanes.splat(T::ZERO))
-    }
+    },
+    |lanes, _h| lanes.splat(T::ZERO)
 );
 activation!(
     /// z, or z / 128 where z is negative: exact in all numbers, of 32 bits as of 8. The derivative at 0 is taken as 1 / 128.
@@ -581,18 +765,20 @@ activation!(
     |lanes, h| {
         let positive = lanes.less(lanes.splat(T::ZERO), h);
         lanes.select(positive, lanes.splat(T::ONE), lanes.splat(T::from_f64(LEAK)))
-    }
+    },
+    |lanes, _h| lanes.splat(T::ZERO)
 );
 activation!(
     /// z cut to -1..1. The derivative at the cuts is taken as 0.
-    HardTanh, 4, "hard tanh", 1.0, false, Some(1.0), f64::INFINITY, 0.0,
+    HardTanh, 4, "hard tanh", 1.0, false, Some([-1.0, 1.0]), f64::INFINITY, 0.0,
     |h| if h.abs() <= 1.0 { h * h / 2.0 } else { f64::INFINITY },
     |lanes, z| lanes.max(lanes.splat(-T::ONE), lanes.min(lanes.splat(T::ONE), z)),
     |lanes, z| rounded::<H, L>(lanes, z),
     |lanes, h| {
         let inside = lanes.less(lanes.abs(h), lanes.splat(T::ONE));
         lanes.select(inside, lanes.splat(T::ONE), lanes.splat(T::ZERO))
-    }
+    },
+    |lanes, _h| lanes.splat(T::ZERO)
 );
 activation!(
     /// z itself. The default of the output layer.
@@ -600,5 +786,6 @@ activation!(
     |h| h * h / 2.0,
     |_lanes, z| z,
     |lanes, z| rounded::<H, L>(lanes, z),
-    |lanes, _h| lanes.splat(T::ONE)
+    |lanes, _h| lanes.splat(T::ONE),
+    |lanes, _h| lanes.splat(T::ZERO)
 );

@@ -1,7 +1,7 @@
 //! How the layers of a network end: their activations, as types that are known while compiling, or as functions that are chosen when
 //! running and compiled once, in this crate.
 
-use super::activation::{WithActivation, with_activation};
+use super::activation::{WithActivation, built_in, value, with_activation};
 use super::{
     Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError, expect,
 };
@@ -83,7 +83,7 @@ pub(crate) struct Codes {
 
 impl Codes {
     pub(crate) const fn of<H: Activation, O: Activation>() -> Self {
-        Self { hidden: H::CODE, output: O::CODE }
+        Self { hidden: built_in::<H>(), output: built_in::<O>() }
     }
     /// Those of these numbers.
     #[cfg(feature = "alloc")]
@@ -137,6 +137,8 @@ impl<T: Scalar, A: Activation> End<T> for Activate<A> {
 pub struct Functions<T: Scalar> {
     value: T::Each<Tiles>,
     slope: T::Each<Tiles>,
+    /// Whether a value shows what is not finite: it may be so where the sum is not.
+    shows: bool,
 }
 
 /// Functions that finish tiles of sums.
@@ -232,8 +234,8 @@ impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Tile<'_, T, L, A
             while vectors - at >= 4 {
                 let z = |i: usize| lanes.mul(factor, *self.values.add(at + i));
                 let (a, b, c, d) = (z(0), z(1), z(2), z(3));
-                let (a, b) = (A::value(lanes, a), A::value(lanes, b));
-                let (c, d) = (A::value(lanes, c), A::value(lanes, d));
+                let (a, b) = (value::<A, T, L>(lanes, a), value::<A, T, L>(lanes, b));
+                let (c, d) = (value::<A, T, L>(lanes, c), value::<A, T, L>(lanes, d));
                 self.values.add(at).write(a);
                 self.values.add(at + 1).write(b);
                 self.values.add(at + 2).write(c);
@@ -242,7 +244,7 @@ impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Tile<'_, T, L, A
             }
             while at < vectors {
                 let one = &mut *self.values.add(at);
-                *one = A::value(lanes, lanes.mul(factor, *one));
+                *one = value::<A, T, L>(lanes, lanes.mul(factor, *one));
                 at += 1;
             }
         }
@@ -323,7 +325,8 @@ macro_rules! new_for {
         impl Functions<$scalar> {
             /// Those of an activation.
             pub(super) const fn new_for<A: Activation>() -> Self {
-                Self { value: for_each!($scalar, value), slope: for_each!($scalar, slope) }
+                let (value, slope) = (for_each!($scalar, value), for_each!($scalar, slope));
+                Self { value, slope, shows: A::BUILT_IN.is_none() }
             }
         }
     };
@@ -372,7 +375,7 @@ impl<T: Scalar> WithActivation for FindFacts<T> {
 /// How much larger the variance of weights is below units with this activation: half of what ReLU is given is lost (He et al. 2015).
 #[cfg(feature = "rand_core")]
 pub(crate) const fn gain<A: Activation>() -> f64 {
-    if A::CODE == super::Relu::CODE { 2.0 } else { 1.0 }
+    if super::number::<A>() == super::number::<super::Relu>() { 2.0 } else { 1.0 }
 }
 
 /// Activations as functions: compiled once for all networks.
@@ -426,7 +429,7 @@ impl<T: Scalar> End<T> for &'static Functions<T> {
     fn up(self) -> Through<'static, T> {
         Through {
             function: &self.value,
-            back: false,
+            shows: self.shows,
             states: core::ptr::null(),
             factor: T::ONE,
             weights: core::ptr::null(),
@@ -441,7 +444,7 @@ impl<T: Scalar> End<T> for &'static Functions<T> {
         expect("stride", out.stride(), states.stride())?;
         Ok(Through {
             function: &self.slope,
-            back: true,
+            shows: true,
             states: states.start(),
             factor: T::ONE,
             weights: core::ptr::null(),
@@ -454,8 +457,8 @@ impl<T: Scalar> End<T> for &'static Functions<T> {
 /// What a function makes of `factor` times the sums: values, or with states that lie as the output does, slopes times sums.
 pub(crate) struct Through<'a, T: Scalar> {
     function: &'static T::Each<Tiles>,
-    /// Whether the function is a slope, which comes from states.
-    back: bool,
+    /// Whether what it gives shows what is not finite, and not the sum: a slope comes from states, a value may be of a user's own.
+    shows: bool,
     states: *const T,
     factor: T,
     /// What the changes of units are divided by, one a unit; null where they count as they are.
@@ -582,7 +585,7 @@ impl<T: Scalar> Finish<T> for Through<'_, T> {
     }
     #[inline(always)]
     fn shown<L: Lanes<T>>(self, _: L, z: L::Vector, new: L::Vector) -> L::Vector {
-        // A slope comes from states that may be anything; a value may be finite where the sum is not.
-        if self.back { new } else { z }
+        // A slope comes from states that may be anything; a built-in value may be finite where the sum is not.
+        if self.shows { new } else { z }
     }
 }

@@ -1,5 +1,6 @@
 //! What is done with a finished sum: an activation going up, its slope going down.
 
+use super::activation::value;
 use super::{Activation, Matrix, MatrixMut, Scalar, ShapeError, expect, load};
 use crate::simd::Lanes;
 use core::marker::PhantomData;
@@ -124,10 +125,10 @@ pub(crate) struct Activate<A>(pub(crate) PhantomData<A>);
 impl<T: Scalar, A: Activation> Finish<T> for Activate<A> {
     weighed!();
     times!();
-    const SHOWS: bool = false;
+    const SHOWS: bool = A::BUILT_IN.is_none();
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(self, lanes: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
-        A::value(lanes, z)
+        value::<A, T, L>(lanes, z)
     }
     #[inline(always)]
     unsafe fn finish_all(self, sums: *const T, out: *mut T, _: usize, count: usize) -> Option<(T, T)> {

@@ -336,6 +336,26 @@ pub fn activate<T: Scalar, A: Activation>(backend: Backend, values: &mut [T]) {
     T::run(backend, Each(values, PhantomData::<Value<A>>));
 }
 
+/// Replaces every value h of the activation `A` by its slope there.
+///
+/// ```
+/// use attractor::{kernel, simd::Backend};
+/// let mut values = [0.0_f32, 0.5];
+/// kernel::slopes::<_, kernel::Tanh>(Backend::best(), &mut values);
+/// assert_eq!(values, [1.0, 0.75]);
+/// ```
+pub fn slopes<T: Scalar, A: Activation>(backend: Backend, values: &mut [T]) {
+    T::run(backend, Each(values, PhantomData::<Slope<A>>));
+}
+
+/// Replaces every value h of the activation `A` by what its slope changes there with h; whether that is known.
+pub(crate) fn bends<T: Scalar, A: Activation>(backend: Backend, values: &mut [T]) -> bool {
+    T::run(backend, Each(values, PhantomData::<Bend<A>>));
+    let mut known = [T::ZERO];
+    T::run(Backend::portable(), Each(&mut known, PhantomData::<Known<A>>));
+    known == [T::ONE]
+}
+
 /// Replaces every value x <= 0 by e^x, within 3e-7 of it relatively in `f32`, where below -87 it is 0.
 pub fn exp<T: Scalar>(backend: Backend, values: &mut [T]) {
     T::run(backend, Each(values, PhantomData::<Exp>));
@@ -355,13 +375,35 @@ struct Value<A>(PhantomData<A>);
 impl<A: Activation> Elementwise for Value<A> {
     #[inline(always)]
     fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
-        A::value(lanes, v)
+        value::<A, T, L>(lanes, v)
     }
     #[inline(always)]
     fn apply_all<T: Scalar>(values: &mut [T]) -> bool {
         let start = values.as_mut_ptr();
         // SAFETY: as many values as there are; each is read before it is written.
         unsafe { A::finish(start, start, values.len()) }.is_some()
+    }
+}
+struct Slope<A>(PhantomData<A>);
+impl<A: Activation> Elementwise for Slope<A> {
+    #[inline(always)]
+    fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
+        A::slope(lanes, v)
+    }
+}
+struct Bend<A>(PhantomData<A>);
+impl<A: Activation> Elementwise for Bend<A> {
+    #[inline(always)]
+    fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
+        A::bend(lanes, v).unwrap_or(lanes.splat(T::NAN))
+    }
+}
+/// Whether there is a bend: 1 or 0.
+struct Known<A>(PhantomData<A>);
+impl<A: Activation> Elementwise for Known<A> {
+    #[inline(always)]
+    fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
+        lanes.splat(if A::bend(lanes, v).is_some() { T::ONE } else { T::ZERO })
     }
 }
 struct Exp;

@@ -11,12 +11,58 @@ use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{HalfRoom, Halves, Sweep, apply, fits, no_room, thin_back};
 use crate::threads::Threads;
 
+/// dJ/dh of hidden units, if the loss is one of them too: what their sums start from.
+pub(crate) trait OfHidden<T>: Copy + Send {
+    /// Whether there may be any.
+    const ANY: bool;
+    /// That of a layer.
+    fn of(&self, layer: &LayerLayout) -> Base<'_, T>;
+    /// That of some samples.
+    fn rows(self, from: usize, count: usize) -> Self;
+    /// As one type, for what is compiled once.
+    fn matrix(&self) -> Option<Matrix<'_, T>>;
+}
+
+/// None, where code is compiled for a network: then there is no code for it.
+impl<T> OfHidden<T> for () {
+    const ANY: bool = false;
+    #[inline(always)]
+    fn of(&self, _: &LayerLayout) -> Base<'_, T> {
+        Base::Zero
+    }
+    #[inline(always)]
+    fn rows(self, _: usize, _: usize) {}
+    #[inline(always)]
+    fn matrix(&self) -> Option<Matrix<'_, T>> {
+        None
+    }
+}
+
+/// Of all units, if there is any.
+impl<T: Scalar> OfHidden<T> for Option<Matrix<'_, T>> {
+    const ANY: bool = true;
+    #[inline(always)]
+    fn of(&self, layer: &LayerLayout) -> Base<'_, T> {
+        self.map_or(Base::Zero, |gradient| Base::Matrix(layer.own_of(gradient)))
+    }
+    #[inline(always)]
+    fn rows(self, from: usize, count: usize) -> Self {
+        self.map(|gradient| gradient.row_range(from, count))
+    }
+    #[inline(always)]
+    fn matrix(&self) -> Option<Matrix<'_, T>> {
+        *self
+    }
+}
+
 /// One adjoint sweep, from the last layer to the first, each from the freshest deltas. `FAR` says whether layers may
 /// read others than the next.
-pub(super) struct Backward<'a, T, S, E, R, W, const FAR: bool> {
+pub(super) struct Backward<'a, T, S, E, R, W, G, const FAR: bool> {
     pub(super) params: S,
     /// g, the gradient of the outputs, or nothing.
     pub(super) injected: Option<Matrix<'a, T>>,
+    /// The gradient of the hidden units.
+    pub(super) hidden: G,
     /// Leaves out what the output layer receives from below through U, as the article's rule does.
     pub(super) literal: bool,
     pub(super) states: Matrix<'a, T>,
@@ -27,8 +73,9 @@ pub(super) struct Backward<'a, T, S, E, R, W, const FAR: bool> {
     pub(super) room: R,
 }
 
-impl<'a, T, S, E, R, W, const FAR: bool> Sweep<T> for Backward<'_, T, S, E, &mut R, W, FAR>
+impl<'a, T, S, E, R, W, G, const FAR: bool> Sweep<T> for Backward<'_, T, S, E, &mut R, W, G, FAR>
 where
+    G: OfHidden<T>,
     T: Scalar,
     S: Source<'a, T>,
     E: Ends<T>,
@@ -57,9 +104,10 @@ struct AtLayer<'a, K, L: Lanes<T>, T: Scalar, const C: usize> {
     layout: &'a Layout,
 }
 
-impl<'a, T, L, S, E, R, W, const C: usize, const FAR: bool> EachLayer
-    for AtLayer<'_, Backward<'_, T, S, E, &mut R, W, FAR>, L, T, C>
+impl<'a, T, L, S, E, R, W, G, const C: usize, const FAR: bool> EachLayer
+    for AtLayer<'_, Backward<'_, T, S, E, &mut R, W, G, FAR>, L, T, C>
 where
+    G: OfHidden<T>,
     T: Scalar,
     S: Source<'a, T>,
     L: Lanes<T>,
@@ -70,13 +118,14 @@ where
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { backward, lanes, changes, layout } = self;
-        let Backward { params, injected, literal, states, deltas, ends, room, .. } = &mut **backward;
+        let Backward { params, injected, hidden, literal, states, deltas, ends, room, .. } = &mut **backward;
         let (params, layers, ends) = (*params, layout.layers(), *ends);
         let Some(layer) = layers.get(index) else { return };
         let (below, mut own, above) = deltas.reborrow().split(layer.units, layer.width);
         let base = match injected {
             Some(gradient) if LAST => Base::Matrix(*gradient),
-            _ => Base::Zero,
+            _ if LAST => Base::Zero,
+            _ => hidden.of(layer),
         };
         let from_above = layers
             .get(index + 1)
@@ -94,6 +143,11 @@ where
             if LAST {
                 let halves = Halves { base, first: (None, T::ONE / k), then: (from_below, k), room };
                 let step = InHalves::<_, _, _, false, false>(halves, sum);
+                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own, changes);
+            } else if const { G::ANY } && matches!(base, Base::Matrix(_)) {
+                // The first factor is one of what the sum starts from, too.
+                let halves = Halves { base, first: (from_above, T::ONE / k), then: (from_below, k), room };
+                let step = InHalves::<_, _, _, true, false>(halves, sum);
                 slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own, changes);
             } else {
                 let halves = Halves { base, first: (from_below, k), then: (from_above, T::ONE), room };
@@ -146,7 +200,7 @@ fn send<'a, const C: usize, T: Scalar, L: Lanes<T>, S: Source<'a, T>>(
     }
 }
 
-impl<'a, T, S, E, R, W, const FAR: bool> Backward<'_, T, S, E, &mut R, W, FAR>
+impl<'a, T, S, E, R, W, G, const FAR: bool> Backward<'_, T, S, E, &mut R, W, G, FAR>
 where
     T: Scalar,
     S: Source<'a, T>,

@@ -5,6 +5,7 @@ use super::loss::Loss;
 use super::optimizer::check_rate;
 use super::scaling::saturated;
 use super::trainer::{Step, begin_held, end_held, hold};
+use super::units::{UnitLoss, UnitRoom, add_of_units};
 use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Storage, Takes, Workspace};
@@ -186,23 +187,64 @@ where
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        let Self { network, objective, rate, hold, unsolved, backend, workspace, holding, count } = self;
-        let (network, workspace, holding) = (network.get_mut(), workspace.get_mut(), holding.get_mut());
-        check_rate(*rate).map_err(LearnError::Update)?;
-        objective.check()?;
+        self.begin()?;
+        let Self { network, objective, rate, unsolved, backend, workspace, .. } = self;
+        let (network, workspace) = (network.get_mut(), workspace.get_mut());
+        let on = network.on(*backend);
+        let learned = on.settle_or(*unsolved, objective, (input, target), workspace)?;
+        if learned.1 != Outcome::Skipped {
+            network.descend_by(*backend, input, workspace, *rate)?;
+        }
+        Ok(self.end(learned))
+    }
+
+    /// [`step`](Self::step) by a loss of all units, hidden ones too, or with a penalty: see [`UnitLoss`].
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_of_units<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+        room: &mut UnitRoom<R::Content, B>,
+    ) -> Result<Step<T>, LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: UnitLoss<A, Y, B>,
+    {
+        self.begin()?;
+        let Self { network, objective, rate, unsolved, backend, workspace, .. } = self;
+        let (network, workspace) = (network.get_mut(), workspace.get_mut());
+        let on = network.on(*backend);
+        let learned = on.settle_units_or(*unsolved, objective, (input, target), workspace, room)?;
+        if learned.1 != Outcome::Skipped {
+            let by = (*backend, Threads::One);
+            add_of_units(by, &objective.loss, input, workspace, room, -*rate, network)?;
+        }
+        Ok(self.end(learned))
+    }
+
+    /// Nothing of the batch before, and a network within its rate.
+    fn begin(&mut self) -> Result<(), LearnError<T>> {
+        check_rate(self.rate).map_err(LearnError::Update)?;
+        self.objective.check()?;
+        let workspace = self.workspace.get_mut();
         workspace.state.reset();
         workspace.adjoint.reset();
-        begin_held(network, *backend, (*hold, *unsolved), holding)?;
-        let on = network.on(*backend);
-        let (report, outcome) = on.settle_or(*unsolved, objective, (input, target), workspace)?;
-        match (outcome, *unsolved) {
-            (Outcome::Skipped, Unsolved::Weaken(factor)) => network.multiply_feedback(factor),
-            (Outcome::Skipped, _) => {}
-            _ => network.descend_by(*backend, input, workspace, *rate)?,
+        let settings = (self.hold, self.unsolved);
+        begin_held(self.network.get_mut(), self.backend, settings, self.holding.get_mut())
+    }
+
+    /// What is to be done with a batch that did not converge; then the network is held.
+    fn end(&mut self, (report, outcome): (GradientReport<T>, Outcome)) -> Step<T> {
+        let network = self.network.get_mut();
+        if let (Outcome::Skipped, Unsolved::Weaken(factor)) = (outcome, self.unsolved) {
+            network.multiply_feedback(factor);
         }
-        *count += u64::from(outcome != Outcome::Solved);
-        let held = end_held(network, *backend, *hold, holding);
-        let saturated = saturated(*backend, &workspace.state);
-        Ok(Step { report, outcome, norm: None, held, unsolved: *count, saturated })
+        self.count += u64::from(outcome != Outcome::Solved);
+        let held = end_held(network, self.backend, self.hold, self.holding.get_mut());
+        let saturated = saturated(self.backend, &self.workspace.get().state);
+        Step { report, outcome, norm: None, held, unsolved: self.count, saturated }
     }
 }

@@ -1,6 +1,6 @@
 //! From a batch and its targets to a gradient.
 
-use super::adjoint::{Backward, Fits, Sent, Share, accumulate_side_by_side, fits_gradient};
+use super::adjoint::{Backward, Fits, OfHidden, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::learner::{CompiledAdjoint, Learner};
 use super::loss::{Loss, LossError};
 use super::unsolved::{Outcome, Unsolved};
@@ -293,7 +293,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         match crate::kernel::transposed(Backend::best(), Base::Zero, &[product], input.into()) {
             Ok(changed) if changed.residual.is_finite() => Ok(()),
             _ => {
-                let found = self.wrong_weight().or_else(|| in_deltas(&Self::SHAPE, deltas));
+                let found = self.wrong_weight().or_else(|| in_deltas(&Self::OUTLINE, deltas));
                 Err(LearnError::NotFinite(found.unwrap_or(NonFinite::Overflow)))
             }
         }
@@ -405,9 +405,21 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
+        self.adjoint_of(method, state, output, (), deltas)
+    }
+
+    /// The same, of a loss of hidden units too.
+    pub(super) fn adjoint_of<G: OfHidden<T>, const B: usize>(
+        self,
+        method: Method<T>,
+        state: &State<Network<A>, B>,
+        output: &A::Output<B>,
+        hidden: G,
+        deltas: &mut State<Network<A>, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
         method.check()?;
         let result = if const { M::PLAIN && B == 1 && Network::<A>::UNROLLED } {
-            self.adjoint_unrolled(method, state, output, deltas)
+            self.adjoint_unrolled(method, state, output, hidden, deltas)
         } else {
             let (units, flat) = (Network::<A>::UNITS, output.flat());
             let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
@@ -421,12 +433,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
             let (stop, literal) = method.stop();
             let (backend, threads) = (self.backend, self.threads);
             let progress = if const { !TYPED } {
-                let ends = Chosen::new::<A::Hidden, A::Outputs>();
-                let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
+                let (ends, hidden) = (Chosen::new::<A::Hidden, A::Outputs>(), hidden.matrix());
+                let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
                 CompiledAdjoint::adjoint((adjoint, backend, threads))
             } else {
                 let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-                let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
+                let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
                 match const { (B == 1, <A::Form>::REACH.is_far()) } {
                     (true, false) => adjoint.typed::<M::AdjointRoom<1>, 1, false>(backend, threads),
                     (true, true) => adjoint.typed::<M::AdjointRoom<1>, 1, true>(backend, threads),
@@ -450,7 +462,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         deltas: &mut State<Network<A>, B>,
     ) -> SolveError<T> {
         let SolveError::NotFinite(_) = error else { return error };
-        let (shape, units, flat) = (const { &Network::<A>::SHAPE }, Network::<A>::UNITS, output.flat());
+        let (shape, units, flat) = (const { &Network::<A>::OUTLINE }, Network::<A>::UNITS, output.flat());
         let in_states = || in_states(shape, Matrix::new(state.as_slice(), B, units).ok()?);
         let in_output = || in_loss_gradient(Matrix::new(flat, B, flat.len() / B).ok()?);
         let in_deltas = || in_deltas(shape, Matrix::new(deltas.as_slice(), B, units).ok()?);
@@ -461,16 +473,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
     }
 
     #[inline(always)]
-    fn adjoint_unrolled<const B: usize>(
+    fn adjoint_unrolled<G: OfHidden<T>, const B: usize>(
         self,
         method: Method<T>,
         state: &State<Network<A>, B>,
         output: &A::Output<B>,
+        hidden: G,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         let walk = Unrolled::<Network<A>>::NEW;
         let network = self.network;
-        T::run(self.backend, AdjointOne { network, state, output, deltas, method, walk })
+        T::run(self.backend, AdjointOne { network, state, output, hidden, deltas, method, walk })
     }
 }
 
@@ -542,7 +555,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
             let gradient = if accumulating { Some(gradient.parameters_mut()?) } else { None };
             let deltas = Matrix::new(injection_gradient.flat(), B, Network::<A>::FIRST)?;
             T::once::<FirstOnce>((FirstLayer { input: input.samples(), deltas, gradient }, self.backend))
-                .map_err(|error| lost_first::<T>(error, &Network::<A>::SHAPE, input.samples(), deltas))?;
+                .map_err(|error| lost_first::<T>(error, &Network::<A>::OUTLINE, input.samples(), deltas))?;
         }
         Ok(GradientReport {
             loss,
@@ -601,7 +614,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
                 if !special {
                     return on.adjoint(objective.method, state, output, adjoint);
                 }
-                let result = on.adjoint_unrolled(objective.method, state, output, adjoint);
+                let result = on.adjoint_unrolled(objective.method, state, output, (), adjoint);
                 result.map_err(|error| on.lost_adjoint(error, state, output, adjoint))
             },
         )?;
@@ -724,7 +737,8 @@ pub(crate) fn adjoint_flat<T: Scalar>(
     (backend, threads): (Backend, Threads),
 ) -> Result<Solved<T>, SolveError<T>> {
     let (stop, literal) = method.stop();
-    let adjoint = Adjoint { params, states, output, deltas: deltas.reborrow(), stop, literal, ends };
+    let deltas_there = deltas.reborrow();
+    let adjoint = Adjoint { params, states, output, hidden: None, deltas: deltas_there, stop, literal, ends };
     let result = T::once::<AdjointOnce>((adjoint, backend, threads)).and_then(Progress::finish);
     if let Err(SolveError::NotFinite(_)) = result {
         let found = in_weights(params)
@@ -756,10 +770,11 @@ pub(crate) fn add_flat<T: Scalar>(
 }
 
 /// The adjoint of any number of samples.
-pub(crate) struct Adjoint<'a, T, S, E> {
+pub(crate) struct Adjoint<'a, T, S, E, G = Option<Matrix<'a, T>>> {
     params: S,
     states: Matrix<'a, T>,
     output: Matrix<'a, T>,
+    hidden: G,
     deltas: MatrixMut<'a, T>,
     stop: Stop<T>,
     literal: bool,
@@ -789,10 +804,10 @@ fn adjoint_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize, const C: usi
     backend: Backend,
 ) -> Result<Progress<T>, SolveError<T>> {
     let mut room = Scratch::<T, N>::new();
-    T::run(backend, InChunks::<_, _, _, _, C, true>(adjoint, &mut room.lend()))
+    T::run(backend, InChunks::<_, _, _, _, _, C, true>(adjoint, &mut room.lend()))
 }
 
-impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
+impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>, G: OfHidden<T>> Adjoint<'a, T, S, E, G> {
     /// In code of the network's own, with as much room as it needs.
     fn typed<R: Flat<Scalar = T>, const C: usize, const FAR: bool>(
         self,
@@ -801,7 +816,7 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
     ) -> Result<Progress<T>, SolveError<T>> {
         self.side_by_side(threads, &|part| {
             let mut room = R::ZERO;
-            T::run(backend, InChunks::<_, _, _, _, C, FAR>(part, &mut room))
+            T::run(backend, InChunks::<_, _, _, _, _, C, FAR>(part, &mut room))
         })
     }
 
@@ -816,6 +831,7 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
         let part = |from, count, deltas| Adjoint {
             states: self.states.row_range(from, count),
             output: self.output.row_range(from, count),
+            hidden: self.hidden.rows(from, count),
             deltas,
             ..self
         };
@@ -829,10 +845,12 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Adjoint<'a, T, S, E> {
 }
 
 /// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct InChunks<'a, 'b, T, S, E, R, const C: usize, const FAR: bool>(Adjoint<'a, T, S, E>, &'b mut R);
+struct InChunks<'a, 'b, T, S, E, G, R, const C: usize, const FAR: bool>(Adjoint<'a, T, S, E, G>, &'b mut R);
 
-impl<'a, T, S, E, R, const C: usize, const FAR: bool> Operation<T> for InChunks<'a, '_, T, S, E, R, C, FAR>
+impl<'a, T, S, E, G, R, const C: usize, const FAR: bool> Operation<T>
+    for InChunks<'a, '_, T, S, E, G, R, C, FAR>
 where
+    G: OfHidden<T>,
     T: Scalar,
     S: Source<'a, T>,
     E: Ends<T>,
@@ -842,23 +860,25 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, FAR, _, _, _, _, _, _>(lanes, self.0, self.1, Looped)
+        adjoint_all::<C, FAR, _, _, _, _, _, _, _>(lanes, self.0, self.1, Looped)
     }
 }
 
 /// The adjoint of one sample, compiled for one type of network.
-struct AdjointOne<'a, N, K, G, T, W> {
+struct AdjointOne<'a, N, K, G, I, T, W> {
     network: &'a N,
     state: &'a K,
     output: &'a G,
+    hidden: I,
     deltas: &'a mut K,
     method: Method<T>,
     walk: W,
 }
 
-impl<T: Scalar, A: Architecture<Scalar = T>, M, G, W, const B: usize> Operation<T>
-    for AdjointOne<'_, M, State<Network<A>, B>, G, T, W>
+impl<T: Scalar, A: Architecture<Scalar = T>, M, G, I, W, const B: usize> Operation<T>
+    for AdjointOne<'_, M, State<Network<A>, B>, G, I, T, W>
 where
+    I: OfHidden<T>,
     M: Learner<Architecture = A>,
     G: Flat<Scalar = T>,
     W: Walk,
@@ -878,19 +898,20 @@ where
         };
         let ((stop, literal), ends) = (self.method.stop(), Typed::<A::Hidden, A::Outputs>::NEW);
         let mut room: M::AdjointRoom<1> = Flat::ZERO;
-        let adjoint = Adjoint { params, states, output, deltas, stop, literal, ends };
+        let hidden = self.hidden;
+        let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
         if const { <A::Form>::REACH.is_far() } {
-            adjoint_all::<1, true, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
+            adjoint_all::<1, true, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         } else {
-            adjoint_all::<1, false, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
+            adjoint_all::<1, false, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
         }
     }
 }
 
 #[inline(always)]
-fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, L, S, E, W>(
+fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, L, S, E, G, W>(
     lanes: L,
-    adjoint: Adjoint<'a, T, S, E>,
+    adjoint: Adjoint<'a, T, S, E, G>,
     room: &mut R,
     walk: W,
 ) -> Result<Progress<T>, SolveError<T>>
@@ -900,16 +921,18 @@ where
     L: Lanes<T>,
     S: Source<'a, T>,
     E: Ends<T>,
+    G: OfHidden<T>,
     W: Walk,
 {
-    let Adjoint { params, states, output, mut deltas, stop, literal, ends } = adjoint;
+    let Adjoint { params, states, output, hidden, mut deltas, stop, literal, ends } = adjoint;
     let each = params.rank() * walk.layout(params.layout()).depth();
     let most = samples_in(room, each, CHUNK);
     let mut progress = Progress::default();
     for (first, samples) in chunks_of(deltas.rows(), most) {
-        let mut backward = Backward::<T, _, _, _, W, FAR> {
+        let mut backward = Backward::<T, _, _, _, W, _, FAR> {
             params,
             injected: Some(output.row_range(first, samples)),
+            hidden: hidden.rows(first, samples),
             literal,
             states: states.row_range(first, samples),
             deltas: deltas.reborrow().row_range(first, samples),
@@ -954,7 +977,7 @@ pub(crate) fn lost_gradient<T: Scalar, A: Architecture<Scalar = T>, const B: usi
     let units = Network::<A>::UNITS;
     match (error, Matrix::new(state.as_slice(), B, units), Matrix::new(deltas.as_slice(), B, units)) {
         (LearnError::NotFinite(_), Ok(states), Ok(deltas)) => {
-            LearnError::NotFinite(in_gradient(const { &Network::<A>::SHAPE }, input, states, deltas))
+            LearnError::NotFinite(in_gradient(const { &Network::<A>::OUTLINE }, input, states, deltas))
         }
         _ => error,
     }
@@ -1121,8 +1144,9 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
-            let backward = Backward::<T, _, _, _, Looped, true> {
+            let backward = Backward::<T, _, _, _, Looped, _, true> {
                 params,
+                hidden: (),
                 injected: output.map(|output| output.row_range(first, samples)),
                 literal: false,
                 states: after.row_range(first, samples),

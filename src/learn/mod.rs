@@ -14,6 +14,7 @@ mod descent;
 mod gradient;
 #[cfg(feature = "rand_core")]
 mod initialize;
+mod jacobian;
 mod learner;
 mod loss;
 mod optimizer;
@@ -22,6 +23,7 @@ mod schedule;
 mod trainer;
 #[cfg(not(feature = "rand_core"))]
 mod uninitialized;
+mod units;
 mod unsolved;
 
 pub(crate) use adjoint::fits_gradient;
@@ -30,6 +32,7 @@ pub(crate) use gradient::{Adjoint, add_flat, adjoint_flat, adjoint_once, all_fin
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
 #[cfg(feature = "rand_core")]
 pub(crate) use initialize::initialize;
+pub use jacobian::JacobianPenalty;
 pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
 pub(crate) use loss::SquaresOnce;
@@ -43,4 +46,5 @@ pub(crate) use scaling::saturated_flat;
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
 pub(crate) use trainer::{check_held, hold};
+pub use units::{OfOutputs, UnitLoss, UnitRoom};
 pub use unsolved::{Outcome, Unsolved};

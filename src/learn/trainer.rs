@@ -5,10 +5,11 @@ use super::learner::Learner;
 use super::loss::Loss;
 use super::optimizer::{Optimizer, check_clip, check_rate, clip};
 use super::scaling::saturated;
+use super::units::{UnitLoss, UnitRoom, add_of_units};
 use super::unsolved::{Outcome, Unsolved};
-use crate::certificate::{CONTRACTIONS, Held, is_contraction};
+use crate::certificate::{CONTRACTIONS, Held, bounded, is_contraction};
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Network, Samples, State, Storage, Takes, Workspace};
+use crate::network::{Architecture, Form, Network, Samples, State, Storage, Takes, Workspace};
 use crate::simd::{Backend, Element};
 use crate::solve::Setting;
 use crate::threads::Threads;
@@ -195,6 +196,34 @@ where
         self.update(learned)
     }
 
+    /// [`step`](Self::step) by a loss of all units, hidden ones too, or with a penalty: see [`UnitLoss`]. `room` is the caller's, so that other
+    /// trainers take no more memory.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_of_units<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+        room: &mut UnitRoom<R::Content, B>,
+    ) -> Result<Step<T>, LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: UnitLoss<A, Y, B>,
+    {
+        self.begin()?;
+        let by = (self.backend, self.threads);
+        let Self { network, gradient, workspace, .. } = self;
+        let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
+        let on = network.on(self.backend).threads(self.threads);
+        let learned = on.settle_units_or(self.unsolved, &self.objective, (input, target), workspace, room)?;
+        if learned.1 != Outcome::Skipped {
+            add_of_units(by, &self.objective.loss, input, workspace, room, T::ONE, gradient)?;
+        }
+        self.update(learned)
+    }
+
     /// Nothing of the batch before, and a network within its rate.
     fn begin(&mut self) -> Result<(), LearnError<T>> {
         check_rate(self.rate).map_err(LearnError::Update)?;
@@ -252,6 +281,10 @@ pub(super) fn begin_held<T: Scalar, A: Architecture<Scalar = T>>(
 ) -> Result<(), LearnError<T>> {
     check_held(hold, unsolved)?;
     let Some(rate) = hold else { return Ok(()) };
+    if const { <A::Form>::REACH.layers() > 0 || <A::Form>::TIED > 0 } && bounded::<A>().is_err() {
+        let range = "None, for the activation has no bound on its slope (LIPSCHITZ)";
+        return Err(LearnError::Update(Setting { name: "hold", value: rate, range }.into()));
+    }
     if room.as_slice().first() == Some(&T::ZERO) {
         // Weights that are not finite are found by the solve.
         let _ = network.hold_rate_on(backend, rate, room);

@@ -7,7 +7,7 @@ use super::layout::{Layout, MAX_DEPTH};
 use super::shape::Shape;
 use super::stack::{Stack, sealed::Sealed};
 use super::walk::EachLayer;
-use crate::kernel::{Activation, Identity, Scalar, Tanh};
+use crate::kernel::{Activation, Identity, Scalar, Tanh, built_in, number};
 use crate::simd::Entry;
 use core::fmt;
 use core::marker::PhantomData;
@@ -39,8 +39,11 @@ pub trait Architecture: Sealed + Sized + 'static {
     type Outputs: Activation;
     /// The layout of parameters and units.
     const LAYOUT: Layout;
-    /// All of it as a value.
+    /// All of it as a value. It does not compile where an activation is of your own, which has no number.
     const SHAPE: Shape;
+    /// The same, with activations of a user's own all alike.
+    #[doc(hidden)]
+    const OUTLINE: Shape;
     /// The activations of `B` samples.
     type States<const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the first layer.
@@ -104,14 +107,19 @@ impl<const INPUT: usize, S: Stack, T: Scalar, F: Form, H: Activation, O: Activat
         layout
     };
     const SHAPE: Shape = {
+        let mut shape = Self::OUTLINE;
+        (shape.hidden, shape.output) = (built_in::<H>(), built_in::<O>());
+        shape
+    };
+    const OUTLINE: Shape = {
         let mut shape = Shape {
             widths: [0; MAX_DEPTH + 1],
             depth: S::DEPTH as u8,
             scalar: (size_of::<T>() / 4) as u8,
             feedback: F::CODE,
             percent: F::TIED as u8,
-            hidden: H::CODE,
-            output: O::CODE,
+            hidden: number::<H>(),
+            output: number::<O>(),
             shared: 0,
         };
         assert!(INPUT > 0 && INPUT <= u32::MAX as usize, "a network needs at least one input");
@@ -169,6 +177,7 @@ impl<A: Architecture> Architecture for Network<A> {
     type Outputs = A::Outputs;
     const LAYOUT: Layout = A::LAYOUT;
     const SHAPE: Shape = A::SHAPE;
+    const OUTLINE: Shape = A::OUTLINE;
     type States<const B: usize> = A::States<B>;
     type First<const B: usize> = A::First<B>;
     type Output<const B: usize> = A::Output<B>;

@@ -189,12 +189,12 @@ impl Shape {
     /// The name of the activation of the hidden layers.
     #[must_use]
     pub fn hidden(&self) -> &'static str {
-        name(&ACTIVATIONS, self.hidden)
+        activation(self.hidden)
     }
     /// The name of the activation of the output layer.
     #[must_use]
     pub fn output(&self) -> &'static str {
-        name(&ACTIVATIONS, self.output)
+        activation(self.output)
     }
     /// Units in all layers.
     #[must_use]
@@ -286,13 +286,18 @@ impl Shape {
             text = text.and("<").and_number(self.percent as usize).and(">");
         }
         text.and(", hidden = ")
-            .and(ACTIVATIONS[self.hidden as usize % ACTIVATIONS.len()])
+            .and(activation(self.hidden))
             .and(", output = ")
-            .and(ACTIVATIONS[self.output as usize % ACTIVATIONS.len()])
+            .and(activation(self.output))
             .and(", scalar = ")
             .and(SCALARS[self.scalar as usize % SCALARS.len()])
             .and("]")
     }
+}
+
+/// The name of an activation.
+const fn activation(code: u8) -> &'static str {
+    if (code as usize) < ACTIVATIONS.len() { ACTIVATIONS[code as usize] } else { "own" }
 }
 
 /// The code of a name.

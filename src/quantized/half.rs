@@ -3,7 +3,7 @@
 use super::{around, part};
 use crate::kernel::{
     Activations, Change, Codes, HalfBase, HalfLayer, Identity, Matrix, PackedMatrix, ShapeError,
-    WithActivation, largest, place,
+    WithActivation, built_in, largest, place,
 };
 use crate::network::{
     Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, State, Takes,
@@ -150,6 +150,7 @@ pub(crate) fn widen(layout: &Layout, weights: &[u8], put: impl FnMut(usize, f32)
 impl<N: Architecture<Scalar = f32>> Bf16Network<Network<N>> {
     /// Networks that cannot be halved do not compile.
     const SUPPORTED: () = {
+        let _ = (built_in::<N::Hidden>(), built_in::<N::Outputs>());
         assert!(<N::Form>::TIED == 0, "tied feedback is not halved: W would have to be read in two orders");
         assert!(
             !Network::<N>::LAYOUT.is_shared(),

@@ -58,7 +58,7 @@ pub use file::QuantizedModel;
 pub use half::Bf16Network;
 
 use crate::certificate::NotFinite;
-use crate::kernel::{Codes, IntegerRows, TYPED, Typed};
+use crate::kernel::{Codes, IntegerRows, TYPED, Typed, built_in};
 use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Takes, UnitsOf};
 use crate::simd::{Backend, IntState};
 use crate::solve::{Runner, SolveError, Solved};
@@ -290,6 +290,7 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
 
     /// Networks that cannot be integers do not compile.
     const SUPPORTED: () = {
+        let _ = (built_in::<N::Hidden>(), built_in::<N::Outputs>());
         assert!(
             <N::Form>::TIED == 0,
             "tied feedback is not quantised: W would be rounded once and read in two ways"

@@ -25,7 +25,7 @@ impl<T: Scalar, A: Architecture<Scalar = T, Form = Tied<PERCENT>>, const PERCENT
     {
         let (input, h) = (input.samples(), state.as_slice());
         let params = self.parameters().map_err(|_| SolveError::NOT_FINITE)?;
-        let found = in_input(input).or_else(|| in_states(&Self::SHAPE, Matrix::of_row(h)));
+        let found = in_input(input).or_else(|| in_states(&Self::OUTLINE, Matrix::of_row(h)));
         if let Some(found) = found {
             return Err(SolveError::NotFinite(found));
         }
@@ -48,7 +48,7 @@ impl<T: Scalar, A: Architecture<Scalar = T, Form = Tied<PERCENT>>, const PERCENT
             weight *= PERCENT as f64 / 100.0;
         }
         if energy.is_nan() {
-            let found = in_params(&Self::SHAPE, self.params()).unwrap_or(NonFinite::Overflow);
+            let found = in_params(&Self::OUTLINE, self.params()).unwrap_or(NonFinite::Overflow);
             return Err(SolveError::NotFinite(found));
         }
         Ok(energy)

@@ -237,7 +237,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     ) -> SolveError<T> {
         let in_states = || {
             let states = Matrix::new(state.as_slice(), B, Network::<A>::UNITS).ok()?;
-            in_states(const { &Network::<A>::SHAPE }, states)
+            in_states(const { &Network::<A>::OUTLINE }, states)
         };
         let found = self.network.wrong_weight().or_else(in_states).or_else(|| self.wrong_sum(input?));
         state.reset();

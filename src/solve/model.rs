@@ -34,7 +34,7 @@ impl<A: Architecture> Model for Network<A> {
         self.parameters()
     }
     fn wrong_weight(&self) -> Option<NonFinite> {
-        if const { TYPED } { None } else { in_params(const { &Self::SHAPE }, self.params()) }
+        if const { TYPED } { None } else { in_params(const { &Self::OUTLINE }, self.params()) }
     }
 }
 

@@ -64,7 +64,7 @@ pub enum NonFinite {
     LossGradient {
         /// The sample.
         sample: usize,
-        /// The output.
+        /// The output; of a loss of all units, the unit among all.
         output: usize,
     },
     /// A sum of the gradient might be, for this delta is so large: the largest there is.

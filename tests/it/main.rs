@@ -18,6 +18,8 @@ mod idx;
 mod memory;
 mod model_file;
 mod non_finite;
+mod own_activation;
+mod own_loss;
 mod scaling;
 mod serde;
 mod settings;
