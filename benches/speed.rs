@@ -485,7 +485,7 @@ fn spread(samples: usize, bias: &[f32], outputs: &mut [f32]) {
 }
 
 /// The memory of a solve by [`multiply_add`].
-struct Multiplied<N: attractor::network::Architecture<Scalar = f32>, const SAMPLES: usize> {
+struct Multiplied<N: Architecture<Scalar = f32>, const SAMPLES: usize> {
     injection: Vec<f32>,
     state: Boxed<State<N, SAMPLES>>,
 }

@@ -1,7 +1,7 @@
 //! Losses: what an output is worth, and the gradient with respect to it.
 
 use crate::kernel::{Matrix, MatrixMut, Scalar, cross_entropy, once};
-use crate::network::Samples;
+use crate::network::{Flat, Rows};
 use crate::simd::Backend;
 use core::fmt;
 use nalgebra::SMatrix;
@@ -123,27 +123,30 @@ impl<T: Scalar> CrossEntropy<T> {
     }
 }
 
-impl<T: Scalar, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, [usize; B]> for CrossEntropy<T> {
+impl<T: Scalar, M: Rows<Scalar = T>> Loss<M, M::Labels> for CrossEntropy<T> {
     type Scalar = T;
 
-    fn evaluate(
-        &self,
-        output: &SMatrix<T, B, N>,
-        target: &[usize; B],
-        gradient: &mut SMatrix<T, B, N>,
-    ) -> Result<T, LossError> {
+    fn evaluate(&self, output: &M, target: &M::Labels, gradient: &mut M) -> Result<T, LossError> {
         self.evaluate_on(Backend::best(), output, target, gradient)
     }
 
     fn evaluate_on(
         &self,
         backend: Backend,
-        output: &SMatrix<T, B, N>,
-        target: &[usize; B],
-        gradient: &mut SMatrix<T, B, N>,
+        output: &M,
+        target: &M::Labels,
+        gradient: &mut M,
     ) -> Result<T, LossError> {
         self.check()?;
-        cross_entropy(backend, output.into(), target, self.smoothing, gradient.into())
+        let labels = target.as_ref();
+        let (samples, classes) = (labels.len(), M::LEN.checked_div(labels.len()).unwrap_or(0));
+        let (Ok(output), Ok(gradient)) = (
+            Matrix::new(output.flat(), samples, classes),
+            MatrixMut::new(gradient.flat_mut(), samples, classes),
+        ) else {
+            return Err(LossError::Target("the outputs are not as many for each label"));
+        };
+        cross_entropy(backend, output, labels, self.smoothing, gradient)
             .map_err(|shape| LossError::Label { classes: shape.expected, found: shape.found })
     }
 }
@@ -152,18 +155,45 @@ impl<T: Scalar, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, [usize; B
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeanSquared;
 
-impl<T: Scalar, X: Samples<T, N, B>, const B: usize, const N: usize> Loss<SMatrix<T, B, N>, X>
-    for MeanSquared
-{
+/// A target of [`MeanSquared`] for outputs `M` = `SMatrix<T, B, N>`: another such matrix, or, for one sample, an array `[T; N]`.
+#[diagnostic::on_unimplemented(
+    message = "expected a target of as many values as the outputs, found `{Self}`",
+    label = "not a target for these outputs",
+    note = "the outputs are `{M}`; give one sample as an array `[T; N]`, several as an `SMatrix<T, B, N>`, a row a sample"
+)]
+pub trait Targets<M: Flat> {
+    /// The values, in the order of the outputs.
+    fn values(&self) -> &[M::Scalar];
+}
+
+impl<M: Flat> Targets<M> for M {
+    #[inline(always)]
+    fn values(&self) -> &[M::Scalar] {
+        self.flat()
+    }
+}
+
+impl<T: Scalar, const N: usize> Targets<SMatrix<T, 1, N>> for [T; N] {
+    #[inline(always)]
+    fn values(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T: Scalar, M: Flat<Scalar = T>, Y: Targets<M>> Loss<M, Y> for MeanSquared {
     type Scalar = T;
 
-    fn evaluate(
-        &self,
-        output: &SMatrix<T, B, N>,
-        target: &X,
-        gradient: &mut SMatrix<T, B, N>,
-    ) -> Result<T, LossError> {
-        Ok(T::once::<SquaresOnce>((output.into(), Some(target.samples()), gradient.into())))
+    fn evaluate(&self, output: &M, target: &Y, gradient: &mut M) -> Result<T, LossError> {
+        // In one column: the mean is of all values, whatever sample they are of, in the order in which they lie.
+        let (output, target) = (output.flat(), target.values());
+        let (Ok(output), Ok(target), Ok(gradient)) = (
+            Matrix::new(output, M::LEN, 1),
+            Matrix::new(target, M::LEN, 1),
+            MatrixMut::new(gradient.flat_mut(), M::LEN, 1),
+        ) else {
+            return Err(LossError::Target("a target has as many values as the outputs"));
+        };
+        Ok(T::once::<SquaresOnce>((output, Some(target), gradient)))
     }
 }
 // Outputs; targets, or nothing where they wait in the place of the gradient; the gradient.

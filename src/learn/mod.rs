@@ -36,7 +36,7 @@ pub use jacobian::JacobianPenalty;
 pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
 pub(crate) use loss::SquaresOnce;
-pub use loss::{CrossEntropy, Loss, LossError, MeanSquared};
+pub use loss::{CrossEntropy, Loss, LossError, MeanSquared, Targets};
 pub use optimizer::{Adam, Moments, Optimizer, Sgd, UpdateError, clip};
 pub(crate) use optimizer::{check_clip, check_rate};
 pub use scaling::Scaling;

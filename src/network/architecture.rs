@@ -6,11 +6,13 @@ use super::form::{Adjacent, Form};
 use super::layout::{Layout, MAX_DEPTH};
 use super::shape::Shape;
 use super::stack::{Stack, sealed::Sealed};
+use super::state::Rows;
 use super::walk::EachLayer;
 use crate::kernel::{Activation, Identity, Scalar, Tanh, built_in, number};
 use crate::simd::Entry;
 use core::fmt;
 use core::marker::PhantomData;
+use core::ops::IndexMut;
 use nalgebra::SMatrix;
 
 /// The [`Architecture`] of a feedback network: `INPUT` inputs, the [`Stack`] of layers `S`, the scalar `T`, the [`Form`] of feedback `F`,
@@ -48,8 +50,14 @@ pub trait Architecture: Sealed + Sized + 'static {
     type States<const B: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the first layer.
     type First<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
-    /// `B` samples of the output layer.
-    type Output<const B: usize>: Flat<Scalar = Self::Scalar> + fmt::Debug + Clone + Send + Sync + 'static;
+    /// `B` samples of the output layer, a matrix: `output[(sample, unit)]`.
+    type Output<const B: usize>: Rows<Scalar = Self::Scalar, Labels = [usize; B]>
+        + IndexMut<(usize, usize), Output = Self::Scalar>
+        + fmt::Debug
+        + Clone
+        + Send
+        + Sync
+        + 'static;
     /// As many entries as there are parameters, of another kind.
     type Params<W: Entry>: fmt::Debug + Clone + Send + Sync + 'static;
     /// As many entries as there are units, of another kind.

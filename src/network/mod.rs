@@ -37,7 +37,7 @@ pub use stack::{
     At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Repeat, Stack, Tail, Thin, Top, Widest,
 };
 pub(crate) use state::Numbered;
-pub use state::{Samples, State, Workspace};
+pub use state::{Rows, Samples, State, Workspace};
 #[cfg(feature = "alloc")]
 pub use storage::Boxed;
 #[cfg(not(feature = "alloc"))]

@@ -3,10 +3,12 @@
 use super::flat::{Flat, NoMemory};
 use super::form::Form;
 use super::layout::MAX_DEPTH;
+use super::state::Rows;
 use super::walk::EachLayer;
 use crate::simd::Entry;
 use core::fmt;
 use core::marker::PhantomData;
+use core::ops::IndexMut;
 use nalgebra::SMatrix;
 
 pub(crate) mod sealed {
@@ -86,7 +88,8 @@ pub trait Tail: sealed::Sealed + 'static {
     /// Such a matrix for each layer from here on.
     type Every<T: Entry, const ROWS: usize>: fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the last layer, if the layer before has `LAST` units.
-    type Last<T: Entry, const B: usize, const LAST: usize>: Flat<Scalar = T>
+    type Last<T: Entry, const B: usize, const LAST: usize>: Rows<Scalar = T, Labels = [usize; B]>
+        + IndexMut<(usize, usize), Output = T>
         + fmt::Debug
         + Clone
         + Send
@@ -129,7 +132,13 @@ pub trait Stack: Tail {
     /// `B` samples of the first layer.
     type First<T: Entry, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
     /// `B` samples of the last layer.
-    type Output<T: Entry, const B: usize>: Flat<Scalar = T> + fmt::Debug + Clone + Send + Sync + 'static;
+    type Output<T: Entry, const B: usize>: Rows<Scalar = T, Labels = [usize; B]>
+        + IndexMut<(usize, usize), Output = T>
+        + fmt::Debug
+        + Clone
+        + Send
+        + Sync
+        + 'static;
     /// Corrections of rank `RANK` to all layers.
     type LowRank<T: Entry, F: Form, const INPUT: usize, const RANK: usize>: Flat<Scalar = T>
         + fmt::Debug

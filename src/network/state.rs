@@ -196,6 +196,16 @@ mod sealed {
     impl<T, const N: usize> Shaped for [T; N] {}
 }
 
+/// A batch of outputs: a matrix, a row a sample.
+pub trait Rows: Flat {
+    /// A class for each of its samples.
+    type Labels: AsRef<[usize]>;
+}
+
+impl<T: crate::simd::Entry, const B: usize, const N: usize> Rows for SMatrix<T, B, N> {
+    type Labels = [usize; B];
+}
+
 /// `B` samples of `N` values: an `SMatrix<T, B, N>`, a row a sample; or, for one sample, an array `[T; N]`.
 ///
 /// An `SVector` is a column; hand over the array it holds, `vector.as_ref()`. Sealed: what is there has the shape its type says.

@@ -1,5 +1,6 @@
 //! Losses of all units and penalties on the Jacobian: gradients against finite differences, and measures against dense matrices.
 
+use attractor::NonFinite;
 use attractor::kernel::{HardTanh, Sigmoid, Tanh};
 use attractor::learn::{
     Descent, JacobianPenalty, LearnError, LossError, MeanSquared, Method, Objective, OfOutputs, Sgd, Trainer,
@@ -211,7 +212,8 @@ fn what_is_wrong_is_refused() {
         let objective = Objective::new(Wrong(number));
         let learned =
             net.gradient_of_units(&objective, &input, &(), &mut workspace, &mut room, &mut gradient);
-        assert_eq!(learned, Err(LearnError::NotFinite));
+        let first = NonFinite::LossGradient { sample: 0, output: 0 };
+        assert_eq!(learned, Err(LearnError::NotFinite(first)));
     }
     for weight in [-1.0, f64::NAN, f64::INFINITY] {
         let objective = Objective::new(JacobianPenalty { loss: Wrong(1.0), weight, seed: 0 });
