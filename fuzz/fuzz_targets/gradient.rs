@@ -9,7 +9,7 @@ use attractor::learn::{
     UpdateError, clip,
 };
 use attractor::simd::Backend;
-use attractor::{Dense, State, Stop, Workspace, fnn};
+use attractor::{Dense, SolveError, State, Stop, Workspace, fnn};
 use libfuzzer_sys::fuzz_target;
 use nalgebra::SMatrix;
 
