@@ -94,7 +94,10 @@ fn check<const B: usize>(u: &mut Unstructured<'_>) -> Result<()> {
         let result = on.gradient(&objective, &input, &labels, &mut workspace, &mut gradient);
         if labels.iter().any(|&label| label >= 3) {
             let refused = matches!(result, Err(LearnError::Adjoint(SolveError::Setting(_))));
-            assert!(refused || matches!(result, Err(LearnError::Loss(_) | LearnError::Solve(_))), "{result:?}");
+            assert!(
+                refused || matches!(result, Err(LearnError::Loss(_) | LearnError::Solve(_))),
+                "{result:?}"
+            );
         }
         result
     };
