@@ -675,7 +675,7 @@ fn schedules() {
                             } else if !rate.is_finite() {
                                 let refused =
                                     Sgd::<NoMemory<T>>::plain().update(&mut [T::ONE], &[T::ONE], rate);
-                                let (name, value, range) = ("rate", rate.to_f64(), "0 to 1024");
+                                let (name, value, range) = ("rate", rate.to_f64() as f32, "0 to 1024");
                                 let setting = Setting { name, value, range };
                                 assert_eq!(refused, Err(UpdateError::Setting(setting)));
                             }

@@ -9,7 +9,7 @@ use attractor::learn::{
     UpdateError, clip,
 };
 use attractor::simd::Backend;
-use attractor::{Dense, State, Stop, Workspace, fnn};
+use attractor::{Dense, SolveError, State, Stop, Workspace, fnn};
 use libfuzzer_sys::fuzz_target;
 use nalgebra::SMatrix;
 
@@ -94,7 +94,10 @@ fn check<const B: usize>(u: &mut Unstructured<'_>) -> Result<()> {
         let result = on.gradient(&objective, &input, &labels, &mut workspace, &mut gradient);
         if labels.iter().any(|&label| label >= 3) {
             let refused = matches!(result, Err(LearnError::Adjoint(SolveError::Setting(_))));
-            assert!(refused || matches!(result, Err(LearnError::Loss(_) | LearnError::Solve(_))), "{result:?}");
+            assert!(
+                refused || matches!(result, Err(LearnError::Loss(_) | LearnError::Solve(_))),
+                "{result:?}"
+            );
         }
         result
     };

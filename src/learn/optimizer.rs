@@ -21,8 +21,8 @@ pub enum UpdateError {
     /// A parameter is not finite, or an entry of the gradient is a NaN or too large (2^62 in `f32`, 2^510 in
     /// `f64`): squares and sums of it would not be finite.
     NotFinite,
-    /// A setting is out of its range.
-    Setting(Setting<f64>),
+    /// A setting is out of its range; its value is the nearest `f32`.
+    Setting(Setting<f32>),
 }
 
 impl fmt::Display for UpdateError {
@@ -39,7 +39,7 @@ impl core::error::Error for UpdateError {}
 
 impl<T: Element> From<Setting<T>> for UpdateError {
     fn from(setting: Setting<T>) -> Self {
-        Self::Setting(setting.wide())
+        Self::Setting(setting.narrow())
     }
 }
 

@@ -6,7 +6,8 @@ use core::fmt;
 
 /// What is not finite, the first that was found: a NaN, an infinity, or what overflowed. Layers are counted from 1, as in
 /// [`layer::<1>()`](crate::Network::layer), all else from 0. It is looked for when something has failed, in the order of the variants. On
-/// microcontrollers weights are not looked through, to spare flash: the state or the delta that one spoils first is named.
+/// microcontrollers less is looked through, to spare flash: not the weights, where the state or the delta that one spoils first is named, nor what a gradient is
+/// summed from, where it is `Overflow`.
 ///
 /// ```
 /// use attractor::{NonFinite, SolveError, Stop, fnn};

@@ -123,9 +123,13 @@ impl<T: PartialEq> PartialEq for Setting<T> {
 impl<T: PartialEq> Eq for Setting<T> {}
 
 impl<T: Element> Setting<T> {
-    /// The same with its value as `f64`, for errors that know no scalar.
-    pub(crate) fn wide(self) -> Setting<f64> {
-        Setting { name: self.name, value: self.value.to_f64(), range: self.range }
+    /// The same with its value as the nearest `f32`, for errors that know no scalar: processors without `f64` need none here. What is not 0 does not
+    /// become so.
+    pub(crate) fn narrow(self) -> Setting<f32> {
+        let near = self.value.to_f64() as f32;
+        let least = if self.value < T::ZERO { -f32::MIN_POSITIVE } else { f32::MIN_POSITIVE };
+        let value = if near == 0.0 && self.value != T::ZERO { least } else { near };
+        Setting { name: self.name, value, range: self.range }
     }
 }
 

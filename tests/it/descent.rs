@@ -192,7 +192,7 @@ macro_rules! failures {
 
                 for rate in [<$scalar>::NAN, -0.5, 2000.0, <$scalar>::INFINITY, <$scalar>::NEG_INFINITY] {
                     let (result, same) = attempt!(MeanSquared, tolerance, rule, &good, &good_y, rate);
-                    let (name, value, range) = ("rate", f64::from(rate), "0 to 1024");
+                    let (name, value, range) = ("rate", f64::from(rate) as f32, "0 to 1024");
                     let expected = LearnError::Update(UpdateError::Setting(Setting { name, value, range }));
                     assert_eq!(result, Err(expected), "rate {rate}");
                     assert!(same, "rate {rate} changed the network");

@@ -93,12 +93,17 @@ fn settings_of_optimizers_have_ranges() {
                 panic!("{error}")
             };
             assert_eq!(range, format!("{name} is {found}"));
-            assert!(value == f64::from(setting) || value.is_nan() && setting.is_nan(), "{value}, {setting}");
+            assert!(value == setting || value.is_nan() && setting.is_nan(), "{value}, {setting}");
             let text = error.to_string();
             assert!([name, &format!("{value:?}"), found].iter().all(|part| text.contains(part)), "{text}");
             assert_eq!(params, [1.0, 2.0], "{range}: {setting}");
         }
     };
+    // Of `f64` the nearest `f32` is named, which is 0 only if that is.
+    for (rate, text) in [(-1e-300, "-1.1754944e-38"), (1e300, "inf"), (-0.1, "-0.1"), (f64::NAN, "NaN")] {
+        let error = Sgd::<NoMemory<f64>>::plain().update(&mut [1.0], &[1.0], rate).expect_err(text);
+        assert_eq!(error.to_string(), format!("`rate` is {text}, its range is 0 to 1024"));
+    }
     let part = [0.0, 0.5, 1.0 - f32::EPSILON];
     check("rate is 0 to 1024", &[0.0, 0.1, 1024.0], &[1024.1], &|rate, params| {
         Sgd::<NoMemory<f32>>::plain().update(params, &GRADIENT, rate)
@@ -130,7 +135,7 @@ fn settings_of_optimizers_have_ranges() {
     for norm in [f32::NAN, 0.0, -1.0] {
         let mut gradient = GRADIENT;
         let error = clip(&mut gradient, norm).expect_err("out of range");
-        assert_eq!(error.to_string(), format!("`clip` is {:?}, its range is more than 0", f64::from(norm)));
+        assert_eq!(error.to_string(), format!("`clip` is {norm:?}, its range is more than 0"));
         assert_eq!(gradient, GRADIENT);
     }
 }
