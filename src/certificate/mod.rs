@@ -379,7 +379,7 @@ fn known<A: Architecture>() -> Result<(), CertificateError<A::Scalar>> {
         }
         let none = |missing| Err(CertificateError::Activation { name: S::NAME, missing });
         let error = S::error::<T>();
-        if !(error >= 0.0 && error < 1.0) {
+        if !(0.0..1.0).contains(&error) {
             return none("no bound less than 1 on the error of its value (error)");
         }
         let mut at_zero = [T::ZERO];
