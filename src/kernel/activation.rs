@@ -478,7 +478,7 @@ activations!(Identity, Tanh, Sigmoid, Relu, HardTanh, LeakyRelu);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 ///
-/// A model file of such a network does not compile:
+/// A model file of such a network does not compile, nor its shape, nor integers:
 ///
 /// ```compile_fail
 /// # use attractor::kernel::{Activation, Scalar};
@@ -493,6 +493,54 @@ activations!(Identity, Tanh, Sigmoid, Relu, HardTanh, LeakyRelu);
 /// # }
 /// type Net = fnn![2, 8, 1; hidden = Twice];
 /// let _ = Net::ZERO.to_bytes(None, &mut [0; 4096]);
+/// ```
+///
+/// ```compile_fail
+/// # use attractor::kernel::{Activation, Scalar};
+/// # use attractor::simd::Lanes;
+/// # use attractor::fnn;
+/// # #[derive(Clone, Copy, Debug, Default)]
+/// # struct Twice;
+/// # impl Activation for Twice {
+/// #     const NAME: &'static str = "twice";
+/// #     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector { lanes.add(z, z) }
+/// #     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, _: L::Vector) -> L::Vector { lanes.splat(T::ONE + T::ONE) }
+/// # }
+/// type Net = fnn![2, 8, 1; hidden = Twice];
+/// let _ = <Net as attractor::network::Architecture>::SHAPE;
+/// ```
+///
+/// ```compile_fail
+/// # use attractor::kernel::{Activation, Scalar};
+/// # use attractor::simd::Lanes;
+/// # use attractor::fnn;
+/// # #[derive(Clone, Copy, Debug, Default)]
+/// # struct Twice;
+/// # impl Activation for Twice {
+/// #     const NAME: &'static str = "twice";
+/// #     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector { lanes.add(z, z) }
+/// #     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, _: L::Vector) -> L::Vector { lanes.splat(T::ONE + T::ONE) }
+/// # }
+/// type Net = fnn![2, 8, 1; hidden = Twice];
+/// use attractor::quantized::{Calibration, Quantized};
+/// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
+/// ```
+///
+/// Solving it does:
+///
+/// ```
+/// # use attractor::kernel::{Activation, Scalar};
+/// # use attractor::simd::Lanes;
+/// # use attractor::fnn;
+/// # #[derive(Clone, Copy, Debug, Default)]
+/// # struct Twice;
+/// # impl Activation for Twice {
+/// #     const NAME: &'static str = "twice";
+/// #     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector { lanes.add(z, z) }
+/// #     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, _: L::Vector) -> L::Vector { lanes.splat(T::ONE + T::ONE) }
+/// # }
+/// type Net = fnn![2, 8, 1; hidden = Twice];
+/// Net::ZERO.solve(&[0.5, 1.0], &mut Net::state(), attractor::Stop::after(3)).unwrap();
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no activation",

@@ -214,22 +214,22 @@ fn solutions_are_right() {
         let mut miss = 0.0_f64;
         let mut compare = |found: f64, wanted: f64| miss = miss.max((found - wanted).abs());
         let dot = |row: &[f64], with: &[f64]| row.iter().zip(with).map(|(a, b)| a * b).sum::<f64>();
-        for i in 0..19 {
+        for (i, h) in first.iter().enumerate() {
             let layer = net.layer::<1>();
             let w: Vec<f64> = layer.w.row(i).iter().copied().collect();
             let u: Vec<f64> = layer.u.row(i).iter().copied().collect();
-            compare(first[i], H::plain(dot(&w, &input) + dot(&u, &second) + layer.b[i]));
+            compare(*h, H::plain(dot(&w, &input) + dot(&u, &second) + layer.b[i]));
         }
-        for i in 0..18 {
+        for (i, h) in second.iter().enumerate() {
             let layer = net.layer::<2>();
             let w: Vec<f64> = layer.w.row(i).iter().copied().collect();
             let u: Vec<f64> = layer.u.row(i).iter().copied().collect();
-            compare(second[i], H::plain(dot(&w, &first) + dot(&u, &third) + layer.b[i]));
+            compare(*h, H::plain(dot(&w, &first) + dot(&u, &third) + layer.b[i]));
         }
-        for i in 0..2 {
+        for (i, h) in third.iter().enumerate() {
             let layer = net.layer::<3>();
             let w: Vec<f64> = layer.w.row(i).iter().copied().collect();
-            compare(third[i], O::plain(dot(&w, &second) + layer.b[i]));
+            compare(*h, O::plain(dot(&w, &second) + layer.b[i]));
         }
         miss
     }
@@ -269,7 +269,7 @@ fn certificates_work_with_it() {
     net.layer_mut::<1>().u.fill(0.5);
     net.layer_mut::<2>().w.fill(1.5);
     let rate = net.certify().expect("it contracts").rate();
-    assert!(rate >= GAIN * 0.75 && rate < GAIN * 0.751, "{rate}");
+    assert!((GAIN * 0.75..GAIN * 0.751).contains(&rate), "{rate}");
 
     type Wide = fnn![3, 16, 12, 2; hidden = Softsign, output = Softsign];
     type Exact = fnn![3, 16, 12, 2; hidden = Softsign, output = Softsign, scalar = f64];

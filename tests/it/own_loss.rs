@@ -230,8 +230,10 @@ fn what_is_wrong_is_refused() {
 
 type Square = SMatrix<f64, 11, 11>;
 
+type Three = fnn![3, 5, 4, 2; scalar = f64];
+
 /// The Jacobian of all layers at once, and that of a sweep, as dense matrices, from the weights of three layers with tanh and identity.
-fn dense(net: &fnn![3, 5, 4, 2; scalar = f64], h: &[f64]) -> (Square, Square) {
+fn dense(net: &Three, h: &[f64]) -> (Square, Square) {
     let slope = |i: usize| if i < 9 { 1.0 - h[i] * h[i] } else { 1.0 };
     let (mut low, mut up) = (Square::zeros(), Square::zeros());
     for i in 0..5 {
@@ -267,7 +269,7 @@ fn radius(matrix: &Square) -> f64 {
 
 #[test]
 fn measures_are_right() {
-    type Net = fnn![3, 5, 4, 2; scalar = f64];
+    type Net = Three;
     for seed in 0..10 {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut net = Net::ZERO;
