@@ -191,15 +191,15 @@ pub(crate) fn from_layers<T: Scalar + Debug>(
     shape: Shape,
     layers: &[Layer],
 ) -> Result<DynNetwork<T>, String> {
-    let params: Vec<T> = layers
-        .iter()
-        .flat_map(|Layer { w, u, b }| w.iter().chain(u).chain(b))
-        .map(|weight| T::from_f64(*weight))
-        .collect();
-    if !params.iter().all(|weight| weight.to_f64().is_finite()) {
+    let weights = || layers.iter().flat_map(|Layer { w, u, b }| w.iter().chain(u).chain(b));
+    if !weights().all(|weight| T::from_f64(*weight).to_f64().is_finite()) {
         return Err(format!("a weight is too large for {}", shape.scalar()));
     }
-    DynNetwork::new(shape, params).map_err(|error: DynError<T>| error.to_string())
+    let mut net = DynNetwork::zeros(shape).map_err(|error: DynError<T>| error.to_string())?;
+    for (to, weight) in net.params_mut().iter_mut().zip(weights()) {
+        *to = T::from_f64(*weight);
+    }
+    Ok(net)
 }
 
 /// Of every layer but the last, which columns of U are the outputs', if any are. The nearest layer stands first.

@@ -84,7 +84,7 @@ where
         bar.set_style(style);
     }
     let mut last = None;
-    let mut step = 0;
+    let (mut step, mut saturated) = (0, 0);
     let (mut inputs, mut targets) = (Vec::new(), Vec::new());
     for _ in 0..arguments.epochs {
         training.shuffle(&mut random);
@@ -116,12 +116,18 @@ where
                 loss += made.report.loss.to_f64();
                 learnt += 1;
             }
+            saturated += u32::from(made.is_saturated());
             last = Some(made);
         }
         bar.set_message(format!("loss {:.4}", loss / f64::from(learnt)));
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if 2 * saturated > step {
+        eprintln!(
+            "attractor: the first layer was saturated in {saturated} of {step} steps, and learns next to nothing then: inputs are too large to go without scaling"
+        );
+    }
 
     let net = unscaled(learner.network(), shape, &scaled, arguments.scaling_to.is_some())?;
     let solve = Solve::from(&arguments.solve);

@@ -3,7 +3,7 @@
 use crate::common::{Room, done, figure, run, table, value};
 use attractor::compress::{Importance, Measure};
 use attractor::file::FileError;
-use attractor::kernel::{LeakyRelu, Relu, Sigmoid};
+use attractor::kernel::{LeakyRelu, Sigmoid};
 use attractor::network::{Architecture, Takes};
 use attractor::quantized::{Bf16Network, Calibration, Quantized};
 use attractor::{Align64, Certificate, Dense, Network, Skip, Stop, Tied, fnn};
@@ -246,10 +246,21 @@ fn narrow_networks_are_those_of_the_library() {
     check!(
         "tied",
         0.2,
-        fnn![4, 8, 6, 3; feedback = Tied<40>, hidden = Relu],
-        fnn![4, 3, 4, 3; feedback = Tied<40>, hidden = Relu],
+        fnn![4, 8, 6, 3; feedback = Tied<40>, hidden = Sigmoid],
+        fnn![4, 3, 4, 3; feedback = Tied<40>, hidden = Sigmoid],
         "3,4"
     );
+    // Units that are worth something only because others read them from below.
+    let mut net = <fnn![4, 6, 9, 7, 3; feedback = Tied<100>]>::ZERO;
+    fill(&mut net, 0.15);
+    for unit in 0..9 {
+        let more = 0.3 + 0.3 * unit as f32;
+        let mut row = net.layer_mut::<2>().w.row_mut(unit);
+        row *= more;
+        let mut column = net.layer_mut::<3>().w.column_mut(unit);
+        column *= 0.5 / more;
+    }
+    check_pruned("tied-from-below", net, <fnn![4, 6, 4, 3, 3; feedback = Tied<100>]>::ZERO, "6,4,3");
 
     let room = Room::new("prune-refused");
     let mut net = <fnn![4, 8, 6, 3]>::ZERO;
