@@ -6,7 +6,7 @@ use attractor::{Align64, Stop};
 use std::fs;
 use std::path::Path;
 
-/// A PyTorch network with a certificate, and the same in integers, in 16 bits and in `f64`.
+/// Networks of PyTorch's: shipped.attr with its certificate; `plain` in integers (`quantise` on eight random rows) and in 16 bits; `dense` in `f64` (`import`).
 mod generated {
     pub(super) mod shipped {
         include!("../data/shipped.rs");
