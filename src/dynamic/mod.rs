@@ -4,6 +4,8 @@
 //! known while compiling, a [`DynNetwork`] does the same work with the same bits: it is a [`Shape`] and a slice of parameters, in memory of its own
 //! (feature `alloc`) or of the caller's. Its batches are nalgebra's dynamic matrices, a row a sample, of whatever size and strides.
 //!
+//! Not on processors without vectors (Cortex-M, RV32), where it does not compile: there an engine is compiled for every network.
+//!
 //! ```
 //! # #[cfg(feature = "alloc")] {
 //! use attractor::dynamic::{DynNetwork, DynStates, DynTrainer};
@@ -55,7 +57,7 @@ pub use learn::DynWorkspace;
 pub use states::DynStates;
 
 use crate::certificate::{Bounds, eta, kappa};
-use crate::kernel::{Chosen, DynMatrix, Facts, Matrix, MatrixMut, Scalar, ShapeError};
+use crate::kernel::{Chosen, DynMatrix, Facts, Matrix, MatrixMut, Scalar, ShapeError, TYPED};
 use crate::network::{LayerLayout, Layout, Parameters, ParametersMut, Shape};
 use crate::simd::Backend;
 use crate::solve::{Runner, Solved, Stop, solve_flat};
@@ -287,6 +289,12 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
 
 /// The layout of a network of this shape, if there can be one of this scalar.
 fn layout<T: Scalar>(shape: &Shape) -> Result<Layout, DynError<T>> {
+    const {
+        assert!(
+            !TYPED || size_of::<T>() == 0,
+            "networks whose widths are chosen when running need a processor with vectors: elsewhere activations are compiled into each network"
+        );
+    }
     if shape.is_quantized() || shape.scalar_bytes() != size_of::<T>() {
         return Err(DynError::Unsupported { shape: *shape, why: "of another scalar" });
     }

@@ -305,7 +305,7 @@ fn wrong_shapes_are_refused() {
     let huge = u32::MAX as usize;
     assert!(DynNetwork::<f32>::zeros(shape(&[huge, huge, huge], "f32")).is_err());
 
-    let memory = vec![0.5; 12];
+    let memory = [0.5; 12];
     let inputs = |rows, columns| DMatrixView::from_slice(&memory[..rows * columns], rows, columns);
     let mut states = DynStates::zeros(&net, 2);
     net.solve(&inputs(2, 3), &mut states, Stop::residual(1e-5)).unwrap();
