@@ -79,7 +79,7 @@ pub use network::{
     State, Tied, Workspace,
 };
 pub use solve::{
-    Acceleration, Diagnosis, Injection, NonFinite, Runner, Setting, SolveError, Solved, Stop, Trace,
+    Acceleration, Diagnosis, Injection, NonFinite, Rule, Runner, Setting, SolveError, Solved, Stop, Trace,
 };
 pub use threads::Threads;
 

@@ -10,7 +10,7 @@ use attractor::learn::{
 };
 use attractor::network::NoMemory;
 use attractor::simd::Backend;
-use attractor::{Dense, Injection, Setting, SolveError, Stop, Workspace, fnn};
+use attractor::{Dense, Injection, Rule, Setting, SolveError, Stop, Workspace, fnn};
 use nalgebra::SMatrix;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -675,8 +675,8 @@ fn schedules() {
                             } else if !rate.is_finite() {
                                 let refused =
                                     Sgd::<NoMemory<T>>::plain().update(&mut [T::ONE], &[T::ONE], rate);
-                                let (name, value, range) = ("rate", rate.to_f64() as f32, "0 to 1024");
-                                let setting = Setting { name, value, range };
+                                let rule = &Rule { name: "rate", range: "0 to 1024" };
+                                let setting = Setting { rule, value: rate.to_f64() as f32 };
                                 assert_eq!(refused, Err(UpdateError::Setting(setting)));
                             }
                         }

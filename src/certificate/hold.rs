@@ -7,7 +7,7 @@ use super::{CertificateError, bounded};
 use crate::kernel::{Scalar, once};
 use crate::network::{Architecture, Form, Network, ParametersMut, Source, State};
 use crate::simd::Backend;
-use crate::solve::Setting;
+use crate::solve::{Rule, Setting};
 
 /// A network held to a rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,7 +127,7 @@ pub(crate) fn check_contraction<T: Scalar>(value: T) -> Result<(), CertificateEr
     if is_contraction(value) {
         return Ok(());
     }
-    Err(CertificateError::Setting(Setting { name: "rate", value, range: CONTRACTIONS }))
+    Err(CertificateError::Setting(Setting { rule: &Rule { name: "rate", range: CONTRACTIONS }, value }))
 }
 
 /// Whether a network can be held to it.

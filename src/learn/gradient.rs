@@ -15,8 +15,8 @@ use crate::network::{
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
-    HalfRoom, Injection, Model, NonFinite, Progress, ROOM, Runner, SMALL_ROOM, Setting, SolveError, Solved,
-    Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient, in_loss_gradient, in_states,
+    HalfRoom, Injection, Model, NonFinite, Progress, ROOM, Rule, Runner, SMALL_ROOM, Setting, SolveError,
+    Solved, Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient, in_loss_gradient, in_states,
     in_weights, refine, samples_in,
 };
 use crate::threads::Threads;
@@ -55,7 +55,7 @@ impl<T: Scalar> Method<T> {
         match self {
             Self::Implicit(stop) | Self::Literal(stop) => stop.check(),
             Self::Truncated(0) => {
-                Err(Setting { name: "Method::Truncated", value: T::ZERO, range: "1 or more" })
+                Err(Setting { rule: &Rule { name: "Method::Truncated", range: "1 or more" }, value: T::ZERO })
             }
             Self::Truncated(_) => Ok(()),
         }
@@ -481,12 +481,11 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         let in_states = || in_states(shape, Matrix::new(state.as_slice(), B, units).ok()?);
         let in_output = || in_loss_gradient(Matrix::new(flat, B, flat.len() / B).ok()?);
         let in_deltas = || in_deltas(shape, Matrix::new(deltas.as_slice(), B, units).ok()?);
-        // Where flash is small, a gradient has looked at what the adjoint is of, and nobody looks again.
-        let found = if const { TYPED } {
-            in_deltas()
-        } else {
-            self.network.wrong_weight().or_else(in_states).or_else(in_output).or_else(in_deltas)
-        };
+        if const { TYPED } {
+            deltas.reset();
+            return SolveError::NOT_FINITE;
+        }
+        let found = self.network.wrong_weight().or_else(in_states).or_else(in_output).or_else(in_deltas);
         let found = found.unwrap_or(NonFinite::Overflow);
         deltas.reset();
         SolveError::NotFinite(found)
@@ -713,6 +712,9 @@ fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Sca
 pub(crate) fn all_finite<T: Scalar>(loss: T, gradient: &[T], samples: usize) -> Result<T, LearnError<T>> {
     if loss.is_finite() && gradient.iter().all(|g| g.is_finite()) {
         return Ok(loss);
+    }
+    if const { TYPED } {
+        return Err(LearnError::NOT_FINITE);
     }
     let found =
         Matrix::new(gradient, samples, gradient.len() / samples.max(1)).ok().and_then(in_loss_gradient);

@@ -3,7 +3,7 @@
 use crate::kernel::{Scalar, once};
 use crate::network::{Flat, NoMemory, Storage};
 use crate::simd::{Element, Entry};
-use crate::solve::Setting;
+use crate::solve::{Rule, Setting};
 use core::fmt;
 
 /// Why an update was refused. Nothing has been changed.
@@ -46,12 +46,20 @@ impl<T: Element> From<Setting<T>> for UpdateError {
 /// Refuses a learning rate out of its range.
 pub(crate) fn check_rate<T: Scalar>(value: T) -> Result<(), UpdateError> {
     let sound = value >= T::ZERO && value <= T::from_usize(1024);
-    if sound { Ok(()) } else { Err(Setting { name: "rate", value, range: "0 to 1024" }.into()) }
+    if sound {
+        Ok(())
+    } else {
+        Err(Setting { rule: &Rule { name: "rate", range: "0 to 1024" }, value }.into())
+    }
 }
 
 /// Refuses a norm of clipping out of its range.
 pub(crate) fn check_clip<T: Scalar>(value: T) -> Result<(), UpdateError> {
-    if value > T::ZERO { Ok(()) } else { Err(Setting { name: "clip", value, range: "more than 0" }.into()) }
+    if value > T::ZERO {
+        Ok(())
+    } else {
+        Err(Setting { rule: &Rule { name: "clip", range: "more than 0" }, value }.into())
+    }
 }
 
 /// The range of what is kept of the past.
@@ -123,7 +131,7 @@ fn check<T: Scalar>(
     }
     check_rate(rate)?;
     if !(decay >= T::ZERO && decay * rate <= T::ONE) {
-        return Err(Setting { name: "decay", value: decay, range: "0 to 1 / rate" }.into());
+        return Err(Setting { rule: &Rule { name: "decay", range: "0 to 1 / rate" }, value: decay }.into());
     }
     Ok(())
 }
@@ -239,7 +247,7 @@ fn sgd_once<T: Scalar>(update: SgdUpdate<'_, T>) -> Result<(), UpdateError> {
     let memory = velocity.as_ref().map_or(params.len(), |velocity| velocity.len());
     check(params, gradient, memory, rate, decay)?;
     if !(momentum >= T::ZERO && momentum < T::ONE) {
-        return Err(Setting { name: "momentum", value: momentum, range: PART }.into());
+        return Err(Setting { rule: &Rule { name: "momentum", range: PART }, value: momentum }.into());
     }
     let keep = T::ONE - rate * decay;
     match velocity {
@@ -374,13 +382,19 @@ fn adam_once<T: Scalar>(update: AdamUpdate<'_, T>) -> Result<(), UpdateError> {
     let AdamUpdate { params, gradient, first, second, steps, rate, decays: (b1, b2), epsilon, decay } =
         update;
     check(params, gradient, first.len(), rate, decay)?;
-    for (name, value) in [("first_decay", b1), ("second_decay", b2)] {
+    for (rule, value) in
+        [(&Rule { name: "first_decay", range: PART }, b1), (&Rule { name: "second_decay", range: PART }, b2)]
+    {
         if !(value >= T::ZERO && value < T::ONE) {
-            return Err(Setting { name, value, range: PART }.into());
+            return Err(Setting { rule, value }.into());
         }
     }
     if !(epsilon > T::ZERO && epsilon.is_finite()) {
-        return Err(Setting { name: "epsilon", value: epsilon, range: "more than 0, finite" }.into());
+        return Err(Setting {
+            rule: &Rule { name: "epsilon", range: "more than 0, finite" },
+            value: epsilon,
+        }
+        .into());
     }
     *steps = steps.saturating_add(1);
     let keep = T::ONE - rate * decay;

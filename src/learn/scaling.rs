@@ -152,7 +152,7 @@ impl<T: Scalar, const I: usize> Scaling<T, I> {
                     let Some(weight) = w.get_mut(column * width + row) else { continue };
                     let scaled = *weight / *deviation;
                     if !scaled.is_finite() {
-                        return Err(NonFinite::Weight { matrix: "W", layer: 1, row, column });
+                        return Err(NonFinite::Weight { matrix: 'W', layer: 1, row, column });
                     }
                     sum -= scaled.to_f64() * mean.to_f64();
                     if change {
@@ -161,7 +161,7 @@ impl<T: Scalar, const I: usize> Scaling<T, I> {
                 }
                 let sum = T::from_f64(sum);
                 if !sum.is_finite() {
-                    return Err(NonFinite::Weight { matrix: "b", layer: 1, row, column: 0 });
+                    return Err(NonFinite::Weight { matrix: 'b', layer: 1, row, column: 0 });
                 }
                 if change {
                     *bias = sum;

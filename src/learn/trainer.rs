@@ -11,7 +11,7 @@ use crate::certificate::{CONTRACTIONS, Held, bounded, is_contraction};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Form, Network, Samples, State, Storage, Takes, Workspace};
 use crate::simd::{Backend, Element};
-use crate::solve::Setting;
+use crate::solve::{Rule, Setting};
 use crate::threads::Threads;
 use core::fmt;
 
@@ -265,7 +265,7 @@ pub(crate) fn check_held<T: Scalar>(hold: Option<T>, unsolved: Unsolved<T>) -> R
     unsolved.check().map_err(|setting| LearnError::Update(setting.into()))?;
     match hold {
         Some(value) if !is_contraction(value) => {
-            let setting = Setting { name: "hold", value, range: CONTRACTIONS };
+            let setting = Setting { rule: &Rule { name: "hold", range: CONTRACTIONS }, value };
             Err(LearnError::Update(setting.into()))
         }
         _ => Ok(()),
@@ -282,8 +282,9 @@ pub(super) fn begin_held<T: Scalar, A: Architecture<Scalar = T>>(
     check_held(hold, unsolved)?;
     let Some(rate) = hold else { return Ok(()) };
     if const { <A::Form>::REACH.layers() > 0 || <A::Form>::TIED > 0 } && bounded::<A>().is_err() {
-        let range = "None, for the activation has no bound on its slope (LIPSCHITZ)";
-        return Err(LearnError::Update(Setting { name: "hold", value: rate, range }.into()));
+        const RULE: &Rule =
+            &Rule { name: "hold", range: "None, for the activation has no bound on its slope (LIPSCHITZ)" };
+        return Err(LearnError::Update(Setting { rule: RULE, value: rate }.into()));
     }
     if room.as_slice().first() == Some(&T::ZERO) {
         // Weights that are not finite are found by the solve.

@@ -1,7 +1,7 @@
 //! What becomes of a batch whose solve or adjoint does not converge.
 
 use crate::simd::Element;
-use crate::solve::{Setting, SolveError, Solved};
+use crate::solve::{Rule, Setting, SolveError, Solved};
 
 /// What a step of training does with a batch whose solve, or whose adjoint, does not converge within its limit of sweeps.
 ///
@@ -51,7 +51,7 @@ impl<T: Element> Unsolved<T> {
     pub(crate) fn check(self) -> Result<(), Setting<T>> {
         match self {
             Self::Weaken(value) if !(value >= T::ZERO && value <= T::ONE) => {
-                Err(Setting { name: "Unsolved::Weaken", value, range: "0 to 1" })
+                Err(Setting { rule: &Rule { name: "Unsolved::Weaken", range: "0 to 1" }, value })
             }
             _ => Ok(()),
         }

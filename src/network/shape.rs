@@ -118,7 +118,7 @@ impl Shape {
         (layer, unit)
     }
     /// The matrix, its layer, counted from 1, row and column of a parameter counted among all.
-    pub(crate) fn parameter(&self, mut index: usize) -> Option<(&'static str, usize, usize, usize)> {
+    pub(crate) fn parameter(&self, mut index: usize) -> Option<(char, usize, usize, usize)> {
         let reach = REACHES.get(usize::from(self.feedback))?.layers();
         let mut widths = self.widths();
         for layer in 1..=usize::from(self.depth) {
@@ -136,9 +136,9 @@ impl Shape {
             }
             let (row, column) = (index.checked_rem(width)?, index.checked_div(width)?);
             return Some(match column.checked_sub(inputs) {
-                None => ("W", layer, row, column),
-                Some(column) if column < feedback as usize => ("U", layer, row, column),
-                Some(_) => ("b", layer, row, 0),
+                None => ('W', layer, row, column),
+                Some(column) if column < feedback as usize => ('U', layer, row, column),
+                Some(_) => ('b', layer, row, 0),
             });
         }
         None

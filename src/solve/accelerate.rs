@@ -2,7 +2,7 @@
 
 use super::solver::DAMPING;
 use super::steps::Steps;
-use super::{Injection, Model, Runner, Setting, SolveError, Solved, Stop};
+use super::{Injection, Model, Rule, Runner, Setting, SolveError, Solved, Stop};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Network, Samples, State, Takes};
 use crate::simd::{Backend, Element};
@@ -113,13 +113,15 @@ impl<N: Architecture, const WINDOW: usize> History<N, WINDOW> {
     fn check(&self) -> Result<(), Setting<N::Scalar>> {
         let (zero, one) = (N::Scalar::ZERO, N::Scalar::ONE);
         if !(self.damping > zero && self.damping <= one) {
-            return Err(Setting { name: "Acceleration::damping", value: self.damping, range: DAMPING });
+            return Err(Setting {
+                rule: &Rule { name: "Acceleration::damping", range: DAMPING },
+                value: self.damping,
+            });
         }
         if !(self.safeguard >= zero) {
             return Err(Setting {
-                name: "Acceleration::safeguard",
+                rule: &Rule { name: "Acceleration::safeguard", range: "0 or more" },
                 value: self.safeguard,
-                range: "0 or more",
             });
         }
         Ok(())

@@ -30,7 +30,7 @@ pub(crate) use non_finite::{
 };
 pub(crate) use refine::{Progress, Sweep, refine};
 pub use solver::{MapError, Solver};
-pub use stop::{Setting, SolveError, Solved, Stop};
+pub use stop::{Rule, Setting, SolveError, Solved, Stop};
 use sweep::{First, Forward, Weights, set_injection};
 pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, no_room, samples_in};
 pub use trace::Trace;
@@ -223,6 +223,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         result.map_err(|failure| match failure {
             Failure::Solve(SolveError::NotFinite(_)) => self.lost(Some(input), state),
             Failure::Solve(error) => error,
+            Failure::Input if const { TYPED } => SolveError::NOT_FINITE,
             Failure::Input => SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow)),
         })
     }
@@ -235,6 +236,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         input: Option<Matrix<'_, T>>,
         state: &mut State<Network<A>, B>,
     ) -> SolveError<T> {
+        if const { TYPED } {
+            state.reset();
+            return SolveError::NOT_FINITE;
+        }
         let in_states = || {
             let states = Matrix::new(state.as_slice(), B, Network::<A>::UNITS).ok()?;
             in_states(const { &Network::<A>::OUTLINE }, states)

@@ -6,8 +6,7 @@ use core::fmt;
 
 /// What is not finite, the first that was found: a NaN, an infinity, or what overflowed. Layers are counted from 1, as in
 /// [`layer::<1>()`](crate::Network::layer), all else from 0. It is looked for when something has failed, in the order of the variants. On
-/// microcontrollers less is looked through, to spare flash: not the weights, where the state or the delta that one spoils first is named, nor what a gradient is
-/// summed from, where it is `Overflow`.
+/// microcontrollers nothing is looked through, to spare flash, and all is [`Overflow`](Self::Overflow).
 ///
 /// ```
 /// use attractor::{NonFinite, SolveError, Stop, fnn};
@@ -32,11 +31,11 @@ pub enum NonFinite {
     },
     /// A weight or a bias.
     Weight {
-        /// Its matrix: `W`, `U`, `b`; of an adapter `P` or `Q^T`.
-        matrix: &'static str,
+        /// Its matrix: `W`, `U`, `b`; of an adapter `P` or `Q`, which is Q^T.
+        matrix: char,
         /// The layer.
         layer: usize,
-        /// The row: of all but `Q^T` the unit.
+        /// The row: of all but `Q` the unit.
         row: usize,
         /// The column.
         column: usize,
@@ -92,7 +91,7 @@ impl fmt::Display for NonFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Input { sample, input } => write!(f, "input {input} of sample {sample} is not finite"),
-            Self::Weight { matrix: "b", layer, row, .. } => {
+            Self::Weight { matrix: 'b', layer, row, .. } => {
                 write!(f, "entry {row} of b of layer {layer} is not finite")
             }
             Self::Weight { matrix, layer, row, column } => {
@@ -162,11 +161,11 @@ pub(crate) fn in_weights<'a, T: Scalar>(params: impl Source<'a, T>) -> Option<No
     for (index, layer) in params.layout().layers().iter().enumerate() {
         let correction = params.correction(layer);
         for (matrix, weights) in [
-            ("W", Some(params.w(layer))),
-            ("U", Some(params.u(layer))),
-            ("b", Matrix::new(params.b(layer), layer.width, 1).ok()),
-            ("P", correction.map(|correction| correction.p)),
-            ("Q^T", correction.map(|correction| correction.q)),
+            ('W', Some(params.w(layer))),
+            ('U', Some(params.u(layer))),
+            ('b', Matrix::new(params.b(layer), layer.width, 1).ok()),
+            ('P', correction.map(|correction| correction.p)),
+            ('Q', correction.map(|correction| correction.q)),
         ] {
             if let Some((row, column)) = weights.and_then(first) {
                 return Some(NonFinite::Weight { matrix, layer: index + 1, row, column });

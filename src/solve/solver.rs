@@ -2,7 +2,7 @@
 
 use super::map::{Adjoint, Map, Transposed};
 use super::trace::Seen;
-use super::{NonFinite, Setting, SolveError, Solved, Stop, Trace};
+use super::{NonFinite, Rule, Setting, SolveError, Solved, Stop, Trace};
 use crate::kernel::Scalar;
 use crate::simd::Element;
 use core::fmt;
@@ -165,15 +165,15 @@ impl<T: Element> Solver<T> {
     fn check(&self, stop: Stop<T>) -> Result<(), MapError<T>> {
         stop.check().map_err(MapError::Setting)?;
         if !(self.damping > T::ZERO && self.damping <= T::ONE) {
-            return Err(refused("Solver::damping", self.damping, DAMPING));
+            return Err(refused(&Rule { name: "Solver::damping", range: DAMPING }, self.damping));
         }
-        let name = match self.kind {
+        let rule = match self.kind {
             Kind::Plain => return Ok(()),
-            Kind::Anderson(_) => "Solver::anderson",
-            Kind::Broyden(_) => "Solver::broyden",
+            Kind::Anderson(_) => &Rule { name: "Solver::anderson", range: "1 to 32" },
+            Kind::Broyden(_) => &Rule { name: "Solver::broyden", range: "1 to 32" },
         };
         if !(1..=MOST_COLUMNS).contains(&self.columns()) {
-            return Err(refused(name, T::from_usize(self.columns()), "1 to 32"));
+            return Err(refused(rule, T::from_usize(self.columns())));
         }
         Ok(())
     }
@@ -182,8 +182,8 @@ impl<T: Element> Solver<T> {
 /// The range of dampings, everywhere.
 pub(super) const DAMPING: &str = "more than 0, at most 1";
 
-fn refused<T>(name: &'static str, value: T, range: &'static str) -> MapError<T> {
-    MapError::Setting(Setting { name, value, range })
+fn refused<T>(rule: &'static Rule, value: T) -> MapError<T> {
+    MapError::Setting(Setting { rule, value })
 }
 
 impl<T: Scalar> Solver<T> {
@@ -277,8 +277,9 @@ impl<T: Scalar> Solver<T> {
         self.check(stop)?;
         let (units, samples) = (map.units(), map.samples());
         if samples == 0 || units == 0 {
-            let name = if samples == 0 { "Map::samples" } else { "Map::units" };
-            return Err(refused(name, T::ZERO, "1 or more"));
+            let none = &Rule { name: "Map::samples", range: "1 or more" };
+            let empty = &Rule { name: "Map::units", range: "1 or more" };
+            return Err(refused(if samples == 0 { none } else { empty }, T::ZERO));
         }
         length("state", units.saturating_mul(samples), state.len())?;
         let mut work = Work::of(*self, units, samples, room)?;

@@ -80,14 +80,22 @@ impl<T: Element> Stop<T> {
     #[cold]
     #[inline(never)]
     fn refused(&self) -> Setting<T> {
-        let tolerance = "0 or more, finite";
-        for (name, value) in [("Stop::residual", self.absolute), ("Stop::relative", self.relative)] {
+        if const { crate::kernel::TYPED } {
+            // Where flash is small, one text for all of it.
+            let rule = &Rule { name: "Stop", range: "tolerances of 0 or more, finite, and 1 sweep or more" };
+            return Setting { rule, value: self.absolute };
+        }
+        for (rule, value) in [
+            (&Rule { name: "Stop::residual", range: "0 or more, finite" }, self.absolute),
+            (&Rule { name: "Stop::relative", range: "0 or more, finite" }, self.relative),
+        ] {
             if !(value >= T::ZERO && value <= T::MAX) {
-                return Setting { name, value, range: tolerance };
+                return Setting { rule, value };
             }
         }
-        let name = if self.exact { "Stop::after" } else { "Stop::at_most" };
-        Setting { name, value: T::from_usize(self.limit), range: "1 or more" }
+        let after = &Rule { name: "Stop::after", range: "1 or more" };
+        let most = &Rule { name: "Stop::at_most", range: "1 or more" };
+        Setting { rule: if self.exact { after } else { most }, value: T::from_usize(self.limit) }
     }
 }
 
@@ -98,17 +106,38 @@ impl<T: Element> Stop<T> {
 /// type Net = fnn![2, 3, 1];
 /// let solved = Net::ZERO.solve(&[0.5, 1.0], &mut Net::state(), Stop::residual(1e-5).at_most(0));
 /// let Err(SolveError::Setting(setting)) = solved else { panic!("{solved:?}") };
-/// assert_eq!((setting.name, setting.value, setting.range), ("Stop::at_most", 0.0, "1 or more"));
+/// assert_eq!((setting.name(), setting.value, setting.range()), ("Stop::at_most", 0.0, "1 or more"));
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Setting<T = f32> {
-    /// Which.
-    pub name: &'static str,
+    /// Which, and what it may be. In one place, so that errors are small.
+    pub rule: &'static Rule,
     /// What it is; a count as a number of the scalar.
     pub value: T,
-    /// What it may be, in words.
+}
+
+/// What a setting may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Rule {
+    /// The name of the setting.
+    pub name: &'static str,
+    /// Its range, in words.
     pub range: &'static str,
+}
+
+impl<T> Setting<T> {
+    /// Which.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.rule.name
+    }
+    /// What it may be, in words.
+    #[must_use]
+    pub const fn range(&self) -> &'static str {
+        self.rule.range
+    }
 }
 
 /// Two values that are no number are the same here, so that an error is equal to itself.
@@ -116,7 +145,7 @@ impl<T: PartialEq> PartialEq for Setting<T> {
     fn eq(&self, other: &Self) -> bool {
         let is_nan = |x: &T| x.ne(x);
         let values = self.value == other.value || (is_nan(&self.value) && is_nan(&other.value));
-        values && self.name == other.name && self.range == other.range
+        values && self.rule == other.rule
     }
 }
 
@@ -129,13 +158,13 @@ impl<T: Element> Setting<T> {
         let near = self.value.to_f64() as f32;
         let least = if self.value < T::ZERO { -f32::MIN_POSITIVE } else { f32::MIN_POSITIVE };
         let value = if near == 0.0 && self.value != T::ZERO { least } else { near };
-        Setting { name: self.name, value, range: self.range }
+        Setting { rule: self.rule, value }
     }
 }
 
 impl<T: fmt::Debug> fmt::Display for Setting<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is {:?}, its range is {}", self.name, self.value, self.range)
+        write!(f, "`{}` is {:?}, its range is {}", self.name(), self.value, self.range())
     }
 }
 

@@ -7,7 +7,7 @@ use attractor::learn::{
     UpdateError,
 };
 use attractor::simd::{Backend, Element};
-use attractor::{Adjacent, Dense, Setting, Skip, SolveError, Stop, Tied, Workspace, fnn};
+use attractor::{Adjacent, Dense, Rule, Setting, Skip, SolveError, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -192,8 +192,9 @@ macro_rules! failures {
 
                 for rate in [<$scalar>::NAN, -0.5, 2000.0, <$scalar>::INFINITY, <$scalar>::NEG_INFINITY] {
                     let (result, same) = attempt!(MeanSquared, tolerance, rule, &good, &good_y, rate);
-                    let (name, value, range) = ("rate", f64::from(rate) as f32, "0 to 1024");
-                    let expected = LearnError::Update(UpdateError::Setting(Setting { name, value, range }));
+                    let rule = &Rule { name: "rate", range: "0 to 1024" };
+                    let setting = Setting { rule, value: f64::from(rate) as f32 };
+                    let expected = LearnError::Update(UpdateError::Setting(setting));
                     assert_eq!(result, Err(expected), "rate {rate}");
                     assert!(same, "rate {rate} changed the network");
                 }

@@ -23,7 +23,7 @@ const UNITS: usize = 11;
 fn parameter(mut index: usize, feedback: [usize; 3]) -> NonFinite {
     for layer in 1..4 {
         let (width, inputs) = (WIDTHS[layer], WIDTHS[layer - 1]);
-        for (matrix, columns) in [("W", inputs), ("U", feedback[layer - 1]), ("b", 1)] {
+        for (matrix, columns) in [('W', inputs), ('U', feedback[layer - 1]), ('b', 1)] {
             if index < width * columns {
                 return NonFinite::Weight { matrix, layer, row: index % width, column: index / width };
             }
@@ -216,7 +216,7 @@ fn of_gradients<const B: usize>() {
             assert_eq!(adjoint(&net, &spoilt, &y, 0.0), found);
             let mut other = net.clone();
             other.layer_mut::<2>().w[(3, 4)] = f32::NAN;
-            let found = NonFinite::Weight { matrix: "W", layer: 2, row: 3, column: 4 };
+            let found = NonFinite::Weight { matrix: 'W', layer: 2, row: 3, column: 4 };
             assert_eq!(adjoint(&other, &state, &y, 0.0), found);
 
             // The sums alone.
@@ -260,12 +260,12 @@ fn adapters() {
     let mut low = Adapted::<Net, LowRank<2>>::new(&net, 1);
     // P, Q^T and b of each layer: 5 x 2, 2 x (3 + 4), 5 and so on.
     for (index, matrix, layer, row, column) in [
-        (0, "P", 1, 0, 0),
-        (9, "P", 1, 4, 1),
-        (10, "Q^T", 1, 0, 0),
-        (23, "Q^T", 1, 1, 6),
-        (24, "b", 1, 0, 0),
-        (29, "P", 2, 0, 0),
+        (0, 'P', 1, 0, 0),
+        (9, 'P', 1, 4, 1),
+        (10, 'Q', 1, 0, 0),
+        (23, 'Q', 1, 1, 6),
+        (24, 'b', 1, 0, 0),
+        (29, 'P', 2, 0, 0),
     ] {
         let before = low.params().flat()[index];
         low.params_mut().flat_mut()[index] = f32::NAN;
@@ -276,7 +276,7 @@ fn adapters() {
     }
     let mut last = Adapted::<Net, LastLayer>::new(&net, 1);
     last.params_mut().flat_mut()[7] = f32::NAN;
-    let found = NonFinite::Weight { matrix: "W", layer: 3, row: 1, column: 3 };
+    let found = NonFinite::Weight { matrix: 'W', layer: 3, row: 1, column: 3 };
     let solved = last.solve(&[0.5; 3], &mut Net::state(), stop);
     assert_eq!(solved, Err(SolveError::NotFinite(found)));
     let solved = last.solve(&[0.5, 0.0, f32::NAN], &mut Net::state(), stop);
@@ -326,7 +326,7 @@ fn others() {
     state.as_mut_slice()[6] = f32::INFINITY;
     is(half.solve(&[0.0; 3], &mut state, stop), NonFinite::State { sample: 0, layer: 1, unit: 0 });
     net.layer_mut::<2>().b[2] = f32::NAN;
-    let found = NonFinite::Weight { matrix: "b", layer: 2, row: 2, column: 0 };
+    let found = NonFinite::Weight { matrix: 'b', layer: 2, row: 2, column: 0 };
     assert_eq!(Bf16Network::new(&net).err(), Some(SolveError::NotFinite(found)));
 
     type Deep = fnn![3, 5, 4, 2; feedback = Tied<50>];
@@ -337,7 +337,7 @@ fn others() {
     let found = NonFinite::State { sample: 0, layer: 3, unit: 1 };
     assert_eq!(deep.energy(&[0.0; 3], &state), Err(SolveError::NotFinite(found)));
     deep.layer_mut::<3>().w[(1, 2)] = f32::NAN;
-    let found = NonFinite::Weight { matrix: "W", layer: 3, row: 1, column: 2 };
+    let found = NonFinite::Weight { matrix: 'W', layer: 3, row: 1, column: 2 };
     assert_eq!(deep.energy(&[0.0; 3], &Deep::state()), Err(SolveError::NotFinite(found)));
 }
 
@@ -348,11 +348,11 @@ fn sentences() {
     for (what, text) in [
         (NonFinite::Input { sample, input: 1 }, "input 1 of sample 2 is not finite"),
         (
-            NonFinite::Weight { matrix: "U", layer, row: 5, column: 6 },
+            NonFinite::Weight { matrix: 'U', layer, row: 5, column: 6 },
             "entry (5, 6) of U of layer 3 is not finite",
         ),
         (
-            NonFinite::Weight { matrix: "b", layer, row: 5, column: 0 },
+            NonFinite::Weight { matrix: 'b', layer, row: 5, column: 0 },
             "entry 5 of b of layer 3 is not finite",
         ),
         (

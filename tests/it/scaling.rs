@@ -129,9 +129,9 @@ fn folds<T: Scalar, A: Takes<5, Scalar = T>>(zero: &Network<A>, first: usize, fe
     }
     // What would not be finite is refused, and nothing is changed: a weight, and a bias.
     for (place, value, found) in [
-        (2 * first + 1, T::NAN, NonFinite::Weight { matrix: "W", layer: 1, row: 1, column: 2 }),
-        (2 * first + 1, T::MAX, NonFinite::Weight { matrix: "W", layer: 1, row: 1, column: 2 }),
-        (bias + 2, T::INFINITE, NonFinite::Weight { matrix: "b", layer: 1, row: 2, column: 0 }),
+        (2 * first + 1, T::NAN, NonFinite::Weight { matrix: 'W', layer: 1, row: 1, column: 2 }),
+        (2 * first + 1, T::MAX, NonFinite::Weight { matrix: 'W', layer: 1, row: 1, column: 2 }),
+        (bias + 2, T::INFINITE, NonFinite::Weight { matrix: 'b', layer: 1, row: 2, column: 0 }),
     ] {
         let mut bad = net.clone();
         bad.params_mut()[place] = value;

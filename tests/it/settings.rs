@@ -11,8 +11,8 @@ use attractor::quantized::Bf16Network;
 use attractor::simd::Backend;
 use attractor::solve::{MapError, Solver};
 use attractor::{
-    Acceleration, Dense, Feedforward, Injection, Network, Setting, SolveError, Solved, State, Stop, Tied,
-    Trace, Workspace, fnn,
+    Acceleration, Dense, Feedforward, Injection, Network, Rule, Setting, SolveError, Solved, State, Stop,
+    Tied, Trace, Workspace, fnn,
 };
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -89,7 +89,7 @@ fn settings_of_optimizers_have_ranges() {
         for setting in wrong.into_iter().chain(more.iter().copied()) {
             let mut params = [1.0, 2.0];
             let error = update(setting, &mut params).expect_err(range);
-            let UpdateError::Setting(Setting { name, value, range: found }) = error else {
+            let UpdateError::Setting(Setting { rule: &Rule { name, range: found }, value }) = error else {
                 panic!("{error}")
             };
             assert_eq!(range, format!("{name} is {found}"));
