@@ -4,8 +4,8 @@ use super::{Adapted, Adapter};
 use crate::certificate::Held;
 use crate::kernel::Scalar;
 use crate::learn::{
-    LearnError, Learner, Loss, Objective, Optimizer, Outcome, Step, Unsolved, check_clip, check_held,
-    check_rate, clip, hold, saturated,
+    LearnError, Learner, Loss, Objective, Optimizer, Outcome, Step, Unsolved, check_held, check_settings,
+    clip_and_update, hold, saturated,
 };
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes, Workspace};
 use crate::simd::{Backend, Element};
@@ -134,11 +134,8 @@ where
             (Outcome::Skipped, _) => {}
             _ => {
                 adapted.add((*backend, *threads), input, workspace, gradient)?;
-                if let Some(most) = self.clip {
-                    norm = Some(clip(gradient.flat_mut(), most).map_err(LearnError::Update)?);
-                }
-                let params = adapted.params_mut().flat_mut();
-                self.optimizer.update(params, gradient.flat(), self.rate).map_err(LearnError::Update)?;
+                let (params, gradient) = (adapted.params_mut().flat_mut(), gradient.flat_mut());
+                norm = clip_and_update(&mut self.optimizer, params, gradient, self.clip, self.rate)?;
             }
         }
         self.count += u64::from(outcome != Outcome::Solved);
@@ -149,9 +146,7 @@ where
 
     /// Settings in their ranges, nothing of the batch before, and an adapted network within its rate.
     fn begin(&mut self) -> Result<(), LearnError<T>> {
-        check_rate(self.rate).map_err(LearnError::Update)?;
-        self.clip.map_or(Ok(()), check_clip).map_err(LearnError::Update)?;
-        self.objective.check()?;
+        check_settings(self.rate, self.clip, &self.objective)?;
         check_held(self.hold, self.unsolved)?;
         self.gradient.flat_mut().fill(T::ZERO);
         self.workspace.state.reset();

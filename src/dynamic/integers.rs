@@ -6,7 +6,7 @@ use crate::file::{Contents, FileError, length, put, read};
 use crate::kernel::{Codes, DynMatrix, Facts, IntegerRows, Matrix, ShapeError};
 use crate::network::{Layout, Shape};
 use crate::quantized::{
-    Digits, QuantizeError, Seen, SeenMut, Solve, SolveOnce, View, ViewMut, integer, units_of,
+    Digits, QuantizeError, Seen, SeenMut, Solve, SolveOnce, View, ViewMut, integer, label_of, units_of,
 };
 use crate::simd::{Backend, IntState};
 use crate::solve::{SolveError, Solved};
@@ -214,13 +214,7 @@ impl<H: IntState> DynQuantized<H> {
     /// The output that is largest, the first of several.
     #[must_use]
     pub fn label(&self, state: &[H]) -> usize {
-        let (mut best, mut most) = (0, None);
-        for (class, h) in self.output(state).iter().enumerate() {
-            if most.is_none_or(|most| *h > most) {
-                (best, most) = (class, Some(*h));
-            }
-        }
-        best
+        label_of(self.output(state))
     }
     /// The network of floating-point numbers that this one is, but for the rounding of states and sums.
     ///

@@ -45,16 +45,18 @@ mod file;
 mod integers;
 mod learn;
 mod states;
+#[cfg(feature = "alloc")]
+mod trainer;
 
 pub use certificate::DynCertificate;
 pub use error::DynError;
 #[cfg(feature = "alloc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
 pub use integers::{DynCalibration, DynQuantized};
-#[cfg(feature = "alloc")]
-pub use learn::DynTrainer;
 pub use learn::DynWorkspace;
 pub use states::DynStates;
+#[cfg(feature = "alloc")]
+pub use trainer::DynTrainer;
 
 use crate::certificate::{Bounds, eta, kappa};
 use crate::kernel::{Chosen, DynMatrix, Facts, Matrix, MatrixMut, Scalar, ShapeError, TYPED};

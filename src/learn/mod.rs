@@ -37,14 +37,14 @@ pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
 pub(crate) use loss::SquaresOnce;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared, Targets};
+pub(crate) use optimizer::check_rate;
 pub use optimizer::{Adam, Moments, Optimizer, Sgd, UpdateError, clip};
-pub(crate) use optimizer::{check_clip, check_rate};
 pub use scaling::Scaling;
 pub(crate) use scaling::saturated;
 #[cfg(feature = "alloc")]
 pub(crate) use scaling::saturated_flat;
 pub use schedule::Cosine;
 pub use trainer::{Step, Trainer};
-pub(crate) use trainer::{check_held, hold};
+pub(crate) use trainer::{check_held, check_settings, clip_and_update, hold};
 pub use units::{OfOutputs, UnitLoss, UnitRoom};
 pub use unsolved::{Outcome, Unsolved};

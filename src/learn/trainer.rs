@@ -226,9 +226,7 @@ where
 
     /// Nothing of the batch before, and a network within its rate.
     fn begin(&mut self) -> Result<(), LearnError<T>> {
-        check_rate(self.rate).map_err(LearnError::Update)?;
-        self.clip.map_or(Ok(()), check_clip).map_err(LearnError::Update)?;
-        self.objective.check()?;
+        check_settings(self.rate, self.clip, &self.objective)?;
         self.gradient.get_mut().params_mut().fill(T::ZERO);
         let workspace = self.workspace.get_mut();
         workspace.state.reset();
@@ -245,12 +243,8 @@ where
             (Outcome::Skipped, Unsolved::Weaken(factor)) => network.multiply_feedback(factor),
             (Outcome::Skipped, _) => {}
             _ => {
-                if let Some(most) = self.clip {
-                    norm = Some(clip(gradient.params_mut(), most).map_err(LearnError::Update)?);
-                }
-                self.optimizer
-                    .update(network.params_mut(), gradient.params(), self.rate)
-                    .map_err(LearnError::Update)?;
+                let (params, gradient) = (network.params_mut(), gradient.params_mut());
+                norm = clip_and_update(&mut self.optimizer, params, gradient, self.clip, self.rate)?;
             }
         }
         self.count += u64::from(outcome != Outcome::Solved);
@@ -258,6 +252,30 @@ where
         let saturated = saturated(self.backend, &self.workspace.get().state);
         Ok(Step { report, outcome, norm, held, unsolved: self.count, saturated })
     }
+}
+
+/// Refuses settings of a step out of their ranges.
+pub(crate) fn check_settings<C, T: Scalar>(
+    rate: T,
+    clip: Option<T>,
+    objective: &Objective<C, T>,
+) -> Result<(), LearnError<T>> {
+    check_rate(rate).map_err(LearnError::Update)?;
+    clip.map_or(Ok(()), check_clip).map_err(LearnError::Update)?;
+    objective.check()
+}
+
+/// Clips a gradient, if it is to be, and updates by it; the norm it had, where it is clipped.
+pub(crate) fn clip_and_update<T: Scalar>(
+    optimizer: &mut impl Optimizer<T>,
+    params: &mut [T],
+    gradient: &mut [T],
+    most: Option<T>,
+    rate: T,
+) -> Result<Option<T>, LearnError<T>> {
+    let norm = most.map(|most| clip(gradient, most)).transpose().map_err(LearnError::Update)?;
+    optimizer.update(params, gradient, rate).map_err(LearnError::Update)?;
+    Ok(norm)
 }
 
 /// Refuses settings of holding out of their range.

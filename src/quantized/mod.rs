@@ -122,13 +122,7 @@ impl<N: Architecture, H: IntState> QuantizedState<N, H> {
     /// The output that is largest, the first of several.
     #[must_use]
     pub fn label(&self) -> usize {
-        let mut best = 0;
-        for (i, h) in self.output().iter().enumerate() {
-            if self.output().get(best).is_some_and(|found| h > found) {
-                best = i;
-            }
-        }
-        best
+        label_of(self.output())
     }
     /// Sets all activations to zero.
     pub fn reset(&mut self) {
@@ -175,6 +169,17 @@ impl<N: Architecture, H: IntState> fmt::Debug for Quantized<N, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Quantized({}, states = {}, units = {:?})", N::SHAPE, H::NAME, self.units)
     }
+}
+
+/// The output that is largest, the first of several.
+pub(crate) fn label_of<H: PartialOrd>(output: &[H]) -> usize {
+    let mut best = 0;
+    for (i, h) in output.iter().enumerate() {
+        if output.get(best).is_some_and(|found| h > found) {
+            best = i;
+        }
+    }
+    best
 }
 
 /// The integer nearest to an input, where 1 is worth `unit`.
