@@ -6,6 +6,7 @@ use attractor::learn::{
     UnrolledTape, clip,
 };
 use attractor::simd::Backend;
+use attractor::solve::Solver;
 use attractor::{
     Acceleration, Align64, Boxed, Dense, Injection, SolveError, State, Stop, Trace, Workspace, fnn,
 };
@@ -117,6 +118,13 @@ macro_rules! lives_without {
                 let objective = objective.method(rule);
                 fine(&format!("{name}: gradient"), || {
                     on.gradient(&objective, &input, &target, &mut workspace, &mut gradient)
+                });
+            }
+            for solver in [Solver::damped(0.5), Solver::anderson(2), Solver::broyden(3)] {
+                let objective = objective.solver(solver);
+                let mut room = vec![0.0; objective.room::<Net>(B)];
+                fine(&format!("{name}: gradient by {solver:?}"), || {
+                    on.gradient_in(&objective, &input, &target, &mut workspace, &mut room, &mut gradient)
                 });
             }
             fine(&format!("{name}: input gradient"), || {

@@ -4,8 +4,8 @@ use super::{Adapted, Adapter};
 use crate::certificate::Held;
 use crate::kernel::Scalar;
 use crate::learn::{
-    LearnError, Learner, Loss, Objective, Optimizer, Outcome, Step, Unsolved, check_held, check_settings,
-    clip_and_update, hold, saturated,
+    GradientReport, LearnError, Learner, Loss, Objective, Optimizer, Outcome, Step, Unsolved, check_held,
+    check_settings, clip_and_update, hold, saturated,
 };
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes, Workspace};
 use crate::simd::{Backend, Element};
@@ -125,9 +125,47 @@ where
         C: Loss<N::Output<B>, Y, Scalar = T>,
     {
         self.begin()?;
-        let Self { adapted, gradient, workspace, backend, threads, unsolved, .. } = self;
+        let Self { adapted, workspace, backend, threads, unsolved, .. } = self;
         let on = adapted.on(*backend).threads(*threads);
-        let (report, outcome) = on.settle_or(*unsolved, &self.objective, (input, target), workspace)?;
+        let learned = on.settle_or(*unsolved, &self.objective, (input, target), workspace)?;
+        self.update(input, learned)
+    }
+
+    /// [`step`](Self::step) by the objective's solver, in room of the caller's, at least [`Objective::room`] numbers; see
+    /// [`Trainer::step_in`](crate::learn::Trainer::step_in).
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); [`LearnError::Room`] of a room that is too small changes nothing.
+    pub fn step_in<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+        room: &mut [T],
+    ) -> Result<Step<T>, LearnError<T>>
+    where
+        N: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<N::Output<B>, Y, Scalar = T>,
+    {
+        self.objective.check_room(self.objective.room::<Network<N>>(B), room.len())?;
+        self.begin()?;
+        let Self { adapted, workspace, backend, threads, unsolved, .. } = self;
+        let on = adapted.on(*backend).threads(*threads);
+        let learned = on.settle_in(*unsolved, &self.objective, (input, target), workspace, room)?;
+        self.update(input, learned)
+    }
+
+    /// Clips, updates, holds.
+    fn update<X, const I: usize>(
+        &mut self,
+        input: &X,
+        (report, outcome): (GradientReport<T>, Outcome),
+    ) -> Result<Step<T>, LearnError<T>>
+    where
+        N: Takes<I>,
+        X: Samples<T, I, B>,
+    {
+        let Self { adapted, gradient, workspace, backend, threads, unsolved, .. } = self;
         let mut norm = None;
         match (outcome, *unsolved) {
             (Outcome::Skipped, Unsolved::Weaken(factor)) => adapted.weaken(factor),

@@ -194,7 +194,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
         let on = self.certified.network.on(self.certified.backend);
         let input = self.input.flat();
         let input = Matrix::new(input, 1, input.len()).map_err(|_| NotFinite)?;
-        if on.inject_matrix(input, &mut self.injection) { Ok(()) } else { Err(NotFinite) }
+        if on.inject_matrix::<1>(input, self.injection.first.flat_mut()) { Ok(()) } else { Err(NotFinite) }
     }
 
     /// rho for states of this weighted norm, and rho / (1 - gamma).

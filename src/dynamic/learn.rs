@@ -2,14 +2,17 @@
 
 use super::states::Widths;
 use super::{DynError, DynNetwork, DynStates, Own};
-use crate::kernel::{DynMatrix, Matrix, MatrixMut, Scalar, ShapeError, cross_entropy};
+use crate::kernel::{Chosen, DynMatrix, Matrix, MatrixMut, Scalar, ShapeError, cross_entropy};
 use crate::learn::{
-    CrossEntropy, GradientReport, LearnError, Loss, LossError, MeanSquared, Objective, Outcome, SquaresOnce,
-    Unsolved, add_flat, adjoint_flat, all_finite, both,
+    CrossEntropy, GradientReport, LearnError, Loss, LossError, MeanSquared, Method, Objective, Outcome,
+    SquaresOnce, Unsolved, add_flat, adjoint_flat, all_finite, both, into_solve, lost_adjoint_flat,
 };
-use crate::network::ParametersMut;
+use crate::network::{Parameters, ParametersMut, Shape};
 use crate::simd::Backend;
-use crate::solve::{Runner, SolveError, solve_flat};
+use crate::solve::{
+    Map, Runner, SolveError, Solver, Stop, in_input, inject_flat, lost_flat, solve_flat, sweep_flat,
+};
+use crate::threads::Threads;
 use core::fmt;
 use nalgebra::{DMatrixViewMut, Dyn, RawStorage};
 
@@ -149,6 +152,16 @@ fn matrix<T>(values: &[T], samples: usize) -> Matrix<'_, T> {
 }
 
 impl<T: Scalar, P: AsRef<[T]>> DynNetwork<T, P> {
+    /// Numbers of room that a gradient by this solver takes of so many samples; none for [`Solver::plain`].
+    #[must_use]
+    pub fn room(&self, solver: &Solver<T>, samples: usize) -> usize {
+        if solver.is_plain() {
+            return 0;
+        }
+        let first = self.layout().layer(0).width.saturating_mul(samples);
+        first.saturating_add(solver.room(self.units(), samples))
+    }
+
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter to `gradient`; see
     /// [`Network::gradient`](crate::Network::gradient).
     ///
@@ -194,7 +207,33 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
         Q: AsRef<[T]> + AsMut<[T]>,
     {
-        Ok(self.gradient_or(Unsolved::Error, objective, (inputs, target), workspace, gradient)?.0)
+        objective.check_plain()?;
+        let learned =
+            self.gradient_or(Unsolved::Error, objective, (inputs, target), workspace, &mut [], gradient)?;
+        Ok(learned.0)
+    }
+
+    /// [`gradient`](Self::gradient) by the objective's solver, in room of the caller's: at least [`DynNetwork::room`] numbers, whatever they hold.
+    ///
+    /// # Errors
+    /// As there; [`LearnError::Room`] of a room that is too small.
+    pub fn gradient_in<X, Y, C, Q>(
+        self,
+        objective: &Objective<C, T>,
+        inputs: &nalgebra::Matrix<T, Dyn, Dyn, X>,
+        target: &Y,
+        workspace: &mut DynWorkspace<T, Q>,
+        room: &mut [T],
+        gradient: &mut [T],
+    ) -> Result<GradientReport<T>, DynError<T>>
+    where
+        X: RawStorage<T, Dyn, Dyn>,
+        Y: ?Sized,
+        C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
+        Q: AsRef<[T]> + AsMut<[T]>,
+    {
+        let given = (inputs, target);
+        Ok(self.gradient_or(Unsolved::Error, objective, given, workspace, room, gradient)?.0)
     }
 
     pub(super) fn gradient_or<X, Y, C, Q>(
@@ -203,6 +242,7 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         objective: &Objective<C, T>,
         (inputs, target): (&DynMatrix<T, X>, &Y),
         workspace: &mut DynWorkspace<T, Q>,
+        lent: &mut [T],
         gradient: &mut [T],
     ) -> Result<(GradientReport<T>, Outcome), DynError<T>>
     where
@@ -213,6 +253,8 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
     {
         objective.check()?;
         let Runner { network, backend, threads } = self;
+        let solver = &objective.solver;
+        objective.check_room(network.room(solver, inputs.nrows()), lent.len())?;
         let by = (backend, threads);
         let to = ParametersMut::new(gradient, network.layout())
             .map_err(|error| super::length("entries of the gradient", error))?;
@@ -228,16 +270,50 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         let wrong = |_| SolveError::NOT_FINITE;
         let learned = both(
             unsolved,
-            &mut room,
-            |room| {
-                let states = MatrixMut::new(&mut *room.states, samples, units).map_err(wrong)?;
-                solve_flat(of, input, states, objective.solve, by)
+            &mut (&mut room, lent),
+            |(room, lent)| {
+                let mut states = MatrixMut::new(&mut *room.states, samples, units).map_err(wrong)?;
+                if solver.is_plain() {
+                    return solve_flat(of, input, states, objective.solve, by);
+                }
+                let first = network.layout().layer(0).width;
+                let Some((base, history)) = lent.split_at_mut_checked(samples * first) else {
+                    return Err(SolveError::NOT_FINITE);
+                };
+                let out = MatrixMut::new(&mut *base, samples, first).map_err(wrong)?;
+                if !inject_flat((of.0, of.1), input, out, backend) {
+                    // Before anything is changed.
+                    let found = in_input(input).map(SolveError::NotFinite);
+                    return Err(found.unwrap_or_else(|| lost_flat(of.0, of.2, input, states)));
+                }
+                let base = Matrix::new(base, samples, first).map_err(wrong)?;
+                let map = Forward { of: (of.0, of.1), base, units, backend };
+                match solver.solve(&map, room.states, objective.solve, history).map_err(into_solve) {
+                    Err(SolveError::NotFinite(_)) => {
+                        states = MatrixMut::new(&mut *room.states, samples, units).map_err(wrong)?;
+                        Err(lost_flat(of.0, of.2, input, states))
+                    }
+                    result => result,
+                }
             },
-            |room| evaluate(&objective.loss, backend, room, target),
-            |room| {
+            |(room, _)| evaluate(&objective.loss, backend, room, target),
+            |(room, lent)| {
                 let given = (matrix(room.states, samples), matrix(room.output, samples));
-                let deltas = MatrixMut::new(&mut *room.deltas, samples, units).map_err(wrong)?;
-                adjoint_flat(of, objective.method, given, deltas, by)
+                if solver.is_plain() {
+                    let deltas = MatrixMut::new(&mut *room.deltas, samples, units).map_err(wrong)?;
+                    return adjoint_flat(of, objective.method, given, deltas, by);
+                }
+                let (stop, literal) = objective.method.stop();
+                let one = Stop::after(1);
+                let method = if literal { Method::Literal(one) } else { Method::Truncated(1) };
+                let map = Back { of, method, given, backend };
+                match solver.solve(&map, room.deltas, stop, lent).map_err(into_solve) {
+                    Err(SolveError::NotFinite(_)) => {
+                        let deltas = MatrixMut::new(&mut *room.deltas, samples, units).map_err(wrong)?;
+                        Err(lost_adjoint_flat(of.0, of.2, given, deltas))
+                    }
+                    result => result,
+                }
             },
         )?;
         if learned.1 != Outcome::Skipped {
@@ -250,6 +326,65 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
             )?;
         }
         Ok(learned)
+    }
+}
+
+/// A sweep of the network as a map.
+struct Forward<'a, T: Scalar> {
+    of: (Parameters<'a, T>, Chosen<T>),
+    base: Matrix<'a, T>,
+    units: usize,
+    backend: Backend,
+}
+
+impl<T: Scalar> Map for Forward<'_, T> {
+    type Scalar = T;
+    fn units(&self) -> usize {
+        self.units
+    }
+    fn samples(&self) -> usize {
+        self.base.rows()
+    }
+    fn apply(&self, state: &[T], next: &mut [T]) {
+        apply(self, state, next, |swept| sweep_flat(self.of, self.base, swept, self.backend).is_ok());
+    }
+}
+
+/// A sweep of its adjoint as a map.
+struct Back<'a, T: Scalar> {
+    of: (Parameters<'a, T>, Chosen<T>, &'a Shape),
+    /// One sweep, of the rule that is meant.
+    method: Method<T>,
+    /// States, and dJ/dh of the outputs.
+    given: (Matrix<'a, T>, Matrix<'a, T>),
+    backend: Backend,
+}
+
+impl<T: Scalar> Map for Back<'_, T> {
+    type Scalar = T;
+    fn units(&self) -> usize {
+        self.given.0.cols()
+    }
+    fn samples(&self) -> usize {
+        self.given.0.rows()
+    }
+    fn apply(&self, state: &[T], next: &mut [T]) {
+        let by = (self.backend, Threads::One);
+        apply(self, state, next, |swept| adjoint_flat(self.of, self.method, self.given, swept, by).is_ok());
+    }
+}
+
+/// `next` := what a sweep makes of `state`, or NaN where that is not finite.
+fn apply<T: Scalar>(
+    map: &impl Map<Scalar = T>,
+    state: &[T],
+    next: &mut [T],
+    sweep: impl FnOnce(MatrixMut<'_, T>) -> bool,
+) {
+    next.iter_mut().zip(state).for_each(|(next, state)| *next = *state);
+    let swept = MatrixMut::new(&mut *next, map.samples(), map.units()).is_ok_and(sweep);
+    if !swept {
+        next.fill(T::NAN);
     }
 }
 

@@ -12,7 +12,8 @@ use crate::threads::Threads;
 use core::fmt;
 use nalgebra::{DMatrixViewMut, Dyn, RawStorage};
 
-/// A [`Trainer`](crate::learn::Trainer) of a [`DynNetwork`]: network, optimizer and workspace in one place, one batch a call. A step allocates nothing.
+/// A [`Trainer`](crate::learn::Trainer) of a [`DynNetwork`]: network, optimizer and workspace in one place, one batch a call. A step allocates nothing,
+/// but the first one after its objective was given a solver that takes more room.
 #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
 pub struct DynTrainer<T: Scalar, O, C, P = Own<T>> {
     /// The network that learns.
@@ -36,6 +37,8 @@ pub struct DynTrainer<T: Scalar, O, C, P = Own<T>> {
     gradient: Own<T>,
     workspace: DynWorkspace<T>,
     holding: Own<T>,
+    /// For the objective's solver.
+    room: Own<T>,
     count: u64,
 }
 
@@ -43,6 +46,7 @@ impl<T: Scalar, O, C, P: AsRef<[T]>> DynTrainer<T, O, C, P> {
     /// A trainer of this network on batches of up to `samples` samples.
     #[must_use]
     pub fn new(network: DynNetwork<T, P>, optimizer: O, objective: Objective<C, T>, samples: usize) -> Self {
+        let room = Own::zeros(network.room(&objective.solver, samples));
         Self {
             optimizer,
             objective,
@@ -55,6 +59,7 @@ impl<T: Scalar, O, C, P: AsRef<[T]>> DynTrainer<T, O, C, P> {
             gradient: Own::zeros(network.params().len()),
             workspace: DynWorkspace::zeros(&network, samples),
             holding: Own::zeros(2 * network.units()),
+            room,
             count: 0,
             network,
         }
@@ -88,6 +93,13 @@ impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O,
         C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
     {
         check_settings(self.rate, self.clip, &self.objective)?;
+        let needed = self.network.room(&self.objective.solver, inputs.nrows());
+        // Refused before anything grows.
+        self.objective.check_room(0, 0)?;
+        self.workspace.states.fits(&self.network, inputs.shape())?;
+        if self.room.as_ref().len() < needed {
+            self.room = Own::zeros(needed);
+        }
         check_held(self.hold, self.unsolved)?;
         self.gradient.as_mut().fill(T::ZERO);
         self.workspace.reset();
@@ -104,6 +116,7 @@ impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O,
             &self.objective,
             given,
             &mut self.workspace,
+            self.room.as_mut(),
             self.gradient.as_mut(),
         )?;
         let mut norm = None;

@@ -428,9 +428,19 @@ macro_rules! activations {
 }
 activations!(Identity, Tanh, Sigmoid, Relu, HardTanh, LeakyRelu);
 
-/// An activation s, applied to every unit of a layer: h = s(z). Its slope is written as a function of h, which is all that is kept.
+/// What the slope of an activation is written as a function of: see [`Activation::SLOPE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slope {
+    /// Of h = s(z), which is what a state holds.
+    OfValue,
+    /// Of z. The sums are not kept: a gradient computes them once more at the solution, in room of the caller's.
+    OfSum,
+}
+
+/// An activation s, applied to every unit of a layer: h = s(z).
 ///
-/// An activation whose slope is no function of h, such as z sigmoid(z), where two z share an h, cannot be one.
+/// Its slope is written as a function of h, which is all that a state holds; or, where two z share an h, as with z sigmoid(z) (SiLU) and GELU, as a
+/// function of z: [`SLOPE`](Self::SLOPE). Gradients then take room of the caller's, [`gradient_in`](crate::Runner::gradient_in).
 ///
 /// Activations are types, so that a network names its own: `fnn![2, 8, 1; hidden = Softsign]`. One of your own gives [`NAME`](Self::NAME),
 /// [`value`](Self::value) and [`slope`](Self::slope), over the vectors of [`Lanes`], in safe code, and is compiled for every backend. With it a network
@@ -526,7 +536,49 @@ activations!(Identity, Tanh, Sigmoid, Relu, HardTanh, LeakyRelu);
 /// let _ = Quantized::<Net, i8>::new(&Net::ZERO, &Calibration::ZERO);
 /// ```
 ///
-/// Solving it does:
+/// Where the slope is a function of the sum, a gradient without room for the sums does not compile:
+///
+/// ```compile_fail
+/// # use attractor::kernel::{Activation, Scalar, Sigmoid, Slope};
+/// # use attractor::simd::Lanes;
+/// # use attractor::fnn;
+/// # #[derive(Clone, Copy, Debug, Default)]
+/// # struct Silu;
+/// # impl Activation for Silu {
+/// #     const NAME: &'static str = "silu";
+/// #     const SLOPE: Slope = Slope::OfSum;
+/// #     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector { lanes.mul(z, Sigmoid::value(lanes, z)) }
+/// #     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector { z }
+/// # }
+/// # use attractor::{Workspace, learn::{MeanSquared, Objective}, simd::Backend};
+/// type Net = fnn![2, 8, 1; hidden = Silu];
+/// let (net, mut workspace, mut gradient) = (Net::ZERO, Workspace::ZERO, Net::ZERO);
+/// let _ = net.gradient(&Objective::new(MeanSquared), &[0.5, 1.0], &[0.0], &mut workspace, &mut gradient);
+/// ```
+///
+/// With room it does:
+///
+/// ```
+/// # use attractor::kernel::{Activation, Scalar, Sigmoid, Slope};
+/// # use attractor::simd::Lanes;
+/// # use attractor::fnn;
+/// # #[derive(Clone, Copy, Debug, Default)]
+/// # struct Silu;
+/// # impl Activation for Silu {
+/// #     const NAME: &'static str = "silu";
+/// #     const SLOPE: Slope = Slope::OfSum;
+/// #     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector { lanes.mul(z, Sigmoid::value(lanes, z)) }
+/// #     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector { z }
+/// # }
+/// # use attractor::{Workspace, learn::{MeanSquared, Objective}, simd::Backend};
+/// type Net = fnn![2, 8, 1; hidden = Silu];
+/// let (net, mut workspace, mut gradient) = (Net::ZERO, Workspace::ZERO, Net::ZERO);
+/// let (objective, mut room) = (Objective::new(MeanSquared), [0.0; 9 + 8]);
+/// let on = net.on(Backend::best());
+/// on.gradient_in(&objective, &[0.5, 1.0], &[0.0], &mut workspace, &mut room, &mut gradient).unwrap();
+/// ```
+///
+/// Solving a network of an activation of one's own does:
 ///
 /// ```
 /// # use attractor::kernel::{Activation, Scalar};
@@ -558,7 +610,9 @@ pub trait Activation: Copy + Default + Debug + Send + Sync + 'static {
     const RANGE: Option<[f64; 2]> = None;
     /// h = s(z). A NaN must stay one. Mark it `#[inline(always)]`, so that it is compiled for the instruction set of `lanes`.
     fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector;
-    /// s'(z) from h = s(z).
+    /// Whether [`slope`](Self::slope) takes h = s(z), or z where the slope is no function of h.
+    const SLOPE: Slope = Slope::OfValue;
+    /// s'(z), from h = s(z), or from z: as [`SLOPE`](Self::SLOPE) says.
     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector;
     /// d s' / d h, how the slope changes with h, from h = s(z): for [`JacobianPenalty`](crate::learn::JacobianPenalty), which refuses an activation
     /// without it.
@@ -643,6 +697,55 @@ pub trait Activation: Copy + Default + Debug + Send + Sync + 'static {
     ) -> Option<(T, T)> {
         let _ = (sums, states, out, count);
         None
+    }
+}
+
+/// Whether the slope of one of them is a function of the sum.
+pub(crate) const fn of_sum<H: Activation, O: Activation>() -> bool {
+    matches!(H::SLOPE, Slope::OfSum) || matches!(O::SLOPE, Slope::OfSum)
+}
+
+/// Stops the compilation where slopes are taken from states, and one of them is no function of a state.
+pub(crate) const fn of_value<H: Activation, O: Activation>() {
+    assert!(
+        !of_sum::<H, O>(),
+        "the slope of an activation is a function of its sum, which is not kept: gradients are taken in lent room, by `gradient_in` and `step_in`; \
+         there are none of all units, none unrolled, and no measures of the Jacobian"
+    );
+}
+
+/// s'(z) in the place of s(z): a sweep with it computes slopes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SlopeOf<A>(core::marker::PhantomData<A>);
+
+impl<A: Activation> Activation for SlopeOf<A> {
+    const NAME: &'static str = A::NAME;
+    #[inline(always)]
+    fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector {
+        match A::SLOPE {
+            Slope::OfSum => A::slope(lanes, z),
+            Slope::OfValue => A::slope(lanes, value::<A, T, L>(lanes, z)),
+        }
+    }
+    #[inline(always)]
+    fn slope<T: Scalar, L: Lanes<T>>(lanes: L, _: L::Vector) -> L::Vector {
+        lanes.splat(T::NAN)
+    }
+}
+
+/// What takes slopes as they are, computed before, from where states are otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stored;
+
+impl Activation for Stored {
+    const NAME: &'static str = "stored slopes";
+    #[inline(always)]
+    fn value<T: Scalar, L: Lanes<T>>(lanes: L, _: L::Vector) -> L::Vector {
+        lanes.splat(T::NAN)
+    }
+    #[inline(always)]
+    fn slope<T: Scalar, L: Lanes<T>>(_: L, h: L::Vector) -> L::Vector {
+        h
     }
 }
 

@@ -345,7 +345,7 @@ pub fn activate<T: Scalar, A: Activation>(backend: Backend, values: &mut [T]) {
 /// assert_eq!(values, [1.0, 0.75]);
 /// ```
 pub fn slopes<T: Scalar, A: Activation>(backend: Backend, values: &mut [T]) {
-    T::run(backend, Each(values, PhantomData::<Slope<A>>));
+    T::run(backend, Each(values, PhantomData::<Slopes<A>>));
 }
 
 /// Replaces every value h of the activation `A` by what its slope changes there with h; whether that is known.
@@ -384,8 +384,8 @@ impl<A: Activation> Elementwise for Value<A> {
         unsafe { A::finish(start, start, values.len()) }.is_some()
     }
 }
-struct Slope<A>(PhantomData<A>);
-impl<A: Activation> Elementwise for Slope<A> {
+struct Slopes<A>(PhantomData<A>);
+impl<A: Activation> Elementwise for Slopes<A> {
     #[inline(always)]
     fn apply<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector) -> L::Vector {
         A::slope(lanes, v)

@@ -198,6 +198,34 @@ where
         Ok(self.end(learned))
     }
 
+    /// [`step`](Self::step) by the objective's solver, and of networks whose activations have their slopes of sums: in room of the caller's; see
+    /// [`Trainer::step_in`](super::Trainer::step_in).
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); [`LearnError::Room`] of a room that is too small changes nothing.
+    pub fn step_in<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+        room: &mut [T],
+    ) -> Result<Step<T>, LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
+    {
+        self.objective.check_room(self.objective.room::<Network<A>>(B), room.len())?;
+        self.begin()?;
+        let Self { network, objective, rate, unsolved, backend, workspace, .. } = self;
+        let (network, workspace) = (network.get_mut(), workspace.get_mut());
+        let on = network.on(*backend);
+        let learned = on.settle_in(*unsolved, objective, (input, target), workspace, room)?;
+        if learned.1 != Outcome::Skipped {
+            network.descend_by(*backend, input, workspace, *rate)?;
+        }
+        Ok(self.end(learned))
+    }
+
     /// [`step`](Self::step) by a loss of all units, hidden ones too, or with a penalty: see [`UnitLoss`].
     ///
     /// # Errors

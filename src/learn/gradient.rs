@@ -6,8 +6,8 @@ use super::loss::{Loss, LossError};
 use super::unsolved::{Outcome, Unsolved};
 use crate::certificate::CertificateError;
 use crate::kernel::{
-    Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed, column_sums,
-    largest, once,
+    Activation, Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed,
+    column_sums, largest, of_value, once,
 };
 use crate::network::{
     Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Shape, Source, State,
@@ -16,8 +16,8 @@ use crate::network::{
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
     HalfRoom, Injection, Model, NonFinite, Progress, ROOM, Rule, Runner, SMALL_ROOM, Setting, SolveError,
-    Solved, Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient, in_loss_gradient, in_states,
-    in_weights, refine, samples_in,
+    Solved, Solver, Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient, in_loss_gradient,
+    in_states, in_weights, refine, samples_in,
 };
 use crate::threads::Threads;
 use core::fmt;
@@ -71,6 +71,9 @@ pub struct Objective<C, T = f32> {
     pub solve: Stop<T>,
     /// For the gradient.
     pub method: Method<T>,
+    /// By what both fixed points are found: sweeps and nothing else at first. Any other takes room of the caller's; see
+    /// [`gradient_in`](Runner::gradient_in).
+    pub solver: Solver<T>,
 }
 
 impl<C, T: Scalar> Objective<C, T> {
@@ -79,13 +82,18 @@ impl<C, T: Scalar> Objective<C, T> {
     pub fn new(loss: C) -> Self {
         let residual = T::from_f64(1e-5);
         let method = Method::Implicit(Stop::relative(residual));
-        Self { loss, solve: Stop::residual(residual), method }
+        Self { loss, solve: Stop::residual(residual), method, solver: Solver::plain() }
     }
     /// Refuses settings out of their range, before anything is changed.
     #[inline(always)]
     pub(crate) fn check(&self) -> Result<(), LearnError<T>> {
         self.solve.check().map_err(|setting| LearnError::Solve(setting.into()))?;
         self.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))
+    }
+    /// Refuses a solver that takes room, where there is none.
+    #[inline(always)]
+    pub(crate) fn check_plain(&self) -> Result<(), LearnError<T>> {
+        if self.solver.is_plain() { Ok(()) } else { Err(LearnError::Room(0)) }
     }
     /// With another tolerance for the solve.
     #[must_use]
@@ -96,6 +104,12 @@ impl<C, T: Scalar> Objective<C, T> {
     #[must_use]
     pub fn method(self, method: Method<T>) -> Self {
         Self { method, ..self }
+    }
+    /// Finds both fixed points by another solver: damped, by Anderson or Broyden. [`gradient_in`](Runner::gradient_in) and
+    /// [`Trainer::step_in`](super::Trainer::step_in) take the room for it.
+    #[must_use]
+    pub fn solver(self, solver: Solver<T>) -> Self {
+        Self { solver, ..self }
     }
 }
 
@@ -164,6 +178,8 @@ pub enum LearnError<T = f32> {
     Update(super::UpdateError),
     /// What learns cannot be held to its rate: a network that an adapter borrows has a larger one itself.
     Hold(CertificateError<T>),
+    /// The room that was lent, of so many numbers, is too small for the solver or the activation, which take [`Objective::room`]; where none is lent, 0.
+    Room(usize),
 }
 
 impl<T: fmt::Debug> fmt::Display for LearnError<T> {
@@ -175,6 +191,9 @@ impl<T: fmt::Debug> fmt::Display for LearnError<T> {
             Self::NotFinite(what) => what.fmt(f),
             Self::Update(error) => write!(f, "update: {error}"),
             Self::Hold(error) => write!(f, "hold: {error}"),
+            Self::Room(given) => {
+                write!(f, "a room of {given} numbers was lent, `Objective::room` tells how many are needed")
+            }
         }
     }
 }
@@ -364,6 +383,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
     {
         // The solve looks at its own.
         objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
+        objective.check_plain()?;
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
@@ -388,6 +408,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
+        objective.check_plain()?;
         both(
             unsolved,
             workspace,
@@ -433,43 +454,57 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         hidden: G,
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
+        const { of_value::<A::Hidden, A::Outputs>() };
         let result = if const { M::PLAIN && B == 1 && Network::<A>::UNROLLED } {
             self.adjoint_unrolled(method, state, output, hidden, deltas)
         } else {
-            let (units, flat) = (Network::<A>::UNITS, output.flat());
-            let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
-                self.network.adjoint_source(),
-                Matrix::new(state.as_slice(), B, units),
-                Matrix::new(flat, B, flat.len() / B),
-                MatrixMut::new(deltas.as_mut_slice(), B, units),
-            ) else {
-                return Err(SolveError::NOT_FINITE);
-            };
-            let (stop, literal) = method.stop();
-            let (backend, threads) = (self.backend, self.threads);
-            let progress = if const { !TYPED } {
-                let (ends, hidden) = (Chosen::new::<A::Hidden, A::Outputs>(), hidden.matrix());
-                let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
-                CompiledAdjoint::adjoint((adjoint, backend, threads))
-            } else {
-                let ends = Typed::<A::Hidden, A::Outputs>::NEW;
-                let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
-                match const { (B == 1, <A::Form>::REACH.is_far()) } {
-                    (true, false) => adjoint.typed::<M::AdjointRoom<1>, 1, false>(backend, threads),
-                    (true, true) => adjoint.typed::<M::AdjointRoom<1>, 1, true>(backend, threads),
-                    (false, false) => adjoint.typed::<M::AdjointRoom<CHUNK>, CHUNK, false>(backend, threads),
-                    (false, true) => adjoint.typed::<M::AdjointRoom<CHUNK>, CHUNK, true>(backend, threads),
-                }
-            };
-            progress.and_then(Progress::finish)
+            self.adjoint_as::<A::Hidden, A::Outputs, G, B>(method, state, output, hidden, deltas)
         };
         result.map_err(|error| self.lost_adjoint(error, state, output, deltas))
+    }
+
+    /// The same with these activations, and what they take slopes from in the place of the states.
+    #[inline(always)]
+    pub(super) fn adjoint_as<H: Activation, O: Activation, G: OfHidden<T>, const B: usize>(
+        self,
+        method: Method<T>,
+        state: &State<Network<A>, B>,
+        output: &A::Output<B>,
+        hidden: G,
+        deltas: &mut State<Network<A>, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        let (units, flat) = (Network::<A>::UNITS, output.flat());
+        let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
+            self.network.adjoint_source(),
+            Matrix::new(state.as_slice(), B, units),
+            Matrix::new(flat, B, flat.len() / B),
+            MatrixMut::new(deltas.as_mut_slice(), B, units),
+        ) else {
+            return Err(SolveError::NOT_FINITE);
+        };
+        let (stop, literal) = method.stop();
+        let (backend, threads) = (self.backend, self.threads);
+        let progress = if const { !TYPED } {
+            let (ends, hidden) = (Chosen::new::<H, O>(), hidden.matrix());
+            let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
+            CompiledAdjoint::adjoint((adjoint, backend, threads))
+        } else {
+            let ends = Typed::<H, O>::NEW;
+            let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
+            match const { (B == 1, <A::Form>::REACH.is_far()) } {
+                (true, false) => adjoint.typed::<M::AdjointRoom<1>, 1, false>(backend, threads),
+                (true, true) => adjoint.typed::<M::AdjointRoom<1>, 1, true>(backend, threads),
+                (false, false) => adjoint.typed::<M::AdjointRoom<CHUNK>, CHUNK, false>(backend, threads),
+                (false, true) => adjoint.typed::<M::AdjointRoom<CHUNK>, CHUNK, true>(backend, threads),
+            }
+        };
+        progress.and_then(Progress::finish)
     }
 
     /// What it was that left the finite numbers, if anything did, and the deltas back at zero then.
     #[cold]
     #[inline(never)]
-    fn lost_adjoint<const B: usize>(
+    pub(super) fn lost_adjoint<const B: usize>(
         self,
         error: SolveError<T>,
         state: &State<Network<A>, B>,
@@ -525,6 +560,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
+        const { of_value::<A::Hidden, A::Outputs>() };
         let UnrolledTape { start, states, injection, injection_gradient } = tape;
         self.inject(input, injection).map_err(LearnError::Solve)?;
         let mut residual = T::ZERO;
@@ -621,6 +657,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
+        objective.check_plain()?;
         let on = self.0;
         let special = const { B == 1 && Network::<A>::specializes(1) };
         let learned = both(
@@ -697,7 +734,12 @@ pub(crate) fn both<T: Scalar, W>(
 }
 
 /// The loss and its gradient, both finite.
-fn evaluate<N: Architecture, Y: ?Sized, C: Loss<N::Output<B>, Y, Scalar = N::Scalar>, const B: usize>(
+pub(super) fn evaluate<
+    N: Architecture,
+    Y: ?Sized,
+    C: Loss<N::Output<B>, Y, Scalar = N::Scalar>,
+    const B: usize,
+>(
     loss: &C,
     backend: Backend,
     state: &State<N, B>,
@@ -762,15 +804,25 @@ pub(crate) fn adjoint_flat<T: Scalar>(
     let deltas_there = deltas.reborrow();
     let adjoint = Adjoint { params, states, output, hidden: None, deltas: deltas_there, stop, literal, ends };
     let result = T::once::<AdjointOnce>((adjoint, backend, threads)).and_then(Progress::finish);
-    if let Err(SolveError::NotFinite(_)) = result {
-        let found = in_weights(params)
-            .or_else(|| in_states(shape, states))
-            .or_else(|| in_loss_gradient(output))
-            .or_else(|| in_deltas(shape, deltas.as_ref()));
-        deltas.fill_with(|_| T::ZERO);
-        return Err(SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow)));
+    match result {
+        Err(SolveError::NotFinite(_)) => Err(lost_adjoint_flat(params, shape, (states, output), deltas)),
+        result => result,
     }
-    result
+}
+
+/// What it was that left the finite numbers, and the deltas back at zero.
+pub(crate) fn lost_adjoint_flat<T: Scalar>(
+    params: Parameters<'_, T>,
+    shape: &Shape,
+    (states, output): (Matrix<'_, T>, Matrix<'_, T>),
+    mut deltas: MatrixMut<'_, T>,
+) -> SolveError<T> {
+    let found = in_weights(params)
+        .or_else(|| in_states(shape, states))
+        .or_else(|| in_loss_gradient(output))
+        .or_else(|| in_deltas(shape, deltas.as_ref()));
+    deltas.fill_with(|_| T::ZERO);
+    SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow))
 }
 
 /// Adds the gradient of whatever network to what is there, if no sum can leave the finite numbers.

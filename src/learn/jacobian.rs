@@ -10,8 +10,8 @@ use super::loss::LossError;
 use super::units::{UnitLoss, UnitRoom};
 use crate::certificate::NotFinite;
 use crate::kernel::{
-    Base, Matrix, MatrixMut, Outer, Product, Scalar, ShapeError, affine, bends, largest_on, once, slopes,
-    transposed,
+    Base, Matrix, MatrixMut, Outer, Product, Scalar, ShapeError, affine, bends, largest_on, of_value, once,
+    slopes, transposed,
 };
 use crate::network::{Architecture, LayerLayout, MAX_DEPTH, Network, Parameters, State};
 use crate::simd::{Backend, Element};
@@ -198,6 +198,7 @@ fn sign<T: Scalar>(seed: u32, i: usize, x: T) -> T {
 
 /// Replaces states of all units by the slopes there.
 fn all_slopes<A: Architecture, const B: usize>(backend: Backend, states: &mut [A::Scalar]) {
+    const { of_value::<A::Hidden, A::Outputs>() };
     let last = A::LAYOUT.layer(A::LAYOUT.depth() - 1);
     let (hidden, output) = states.split_at_mut(B * last.units);
     slopes::<_, A::Hidden>(backend, hidden);

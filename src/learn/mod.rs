@@ -18,6 +18,7 @@ mod jacobian;
 mod learner;
 mod loss;
 mod optimizer;
+mod room;
 mod scaling;
 mod schedule;
 mod trainer;
@@ -28,7 +29,9 @@ mod unsolved;
 
 pub(crate) use adjoint::fits_gradient;
 pub use descent::Descent;
-pub(crate) use gradient::{Adjoint, add_flat, adjoint_flat, adjoint_once, all_finite, both, lost_gradient};
+pub(crate) use gradient::{
+    Adjoint, add_flat, adjoint_flat, adjoint_once, all_finite, both, lost_adjoint_flat, lost_gradient,
+};
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
 #[cfg(feature = "rand_core")]
 pub(crate) use initialize::initialize;
@@ -39,6 +42,8 @@ pub(crate) use loss::SquaresOnce;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared, Targets};
 pub(crate) use optimizer::check_rate;
 pub use optimizer::{Adam, Moments, Optimizer, Sgd, UpdateError, clip};
+pub use room::AdjointSweeps;
+pub(crate) use room::into_solve;
 pub use scaling::Scaling;
 pub(crate) use scaling::saturated;
 #[cfg(feature = "alloc")]

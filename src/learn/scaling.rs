@@ -1,6 +1,6 @@
 //! Inputs as people have them: their mean and deviation, and whether a first layer is saturated by them.
 
-use crate::kernel::{Activation, Scalar};
+use crate::kernel::{Activation, Scalar, of_sum};
 #[cfg(feature = "alloc")]
 use crate::kernel::{WithActivation, with_activation};
 use crate::network::{Architecture, Network, Samples, State, Takes};
@@ -216,6 +216,9 @@ pub(crate) fn saturated<T: Scalar, A: Architecture<Scalar = T>, const B: usize>(
 
 fn share<T: Scalar, E: Activation>(backend: Backend, states: &[T]) -> Option<T> {
     E::BOUND?;
+    if const { of_sum::<E, E>() } {
+        return None;
+    }
     let flat = T::run(backend, CountFlat::<_, E>(states, PhantomData));
     Some(T::from_usize(flat) / T::from_usize(states.len().max(1)))
 }

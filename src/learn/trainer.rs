@@ -173,6 +173,53 @@ where
         self.update(learned)
     }
 
+    /// [`step`](Self::step) by the objective's solver, and of networks whose activations have their slopes of sums: in room of the caller's, at least
+    /// [`Objective::room`] numbers, whatever they hold.
+    ///
+    /// ```
+    /// use attractor::fnn;
+    /// use attractor::learn::{MeanSquared, Objective, Sgd, Trainer};
+    /// use attractor::solve::Solver;
+    /// type Net = fnn![2, 4, 1];
+    /// let mut net = Net::ZERO;
+    /// for (i, w) in net.params_mut().iter_mut().enumerate() {
+    ///     *w = 0.3 * (i as f32).sin();
+    /// }
+    /// let objective = Objective::new(MeanSquared).solver(Solver::anderson(3));
+    /// let mut trainer: Trainer<Net, _, _> = Trainer::new(net, Sgd::plain(), objective);
+    /// let mut room = vec![0.0; objective.room::<Net>(1)]; // once, for all steps
+    /// trainer.rate = 0.1;
+    /// let before = trainer.step_in(&[1.0, -1.0], &[0.5], &mut room)?.report.loss;
+    /// let after = trainer.step_in(&[1.0, -1.0], &[0.5], &mut room)?.report.loss;
+    /// assert!(after < before);
+    /// # Ok::<(), attractor::learn::LearnError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); [`LearnError::Room`] of a room that is too small changes nothing.
+    pub fn step_in<X, Y: ?Sized, const I: usize>(
+        &mut self,
+        input: &X,
+        target: &Y,
+        room: &mut [T],
+    ) -> Result<Step<T>, LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+        C: Loss<A::Output<B>, Y, Scalar = T>,
+    {
+        self.objective.check_room(self.objective.room::<Network<A>>(B), room.len())?;
+        self.begin()?;
+        let Self { network, gradient, workspace, .. } = self;
+        let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
+        let on = network.on(self.backend).threads(self.threads);
+        let learned = on.settle_in(self.unsolved, &self.objective, (input, target), workspace, room)?;
+        if learned.1 != Outcome::Skipped {
+            network.add((self.backend, self.threads), input, workspace, gradient)?;
+        }
+        self.update(learned)
+    }
+
     /// [`step`](Self::step) with the layers of this network in the code of the caller, for small networks and single samples; see
     /// [`Runner::specialized`](crate::Runner::specialized).
     ///

@@ -1,8 +1,8 @@
 //! Maps whose fixed points are asked for: your own, and those of networks.
 
-use super::{Injection, Model, Runner};
+use super::{Injection, MapError, Model, Runner, SolveError, Solved, Solver, Stop};
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Architecture, Network, State};
+use crate::network::{Architecture, Flat, Network, Samples, State, Takes};
 use crate::simd::Element;
 
 /// A map f of a flat state, whose fixed point h = f(h) is asked for: see [`Solver`](super::Solver), which has an example.
@@ -61,7 +61,7 @@ impl<M: Transposed + ?Sized> Map for Adjoint<'_, M> {
 /// A sweep of a network, or of an adapted one, as a [`Map`]; see [`Runner::map`].
 pub struct Sweeps<'a, M: Model, const B: usize> {
     on: Runner<'a, M>,
-    injection: &'a Injection<Network<M::Architecture>, B>,
+    injection: &'a [<M::Architecture as Architecture>::Scalar],
 }
 
 impl<M: Model, const B: usize> core::fmt::Debug for Sweeps<'_, M, B> {
@@ -92,7 +92,58 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Run
     /// ```
     #[must_use]
     pub fn map<const B: usize>(self, injection: &'a Injection<Network<A>, B>) -> Sweeps<'a, M, B> {
+        self.map_of(Flat::flat(&injection.first))
+    }
+
+    /// [`map`](Self::map) of an injection in scalars, wherever they are.
+    pub(crate) fn map_of<const B: usize>(self, injection: &'a [T]) -> Sweeps<'a, M, B> {
         Sweeps { on: self, injection }
+    }
+
+    /// [`solve`](Self::solve) by a solver of your choice: [`Solver::solve`] of a network's sweeps. `room`: at least
+    /// [`Solver::room_of`] numbers, whatever they hold. One thread works.
+    ///
+    /// ```
+    /// use attractor::solve::Solver;
+    /// use attractor::{Stop, fnn, simd::Backend};
+    /// type Net = fnn![1, 2, 1];
+    /// let (net, mut state) = (Net::ZERO, Net::state::<1>());
+    /// const ANDERSON: Solver = Solver::anderson(2);
+    /// let mut room = [0.0; ANDERSON.room_of::<Net>(1)];
+    /// let solved = net.on(Backend::best()).solve_in(&ANDERSON, &[1.0], &mut state, Stop::residual(1e-6), &mut room)?;
+    /// assert_eq!(solved.sweeps, 1);
+    /// # Ok::<(), attractor::solve::MapError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Solver::solve`]; what is not finite is named as [`Network::solve`] does.
+    pub fn solve_in<X: Samples<T, I, B>, const I: usize, const B: usize>(
+        self,
+        solver: &Solver<T>,
+        input: &X,
+        state: &mut State<Network<A>, B>,
+        stop: Stop<T>,
+        room: &mut [T],
+    ) -> Result<Solved<T>, MapError<T>>
+    where
+        A: Takes<I>,
+    {
+        let (needed, given) = (solver.room_of::<Network<A>>(B), room.len());
+        let short = MapError::Length { what: "room", needed, given };
+        stop.check().and_then(|()| solver.check_own()).map_err(MapError::Setting)?;
+        if given < needed {
+            return Err(short);
+        }
+        let (injection, history) = room.split_at_mut_checked(B * Network::<A>::FIRST).ok_or(short)?;
+        // An input that is not finite changes nothing.
+        self.inject_into(input, injection)?;
+        let solved = solver.solve(&self.map_of::<B>(injection), state.as_mut_slice(), stop, history);
+        solved.map_err(|error| match error {
+            MapError::Solve(SolveError::NotFinite(_)) => {
+                MapError::Solve(self.lost(Some(input.samples()), state))
+            }
+            error => error,
+        })
     }
 }
 
@@ -109,7 +160,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>, const B
     fn apply(&self, state: &[T], next: &mut [T]) {
         next.iter_mut().zip(state).for_each(|(next, state)| *next = *state);
         let swept = match State::<Network<A>, B>::from_slice_mut(next) {
-            Ok(state) => self.on.sweep(self.injection, state).is_ok(),
+            Ok(state) => self.on.sweep_from(self.injection, state).is_ok(),
             Err(_) => false,
         };
         if !swept {

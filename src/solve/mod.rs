@@ -36,7 +36,8 @@ pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, no_room
 pub use trace::Trace;
 
 use crate::kernel::{
-    CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, TYPED, Typed, largest, largest_on, once,
+    Activation, CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, SlopeOf, TYPED, Typed, largest,
+    largest_on, once,
 };
 use crate::network::{
     Architecture, Flat, Looped, Network, OneOrAll, Only, Parameters, Samples, Shape, Source, State, Takes,
@@ -231,7 +232,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     /// What it was that left the finite numbers, and the state back at zero.
     #[cold]
     #[inline(never)]
-    fn lost<const B: usize>(
+    pub(crate) fn lost<const B: usize>(
         self,
         input: Option<Matrix<'_, T>>,
         state: &mut State<Network<A>, B>,
@@ -317,7 +318,20 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     where
         A: Takes<I>,
     {
-        if self.inject_matrix(input.samples(), injection) {
+        self.inject_into(input, Flat::flat_mut(&mut injection.first))
+    }
+
+    /// [`inject`](Self::inject) into scalars, wherever they are.
+    #[inline]
+    pub(crate) fn inject_into<X: Samples<T, I, B>, const I: usize, const B: usize>(
+        self,
+        input: &X,
+        injection: &mut [T],
+    ) -> Result<(), SolveError<T>>
+    where
+        A: Takes<I>,
+    {
+        if self.inject_matrix::<B>(input.samples(), injection) {
             return Ok(());
         }
         let found = in_input(input.samples()).or_else(|| self.network.wrong_weight());
@@ -327,15 +341,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
 
     /// [`inject`](Self::inject) of a matrix whose shape the types do not say; whether all of it is finite.
     #[inline]
-    pub(crate) fn inject_matrix<const B: usize>(
-        self,
-        input: Matrix<'_, T>,
-        injection: &mut Injection<Network<A>, B>,
-    ) -> bool {
-        let (Ok(params), Ok(out)) = (
-            self.network.source(),
-            MatrixMut::new(Flat::flat_mut(&mut injection.first), B, Network::<A>::FIRST),
-        ) else {
+    pub(crate) fn inject_matrix<const B: usize>(self, input: Matrix<'_, T>, injection: &mut [T]) -> bool {
+        let (Ok(params), Ok(out)) =
+            (self.network.source(), MatrixMut::new(injection, B, Network::<A>::FIRST))
+        else {
             return false;
         };
         if const { !TYPED } {
@@ -372,18 +381,38 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         injection: &Injection<Network<A>, B>,
         state: &mut State<Network<A>, B>,
     ) -> Result<T, SolveError<T>> {
+        self.sweep_from(Flat::flat(&injection.first), state).map_err(|_| self.lost(None, state))
+    }
+
+    /// A sweep from an injection in scalars. The state may be anything after an error.
+    pub(crate) fn sweep_from<const B: usize>(
+        self,
+        injection: &[T],
+        state: &mut State<Network<A>, B>,
+    ) -> Result<T, SolveError<T>> {
+        self.sweep_as::<A::Hidden, A::Outputs, _, B>(injection, state, Looped)
+    }
+
+    /// The layers of a walk, swept with these activations. The state may be anything after an error.
+    #[inline(always)]
+    fn sweep_as<H: Activation, O: Activation, W: Walk, const B: usize>(
+        self,
+        injection: &[T],
+        state: &mut State<Network<A>, B>,
+        walk: W,
+    ) -> Result<T, SolveError<T>> {
         let units = Network::<A>::UNITS;
         let (Ok(params), Ok(injection), Ok(states)) = (
             self.network.source(),
-            Matrix::new(Flat::flat(&injection.first), B, Network::<A>::FIRST),
+            Matrix::new(injection, B, Network::<A>::FIRST),
             MatrixMut::new(state.as_mut_slice(), B, units),
         ) else {
             return Err(SolveError::NOT_FINITE);
         };
-        let (ends, walk, backend) = (Typed::<A::Hidden, A::Outputs>::NEW, Looped, self.backend);
-        let result = if const { !TYPED } {
-            let ends = Chosen::new::<A::Hidden, A::Outputs>();
-            Compiled::sweep(SweepJob { params, injection, states, ends, weights: None, only: None, backend })
+        let (ends, backend) = (Typed::<H, O>::NEW, self.backend);
+        if const { !TYPED } {
+            let (ends, only) = (Chosen::new::<H, O>(), walk.only());
+            Compiled::sweep(SweepJob { params, injection, states, ends, weights: None, only, backend })
         } else if const { B == 1 } {
             let mut room: M::Room<1> = Flat::ZERO;
             let room = &mut room;
@@ -406,8 +435,30 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
                     walk,
                 },
             )
-        };
-        result.map_err(|_| self.lost(None, state))
+        }
+    }
+
+    /// `slopes` := the slopes of all units at a state, whose sums are computed once more. The state is as before, also after an error.
+    pub(crate) fn slopes_at<const B: usize>(
+        self,
+        injection: &[T],
+        state: &mut State<Network<A>, B>,
+        slopes: &mut State<Network<A>, B>,
+    ) -> Result<(), SolveError<T>> {
+        slopes.as_mut_slice().copy_from_slice(state.as_slice());
+        for (index, layer) in const { &A::LAYOUT }.layers().iter().enumerate() {
+            let swept =
+                self.sweep_as::<SlopeOf<A::Hidden>, SlopeOf<A::Outputs>, _, B>(injection, state, Only(index));
+            // The layer's states lay beside; now its slopes do, and the layers above read states.
+            let own = layer.units * B..(layer.units + layer.width) * B;
+            if let (Some(states), Some(slopes)) =
+                (state.as_mut_slice().get_mut(own.clone()), slopes.as_mut_slice().get_mut(own))
+            {
+                states.swap_with_slice(slopes);
+            }
+            swept?;
+        }
+        Ok(())
     }
 }
 
@@ -541,15 +592,43 @@ pub(crate) fn solve_flat<T: Scalar>(
     let result = T::once::<SolveOnce>(job).and_then(|progress| progress.finish().map_err(Failure::Solve));
     result.map_err(|failure| match failure {
         Failure::Input => SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow)),
-        Failure::Solve(SolveError::NotFinite(_)) => {
-            let found = in_weights(params)
-                .or_else(|| in_states(shape, states.as_ref()))
-                .or_else(|| in_first_sums(params, input));
-            states.fill_with(|_| T::ZERO);
-            SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow))
-        }
+        Failure::Solve(SolveError::NotFinite(_)) => lost_flat(params, shape, input, states),
         Failure::Solve(error) => error,
     })
+}
+
+/// What it was that left the finite numbers, and the states back at zero.
+pub(crate) fn lost_flat<T: Scalar>(
+    params: Parameters<'_, T>,
+    shape: &Shape,
+    input: Matrix<'_, T>,
+    mut states: MatrixMut<'_, T>,
+) -> SolveError<T> {
+    let found = in_weights(params)
+        .or_else(|| in_states(shape, states.as_ref()))
+        .or_else(|| in_first_sums(params, input));
+    states.fill_with(|_| T::ZERO);
+    SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow))
+}
+
+/// W^1 x + b^1 of whatever network; whether all of it is finite.
+pub(crate) fn inject_flat<T: Scalar>(
+    (params, ends): (Parameters<'_, T>, Chosen<T>),
+    input: Matrix<'_, T>,
+    out: MatrixMut<'_, T>,
+    backend: Backend,
+) -> bool {
+    T::once::<InjectOnce>(InjectJob { params, input, out, ends, backend })
+}
+
+/// A sweep of whatever network; the states may be anything after an error.
+pub(crate) fn sweep_flat<T: Scalar>(
+    (params, ends): (Parameters<'_, T>, Chosen<T>),
+    injection: Matrix<'_, T>,
+    states: MatrixMut<'_, T>,
+    backend: Backend,
+) -> Result<T, SolveError<T>> {
+    T::once::<SweepOnce>(SweepJob { params, injection, states, ends, weights: None, only: None, backend })
 }
 
 /// A solve of any number of samples.

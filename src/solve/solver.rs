@@ -4,6 +4,7 @@ use super::map::{Adjoint, Map, Transposed};
 use super::trace::Seen;
 use super::{NonFinite, Rule, Setting, SolveError, Solved, Stop, Trace};
 use crate::kernel::Scalar;
+use crate::network::Architecture;
 use crate::simd::Element;
 use core::fmt;
 
@@ -78,6 +79,7 @@ pub struct Solver<T = f32> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Kind {
     Plain,
+    Damped,
     Anderson(usize),
     Broyden(usize),
 }
@@ -136,7 +138,7 @@ impl<T: Element> Solver<T> {
     }
     /// h := (1 - a) h + a f(h), 0 < `a` <= 1.
     pub const fn damped(a: T) -> Self {
-        Self { kind: Kind::Plain, damping: a }
+        Self { kind: Kind::Damped, damping: a }
     }
     /// Anderson acceleration by the last `window` + 1 sweeps: 1 to 32; 2 to 5 is usual.
     pub const fn anderson(window: usize) -> Self {
@@ -148,7 +150,8 @@ impl<T: Element> Solver<T> {
     }
     /// Goes only the part `a` of every step, 0 < `a` <= 1.
     pub const fn damping(self, a: T) -> Self {
-        Self { damping: a, ..self }
+        let kind = if self.is_plain() { Kind::Damped } else { self.kind };
+        Self { kind, damping: a }
     }
     /// Numbers of room that a solve takes, of `units` units and so many samples.
     #[must_use]
@@ -156,19 +159,33 @@ impl<T: Element> Solver<T> {
         let vectors = self.columns().saturating_mul(2).saturating_add(FLAT);
         vectors.saturating_mul(units).saturating_add(EACH).saturating_mul(samples)
     }
+    /// Numbers of room that a solve of a network `N` takes, of so many samples: those of [`room`](Self::room), and W^1 x + b^1.
+    #[must_use]
+    pub const fn room_of<N: Architecture<Scalar = T>>(&self, samples: usize) -> usize {
+        let first = N::LAYOUT.layer(0).width;
+        first.saturating_mul(samples).saturating_add(self.room(N::LAYOUT.units(), samples))
+    }
     const fn columns(&self) -> usize {
         match self.kind {
-            Kind::Plain => 0,
+            Kind::Plain | Kind::Damped => 0,
             Kind::Anderson(columns) | Kind::Broyden(columns) => columns,
         }
     }
+    /// Whether it is h := f(h) and nothing else.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self.kind, Kind::Plain)
+    }
     fn check(&self, stop: Stop<T>) -> Result<(), MapError<T>> {
         stop.check().map_err(MapError::Setting)?;
+        self.check_own().map_err(MapError::Setting)
+    }
+    /// Refuses settings out of their range.
+    pub(crate) fn check_own(&self) -> Result<(), Setting<T>> {
         if !(self.damping > T::ZERO && self.damping <= T::ONE) {
             return Err(refused(&Rule { name: "Solver::damping", range: DAMPING }, self.damping));
         }
         let rule = match self.kind {
-            Kind::Plain => return Ok(()),
+            Kind::Plain | Kind::Damped => return Ok(()),
             Kind::Anderson(_) => &Rule { name: "Solver::anderson", range: "1 to 32" },
             Kind::Broyden(_) => &Rule { name: "Solver::broyden", range: "1 to 32" },
         };
@@ -182,8 +199,8 @@ impl<T: Element> Solver<T> {
 /// The range of dampings, everywhere.
 pub(super) const DAMPING: &str = "more than 0, at most 1";
 
-fn refused<T>(rule: &'static Rule, value: T) -> MapError<T> {
-    MapError::Setting(Setting { rule, value })
+fn refused<T>(rule: &'static Rule, value: T) -> Setting<T> {
+    Setting { rule, value }
 }
 
 impl<T: Scalar> Solver<T> {
@@ -279,7 +296,7 @@ impl<T: Scalar> Solver<T> {
         if samples == 0 || units == 0 {
             let none = &Rule { name: "Map::samples", range: "1 or more" };
             let empty = &Rule { name: "Map::units", range: "1 or more" };
-            return Err(refused(if samples == 0 { none } else { empty }, T::ZERO));
+            return Err(MapError::Setting(refused(if samples == 0 { none } else { empty }, T::ZERO)));
         }
         length("state", units.saturating_mul(samples), state.len())?;
         let mut work = Work::of(*self, units, samples, room)?;
@@ -395,7 +412,7 @@ impl<'r, T: Scalar> Work<'r, T> {
         let goes_on = self.open.contains(&T::ONE) && self.is_finite();
         if goes_on {
             match self.solver.kind {
-                Kind::Plain => {
+                Kind::Plain | Kind::Damped => {
                     self.last.copy_from_slice(state);
                     self.plain(state);
                 }
@@ -408,7 +425,7 @@ impl<'r, T: Scalar> Work<'r, T> {
     /// Whether every sample has been finite; plain sweeps have no other way to go.
     fn is_finite(&self) -> bool {
         let all = |each: &[T]| each.iter().all(|change| change.is_finite());
-        all(self.least) && (self.solver.kind != Kind::Plain || all(self.largest))
+        all(self.least) && (self.solver.columns() > 0 || all(self.largest))
     }
 
     /// How much f(h) is from h, and what a trace is told of it.

@@ -15,6 +15,7 @@ mod flash;
 mod gradients;
 mod hold;
 mod idx;
+mod lent_room;
 mod memory;
 mod model_file;
 mod non_finite;
