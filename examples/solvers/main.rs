@@ -30,7 +30,7 @@ mod title;
 use attractor::kernel::Identity;
 use attractor::simd::Backend;
 use attractor::solve::Solver;
-use attractor::{Acceleration, Injection, SolveError, Solved, State, Stop, fnn};
+use attractor::{Acceleration, Injection, Solved, State, Stop, fnn};
 use curves::{COLORS, Curve, Frame};
 use experiment::side_by_side;
 use nalgebra::SMatrix;
@@ -83,6 +83,12 @@ fn main() -> ExitCode {
 /// What one solver made of one network: the sweeps, where it was solved.
 type Outcome = Option<usize>;
 
+/// What all made of one network, and of its adjoint at a fixed point, where one was found.
+struct Run {
+    solved: [Outcome; NAMES.len()],
+    adjoint: Option<[Outcome; NAMES.len()]>,
+}
+
 fn run(options: Options) -> Result<(), String> {
     let directory = output::target("solvers")?;
     let count = options.networks;
@@ -96,20 +102,31 @@ fn run(options: Options) -> Result<(), String> {
     println!(
         "{count} networks 16-32-16-4 of tanh, rates {LEAST} to {MOST}, residual 1e-5, at most 200 sweeps"
     );
-    println!("\n{:<24}{:>12}{:>14}{:>22}", "", "solved, %", "mean sweeps", "where all solve it");
-    let everywhere: Vec<bool> = runs.iter().map(|run| run.iter().all(Option::is_some)).collect();
+    println!(
+        "\n{:<24}{:>12}{:>14}{:>22}{:>14}",
+        "", "solved, %", "mean sweeps", "where all solve it", "adjoint, %"
+    );
+    let everywhere: Vec<bool> = runs.iter().map(|run| run.solved.iter().all(Option::is_some)).collect();
     let mut curves = Vec::new();
     let mut lines = Vec::new();
     for (index, name) in NAMES.iter().enumerate() {
         let sweeps = |all: bool| {
             let own = runs.iter().zip(&everywhere).filter(move |(_, every)| !all || **every);
-            Spread::of(own.filter_map(|(run, _)| run[index]).map(|sweeps| sweeps as f64)).mean
+            Spread::of(own.filter_map(|(run, _)| run.solved[index]).map(|sweeps| sweeps as f64)).mean
         };
-        let share = |runs: &[[Outcome; NAMES.len()]]| {
-            100.0 * runs.iter().filter(|run| run[index].is_some()).count() as f64 / runs.len() as f64
+        let share = |runs: &[Run]| {
+            100.0 * runs.iter().filter(|run| run.solved[index].is_some()).count() as f64 / runs.len() as f64
         };
-        println!("{name:<24}{:>12.1}{:>14.1}{:>22.1}", share(&runs), sweeps(false), sweeps(true));
+        print!("{name:<24}{:>12.1}{:>14.1}{:>22.1}", share(&runs), sweeps(false), sweeps(true));
         lines.push(format!("solved, {name}: {:.1} %", share(&runs)));
+        if takes_adjoints(index) {
+            let of: Vec<Outcome> = runs.iter().filter_map(|run| Some(run.adjoint.as_ref()?[index])).collect();
+            let solved = of.iter().filter(|outcome| outcome.is_some()).count();
+            let share = 100.0 * solved as f64 / of.len().max(1) as f64;
+            print!("{share:>14.1}");
+            lines.push(format!("adjoint, {name}: {share:.1} %"));
+        }
+        println!();
         let parts = runs.chunks(count.div_ceil(PARTS));
         let points = parts.map(|part| {
             let share = share(part);
@@ -142,8 +159,13 @@ fn run(options: Options) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether it is a solver of one sample that takes the adjoint too.
+fn takes_adjoints(index: usize) -> bool {
+    index != 5 && solver(index).is_some()
+}
+
 /// A random network of this rate, by every solver.
-fn solve(rate: f64, seed: u64) -> Result<[Outcome; NAMES.len()], String> {
+fn solve(rate: f64, seed: u64) -> Result<Run, String> {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut net = Net::ZERO;
     net.initialize(&mut random);
@@ -188,13 +210,30 @@ fn solve(rate: f64, seed: u64) -> Result<[Outcome; NAMES.len()], String> {
         } else {
             let mut state = Net::state::<1>();
             let solved = solver.solve(&on.map(&one), state.as_mut_slice(), STOP, &mut room);
-            *outcome = solved.ok().map(|solved| solved.sweeps);
+            *outcome = told(solved);
         }
     }
-    Ok(outcomes)
+
+    // The adjoint, for a random gradient of the outputs, at what Broyden's method found.
+    let mut state = Net::state::<1>();
+    let best = Solver::broyden(20);
+    let mut room = vec![0.0; best.room(Net::UNITS, 1)];
+    let found = best.solve(&on.map(&one), state.as_mut_slice(), STOP, &mut room).is_ok();
+    let output = SMatrix::<f32, 1, 4>::from_fn(|_, _| random.random_range(-1.0..1.0));
+    let adjoint = found.then(|| {
+        core::array::from_fn(|index| {
+            let solver = solver(index).filter(|_| takes_adjoints(index))?;
+            let mut deltas = Net::state::<1>();
+            let stop = Stop::relative(1e-5).at_most(STOP.limit());
+            let mut room = vec![0.0; solver.room(Net::UNITS, 1)];
+            let map = on.adjoint_map(&state, &output);
+            told(solver.solve(&map, deltas.as_mut_slice(), stop, &mut room))
+        })
+    });
+    Ok(Run { solved: outcomes, adjoint })
 }
 
-fn told(result: Result<Solved, SolveError>) -> Outcome {
+fn told<E>(result: Result<Solved, E>) -> Outcome {
     result.ok().map(|solved| solved.sweeps)
 }
 

@@ -3,6 +3,7 @@
 use crate::kernel::{Matrix, Scalar};
 use crate::learn::{Loss, LossError};
 use crate::network::Samples;
+use crate::solve::{Rule, Setting};
 use nalgebra::SMatrix;
 
 /// Distillation (Hinton, Vinyals, Dean 2015): `1 - weight` of the cross-entropy of the outputs with labels, and `weight` of t^2 times the
@@ -50,10 +51,12 @@ where
     ) -> Result<T, LossError> {
         let (t, weight) = (self.temperature.to_f64(), self.weight.to_f64());
         if !(1.0 / 1024.0..=1024.0).contains(&t) {
-            return Err(LossError::Setting("the temperature of a distillation is 1/1024 to 1024"));
+            const RULE: &Rule = &Rule { name: "Distill::temperature", range: "1/1024 to 1024" };
+            return Err(Setting { rule: RULE, value: self.temperature }.into());
         }
         if !(0.0..=1.0).contains(&weight) {
-            return Err(LossError::Setting("the weight of a distillation is 0 to 1"));
+            const RULE: &Rule = &Rule { name: "Distill::weight", range: "0 to 1" };
+            return Err(Setting { rule: RULE, value: self.weight }.into());
         }
         if let Some(&found) = labels.iter().find(|label| **label >= N) {
             return Err(LossError::Label { classes: N, found });

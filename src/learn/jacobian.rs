@@ -15,6 +15,7 @@ use crate::kernel::{
 };
 use crate::network::{Architecture, LayerLayout, MAX_DEPTH, Network, Parameters, State};
 use crate::simd::{Backend, Element};
+use crate::solve::{Rule, Setting};
 
 /// A loss, and beside it a penalty on the Jacobian J of all layers at once at the solution h (Bai, Koltun and Kolter 2021):
 ///
@@ -88,7 +89,7 @@ where
         _: &Y,
         _: &mut State<Network<A>, B>,
     ) -> Result<A::Scalar, LossError> {
-        Err(LossError::Setting("a penalty on the Jacobian stands around a loss, not in another penalty"))
+        Err(LossError::Network("a penalty on the Jacobian stands around a loss, not in another penalty"))
     }
 
     fn evaluate_on(
@@ -102,7 +103,8 @@ where
     ) -> Result<A::Scalar, LossError> {
         let zero = <A::Scalar as Element>::ZERO;
         if !(self.weight >= zero && self.weight.is_finite()) {
-            return Err(LossError::Setting("the weight of a penalty is at least 0 and finite"));
+            const RULE: &Rule = &Rule { name: "JacobianPenalty::weight", range: "0 or more, finite" };
+            return Err(Setting { rule: RULE, value: self.weight }.into());
         }
         let shape = |_: ShapeError| LossError::Target("shapes that do not fit");
         let params = network.parameters().map_err(|_| LossError::Target("shapes that do not fit"))?;
@@ -144,7 +146,7 @@ where
         }
         deltas.reset();
         if !known {
-            return Err(LossError::Setting(
+            return Err(LossError::Network(
                 "a penalty on the Jacobian asks for the bend of every activation (Activation::bend)",
             ));
         }

@@ -2,7 +2,8 @@
 
 use crate::kernel::{Matrix, MatrixMut, Scalar, cross_entropy, once};
 use crate::network::{Flat, Rows};
-use crate::simd::Backend;
+use crate::simd::{Backend, Element};
+use crate::solve::{Rule, Setting};
 use core::fmt;
 use nalgebra::SMatrix;
 
@@ -20,20 +21,29 @@ pub enum LossError {
     },
     /// The loss cannot be had for this target, in the words of the loss.
     Target(&'static str),
-    /// A setting of the loss is out of its range, in the words of the loss.
-    Setting(&'static str),
+    /// The loss cannot be had of this network, in the words of the loss.
+    Network(&'static str),
+    /// A setting of the loss is out of its range; its value is the nearest `f32`.
+    Setting(Setting<f32>),
 }
 
 impl fmt::Display for LossError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Label { classes, found } => write!(f, "label {found}, but there are {classes} classes"),
-            Self::Target(what) | Self::Setting(what) => f.write_str(what),
+            Self::Target(what) | Self::Network(what) => f.write_str(what),
+            Self::Setting(setting) => setting.fmt(f),
         }
     }
 }
 
 impl core::error::Error for LossError {}
+
+impl<T: Element> From<Setting<T>> for LossError {
+    fn from(setting: Setting<T>) -> Self {
+        Self::Setting(setting.narrow())
+    }
+}
 
 /// A loss J of outputs `M` = `SMatrix<T, B, N>` against targets.
 ///
@@ -118,7 +128,8 @@ impl<T: Scalar> CrossEntropy<T> {
         if self.smoothing >= T::ZERO && self.smoothing <= T::ONE {
             Ok(())
         } else {
-            Err(LossError::Setting("label smoothing is 0 to 1"))
+            const RULE: &Rule = &Rule { name: "CrossEntropy::smoothing", range: "0 to 1" };
+            Err(Setting { rule: RULE, value: self.smoothing }.into())
         }
     }
 }

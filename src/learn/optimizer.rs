@@ -18,9 +18,9 @@ pub enum UpdateError {
         /// Length of the gradient or the memory.
         found: usize,
     },
-    /// A parameter is not finite, or an entry of the gradient is a NaN or too large (2^62 in `f32`, 2^510 in
-    /// `f64`): squares and sums of it would not be finite.
-    NotFinite,
+    /// The parameter of this number is not finite, or its entry of the gradient is a NaN or too large (2^62 in `f32`, 2^510 in
+    /// `f64`): squares and sums of it would not be finite. On microcontrollers nobody looks which, and it is `usize::MAX`.
+    NotFinite(usize),
     /// A setting is out of its range; its value is the nearest `f32`.
     Setting(Setting<f32>),
 }
@@ -29,7 +29,12 @@ impl fmt::Display for UpdateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { expected, found } => write!(f, "expected {expected} entries, found {found}"),
-            Self::NotFinite => f.write_str("a parameter or an entry of the gradient is a NaN or too large"),
+            Self::NotFinite(usize::MAX) => {
+                f.write_str("a parameter or an entry of the gradient is a NaN or too large")
+            }
+            Self::NotFinite(entry) => {
+                write!(f, "parameter {entry} or its entry of the gradient is a NaN or too large")
+            }
             Self::Setting(setting) => setting.fmt(f),
         }
     }
@@ -127,13 +132,25 @@ fn check<T: Scalar>(
     let small = gradient.iter().fold(true, |all, g| all & (g.magnitude() < limit));
     let finite = params.iter().fold(true, |all, w| all & (w.magnitude() <= T::MAX));
     if !(small & finite) {
-        return Err(UpdateError::NotFinite);
+        return Err(not_finite(params, gradient));
     }
     check_rate(rate)?;
     if !(decay >= T::ZERO && decay * rate <= T::ONE) {
         return Err(Setting { rule: &Rule { name: "decay", range: "0 to 1 / rate" }, value: decay }.into());
     }
     Ok(())
+}
+
+/// Which entry it is, where flash is not small.
+#[cold]
+#[inline(never)]
+fn not_finite<T: Scalar>(params: &[T], gradient: &[T]) -> UpdateError {
+    if const { crate::kernel::TYPED } {
+        return UpdateError::NotFinite(usize::MAX);
+    }
+    let wrong = |g: &T| !(g.magnitude() < T::GRADIENT_LIMIT);
+    let found = gradient.iter().position(wrong).or_else(|| params.iter().position(|w| !w.is_finite()));
+    UpdateError::NotFinite(found.unwrap_or(usize::MAX))
 }
 
 /// `x`, cut to between `-limit` and `limit`.
@@ -159,7 +176,7 @@ fn clip_once<T: Scalar>((gradient, norm): (&mut [T], T)) -> Result<T, UpdateErro
     for g in gradient.iter() {
         let g = g.magnitude();
         if !(g < T::GRADIENT_LIMIT) {
-            return Err(UpdateError::NotFinite);
+            return Err(not_finite(&[], gradient));
         }
         largest = if g > largest { g } else { largest };
     }

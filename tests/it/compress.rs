@@ -410,7 +410,13 @@ fn distillation_is_stable_and_refuses_what_makes_no_sense() {
         let of_teacher = teacher.is_nan();
         match refused {
             Err(LossError::Target(_)) if of_teacher => {}
-            Err(LossError::Setting(range)) if !of_teacher => assert!(range.contains(" to "), "{range}"),
+            Err(LossError::Setting(setting)) if !of_teacher => {
+                let of = if setting.name() == "Distill::weight" { weight } else { temperature };
+                assert!(
+                    setting.value.to_bits() == of.to_bits() && setting.range().contains(" to "),
+                    "{setting}"
+                );
+            }
             other => panic!("{temperature} {weight} {teacher}: {other:?}"),
         }
     }

@@ -3,7 +3,9 @@
 use super::oracle::subject;
 use attractor::adapt::{Adapted, LastLayer, LowRank};
 use attractor::kernel::Identity;
-use attractor::learn::{LearnError, MeanSquared, Method, Objective, UnrolledTape};
+use attractor::learn::{
+    LearnError, MeanSquared, Method, Objective, Optimizer, Sgd, UnrolledTape, UpdateError, clip,
+};
 use attractor::network::{Architecture, Flat, Takes};
 use attractor::quantized::Bf16Network;
 use attractor::simd::{Backend, Element};
@@ -378,5 +380,30 @@ fn sentences() {
         assert_eq!(what.to_string(), text);
         assert_eq!(SolveError::<f32>::NotFinite(what).to_string(), text);
         assert_eq!(LearnError::<f64>::NotFinite(what).to_string(), text);
+    }
+}
+
+/// An update that is refused says of which parameter.
+#[test]
+fn updates_name_the_parameter() {
+    let (params, gradient) = ([0.5_f32; 40], [0.25_f32; 40]);
+    for at in [0, 1, 17, 39] {
+        for wrong in [f32::NAN, f32::INFINITY, -f32::INFINITY, 1e30] {
+            let mut bad = gradient;
+            bad[at] = wrong;
+            let mut own = params;
+            let refused = Sgd::<attractor::network::NoMemory<f32>>::plain().update(&mut own, &bad, 0.1);
+            assert_eq!(refused, Err(UpdateError::NotFinite(at)));
+            assert_eq!(clip(&mut bad, 1.0), Err(UpdateError::NotFinite(at)));
+            if !wrong.is_finite() {
+                own[at] = wrong;
+                let refused = Sgd::<attractor::network::NoMemory<f32>>::plain()
+                    .update(&mut own, &gradient, 0.1)
+                    .unwrap_err();
+                assert_eq!(refused, UpdateError::NotFinite(at));
+                let text = format!("parameter {at} or its entry of the gradient is a NaN or too large");
+                assert_eq!(refused.to_string(), text);
+            }
+        }
     }
 }
