@@ -29,13 +29,14 @@ mod training;
 
 use attractor::fnn;
 use attractor::learn::{CrossEntropy, LearnError, MeanSquared};
+use attractor::solve::Solver;
 use experiment::side_by_side;
 use nalgebra::SMatrix;
 use options::Options;
 use spread::Spread;
 use std::process::ExitCode;
 use tables::{Split, Table};
-use training::{BATCH, Run, cost, train};
+use training::{BATCH, Kind, Run, cost, train};
 
 type Iris = fnn![4, 16, 8, 3];
 type Wine = fnn![13, 16, 8, 3];
@@ -53,7 +54,7 @@ struct Subject {
     epochs: u32,
     /// Mean, least and largest share of right answers, or R2: `scripts/tabular.py --reference`.
     reference: Spread,
-    train: fn(&Subject, &Split<'_>, Option<f32>) -> Result<Run, LearnError>,
+    train: fn(&Subject, &Split<'_>, Kind) -> Result<Run, String>,
     cost: fn(&Split<'_>) -> Result<f64, LearnError>,
 }
 
@@ -61,8 +62,8 @@ struct Subject {
 macro_rules! classes {
     ($net:ty) => {
         (
-            |subject, split, hold| {
-                train(<$net>::boxed(), CrossEntropy::new(), subject.epochs, split, labels, hold)
+            |subject, split, kind| {
+                train(<$net>::boxed(), CrossEntropy::new(), subject.epochs, split, labels, kind)
             },
             |split| cost(<$net>::boxed, CrossEntropy::new, split, labels),
         )
@@ -73,7 +74,7 @@ macro_rules! classes {
 macro_rules! numbers {
     ($net:ty) => {
         (
-            |subject, split, hold| train(<$net>::boxed(), MeanSquared, subject.epochs, split, values, hold),
+            |subject, split, kind| train(<$net>::boxed(), MeanSquared, subject.epochs, split, values, kind),
             |split| cost(<$net>::boxed, || MeanSquared, split, values),
         )
     };
@@ -117,26 +118,31 @@ fn run(options: Options) -> Result<(), String> {
     let subjects = subjects()?;
     let failed = |name: &'static str| move |error: LearnError| format!("training, {name}: {error}");
 
-    // Held to the rate of the trainer's default, and not held.
-    let kinds = [Some(options.rate), None];
+    // Held to the rate of the trainer's default; not held, by sweeps and by Anderson acceleration.
+    let kinds = [
+        Kind { hold: Some(options.rate), solver: Solver::plain() },
+        Kind { hold: None, solver: Solver::plain() },
+        Kind { hold: None, solver: Solver::anderson(5) },
+    ];
     let each = options.splits * kinds.len();
     let runs = side_by_side(subjects.len() * each, (subjects.len() * each) as u64, |index, bar| {
         let (subject, split) = (&subjects[index / each], index % each / kinds.len());
         let run = (subject.train)(subject, &subject.table.split(split), kinds[index % kinds.len()]);
         bar.inc(1);
-        run.map_err(failed(subject.name))
+        run.map_err(|error| format!("training, {}: {error}", subject.name))
     })?;
 
-    println!("{:<14}{:<13}{:>26}{:>26}{:>26}", "", "", "held to a rate", "not held", "scikit-learn");
     println!(
-        "{:<14}{:<13}{:>26}{:>26}{:>26}",
-        "", "widths", "mean (min to max)", "mean (min to max)", "mean (min to max)"
+        "{:<14}{:<13}{:>26}{:>26}{:>26}{:>26}",
+        "", "", "held to a rate", "not held", "not held, Anderson 5", "scikit-learn"
     );
+    let spread = "mean (min to max)";
+    println!("{:<14}{:<13}{spread:>26}{spread:>26}{spread:>26}{spread:>26}", "", "widths");
     let mut rows = Vec::new();
     for (index, subject) in subjects.iter().enumerate() {
         let own = &runs[index * each..][..each];
         let of = |kind: usize| own.iter().skip(kind).step_by(kinds.len());
-        let scores = [0, 1].map(|kind| Spread::of(of(kind).map(|run| run.score)));
+        let scores = [0, 1, 2].map(|kind| Spread::of(of(kind).map(|run| run.score)));
         let show = |spread: Spread| {
             if subject.table.has_classes() {
                 format!(
@@ -148,31 +154,37 @@ fn run(options: Options) -> Result<(), String> {
             }
         };
         println!(
-            "{:<14}{:<13}{:>26}{:>26}{:>26}",
+            "{:<14}{:<13}{:>26}{:>26}{:>26}{:>26}",
             subject.name,
             subject.shape,
             show(scores[0]),
             show(scores[1]),
+            show(scores[2]),
             show(subject.reference)
         );
         rows.push((subject, scores, of));
     }
 
-    println!("\n{:<14}{:>38}{:>30}", "", "steps not converged", "sweeps of the last epoch");
-    println!("{:<14}{:>10}{:>14}{:>14}{:>14}{:>16}", "", "of", "held", "not held", "held", "not held");
+    println!("\n{:<14}{:>48}{:>42}", "", "steps not converged", "sweeps of the last epoch");
+    println!(
+        "{:<14}{:>10}{:>10}{:>14}{:>14}{:>12}{:>16}{:>14}",
+        "", "of", "held", "not held", "Anderson 5", "held", "not held", "Anderson 5"
+    );
     for (subject, _, of) in &rows {
         let steps: u64 = of(0).map(|run| run.steps).sum();
-        let failed = [0, 1].map(|kind| of(kind).map(|run| run.not_converged).sum::<u64>());
-        let sweeps = [0, 1].map(|kind| Spread::of(of(kind).map(|run| run.sweeps)).mean);
+        let failed = [0, 1, 2].map(|kind| of(kind).map(|run| run.not_converged).sum::<u64>());
+        let sweeps = [0, 1, 2].map(|kind| Spread::of(of(kind).map(|run| run.sweeps)).mean);
         let show =
             |sweeps: f64| if sweeps.is_nan() { "none converged".to_owned() } else { format!("{sweeps:.1}") };
         println!(
-            "{:<14}{steps:>10}{:>14}{:>14}{:>14}{:>16}",
+            "{:<14}{steps:>10}{:>10}{:>14}{:>14}{:>12}{:>16}{:>14}",
             subject.name,
             failed[0],
             failed[1],
+            failed[2],
             show(sweeps[0]),
-            show(sweeps[1])
+            show(sweeps[1]),
+            show(sweeps[2])
         );
     }
 

@@ -3,7 +3,9 @@
 use crate::tables::Split;
 use attractor::learn::{Adam, LearnError, Loss, Objective, Outcome, Trainer, Unsolved};
 use attractor::network::Takes;
-use attractor::{Boxed, Network, State, Stop};
+use attractor::simd::Backend;
+use attractor::solve::{MapError, Solver};
+use attractor::{Boxed, Network, SolveError, State, Stop};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use std::time::Instant;
@@ -11,6 +13,15 @@ use std::time::Instant;
 /// Rows in a batch.
 pub(crate) const BATCH: usize = 32;
 const RATE: f32 = 3e-3;
+
+/// How a network is trained.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// The rate it is held to, if it is.
+    pub(crate) hold: Option<f32>,
+    /// What finds its fixed points.
+    pub(crate) solver: Solver,
+}
 
 /// What came of a training.
 pub(crate) struct Run {
@@ -41,21 +52,23 @@ fn inputs<const I: usize>(split: &Split<'_>, rows: &[usize; BATCH]) -> SMatrix<f
     SMatrix::from_fn(|sample, input| split.input(rows[sample])[input])
 }
 
-/// Trains `network` for so many epochs, and tests it. `targets` makes of rows what the loss asks for; `hold` is the trainer's.
+/// Trains `network` for so many epochs, and tests it. `targets` makes of rows what the loss asks for.
 pub(crate) fn train<A: Takes<I, Scalar = f32>, C, Y, const I: usize>(
     network: Boxed<Network<A>>,
     loss: C,
     epochs: u32,
     split: &Split<'_>,
     targets: impl Fn(&Split<'_>, &[usize; BATCH]) -> Y,
-    hold: Option<f32>,
-) -> Result<Run, LearnError>
+    kind: Kind,
+) -> Result<Run, String>
 where
     C: Loss<A::Output<BATCH>, Y, Scalar = f32>,
 {
     let seed = split.test[0] as u64;
     let mut trainer = trainer(network, loss, seed);
-    trainer.hold = hold;
+    trainer.hold = kind.hold;
+    trainer.objective = trainer.objective.solver(kind.solver);
+    let mut room = vec![0.0; trainer.objective.room::<Network<A>>(BATCH)];
     // Instead of an error, so that those that are not held come to an end too.
     trainer.unsolved = Unsolved::Skip;
     let mut random = SmallRng::seed_from_u64(!seed);
@@ -66,7 +79,8 @@ where
         let mut last = (0.0, 0.0);
         // The rows left over are others in every epoch.
         for rows in order.as_chunks::<BATCH>().0 {
-            let step = trainer.step(&inputs(split, rows), &targets(split, rows))?;
+            let step = trainer.step_in(&inputs(split, rows), &targets(split, rows), &mut room);
+            let step = step.map_err(|error| error.to_string())?;
             (steps, not_converged) = (steps + 1, step.unsolved);
             if step.outcome == Outcome::Solved {
                 last = (last.0 + step.report.solve.sweeps as f64, last.1 + 1.0);
@@ -76,14 +90,16 @@ where
         sweeps = last.0 / last.1;
     }
     let mut state = State::<Network<A>>::boxed();
+    let mut alone = vec![0.0; kind.solver.room_of::<Network<A>>(1)];
     let mut answers = Vec::with_capacity(split.test.len());
     for row in &split.test {
         let input: [f32; I] = core::array::from_fn(|i| split.input(*row)[i]);
         state.reset();
         // One that is not held may not converge; its last state is an answer all the same.
-        match trainer.network.solve(&input, &mut state, Stop::residual(1e-4)) {
-            Ok(_) | Err(attractor::SolveError::NotConverged { .. }) => {}
-            Err(error) => return Err(LearnError::Solve(error)),
+        let (on, stop) = (trainer.network.on(Backend::best()), Stop::residual(1e-4));
+        match on.solve_in(&kind.solver, &input, &mut state, stop, &mut alone) {
+            Ok(_) | Err(MapError::Solve(SolveError::NotConverged { .. })) => {}
+            Err(error) => return Err(error.to_string()),
         }
         let outputs = state.as_slice();
         answers.push(outputs[outputs.len() - Network::<A>::OUTPUTS..].to_vec());
