@@ -289,6 +289,12 @@ where
         self.on(Backend::best()).solve(input, state, stop)
     }
 
+    /// The first weight or bias of network or adapter that is a NaN or an infinity; see [`Network::non_finite`].
+    #[must_use]
+    pub fn non_finite(&self) -> Option<NonFinite> {
+        in_weights(self.view().ok()?)
+    }
+
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter of the adapter to `gradient`, as
     /// [`Network::gradient`]. The network's own parameters get none and need no room.
     ///

@@ -92,7 +92,7 @@ pub enum CertificateError<T = f32> {
         /// The rate.
         rate: T,
     },
-    /// A NaN or an infinity in the weights or the certificate, or by overflow.
+    /// A NaN or an infinity in the weights or the certificate, or by overflow. [`Network::non_finite`] finds a weight.
     NotFinite,
     /// An entry of the certificate's vector is less than 1.
     Vector,

@@ -62,7 +62,7 @@ use crate::certificate::{Bounds, eta, kappa};
 use crate::kernel::{Chosen, DynMatrix, Facts, Matrix, MatrixMut, Scalar, ShapeError, TYPED};
 use crate::network::{LayerLayout, Layout, Parameters, ParametersMut, Shape};
 use crate::simd::Backend;
-use crate::solve::{Runner, Solved, Stop, solve_flat};
+use crate::solve::{NonFinite, Runner, Solved, Stop, in_weights, solve_flat};
 use crate::threads::Threads;
 use core::fmt;
 use nalgebra::{DMatrixView, DMatrixViewMut, Dyn, RawStorage};
@@ -202,6 +202,12 @@ impl<T: Scalar, P: AsRef<[T]>> DynNetwork<T, P> {
     #[must_use]
     pub fn on(&self, backend: Backend) -> Runner<'_, Self> {
         Runner { network: self, backend, threads: Threads::One }
+    }
+
+    /// The first weight or bias that is a NaN or an infinity; see [`Network::non_finite`](crate::Network::non_finite).
+    #[must_use]
+    pub fn non_finite(&self) -> Option<NonFinite> {
+        in_weights(self.parameters().ok()?)
     }
 
     pub(crate) fn parameters(&self) -> Result<Parameters<'_, T>, DynError<T>> {

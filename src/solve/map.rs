@@ -71,7 +71,7 @@ impl<M: Model, const B: usize> core::fmt::Debug for Sweeps<'_, M, B> {
 }
 
 impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<'a, M> {
-    /// The sweep for this input as a [`Map`], for a [`Solver`](super::Solver) of your choice.
+    /// The sweep for this input as a [`Map`], for a [`Solver`] of your choice.
     ///
     /// ```
     /// use attractor::solve::Solver;

@@ -1,7 +1,7 @@
 //! What is not finite: looked for when something has failed, never before.
 
 use crate::kernel::{Matrix, Scalar};
-use crate::network::{Shape, Source};
+use crate::network::{Architecture, Network, Shape, Source};
 use core::fmt;
 
 /// What is not finite, the first that was found: a NaN, an infinity, or what overflowed. Layers are counted from 1, as in
@@ -152,6 +152,23 @@ pub(crate) fn in_params<T: Scalar>(shape: &Shape, params: &[T]) -> Option<NonFin
     let (_, index) = first(Matrix::of_row(params))?;
     let (matrix, layer, row, column) = shape.parameter(index)?;
     Some(NonFinite::Weight { matrix, layer, row, column })
+}
+
+impl<A: Architecture> Network<A> {
+    /// The first weight or bias that is a NaN or an infinity: what `CertificateError::NotFinite` is about, if it is no overflow.
+    ///
+    /// ```
+    /// use attractor::{CertificateError, NonFinite, fnn};
+    /// let mut net = <fnn![2, 3, 1]>::ZERO;
+    /// net.layer_mut::<1>().b[2] = f32::INFINITY;
+    /// assert_eq!(net.certify().unwrap_err(), CertificateError::NotFinite);
+    /// let bias = NonFinite::Weight { matrix: 'b', layer: 1, row: 2, column: 0 };
+    /// assert_eq!(net.non_finite(), Some(bias));
+    /// ```
+    #[must_use]
+    pub fn non_finite(&self) -> Option<NonFinite> {
+        in_params(const { &Self::OUTLINE }, self.params())
+    }
 }
 
 /// In weights that do not lie in a row.

@@ -109,6 +109,7 @@ fn of_solves<A: Takes<3>, const B: usize>(zero: &Network<A>, feedback: [usize; 3
                 let x = core::array::from_fn(|i| x[(0, i)]);
                 let said = said_of_one(&net, backend, x, &State::ZERO);
                 assert!(said.iter().all(|what| *what == parameter(index, feedback)), "{index}: {said:?}");
+                assert_eq!(net.non_finite(), Some(parameter(index, feedback)));
             }
         }
     }
