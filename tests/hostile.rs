@@ -10,6 +10,7 @@ use attractor::learn::{
 };
 use attractor::network::NoMemory;
 use attractor::simd::Backend;
+use attractor::solve::Solver;
 use attractor::{Dense, Injection, Rule, Setting, SolveError, Stop, Workspace, fnn};
 use nalgebra::SMatrix;
 use proptest::prelude::*;
@@ -263,6 +264,15 @@ macro_rules! networks {
                     let mut workspace = self.workspace();
                     let result =
                         on.gradient(&objective, &self.input, &self.target, &mut workspace, &mut gradient);
+                    self.judge(result, &gradient);
+                    // One of the solvers a case, for time.
+                    let solvers = [Solver::damped(0.5), Solver::anderson(2), Solver::broyden(2)];
+                    let objective = objective.solver(solvers[self.limit % 3]);
+                    let mut room = vec![T::NAN; objective.room::<Net>(B)];
+                    let (mut gradient, mut workspace) = (self.accumulator(), self.workspace());
+                    let (input, target) = (&self.input, &self.target);
+                    let result =
+                        on.gradient_in(&objective, input, target, &mut workspace, &mut room, &mut gradient);
                     self.judge(result, &gradient);
 
                     let smoothing = self.target[0];
