@@ -18,6 +18,7 @@ compile_error!(
      build for i686 instead of i586, or with RUSTFLAGS=\"-C target-feature=+sse2\""
 );
 
+mod caches;
 // Where `wide` has vectors; to test the scalars on such a machine, build with `--cfg attractor_scalars`.
 #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
 mod dsp;
@@ -40,6 +41,7 @@ mod tables;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
+pub(crate) use caches::Caches;
 #[doc(hidden)]
 pub use integers::IntegersOnce;
 pub use integers::{IntState, Integers, OnIntegers, Packed, Single};
@@ -294,6 +296,10 @@ pub struct Blocking {
     pub split: bool,
     /// A batch: whether there are registers for the sums of 8 units of two vectors of samples, not only of 4.
     pub wide_tiles: bool,
+    /// A product of matrices: vectors of rows in a tile of sums, 2 or 1.
+    pub tile_vectors: usize,
+    /// A product of matrices: columns in a tile of sums, 12, 6 or 4.
+    pub tile_columns: usize,
 }
 
 /// Vectors of [`WIDTH`](Lanes::WIDTH) scalars `T` and the arithmetic on them. The implementing type is a token

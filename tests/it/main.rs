@@ -17,6 +17,7 @@ mod hold;
 mod idx;
 mod memory;
 mod model_file;
+mod multiply;
 mod non_finite;
 mod own_activation;
 mod own_loss;
