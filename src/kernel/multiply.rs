@@ -9,7 +9,7 @@ use super::{
     Activate, Activation, Finish, Functions, Matrix, MatrixMut, Scalar, ShapeError, TYPED, expect, load,
     once, store,
 };
-use crate::simd::{Backend, Caches, Lanes, Operation, Routine};
+use crate::simd::{Backend, Caches, Lanes, Operation, Routine, SQUARE};
 use core::marker::PhantomData;
 
 /// Most steps that are summed up at a time: of a panel of both operands so many are in the first cache. A constant of the crate
@@ -347,7 +347,7 @@ impl<T: Scalar> Plan<T> {
         // What fits any second cache is one block.
         if rows.saturating_mul(bytes) > Caches::SMALL {
             let caches = Caches::get();
-            plan.rows = parts(rows, (caches.second / 2 / bytes).min(MOST_ROWS), high);
+            plan.rows = parts(rows, (caches.second / 4 / bytes).min(MOST_ROWS), high);
         }
         if columns.saturating_mul(bytes) > Caches::SMALL {
             let caches = Caches::get();
@@ -362,8 +362,13 @@ impl<T: Scalar> Plan<T> {
         }
         // Panels of both operands that there is room for, at `depth` steps each.
         let scattered = left.across != 1;
-        let pack_left = scattered || left.along * size >= FAR && columns >= REUSED * wide;
-        let pack_right = rows >= REUSED * high && (right.across != 1 || right.along * size >= FAR);
+        // Bytes from step to step from which on a left operand is not read where it stands: a tile of more sums gives its lines more time.
+        let far = 128 * tile_vectors::<T, L>() * wide;
+        let pack_left = scattered || left.along * size >= far && columns >= 4 * wide;
+        // Columns that are pages apart are in each other's places of the first cache.
+        let crowded = right.across > 1 && right.across * size % PAGE == 0;
+        let pack_right =
+            rows >= 16 * high && right.across.max(right.along) * size >= NEAR || rows >= 4 * high && crowded;
         if pack_left {
             let needed = plan.rows.min(rows).next_multiple_of(high);
             let all = left_over / depth / high * high;
@@ -395,10 +400,10 @@ impl<T: Scalar> Plan<T> {
     }
 }
 
-/// Bytes from step to step from which on reading an operand where it stands touches a page, and the same places of the first cache, over and over.
-const FAR: usize = 1024;
-/// Tiles that a packed panel is to be used for.
-const REUSED: usize = 4;
+/// Bytes after which memory is in the same places of the first cache, on most processors.
+const PAGE: usize = 4096;
+/// Bytes from column to column, or step to step, up to which a right operand may stay where it stands.
+const NEAR: usize = 1024;
 
 /// How many of `count` are taken at a time, at most `most`, so that all parts are of about a size; whole tiles.
 #[inline(always)]
@@ -442,27 +447,32 @@ impl<T: Scalar, L: Lanes<T>> Routine<L> for Pack<T> {
         let mut row = 0;
         // SAFETY: `pack` says that all of it exists.
         unsafe {
-            while row < count {
-                let there = width.min(count - row);
-                if there < width {
-                    for i in 0..deep * width {
-                        *to.add(i) = T::ZERO;
-                    }
+            if count % width != 0 {
+                let last = to.add(count / width * width * deep);
+                for i in 0..deep * width {
+                    *last.add(i) = T::ZERO;
                 }
+            }
+            while row < count {
+                // Side by side, a step is read for several panels, as far as a page goes.
+                let some = if from.across == 1 { TOGETHER * width } else { width }.min(count - row);
                 let from = from.at(row, 0);
                 if from.across == 1 {
-                    copy(lanes, from, there, deep, width, to);
+                    copy(lanes, from, some, deep, width, to);
                 } else {
-                    turn(from, there, deep, width, to);
+                    turn(lanes, from, some, deep, width, to);
                 }
-                to = to.add(deep * width);
-                row += width;
+                to = to.add(some.next_multiple_of(width) * deep);
+                row += some;
             }
         }
     }
 }
 
-/// A panel whose rows are side by side.
+/// Panels that are copied together.
+const TOGETHER: usize = 8;
+
+/// Panels whose rows are side by side.
 ///
 /// # Safety
 /// As [`pack`].
@@ -470,28 +480,51 @@ impl<T: Scalar, L: Lanes<T>> Routine<L> for Pack<T> {
 unsafe fn copy<T: Scalar, L: Lanes<T>>(
     lanes: L,
     from: Operand<T>,
-    there: usize,
+    count: usize,
     deep: usize,
     width: usize,
     to: *mut T,
 ) {
-    let (mut from, along, mut to) = (from.start, from.along, to);
-    for _ in 0..deep {
-        let mut at = 0;
-        // SAFETY: `there` numbers at every step.
-        unsafe {
-            while there - at >= L::WIDTH {
-                lanes.store(to.add(at), lanes.load(from.add(at)));
-                at += L::WIDTH;
+    for step in 0..deep {
+        let mut from = from.at(0, step).start;
+        let mut to = to.wrapping_add(step * width);
+        let mut left = count;
+        while left > 0 {
+            let there = width.min(left);
+            // SAFETY: so many numbers at every step.
+            unsafe {
+                match const { L::BLOCKING.tile_columns } {
+                    12 if there == 12 => move_all::<T, 12>(from, to),
+                    6 if there == 6 => move_all::<T, 6>(from, to),
+                    4 if there == 4 => move_all::<T, 4>(from, to),
+                    _ => {
+                        let mut at = 0;
+                        while there - at >= L::WIDTH {
+                            lanes.store(to.add(at), lanes.load(from.add(at)));
+                            at += L::WIDTH;
+                        }
+                        while at < there {
+                            *to.add(at) = *from.add(at);
+                            at += 1;
+                        }
+                    }
+                }
             }
-            while at < there {
-                *to.add(at) = *from.add(at);
-                at += 1;
-            }
+            from = from.wrapping_add(there);
+            to = to.wrapping_add(width * deep);
+            left -= there;
         }
-        from = from.wrapping_add(along);
-        to = to.wrapping_add(width);
     }
+}
+
+/// Moves so many numbers, which are known while compiling.
+///
+/// # Safety
+/// They must exist.
+#[inline(always)]
+unsafe fn move_all<T: Scalar, const N: usize>(from: *const T, to: *mut T) {
+    // SAFETY: the same contract, which the caller keeps.
+    unsafe { to.cast::<[T; N]>().write_unaligned(from.cast::<[T; N]>().read_unaligned()) };
 }
 
 /// A panel whose steps are side by side.
@@ -499,26 +532,37 @@ unsafe fn copy<T: Scalar, L: Lanes<T>>(
 /// # Safety
 /// As [`pack`].
 #[inline(always)]
-unsafe fn turn<T: Scalar>(from: Operand<T>, there: usize, deep: usize, width: usize, to: *mut T) {
-    /// Steps at a time: they are neighbours, and what they are written to stays in the first cache.
-    const SIDE: usize = 8;
+unsafe fn turn<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    from: Operand<T>,
+    there: usize,
+    deep: usize,
+    width: usize,
+    to: *mut T,
+) {
     let mut step = 0;
     // SAFETY: `there` rows of `deep` steps.
     unsafe {
         while step < deep {
-            let some = SIDE.min(deep - step);
-            for row in 0..there {
-                let from = from.at(row, step).start;
+            // A line of the cache at a time, so that it is read while it is there.
+            let some = const { ALIGNMENT / size_of::<T>() }.min(deep - step);
+            let mut row = 0;
+            while row < there {
+                let from = from.at(row, step);
                 let to = to.add(step * width + row);
-                if some == SIDE {
-                    for s in 0..SIDE {
-                        *to.add(s * width) = *from.add(s);
-                    }
-                } else {
-                    for s in 0..some {
-                        *to.add(s * width) = *from.add(s);
-                    }
+                let rows = SQUARE.min(there - row);
+                let mut s = 0;
+                while rows == SQUARE && some - s >= SQUARE {
+                    lanes.turn(from.at(0, s).start, from.across, to.add(s * width), width);
+                    s += SQUARE;
                 }
+                while s < some {
+                    for r in 0..rows {
+                        *to.add(s * width + r) = *from.at(r, s).start;
+                    }
+                    s += 1;
+                }
+                row += rows;
             }
             step += some;
         }
@@ -644,14 +688,22 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
                 }
             }
         }
-        let whole = if const { LEFT != SCATTERED } { whole } else { 0 };
-        if whole < self.columns {
-            tiles.right.start = tiles.right.start.wrapping_add(whole / wide * tiles.tile);
-            tiles.out = tiles.out.wrapping_add(whole * self.stride);
-            tiles.begin = tiles.begin.at(0, whole);
-            tiles.columns = self.columns - whole;
-            tiles.tile = LAST * tiles.right.across;
+        // Columns that are left, four at a time, and two if there are no more.
+        let done = if const { LEFT != SCATTERED } { whole } else { 0 };
+        tiles.right.start = tiles.right.start.wrapping_add(done / wide * tiles.tile);
+        let right = tiles.right;
+        let rest = self.columns - done;
+        let fours = if rest % LAST <= 2 { rest - rest % LAST } else { rest };
+        if fours > 0 {
+            tiles.to(self, row, done, fours);
+            tiles.tile = LAST * right.across;
             lanes.vectorize(OnTiles::<_, _, V, LAST, LEFT, false>(&tiles));
+        }
+        if rest > fours {
+            tiles.right = right;
+            tiles.right.start = right.start.wrapping_add(fours * right.across);
+            tiles.to(self, row, done + fours, rest - fours);
+            lanes.vectorize(OnTiles::<_, _, V, 2, LEFT, false>(&tiles));
         }
     }
 }
@@ -681,6 +733,16 @@ struct Tiles<T, F> {
     begin: Begin<T>,
     factor: T,
     finish: Option<F>,
+}
+
+impl<T: Scalar, F: Finish<T>> Tiles<T, F> {
+    /// Has them give other columns.
+    #[inline(always)]
+    fn to(&mut self, part: &Part<T, F>, row: usize, column: usize, columns: usize) {
+        self.out = part.out.wrapping_add(row + column * part.stride);
+        self.begin = part.begin.at(row, column);
+        self.columns = columns;
+    }
 }
 
 /// Tiles of `V` vectors of rows and `N` columns; `SIDE`: columns of the right operand are side by side. By reference: one word goes
@@ -739,7 +801,7 @@ unsafe fn sums<T: Scalar, L: Lanes<T>, const V: usize, const N: usize, const LEF
     // Columns that are not there are the last one once more, and not stored.
     let mut places = [right.start; N];
     for (n, place) in places.iter_mut().enumerate() {
-        let n = if N == LAST { n.min(columns.wrapping_sub(1)) } else { n };
+        let n = if N <= LAST { n.min(columns.wrapping_sub(1)) } else { n };
         *place = right.start.wrapping_add(n * right.across);
     }
     let mut x = left.start;

@@ -351,6 +351,21 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     /// `to` must be valid for writing `count` scalars.
     unsafe fn store_partial(self, to: *mut T, v: Self::Vector, count: usize);
 
+    /// Turns a square of [`SQUARE`] rows, each of neighbours and `across` scalars from the one before: its columns are rows at `to`, `width`
+    /// scalars apart.
+    ///
+    /// # Safety
+    /// All rows must exist, and may not overlap.
+    #[inline(always)]
+    unsafe fn turn(self, from: *const T, across: usize, to: *mut T, width: usize) {
+        for row in 0..SQUARE {
+            for column in 0..SQUARE {
+                // SAFETY: the caller vouches for both places.
+                unsafe { *to.add(column * width + row) = *from.add(row * across + column) };
+            }
+        }
+    }
+
     /// Loads the first `count` numbers or all, the others zero.
     ///
     /// # Safety
@@ -518,6 +533,9 @@ fn each<T: Element, L: Lanes<T>>(lanes: L, count: Option<usize>, number: impl Fn
 
 /// Scalars in the widest vector of any backend this target has.
 pub const MAX_WIDTH: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 16 } else { 4 };
+
+/// Rows and columns of what [`Lanes::turn`] turns.
+pub const SQUARE: usize = 4;
 
 /// Work that is compiled once for every backend. Mark `run` and all it calls `#[inline(always)]`: only what is
 /// inlined into [`Lanes::vectorize`] is compiled for the instruction set.
