@@ -366,7 +366,7 @@ impl<T: Scalar> Plan<T> {
         let far = 128 * tile_vectors::<T, L>() * wide;
         let pack_left = scattered || left.along * size >= far && columns >= 4 * wide;
         // Columns that are pages apart are in each other's places of the first cache.
-        let crowded = right.across > 1 && right.across * size % PAGE == 0;
+        let crowded = right.across > 1 && (right.across * size).is_multiple_of(PAGE);
         let pack_right =
             rows >= 16 * high && right.across.max(right.along) * size >= NEAR || rows >= 4 * high && crowded;
         if pack_left {

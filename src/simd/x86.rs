@@ -207,7 +207,7 @@ x86_lanes! {
     {
         #[inline(always)]
         unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, width: usize) {
-            unsafe { turn_singles(self.into(), from, across, to, width) }
+            unsafe { turn_singles(self, from, across, to, width) }
         }
         #[inline(always)]
         unsafe fn load_partial(self, from: *const f32, count: usize) -> __m256 {
@@ -286,7 +286,7 @@ x86_lanes! {
     {
         #[inline(always)]
         unsafe fn turn(self, from: *const f64, across: usize, to: *mut f64, width: usize) {
-            unsafe { turn_doubles(self.into(), from, across, to, width) }
+            unsafe { turn_doubles(self, from, across, to, width) }
         }
         #[inline(always)]
         unsafe fn load_partial(self, from: *const f64, count: usize) -> __m256d {
