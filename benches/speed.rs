@@ -6,6 +6,7 @@
 //! | `batch16/..`, `batch64/..` | a batch of inputs, 16 sweeps from zero |
 //! | `train1/..`, `train64/..` | one step: 16 sweeps, 16 adjoint sweeps, gradient, update |
 //! | `quantized/{S,M,D,L}` | `solve`, with weights of 32 bits, of 16, and of 8 with states of 8 |
+//! | `product/{64,256,1024,4096}` | A B of square matrices; `product-samples/..` a batch times the transpose of weights |
 //! | `activation/{tanh,sigmoid}` | 4096 values, with the copy of the arguments |
 //! | `dispatch` | one call through the choice of a backend that does nothing |
 //!
@@ -21,7 +22,10 @@ mod limits;
 mod oracle;
 
 use attractor::dynamic::{DynNetwork, DynStates};
-use attractor::kernel::{Activation, Sigmoid, Tanh, activate};
+use attractor::kernel::{
+    self, Activation, Base, Factors, Identity, Matrix, MatrixMut, Product, Sigmoid, Start, Tanh, activate,
+    multiply, multiply_room,
+};
 use attractor::learn::{CrossEntropy, Method, Objective, Sgd, Trainer};
 use attractor::network::Architecture;
 use attractor::quantized::{Bf16Network, Calibration, Quantized};
@@ -615,6 +619,142 @@ fn train64(criterion: &mut Criterion) {
     each_net!(train_net, criterion, "train64", 64);
 }
 
+/// A product of dense matrices beside other crates' and the multiply-adds it is made of: `rows x inner` times `inner x columns`, whose
+/// transpose is what is there if `turned`.
+fn product_of(criterion: &mut Criterion, name: &str, [rows, inner, columns]: [usize; 3], turned: bool) {
+    let mut random = SmallRng::seed_from_u64(7);
+    let mut draw = |count| -> Vec<f32> { (0..count).map(|_| random.random_range(-1.0..1.0)).collect() };
+    let (a, b) = (draw(rows * inner), draw(inner * columns));
+    let b_strides = if turned { (1, columns) } else { (inner, 1) };
+    let exact = |row: usize, column: usize| -> f64 {
+        let b = |k: usize| f64::from(b[column * b_strides.0 + k * b_strides.1]);
+        (0..inner).map(|k| f64::from(a[k * rows + row]) * b(k)).sum()
+    };
+    let check = |found: &Vec<f32>| {
+        for at in (0..rows * columns).step_by(1 + rows * columns / 1000) {
+            let exact = exact(at % rows, at / rows);
+            assert!(
+                (f64::from(found[at]) - exact).abs() < 1e-4 * inner as f64,
+                "{} is not {exact}",
+                found[at]
+            );
+        }
+    };
+    let left = Matrix::new(&a, rows, inner).expect("of this shape");
+    let (height, width) = if turned { (columns, inner) } else { (inner, columns) };
+    let right = Matrix::new(&b, height, width).expect("of this shape");
+    let factors = if turned { Factors::TransposedRight(left, right) } else { Factors::Plain(left, right) };
+    let count = rows * inner * columns;
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(2 * count as u64));
+    // What takes seconds is done a few times, and only as it should be.
+    let long = count > 1 << 33;
+    if long {
+        group.sample_size(10);
+    }
+    let backends = [("", Some(Backend::best())), ("-avx2", Backend::avx2())];
+    for (id, backend) in backends.into_iter().chain([("-portable", Some(Backend::portable()))]) {
+        let Some(backend) = backend else { continue };
+        if long && id == "-portable" {
+            continue;
+        }
+        for (with, length) in [("", multiply_room(rows, inner, columns)), ("-no-room", 0)] {
+            if long && length == 0 {
+                continue;
+            }
+            let run = |(room, out): &mut (Vec<f32>, Vec<f32>)| {
+                let out = MatrixMut::new(out, rows, columns).expect("of this shape");
+                let done = multiply::<_, Identity>(backend, black_box(factors), 1.0, Start::Zero, room, out);
+                done.expect("shapes fit");
+            };
+            let memory = (vec![0.0; length], vec![0.0; rows * columns]);
+            time(&mut group, &format!("attractor{id}{with}"), memory, run, |(_, out)| check(out));
+        }
+        if long {
+            continue;
+        }
+        let run = |out: &mut Vec<f32>| {
+            let out = MatrixMut::new(out, rows, columns).expect("of this shape");
+            let products = [Product { matrix: right, operand: left }];
+            let done = if turned {
+                kernel::affine(backend, Base::Zero, black_box(&products), out)
+            } else {
+                kernel::transposed(backend, Base::Zero, black_box(&products), out).map(|_| ())
+            };
+            done.expect("shapes fit");
+        };
+        time(&mut group, &format!("layer{id}"), vec![0.0; rows * columns], run, check);
+    }
+    let strides = [rows, b_strides.0, b_strides.1].map(|stride| stride as isize);
+    let run = |out: &mut Vec<f32>| {
+        let (a, b, out) = (black_box(&a).as_ptr(), b.as_ptr(), out.as_mut_ptr());
+        let [rows_stride, across, along] = strides;
+        // SAFETY: the three matrices have these shapes and strides, and the output is borrowed mutably.
+        unsafe {
+            matrixmultiply::sgemm(
+                rows,
+                inner,
+                columns,
+                1.0,
+                a,
+                1,
+                rows_stride,
+                b,
+                along,
+                across,
+                0.0,
+                out,
+                1,
+                rows_stride,
+            );
+        }
+    };
+    time(&mut group, "matrixmultiply", vec![0.0; rows * columns], run, check);
+    let run = |out: &mut Vec<f32>| {
+        let (a, b, out) = (black_box(&a).as_ptr(), b.as_ptr(), out.as_mut_ptr());
+        let [rows_stride, across, along] = strides;
+        // SAFETY: as above.
+        unsafe {
+            gemm::gemm(
+                rows,
+                columns,
+                inner,
+                out,
+                rows_stride,
+                1,
+                false,
+                a,
+                rows_stride,
+                1,
+                b,
+                across,
+                along,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    };
+    time(&mut group, "gemm", vec![0.0; rows * columns], run, check);
+    time_fma_peak(&mut group, count);
+    group.finish();
+}
+
+fn product(criterion: &mut Criterion) {
+    for size in [64, 256, 1024, 4096] {
+        product_of(criterion, &format!("product/{size}"), [size; 3], false);
+    }
+    for shape @ [samples, inputs, outputs] in
+        [[16, 64, 64], [16, 256, 256], [64, 64, 64], [64, 64, 10], [64, 256, 256], [64, 784, 256]]
+    {
+        let name = format!("product-samples/{samples}x{inputs}x{outputs}");
+        product_of(criterion, &name, shape, true);
+    }
+}
+
 /// The crate's activation `F` beside others of the same meaning.
 fn activation_of<F: Activation>(
     criterion: &mut Criterion,
@@ -707,5 +847,7 @@ fn header(_: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, header, solve, quantized, batch16, batch64, train1, train64, activation, dispatch);
+criterion_group!(
+    benches, header, solve, quantized, batch16, batch64, train1, train64, product, activation, dispatch
+);
 criterion_main!(benches);

@@ -40,6 +40,7 @@ mod comparison;
 mod ends;
 mod finish;
 mod fused;
+mod multiply;
 mod once;
 mod outer;
 mod outlined;
@@ -66,6 +67,7 @@ use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish};
 use fused::one;
 pub(crate) use fused::{fused, fused_outlined};
+pub use multiply::{Factors, Start, multiply, multiply_room};
 #[doc(hidden)]
 pub use once::Once;
 pub(crate) use once::once;

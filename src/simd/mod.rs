@@ -18,6 +18,7 @@ compile_error!(
      build for i686 instead of i586, or with RUSTFLAGS=\"-C target-feature=+sse2\""
 );
 
+mod caches;
 // Where `wide` has vectors; to test the scalars on such a machine, build with `--cfg attractor_scalars`.
 #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
 mod dsp;
@@ -40,6 +41,7 @@ mod tables;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
+pub(crate) use caches::Caches;
 #[doc(hidden)]
 pub use integers::IntegersOnce;
 pub use integers::{IntState, Integers, OnIntegers, Packed, Single};
@@ -294,6 +296,10 @@ pub struct Blocking {
     pub split: bool,
     /// A batch: whether there are registers for the sums of 8 units of two vectors of samples, not only of 4.
     pub wide_tiles: bool,
+    /// A product of matrices: vectors of rows in a tile of sums, 2 or 1.
+    pub tile_vectors: usize,
+    /// A product of matrices: columns in a tile of sums, 12, 6 or 4.
+    pub tile_columns: usize,
 }
 
 /// Vectors of [`WIDTH`](Lanes::WIDTH) scalars `T` and the arithmetic on them. The implementing type is a token
@@ -344,6 +350,21 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` must be valid for writing `count` scalars.
     unsafe fn store_partial(self, to: *mut T, v: Self::Vector, count: usize);
+
+    /// Turns a square of [`SQUARE`] rows, each of neighbours and `across` scalars from the one before: its columns are rows at `to`, `width`
+    /// scalars apart.
+    ///
+    /// # Safety
+    /// All rows must exist, and may not overlap.
+    #[inline(always)]
+    unsafe fn turn(self, from: *const T, across: usize, to: *mut T, width: usize) {
+        for row in 0..SQUARE {
+            for column in 0..SQUARE {
+                // SAFETY: the caller vouches for both places.
+                unsafe { *to.add(column * width + row) = *from.add(row * across + column) };
+            }
+        }
+    }
 
     /// Loads the first `count` numbers or all, the others zero.
     ///
@@ -512,6 +533,9 @@ fn each<T: Element, L: Lanes<T>>(lanes: L, count: Option<usize>, number: impl Fn
 
 /// Scalars in the widest vector of any backend this target has.
 pub const MAX_WIDTH: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 16 } else { 4 };
+
+/// Rows and columns of what [`Lanes::turn`] turns.
+pub const SQUARE: usize = 4;
 
 /// Work that is compiled once for every backend. Mark `run` and all it calls `#[inline(always)]`: only what is
 /// inlined into [`Lanes::vectorize`] is compiled for the instruction set.

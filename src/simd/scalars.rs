@@ -16,7 +16,14 @@ macro_rules! scalars {
             type Mask = [bool; $width];
             type Narrow = One;
             const WIDTH: usize = $width;
-            const BLOCKING: Blocking = Blocking { rows: 4, outlined: true, split: false, wide_tiles: false };
+            const BLOCKING: Blocking = Blocking {
+                rows: 4,
+                outlined: true,
+                split: false,
+                wide_tiles: false,
+                tile_vectors: 1,
+                tile_columns: 4,
+            };
 
             #[inline(always)]
             fn narrow(self) -> One {

@@ -48,7 +48,7 @@ impl Avx512 {
 /// intrinsics and in the few methods that stand in braces.
 macro_rules! x86_lanes {
     (
-        $token:ident, $entry:ident, $features:literal, $wide_tiles:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
+        $token:ident, $entry:ident, $features:literal, $wide_tiles:literal, $tile_columns:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
         $min:ident, $max:ident, $and:ident, $andnot:ident, $or:ident,
         { $($own:item)* }
@@ -60,7 +60,14 @@ macro_rules! x86_lanes {
             type Vector = $vector;
             type Mask = $mask;
             const WIDTH: usize = $width;
-            const BLOCKING: Blocking = Blocking { rows: 8, outlined: false, split: true, wide_tiles: $wide_tiles };
+            const BLOCKING: Blocking = Blocking {
+                rows: 8,
+                outlined: false,
+                split: true,
+                wide_tiles: $wide_tiles,
+                tile_vectors: 2,
+                tile_columns: $tile_columns,
+            };
             type Narrow = Self;
 
             #[inline(always)]
@@ -147,11 +154,61 @@ fn window(_: Avx2, count: usize, words: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(first).cast()) }
 }
 
+/// Turns four rows of four numbers.
+///
+/// # Safety
+/// As [`Lanes::turn`].
+#[inline(always)]
+unsafe fn turn_singles(_: Avx2, from: *const f32, across: usize, to: *mut f32, width: usize) {
+    // SAFETY: the caller vouches for rows of four; the token proves AVX2.
+    unsafe {
+        let row = [
+            _mm_loadu_ps(from),
+            _mm_loadu_ps(from.add(across)),
+            _mm_loadu_ps(from.add(2 * across)),
+            _mm_loadu_ps(from.add(3 * across)),
+        ];
+        let (low, high) = (_mm_unpacklo_ps(row[0], row[1]), _mm_unpackhi_ps(row[0], row[1]));
+        let (low_next, high_next) = (_mm_unpacklo_ps(row[2], row[3]), _mm_unpackhi_ps(row[2], row[3]));
+        _mm_storeu_ps(to, _mm_movelh_ps(low, low_next));
+        _mm_storeu_ps(to.add(width), _mm_movehl_ps(low_next, low));
+        _mm_storeu_ps(to.add(2 * width), _mm_movelh_ps(high, high_next));
+        _mm_storeu_ps(to.add(3 * width), _mm_movehl_ps(high_next, high));
+    }
+}
+
+/// Turns four rows of four numbers.
+///
+/// # Safety
+/// As [`Lanes::turn`].
+#[inline(always)]
+unsafe fn turn_doubles(_: Avx2, from: *const f64, across: usize, to: *mut f64, width: usize) {
+    // SAFETY: the caller vouches for rows of four; the token proves AVX2.
+    unsafe {
+        let row = [
+            _mm256_loadu_pd(from),
+            _mm256_loadu_pd(from.add(across)),
+            _mm256_loadu_pd(from.add(2 * across)),
+            _mm256_loadu_pd(from.add(3 * across)),
+        ];
+        let (even, odd) = (_mm256_unpacklo_pd(row[0], row[1]), _mm256_unpackhi_pd(row[0], row[1]));
+        let (even_next, odd_next) = (_mm256_unpacklo_pd(row[2], row[3]), _mm256_unpackhi_pd(row[2], row[3]));
+        _mm256_storeu_pd(to, _mm256_permute2f128_pd::<0x20>(even, even_next));
+        _mm256_storeu_pd(to.add(width), _mm256_permute2f128_pd::<0x20>(odd, odd_next));
+        _mm256_storeu_pd(to.add(2 * width), _mm256_permute2f128_pd::<0x31>(even, even_next));
+        _mm256_storeu_pd(to.add(3 * width), _mm256_permute2f128_pd::<0x31>(odd, odd_next));
+    }
+}
+
 x86_lanes! {
-    Avx2, avx2, "avx2,fma", false, f32, __m256, __m256, 8,
+    Avx2, avx2, "avx2,fma", false, 6, f32, __m256, __m256, 8,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
     _mm256_div_ps, _mm256_fmadd_ps, _mm256_min_ps, _mm256_max_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps,
     {
+        #[inline(always)]
+        unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, width: usize) {
+            unsafe { turn_singles(self, from, across, to, width) }
+        }
         #[inline(always)]
         unsafe fn load_partial(self, from: *const f32, count: usize) -> __m256 {
             unsafe { _mm256_maskload_ps(from, window(self, count, 1)) }
@@ -223,10 +280,14 @@ x86_lanes! {
 }
 
 x86_lanes! {
-    Avx2, avx2, "avx2,fma", false, f64, __m256d, __m256d, 4,
+    Avx2, avx2, "avx2,fma", false, 6, f64, __m256d, __m256d, 4,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
     _mm256_div_pd, _mm256_fmadd_pd, _mm256_min_pd, _mm256_max_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_or_pd,
     {
+        #[inline(always)]
+        unsafe fn turn(self, from: *const f64, across: usize, to: *mut f64, width: usize) {
+            unsafe { turn_doubles(self, from, across, to, width) }
+        }
         #[inline(always)]
         unsafe fn load_partial(self, from: *const f64, count: usize) -> __m256d {
             unsafe { _mm256_maskload_pd(from, window(self, count, 2)) }
@@ -261,10 +322,14 @@ const fn first(count: usize) -> u32 {
 }
 
 x86_lanes! {
-    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, f32, __m512, __mmask16, 16,
+    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, 12, f32, __m512, __mmask16, 16,
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
     _mm512_div_ps, _mm512_fmadd_ps, _mm512_min_ps, _mm512_max_ps, _mm512_and_ps, _mm512_andnot_ps, _mm512_or_ps,
     {
+        #[inline(always)]
+        unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, width: usize) {
+            unsafe { turn_singles(self.into(), from, across, to, width) }
+        }
         #[inline(always)]
         unsafe fn load_partial(self, from: *const f32, count: usize) -> __m512 {
             unsafe { _mm512_maskz_loadu_ps(first(count) as __mmask16, from) }
@@ -344,10 +409,14 @@ x86_lanes! {
 }
 
 x86_lanes! {
-    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, f64, __m512d, __mmask8, 8,
+    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, 12, f64, __m512d, __mmask8, 8,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
     _mm512_div_pd, _mm512_fmadd_pd, _mm512_min_pd, _mm512_max_pd, _mm512_and_pd, _mm512_andnot_pd, _mm512_or_pd,
     {
+        #[inline(always)]
+        unsafe fn turn(self, from: *const f64, across: usize, to: *mut f64, width: usize) {
+            unsafe { turn_doubles(self.into(), from, across, to, width) }
+        }
         #[inline(always)]
         unsafe fn load_partial(self, from: *const f64, count: usize) -> __m512d {
             unsafe { _mm512_maskz_loadu_pd(first(count) as __mmask8, from) }

@@ -18,6 +18,7 @@ mod idx;
 mod lent_room;
 mod memory;
 mod model_file;
+mod multiply;
 mod non_finite;
 mod own_activation;
 mod own_loss;
