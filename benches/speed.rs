@@ -710,35 +710,38 @@ fn product_of(criterion: &mut Criterion, name: &str, [rows, inner, columns]: [us
         }
     };
     time(&mut group, "matrixmultiply", vec![0.0; rows * columns], run, check);
-    let run = |out: &mut Vec<f32>| {
-        let (a, b, out) = (black_box(&a).as_ptr(), b.as_ptr(), out.as_mut_ptr());
-        let [rows_stride, across, along] = strides;
-        // SAFETY: as above.
-        unsafe {
-            gemm::gemm(
-                rows,
-                columns,
-                inner,
-                out,
-                rows_stride,
-                1,
-                false,
-                a,
-                rows_stride,
-                1,
-                b,
-                across,
-                along,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
-        }
-    };
-    time(&mut group, "gemm", vec![0.0; rows * columns], run, check);
+    #[cfg(attractor_peers)]
+    {
+        let run = |out: &mut Vec<f32>| {
+            let (a, b, out) = (black_box(&a).as_ptr(), b.as_ptr(), out.as_mut_ptr());
+            let [rows_stride, across, along] = strides;
+            // SAFETY: as above.
+            unsafe {
+                gemm::gemm(
+                    rows,
+                    columns,
+                    inner,
+                    out,
+                    rows_stride,
+                    1,
+                    false,
+                    a,
+                    rows_stride,
+                    1,
+                    b,
+                    across,
+                    along,
+                    0.0,
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                );
+            }
+        };
+        time(&mut group, "gemm", vec![0.0; rows * columns], run, check);
+    }
     time_fma_peak(&mut group, count);
     group.finish();
 }
