@@ -89,7 +89,7 @@ where
         _: &Y,
         _: &mut State<Network<A>, B>,
     ) -> Result<A::Scalar, LossError> {
-        Err(LossError::Network("a penalty on the Jacobian stands around a loss, not in another penalty"))
+        Err(LossError::Unsupported("a penalty on the Jacobian stands around a loss, not in another penalty"))
     }
 
     fn evaluate_on(
@@ -146,7 +146,7 @@ where
         }
         deltas.reset();
         if !known {
-            return Err(LossError::Network(
+            return Err(LossError::Unsupported(
                 "a penalty on the Jacobian asks for the bend of every activation (Activation::bend)",
             ));
         }

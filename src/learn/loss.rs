@@ -22,7 +22,7 @@ pub enum LossError {
     /// The loss cannot be had for this target, in the words of the loss.
     Target(&'static str),
     /// The loss cannot be had of this network, in the words of the loss.
-    Network(&'static str),
+    Unsupported(&'static str),
     /// A setting of the loss is out of its range; its value is the nearest `f32`.
     Setting(Setting<f32>),
 }
@@ -31,7 +31,7 @@ impl fmt::Display for LossError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Label { classes, found } => write!(f, "label {found}, but there are {classes} classes"),
-            Self::Target(what) | Self::Network(what) => f.write_str(what),
+            Self::Target(what) | Self::Unsupported(what) => f.write_str(what),
             Self::Setting(setting) => setting.fmt(f),
         }
     }

@@ -224,7 +224,7 @@ fn what_is_wrong_is_refused() {
     let inner = JacobianPenalty { loss: Wrong(1.0), weight: 1.0, seed: 0 };
     let objective = Objective::new(JacobianPenalty { loss: inner, weight: 1.0, seed: 0 });
     let learned = net.gradient_of_units(&objective, &input, &(), &mut workspace, &mut room, &mut gradient);
-    assert!(matches!(learned, Err(LearnError::Loss(LossError::Network(_)))), "{learned:?}");
+    assert!(matches!(learned, Err(LearnError::Loss(LossError::Unsupported(_)))), "{learned:?}");
     assert!(gradient == Net::ZERO);
 }
 
