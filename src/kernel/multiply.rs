@@ -20,8 +20,8 @@ const MOST_ROWS: usize = 1024;
 const MOST_COLUMNS: usize = 4096;
 /// Columns of a tile at the right end; it serves fewer, too.
 const LAST: usize = 4;
-/// Rows or columns that any backend's panel is a part of: what packed panels are filled up to.
-const PANEL: usize = 48;
+/// A multiple of the rows and columns of every backend's panels, which packed panels are filled up to.
+const PANEL: usize = 96;
 /// Bytes that packed panels are aligned to.
 const ALIGNMENT: usize = 64;
 
