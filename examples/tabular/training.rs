@@ -95,7 +95,7 @@ where
     for row in &split.test {
         let input: [f32; I] = core::array::from_fn(|i| split.input(*row)[i]);
         state.reset();
-        // One that is not held may not converge; its last state is an answer all the same.
+        // One that is not held may not converge; the best state there was is an answer all the same.
         let (on, stop) = (trainer.network.on(Backend::best()), Stop::residual(1e-4));
         match on.solve_in(&kind.solver, &input, &mut state, stop, &mut alone) {
             Ok(_) | Err(MapError::Solve(SolveError::NotConverged { .. })) => {}

@@ -10,7 +10,7 @@ use crate::learn::{
 use crate::network::{Parameters, ParametersMut, Shape};
 use crate::simd::Backend;
 use crate::solve::{
-    Map, Runner, SolveError, Solver, Stop, in_input, inject_flat, lost_flat, solve_flat, sweep_flat,
+    Map, Runner, SolveError, Solver, in_input, inject_flat, lost_flat, solve_flat, sweep_flat, swept,
 };
 use crate::threads::Threads;
 use core::fmt;
@@ -155,11 +155,7 @@ impl<T: Scalar, P: AsRef<[T]>> DynNetwork<T, P> {
     /// Numbers of room that a gradient by this solver takes of so many samples; none for [`Solver::plain`].
     #[must_use]
     pub fn room(&self, solver: &Solver<T>, samples: usize) -> usize {
-        if solver.is_plain() {
-            return 0;
-        }
-        let first = self.layout().layer(0).width.saturating_mul(samples);
-        first.saturating_add(solver.room(self.units(), samples))
+        if solver.is_plain() { 0 } else { solver.room_in(self.layout(), samples) }
     }
 
     /// Solves, takes the loss, solves the adjoint, and adds the gradient of every parameter to `gradient`; see
@@ -207,7 +203,7 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
         Q: AsRef<[T]> + AsMut<[T]>,
     {
-        objective.check_plain()?;
+        objective.check_plain(|| self.network.room(&objective.solver, inputs.nrows()))?;
         let learned =
             self.gradient_or(Unsolved::Error, objective, (inputs, target), workspace, &mut [], gradient)?;
         Ok(learned.0)
@@ -303,9 +299,7 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
                     let deltas = MatrixMut::new(&mut *room.deltas, samples, units).map_err(wrong)?;
                     return adjoint_flat(of, objective.method, given, deltas, by);
                 }
-                let (stop, literal) = objective.method.stop();
-                let one = Stop::after(1);
-                let method = if literal { Method::Literal(one) } else { Method::Truncated(1) };
+                let (stop, method) = objective.method.one_by_one();
                 let map = Back { of, method, given, backend };
                 match solver.solve(&map, room.deltas, stop, lent).map_err(into_solve) {
                     Err(SolveError::NotFinite(_)) => {
@@ -346,7 +340,10 @@ impl<T: Scalar> Map for Forward<'_, T> {
         self.base.rows()
     }
     fn apply(&self, state: &[T], next: &mut [T]) {
-        apply(self, state, next, |swept| sweep_flat(self.of, self.base, swept, self.backend).is_ok());
+        swept(state, next, |next| {
+            let next = MatrixMut::new(next, self.base.rows(), self.units);
+            next.is_ok_and(|next| sweep_flat(self.of, self.base, next, self.backend).is_ok())
+        });
     }
 }
 
@@ -370,21 +367,10 @@ impl<T: Scalar> Map for Back<'_, T> {
     }
     fn apply(&self, state: &[T], next: &mut [T]) {
         let by = (self.backend, Threads::One);
-        apply(self, state, next, |swept| adjoint_flat(self.of, self.method, self.given, swept, by).is_ok());
-    }
-}
-
-/// `next` := what a sweep makes of `state`, or NaN where that is not finite.
-fn apply<T: Scalar>(
-    map: &impl Map<Scalar = T>,
-    state: &[T],
-    next: &mut [T],
-    sweep: impl FnOnce(MatrixMut<'_, T>) -> bool,
-) {
-    next.iter_mut().zip(state).for_each(|(next, state)| *next = *state);
-    let swept = MatrixMut::new(&mut *next, map.samples(), map.units()).is_ok_and(sweep);
-    if !swept {
-        next.fill(T::NAN);
+        swept(state, next, |next| {
+            let next = MatrixMut::new(next, self.samples(), self.units());
+            next.is_ok_and(|next| adjoint_flat(self.of, self.method, self.given, next, by).is_ok())
+        });
     }
 }
 

@@ -93,10 +93,10 @@ impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O,
         C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
     {
         check_settings(self.rate, self.clip, &self.objective)?;
-        let needed = self.network.room(&self.objective.solver, inputs.nrows());
-        // Refused before anything grows.
-        self.objective.check_room(0, 0)?;
+        // What is wrong is refused before the room grows.
+        self.objective.check_solver()?;
         self.workspace.states.fits(&self.network, inputs.shape())?;
+        let needed = self.network.room(&self.objective.solver, inputs.nrows());
         if self.room.as_ref().len() < needed {
             self.room = Own::zeros(needed);
         }

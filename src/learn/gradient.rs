@@ -49,6 +49,12 @@ impl<T: Scalar> Method<T> {
         }
     }
 
+    /// When a solver stops, and the method of one sweep of it.
+    pub(crate) fn one_by_one(self) -> (Stop<T>, Self) {
+        let (stop, literal) = self.stop();
+        (stop, if literal { Self::Literal(Stop::after(1)) } else { Self::Truncated(1) })
+    }
+
     /// Refuses settings out of their range.
     #[inline(always)]
     pub(crate) fn check(self) -> Result<(), Setting<T>> {
@@ -89,11 +95,6 @@ impl<C, T: Scalar> Objective<C, T> {
     pub(crate) fn check(&self) -> Result<(), LearnError<T>> {
         self.solve.check().map_err(|setting| LearnError::Solve(setting.into()))?;
         self.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))
-    }
-    /// Refuses a solver that takes room, where there is none.
-    #[inline(always)]
-    pub(crate) fn check_plain(&self) -> Result<(), LearnError<T>> {
-        if self.solver.is_plain() { Ok(()) } else { Err(LearnError::Room(0)) }
     }
     /// With another tolerance for the solve.
     #[must_use]
@@ -178,8 +179,13 @@ pub enum LearnError<T = f32> {
     Update(super::UpdateError),
     /// What learns cannot be held to its rate: a network that an adapter borrows has a larger one itself.
     Hold(CertificateError<T>),
-    /// The room that was lent, of so many numbers, is too small for the solver or the activation, which take [`Objective::room`]; where none is lent, 0.
-    Room(usize),
+    /// The room that was lent is too small for the solver or the activation.
+    Room {
+        /// Numbers needed, at least: [`Objective::room`].
+        needed: usize,
+        /// Numbers that were lent: none by what takes no room.
+        given: usize,
+    },
 }
 
 impl<T: fmt::Debug> fmt::Display for LearnError<T> {
@@ -191,8 +197,8 @@ impl<T: fmt::Debug> fmt::Display for LearnError<T> {
             Self::NotFinite(what) => what.fmt(f),
             Self::Update(error) => write!(f, "update: {error}"),
             Self::Hold(error) => write!(f, "hold: {error}"),
-            Self::Room(given) => {
-                write!(f, "a room of {given} numbers was lent, `Objective::room` tells how many are needed")
+            Self::Room { needed, given } => {
+                write!(f, "a room of {given} numbers was lent, {needed} are needed (`Objective::room`)")
             }
         }
     }
@@ -383,7 +389,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
     {
         // The solve looks at its own.
         objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
-        objective.check_plain()?;
+        objective.check_plain(|| objective.room::<Network<A>>(B))?;
         let Workspace { state, adjoint, output } = workspace;
         let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
@@ -408,7 +414,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
-        objective.check_plain()?;
+        objective.check_plain(|| objective.room::<Network<A>>(B))?;
         both(
             unsolved,
             workspace,
@@ -657,7 +663,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
-        objective.check_plain()?;
+        objective.check_plain(|| objective.room::<Network<A>>(B))?;
         let on = self.0;
         let special = const { B == 1 && Network::<A>::specializes(1) };
         let learned = both(

@@ -6,7 +6,7 @@ use super::loss::Loss;
 use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::{Scalar, Stored, of_sum, of_value};
 use crate::network::{Architecture, Network, Samples, State, Takes, Workspace};
-use crate::solve::{Map, MapError, Runner, SolveError, Solved, Stop};
+use crate::solve::{Map, MapError, Rule, Runner, Setting, SolveError, Solved, swept};
 use core::fmt;
 
 impl<C, T: Scalar> Objective<C, T> {
@@ -27,10 +27,32 @@ impl<C, T: Scalar> Objective<C, T> {
         }
     }
 
-    /// Refuses a room that is too small, and settings of the solver out of their range.
+    /// Refuses settings of the solver out of their range.
+    pub(crate) fn check_solver(&self) -> Result<(), LearnError<T>> {
+        self.solver.check_own().map_err(|setting| LearnError::Solve(setting.into()))
+    }
+
+    /// The same, and a room that is too small.
     pub(crate) fn check_room(&self, needed: usize, given: usize) -> Result<(), LearnError<T>> {
-        self.solver.check_own().map_err(|setting| LearnError::Solve(setting.into()))?;
-        if given < needed { Err(LearnError::Room(given)) } else { Ok(()) }
+        self.check_solver()?;
+        if given < needed { Err(LearnError::Room { needed, given }) } else { Ok(()) }
+    }
+
+    /// Refuses a solver that takes room, where none is lent.
+    #[inline(always)]
+    pub(crate) fn check_plain(&self, needed: impl FnOnce() -> usize) -> Result<(), LearnError<T>> {
+        if self.solver.is_plain() { Ok(()) } else { Err(LearnError::Room { needed: needed(), given: 0 }) }
+    }
+
+    /// Refuses a solver that takes room, for a loss of all units.
+    pub(crate) fn check_plain_units(&self) -> Result<(), LearnError<T>> {
+        const RULE: &Rule =
+            &Rule { name: "Objective::solver", range: "`Solver::plain` for a loss of all units" };
+        if self.solver.is_plain() {
+            return Ok(());
+        }
+        let value = T::from_usize(self.solver.columns());
+        Err(LearnError::Solve(Setting { rule: RULE, value }.into()))
     }
 }
 
@@ -61,15 +83,11 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>, const
         B
     }
     fn apply(&self, deltas: &[T], next: &mut [T]) {
-        next.iter_mut().zip(deltas).for_each(|(next, delta)| *next = *delta);
         let Self { on, method, state, output } = self;
-        let swept = match State::<Network<A>, B>::from_slice_mut(next) {
-            Ok(next) => on.adjoint_at(*method, state, output, next).is_ok(),
-            Err(_) => false,
-        };
-        if !swept {
-            next.fill(T::NAN);
-        }
+        swept(deltas, next, |next| {
+            let next = State::<Network<A>, B>::from_slice_mut(next);
+            next.is_ok_and(|next| on.adjoint_at(*method, state, output, next).is_ok())
+        });
     }
 }
 
@@ -221,9 +239,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> R
         let result = if solver.is_plain() {
             self.adjoint_at(method, from, output, adjoint)
         } else {
-            let (stop, literal) = method.stop();
-            let one = Stop::after(1);
-            let method = if literal { Method::Literal(one) } else { Method::Truncated(1) };
+            let (stop, method) = method.one_by_one();
             let map = AdjointSweeps { on: self, method, state: from, output };
             solver.solve(&map, adjoint.as_mut_slice(), stop, history).map_err(into_solve)
         };

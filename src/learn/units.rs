@@ -284,7 +284,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         C: UnitLoss<A, Y, B>,
     {
         objective.check()?;
-        objective.check_plain()?;
+        objective.check_plain_units()?;
         both(
             unsolved,
             &mut (workspace, room),

@@ -158,17 +158,21 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>, const B
         B
     }
     fn apply(&self, state: &[T], next: &mut [T]) {
-        next.iter_mut().zip(state).for_each(|(next, state)| *next = *state);
-        let swept = match State::<Network<A>, B>::from_slice_mut(next) {
-            Ok(state) => self.on.sweep_from(self.injection, state).is_ok(),
-            Err(_) => false,
-        };
-        if !swept {
-            next.fill(T::NAN);
-        }
+        swept(state, next, |next| {
+            let next = State::<Network<A>, B>::from_slice_mut(next);
+            next.is_ok_and(|next| self.on.sweep_from(self.injection, next).is_ok())
+        });
     }
     fn bound(&self) -> Option<T> {
         bound::<A>()
+    }
+}
+
+/// `next` := what a sweep makes of `state`, or NaN where that is not finite.
+pub(crate) fn swept<T: Scalar>(state: &[T], next: &mut [T], sweep: impl FnOnce(&mut [T]) -> bool) {
+    next.iter_mut().zip(state).for_each(|(next, state)| *next = *state);
+    if !sweep(next) {
+        next.fill(T::NAN);
     }
 }
 

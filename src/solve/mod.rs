@@ -21,6 +21,7 @@ mod trace;
 pub use accelerate::Acceleration;
 pub(crate) use corrected::{thin, thin_back};
 pub use diagnosis::Diagnosis;
+pub(crate) use map::swept;
 pub use map::{Map, Sweeps, Transposed};
 pub(crate) use model::Compiled;
 pub use model::Model;

@@ -4,7 +4,7 @@ use super::map::{Adjoint, Map, Transposed};
 use super::trace::Seen;
 use super::{NonFinite, Rule, Setting, SolveError, Solved, Stop, Trace};
 use crate::kernel::Scalar;
-use crate::network::Architecture;
+use crate::network::{Architecture, Layout};
 use crate::simd::Element;
 use core::fmt;
 
@@ -162,10 +162,15 @@ impl<T: Element> Solver<T> {
     /// Numbers of room that a solve of a network `N` takes, of so many samples: those of [`room`](Self::room), and W^1 x + b^1.
     #[must_use]
     pub const fn room_of<N: Architecture<Scalar = T>>(&self, samples: usize) -> usize {
-        let first = N::LAYOUT.layer(0).width;
-        first.saturating_mul(samples).saturating_add(self.room(N::LAYOUT.units(), samples))
+        self.room_in(&N::LAYOUT, samples)
     }
-    const fn columns(&self) -> usize {
+    /// The same of a network of this layout.
+    pub(crate) const fn room_in(&self, layout: &Layout, samples: usize) -> usize {
+        let first = layout.layer(0).width;
+        first.saturating_mul(samples).saturating_add(self.room(layout.units(), samples))
+    }
+    /// The window or memory.
+    pub(crate) const fn columns(&self) -> usize {
         match self.kind {
             Kind::Plain | Kind::Damped => 0,
             Kind::Anderson(columns) | Kind::Broyden(columns) => columns,

@@ -6,7 +6,8 @@ use attractor::adapt::{Adapted, AdapterTrainer, LowRank, ParamsOf};
 use attractor::dynamic::{DynError, DynNetwork, DynTrainer};
 use attractor::kernel::{Activation, Scalar, Sigmoid, Slope, Tanh};
 use attractor::learn::{
-    Adam, Descent, LearnError, MeanSquared, Method, Objective, Outcome, Sgd, Trainer, Unsolved,
+    Adam, Descent, LearnError, MeanSquared, Method, Objective, OfOutputs, Outcome, Sgd, Trainer, UnitRoom,
+    Unsolved,
 };
 use attractor::network::{Architecture, Flat, Takes};
 use attractor::simd::{Backend, Lanes};
@@ -440,17 +441,20 @@ fn what_is_wrong_changes_nothing() {
 
     let (mut workspace, mut gradient) = (Workspace::<Net>::ZERO, Net::ZERO);
     let on = net.on(Backend::best());
-    assert_eq!(on.gradient(&objective, &x, &y, &mut workspace, &mut gradient), Err(LearnError::Room(0)));
+    assert_eq!(
+        on.gradient(&objective, &x, &y, &mut workspace, &mut gradient),
+        Err(LearnError::Room { needed, given: 0 })
+    );
     assert_eq!(
         on.specialized().gradient(&objective, &x, &y, &mut workspace, &mut gradient),
-        Err(LearnError::Room(0))
+        Err(LearnError::Room { needed, given: 0 })
     );
     let error =
         on.gradient_in(&objective, &x, &y, &mut workspace, &mut room[..short], &mut gradient).unwrap_err();
-    assert_eq!(error, LearnError::Room(short));
+    assert_eq!(error, LearnError::Room { needed, given: short });
     assert_eq!(
         error.to_string(),
-        format!("a room of {short} numbers was lent, `Objective::room` tells how many are needed")
+        format!("a room of {short} numbers was lent, {needed} are needed (`Objective::room`)")
     );
     for (solver, name) in [
         (Solver::anderson(0), "Solver::anderson"),
@@ -474,16 +478,25 @@ fn what_is_wrong_changes_nothing() {
 
     let mut trainer: Trainer<Net, _, _> = Trainer::new(net.clone(), Adam::<Net>::new(), objective);
     trainer.hold = None;
-    assert_eq!(trainer.step(&x, &y), Err(LearnError::Room(0)));
-    assert_eq!(trainer.step_in(&x, &y, &mut room[..short]), Err(LearnError::Room(short)));
-    assert_eq!(trainer.step_specialized(&x, &y), Err(LearnError::Room(0)));
+    assert_eq!(trainer.step(&x, &y), Err(LearnError::Room { needed, given: 0 }));
+    assert_eq!(trainer.step_in(&x, &y, &mut room[..short]), Err(LearnError::Room { needed, given: short }));
+    assert_eq!(trainer.step_specialized(&x, &y), Err(LearnError::Room { needed, given: 0 }));
     assert_eq!(trainer.step_in(&wrong, &y, &mut room), Err(LearnError::Solve(SolveError::NotFinite(input))));
     assert_eq!(trainer.network.params(), before);
     let mut descent: Descent<Net, _> = Descent::new(net.clone(), objective, 0.1);
     descent.hold = None;
-    assert_eq!(descent.step(&x, &y), Err(LearnError::Room(0)));
-    assert_eq!(descent.step_in(&x, &y, &mut room[..short]), Err(LearnError::Room(short)));
+    assert_eq!(descent.step(&x, &y), Err(LearnError::Room { needed, given: 0 }));
+    assert_eq!(descent.step_in(&x, &y, &mut room[..short]), Err(LearnError::Room { needed, given: short }));
     assert_eq!(descent.network.params(), before);
+
+    // A loss of all units takes no solver, and says so.
+    let units = Objective::new(OfOutputs(MeanSquared)).solver(Solver::anderson(2));
+    let mut of_units = UnitRoom::ZERO;
+    let result = net.gradient_of_units(&units, &x, &y, &mut workspace, &mut of_units, &mut gradient);
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "solve: `Objective::solver` is 2.0, its range is `Solver::plain` for a loss of all units"
+    );
 
     // A weight that is not finite is named, by the solver as by sweeps, and so is what an adjoint overflows of.
     let mut broken = net.clone();
@@ -514,9 +527,9 @@ fn what_is_wrong_changes_nothing() {
     let (row, target) = (DMatrixView::from_slice(&x, 1, 3), DMatrixView::from_slice(&y, 1, 2));
     let on = dynamic.on(Backend::best());
     let result = on.gradient(&objective, &row, &target, &mut workspace, &mut flat);
-    assert_eq!(result, Err(DynError::Learn(LearnError::Room(0))));
+    assert_eq!(result, Err(DynError::Learn(LearnError::Room { needed, given: 0 })));
     let result = on.gradient_in(&objective, &row, &target, &mut workspace, &mut room[..short], &mut flat);
-    assert_eq!(result, Err(DynError::Learn(LearnError::Room(short))));
+    assert_eq!(result, Err(DynError::Learn(LearnError::Room { needed, given: short })));
     let bad = DMatrixView::from_slice(&wrong, 1, 3);
     let result = on.gradient_in(&objective, &bad, &target, &mut workspace, &mut room, &mut flat);
     assert_eq!(result, Err(DynError::Learn(LearnError::Solve(SolveError::NotFinite(input)))));
