@@ -165,9 +165,9 @@ fn run(options: Options) -> Result<(), String> {
         rows.push((subject, scores, of));
     }
 
-    println!("\n{:<14}{:>48}{:>42}", "", "steps not converged", "sweeps of the last epoch");
+    println!("\n{:<14}{:>48}{:>44}", "", "steps not converged", "sweeps of the last epoch");
     println!(
-        "{:<14}{:>10}{:>10}{:>14}{:>14}{:>12}{:>16}{:>14}",
+        "{:<14}{:>10}{:>10}{:>14}{:>14}{:>12}{:>16}{:>16}",
         "", "of", "held", "not held", "Anderson 5", "held", "not held", "Anderson 5"
     );
     for (subject, _, of) in &rows {
@@ -177,7 +177,7 @@ fn run(options: Options) -> Result<(), String> {
         let show =
             |sweeps: f64| if sweeps.is_nan() { "none converged".to_owned() } else { format!("{sweeps:.1}") };
         println!(
-            "{:<14}{steps:>10}{:>10}{:>14}{:>14}{:>12}{:>16}{:>14}",
+            "{:<14}{steps:>10}{:>10}{:>14}{:>14}{:>12}{:>16}{:>16}",
             subject.name,
             failed[0],
             failed[1],
