@@ -1,10 +1,8 @@
 //! The fused layer of a batch: samples in the lanes, a weight one broadcast whichever way the matrix is read.
 
-use super::{Base, Change, EachProduct, Finish, Product, Products, Scalar, load, store};
+use super::tile::{CUT, LAST, Operand, WHOLE, add};
+use super::{Base, Change, EachProduct, Finish, Product, Products, Scalar, load};
 use crate::simd::Lanes;
-
-/// Units from which on a matrix counts as tall.
-const TALL: usize = 256;
 
 /// A batch: samples in the lanes, weights as broadcasts.
 pub(super) struct Batch<'a, const TRANSPOSED: bool, T, L, P, F> {
@@ -18,6 +16,13 @@ pub(super) struct Batch<'a, const TRANSPOSED: bool, T, L, P, F> {
     pub(super) units: usize,
 }
 
+/// Some samples: the first one, and how many of a vector there are.
+#[derive(Clone, Copy)]
+struct Samples {
+    sample: usize,
+    count: usize,
+}
+
 impl<'a, const TRANSPOSED: bool, T, L, P, F> Batch<'a, TRANSPOSED, T, L, P, F>
 where
     T: Scalar,
@@ -26,164 +31,170 @@ where
     F: Finish<T>,
 {
     /// Two vectors of samples at a time, then one, then a masked one.
+    ///
+    /// # Safety
+    /// The shapes must fit.
     #[inline(always)]
     pub(super) unsafe fn run(&self, changes: &mut [Change<L::Vector>]) {
         let mut sample = 0;
         let mut index = 0;
         // One place for each kind of group, which is long code.
         while let Some(left) = changes.get_mut(index..).filter(|left| !left.is_empty()) {
-            let whole = self.samples - sample >= 2 * L::WIDTH;
-            let pair = if whole { left.first_chunk_mut::<2>() } else { None };
-            let taken = if let Some(pair) = pair {
-                // Of a tall matrix, whose columns are far apart, a wide tile takes more of every cache line it touches.
-                if const { L::BLOCKING.wide_tiles && !TRANSPOSED } && self.units >= TALL {
-                    // SAFETY: both vectors of samples exist.
-                    unsafe { self.group::<8, 2>(sample, None, pair) };
-                } else {
-                    // SAFETY: as above.
-                    unsafe { self.group::<4, 2>(sample, None, pair) };
-                }
-                2
-            } else if let Some(change) = changes.get_mut(index) {
-                // SAFETY: `single` masks what does not exist.
-                unsafe { self.single(sample, change) };
-                1
+            let count = (self.samples - sample).min(2 * L::WIDTH);
+            let some = Samples { sample, count };
+            let pair = if const { L::BLOCKING.tile_vectors == 2 } && count == 2 * L::WIDTH {
+                left.first_chunk_mut::<2>()
             } else {
-                return;
+                None
             };
-            sample += taken * L::WIDTH;
-            index += taken;
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn single(&self, sample: usize, change: &mut Change<L::Vector>) {
-        let count = self.samples.saturating_sub(sample);
-        let change = core::array::from_mut(change);
-        // SAFETY: WIDTH or `count` samples exist from `sample` on.
-        unsafe {
-            if count >= L::WIDTH {
-                self.group::<8, 1>(sample, None, change);
-            } else {
-                self.group::<8, 1>(sample, Some(count), change);
+            // SAFETY: so many samples exist from here on.
+            unsafe {
+                if let Some(pair) = pair {
+                    self.group::<2, WHOLE>(some, pair);
+                    index += 1;
+                } else if let Some(one) = left.first_chunk_mut::<1>() {
+                    if count >= L::WIDTH {
+                        self.group::<1, WHOLE>(some, one);
+                    } else {
+                        self.group::<1, CUT>(some, one);
+                    }
+                }
             }
+            index += 1;
+            sample = index * L::WIDTH;
         }
     }
 
-    /// All units for `C` vectors of samples, `R` units at a time.
+    /// All units for `V` vectors of samples.
+    ///
+    /// # Safety
+    /// The samples must exist.
     #[inline(always)]
-    unsafe fn group<const R: usize, const C: usize>(
+    unsafe fn group<const V: usize, const LEFT: u8>(
         &self,
-        sample: usize,
-        count: Option<usize>,
-        changes: &mut [Change<L::Vector>; C],
+        some: Samples,
+        changes: &mut [Change<L::Vector>; V],
     ) {
         let mut changed = *changes;
-        let mut unit = 0;
+        let wide = L::BLOCKING.tile_columns;
+        let whole = self.units - self.units % wide;
         // SAFETY: units below `units`, samples the caller's.
         unsafe {
-            while self.units - unit >= R {
-                self.tile::<R, C>(unit, sample, count, &mut changed);
-                unit += R;
+            match const { L::BLOCKING.tile_columns } {
+                12 => self.tiles::<V, 12, LEFT>(0, whole, some, &mut changed),
+                6 => self.tiles::<V, 6, LEFT>(0, whole, some, &mut changed),
+                _ => self.tiles::<V, 4, LEFT>(0, whole, some, &mut changed),
             }
-            while self.units > unit {
-                self.tile::<1, C>(unit, sample, count, &mut changed);
-                unit += 1;
-            }
+            self.tiles::<V, LAST, LEFT>(whole, self.units, some, &mut changed);
         }
         *changes = changed;
     }
 
-    /// `R` units for `C` vectors of samples.
+    /// Some units, `N` at a time.
+    ///
+    /// # Safety
+    /// They and the samples must exist; a multiple of `N` unless that is [`LAST`].
     #[inline(always)]
-    unsafe fn tile<const R: usize, const C: usize>(
+    unsafe fn tiles<const V: usize, const N: usize, const LEFT: u8>(
+        &self,
+        mut unit: usize,
+        end: usize,
+        some: Samples,
+        changes: &mut [Change<L::Vector>; V],
+    ) {
+        while unit < end {
+            // SAFETY: as above.
+            unsafe { self.tile::<V, N, LEFT>(unit, some, changes) };
+            unit += N;
+        }
+    }
+
+    /// `N` units, or those that are there, for `V` vectors of samples.
+    ///
+    /// # Safety
+    /// They must exist.
+    #[inline(always)]
+    unsafe fn tile<const V: usize, const N: usize, const LEFT: u8>(
         &self,
         unit: usize,
-        sample: usize,
-        count: Option<usize>,
-        changes: &mut [Change<L::Vector>; C],
+        some: Samples,
+        changes: &mut [Change<L::Vector>; V],
     ) {
-        let lanes = self.lanes;
-        let mut sums = [[lanes.splat(T::ZERO); C]; R];
-        for (r, sums) in sums.iter_mut().enumerate() {
+        let Self { lanes, finish, .. } = *self;
+        let Samples { sample, count } = some;
+        let part = (LEFT != WHOLE).then_some(count);
+        // Units that are not there are the last one once more.
+        let units = N.min(self.units - unit);
+        let mut sums = [[lanes.splat(T::ZERO); V]; N];
+        for (n, sums) in sums.iter_mut().enumerate() {
+            let unit = unit + if N <= LAST { n.min(units - 1) } else { n };
             match self.base {
                 Base::Zero => {}
-                // SAFETY: unit + r < units, the length of the bias.
-                Base::Bias(bias) => *sums = [lanes.splat(unsafe { *bias.as_ptr().add(unit + r) }); C],
+                // SAFETY: a unit below `units`, the length of the bias.
+                Base::Bias(bias) => *sums = [lanes.splat(unsafe { *bias.as_ptr().add(unit) }); V],
                 Base::Matrix(matrix) => {
-                    for (c, sum) in sums.iter_mut().enumerate() {
-                        let offset = (unit + r) * matrix.stride() + sample + c * L::WIDTH;
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        let offset = unit * matrix.stride() + sample + v * L::WIDTH;
                         // SAFETY: the base has the samples and units of the output.
-                        *sum = unsafe { load(lanes, matrix.start().add(offset), count) };
+                        *sum = unsafe { load(lanes, matrix.start().add(offset), part) };
                     }
                 }
             }
         }
-        let mut tile = Tile::<TRANSPOSED, _, _, R, C> { lanes, sums, unit, sample, count };
+        let mut tile = Tile::<TRANSPOSED, LEFT, _, _, V, N> { lanes, sums, unit, units, sample, count };
         self.products.visit(&mut tile);
-        // All activations before anything else: their long chains of dependent operations run side by side.
-        let mut values = tile.sums;
+        let mut sums = tile.sums;
+        let there = sums.get_mut(..units).unwrap_or_default();
         // SAFETY: the output's own units and samples.
         unsafe {
-            self.finish.finish_tile(lanes, &mut values, unit * self.stride + sample, self.stride, count);
-        }
-        for (r, (sums, values)) in tile.sums.iter().zip(values).enumerate() {
-            let offset = (unit + r) * self.stride + sample;
-            for (c, change) in changes.iter_mut().enumerate() {
-                // SAFETY: as above.
-                unsafe {
-                    let at = self.out.add(offset + c * L::WIDTH);
-                    let old = load(lanes, at, count);
-                    let active = lanes.less(lanes.splat(T::ZERO), change.active);
-                    let new = lanes.select(active, values[c], old);
-                    let difference = lanes.abs(lanes.sub(new, old));
-                    let difference = self.finish.weigh(lanes, difference, offset + c * L::WIDTH, count);
-                    change.record(lanes, self.finish.shown(lanes, sums[c], new), difference);
-                    store(lanes, at, new, count);
-                }
-            }
+            finish.keep_tile(
+                lanes,
+                there,
+                (self.out, unit * self.stride + sample),
+                self.stride,
+                part,
+                changes,
+            );
         }
     }
 }
 
-/// The sums of `R` units for `C` vectors of samples.
-struct Tile<const TRANSPOSED: bool, V, L, const R: usize, const C: usize> {
+/// The sums of `N` units for `V` vectors of samples.
+struct Tile<const TRANSPOSED: bool, const LEFT: u8, X, L, const V: usize, const N: usize> {
     lanes: L,
-    sums: [[V; C]; R],
+    sums: [[X; V]; N],
     unit: usize,
+    /// How many units are there.
+    units: usize,
     sample: usize,
-    count: Option<usize>,
+    count: usize,
 }
 
-impl<'a, const TRANSPOSED: bool, T: Scalar, L: Lanes<T>, const R: usize, const C: usize> EachProduct<'a, T>
-    for Tile<TRANSPOSED, L::Vector, L, R, C>
+impl<'a, const TRANSPOSED: bool, const LEFT: u8, T, L, const V: usize, const N: usize> EachProduct<'a, T>
+    for Tile<TRANSPOSED, LEFT, L::Vector, L, V, N>
+where
+    T: Scalar,
+    L: Lanes<T>,
 {
     #[inline(always)]
     fn product(&mut self, Product { matrix, operand }: Product<'a, T>) {
-        let Self { lanes, unit, sample, count, .. } = *self;
-        let mut sums = self.sums;
-        let inputs = if TRANSPOSED { matrix.rows() } else { matrix.cols() };
-        let (row, column) = if TRANSPOSED { (matrix.stride(), 1) } else { (1, matrix.stride()) };
+        let Self { lanes, unit, units, sample, count, .. } = *self;
+        let (inputs, across, along) = if TRANSPOSED {
+            (matrix.rows(), matrix.stride(), 1)
+        } else {
+            (matrix.cols(), 1, matrix.stride())
+        };
+        let left =
+            Operand { start: operand.start().wrapping_add(sample), across: 1, along: operand.stride() };
+        let right = Operand { start: matrix.start(), across, along }.at(unit, 0);
         // SAFETY: weights of existing rows and columns, operands of existing samples and units: `fused`
         // compared the shapes.
         unsafe {
-            let mut weights = matrix.start().wrapping_add(unit * row);
-            let mut x = operand.start().wrapping_add(sample);
-            for _ in 0..inputs {
-                let mut xs = [lanes.splat(T::ZERO); C];
-                for (c, x_c) in xs.iter_mut().enumerate() {
-                    *x_c = load(lanes, x.add(c * L::WIDTH), count);
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let weight = lanes.splat(*weights.add(r * row));
-                    for (sum, x_c) in sums.iter_mut().zip(xs) {
-                        *sum = lanes.mul_add(weight, x_c, *sum);
-                    }
-                }
-                weights = weights.wrapping_add(column);
-                x = x.wrapping_add(operand.stride());
+            if const { !TRANSPOSED && N > LAST } {
+                add::<T, L, V, N, LEFT, true>(lanes, left, right, inputs, count, units, &mut self.sums);
+            } else {
+                add::<T, L, V, N, LEFT, false>(lanes, left, right, inputs, count, units, &mut self.sums);
             }
         }
-        self.sums = sums;
     }
 }

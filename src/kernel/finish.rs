@@ -1,7 +1,7 @@
 //! What is done with a finished sum: an activation going up, its slope going down.
 
 use super::activation::value;
-use super::{Activation, Matrix, MatrixMut, Scalar, ShapeError, expect, load};
+use super::{Activation, Change, Matrix, MatrixMut, Scalar, ShapeError, expect, load, store};
 use crate::simd::Lanes;
 use core::marker::PhantomData;
 
@@ -42,10 +42,10 @@ pub(crate) trait Finish<T: Scalar>: Copy {
     /// # Safety
     /// As [`finish`](Self::finish), for every vector.
     #[inline(always)]
-    unsafe fn finish_tile<L: Lanes<T>, const R: usize, const C: usize>(
+    unsafe fn finish_tile<L: Lanes<T>, const C: usize>(
         self,
         lanes: L,
-        tile: &mut [[L::Vector; C]; R],
+        tile: &mut [[L::Vector; C]],
         offset: usize,
         stride: usize,
         count: Option<usize>,
@@ -54,6 +54,37 @@ pub(crate) trait Finish<T: Scalar>: Copy {
             for (c, value) in row.iter_mut().enumerate() {
                 // SAFETY: one vector of the caller's tile.
                 *value = unsafe { self.finish(lanes, *value, offset + r * stride + c * L::WIDTH, count) };
+            }
+        }
+    }
+    /// Puts what is made of the sums of a tile in place of what is at `offset` from `out` on, where a sample is still to be changed, and
+    /// records the change: a column of the tile is a vector of samples, a row a unit. The places are those of [`finish_tile`](Self::finish_tile).
+    ///
+    /// # Safety
+    /// As [`finish_tile`](Self::finish_tile); and the places must exist.
+    #[inline(always)]
+    unsafe fn keep_tile<L: Lanes<T>, const C: usize>(
+        self,
+        lanes: L,
+        tile: &mut [[L::Vector; C]],
+        (out, offset): (*mut T, usize),
+        stride: usize,
+        count: Option<usize>,
+        changes: &mut [Change<L::Vector>; C],
+    ) {
+        for (r, row) in tile.iter().enumerate() {
+            for ((c, change), z) in changes.iter_mut().enumerate().zip(row) {
+                let offset = offset + r * stride + c * L::WIDTH;
+                // SAFETY: one vector of the caller's tile.
+                unsafe {
+                    let at = out.add(offset);
+                    let old = load(lanes, at, count);
+                    let active = lanes.less(lanes.splat(T::ZERO), change.active);
+                    let new = lanes.opaque(lanes.select(active, self.finish(lanes, *z, offset, count), old));
+                    let difference = self.weigh(lanes, lanes.abs(lanes.sub(new, old)), offset, count);
+                    change.record(lanes, self.shown(lanes, *z, new), difference);
+                    store(lanes, at, new, count);
+                }
             }
         }
     }

@@ -50,6 +50,7 @@ mod scratch;
 mod single;
 mod softmax;
 mod tanh_table;
+mod tile;
 mod view;
 
 // With all activations there are.

@@ -5,6 +5,7 @@
 //! read where it stands: packing is for what would not stay in a cache, and for left operands whose rows are not side by side.
 
 use super::ends::End;
+use super::tile::{CUT, LAST, Operand, SCATTERED, WHOLE, add};
 use super::{
     Activate, Activation, Finish, Functions, Matrix, MatrixMut, Scalar, ShapeError, TYPED, expect, load,
     once, store,
@@ -18,8 +19,6 @@ const DEPTH: usize = 256;
 /// Most rows and columns of a block, however large the caches are: what [`multiply_room`] asks for at most.
 const MOST_ROWS: usize = 1024;
 const MOST_COLUMNS: usize = 4096;
-/// Columns of a tile at the right end; it serves fewer, too.
-const LAST: usize = 4;
 /// A multiple of the rows and columns of every backend's panels, which packed panels are filled up to.
 const PANEL: usize = 96;
 /// Bytes that packed panels are aligned to.
@@ -134,21 +133,6 @@ once!(MultiplyOnce: (Backend, Job<'a, T>) => (), multiply_once);
 fn multiply_once<T: Scalar>((backend, job): (Backend, Job<'_, T>)) {
     let finish = job.functions.map(|functions| functions.up());
     T::run(backend, Multiply { job, finish });
-}
-
-/// An operand: where it starts, from row to row (of a right one, from column to column) and from step to step of the sum.
-#[derive(Clone, Copy)]
-struct Operand<T> {
-    start: *const T,
-    across: usize,
-    along: usize,
-}
-
-impl<T> Operand<T> {
-    #[inline(always)]
-    fn at(self, across: usize, along: usize) -> Self {
-        Self { start: self.start.wrapping_add(across * self.across + along * self.along), ..self }
-    }
 }
 
 /// What tiles are added to.
@@ -708,13 +692,6 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
     }
 }
 
-/// The rows of a tile are side by side and all there.
-const WHOLE: u8 = 0;
-/// Some of them are not there.
-const CUT: u8 = 1;
-/// They are not side by side.
-const SCATTERED: u8 = 2;
-
 /// Tiles of a block that are alike.
 struct Tiles<T, F> {
     left: Operand<T>,
@@ -765,14 +742,9 @@ impl<T: Scalar, F: Finish<T>, L: Lanes<T>, const V: usize, const N: usize, const
             for _ in 0..tiles.panels {
                 // SAFETY: `rows` says that the tile exists.
                 unsafe {
-                    let sums = sums::<T, L, V, N, LEFT, SIDE>(
-                        lanes,
-                        left,
-                        right,
-                        tiles.deep,
-                        tiles.count,
-                        tiles.columns - column,
-                    );
+                    let (count, columns) = (tiles.count, tiles.columns - column);
+                    let mut sums = [[lanes.splat(T::ZERO); V]; N];
+                    add::<T, L, V, N, LEFT, SIDE>(lanes, left, right, tiles.deep, count, columns, &mut sums);
                     end::<T, F, L, V, N>(lanes, tiles, row, column, sums);
                 }
                 left.start = left.start.wrapping_add(tiles.panel);
@@ -782,76 +754,6 @@ impl<T: Scalar, F: Finish<T>, L: Lanes<T>, const V: usize, const N: usize, const
             column += N;
         }
     }
-}
-
-/// The sums of a tile.
-///
-/// # Safety
-/// So many rows (`count` if they are [`CUT`] or [`SCATTERED`]), columns (at most `N`) and steps must exist.
-#[inline(always)]
-unsafe fn sums<T: Scalar, L: Lanes<T>, const V: usize, const N: usize, const LEFT: u8, const SIDE: bool>(
-    lanes: L,
-    left: Operand<T>,
-    right: Operand<T>,
-    deep: usize,
-    count: usize,
-    columns: usize,
-) -> [[L::Vector; V]; N] {
-    let mut sums = [[lanes.splat(T::ZERO); V]; N];
-    // Columns that are not there are the last one once more, and not stored.
-    let mut places = [right.start; N];
-    for (n, place) in places.iter_mut().enumerate() {
-        let n = if N <= LAST { n.min(columns.wrapping_sub(1)) } else { n };
-        *place = right.start.wrapping_add(n * right.across);
-    }
-    let mut x = left.start;
-    let mut y = right.start;
-    let mut offset = 0;
-    let part = (LEFT != WHOLE && count < L::WIDTH).then_some(count);
-    for _ in 0..deep {
-        let mut xs = [lanes.splat(T::ZERO); V];
-        // SAFETY: the caller's rows, columns and steps.
-        unsafe {
-            for (v, xs) in xs.iter_mut().enumerate() {
-                *xs = match LEFT {
-                    WHOLE => lanes.load(x.add(v * L::WIDTH)),
-                    CUT => load(lanes, x, part),
-                    _ => scattered(lanes, x, left.across, count),
-                };
-            }
-            for (n, sums) in sums.iter_mut().enumerate() {
-                let y = if SIDE { *y.add(n) } else { *places[n].wrapping_add(offset) };
-                let y = lanes.splat(y);
-                for (sum, x) in sums.iter_mut().zip(xs) {
-                    *sum = lanes.mul_add(x, y, *sum);
-                }
-            }
-        }
-        x = x.wrapping_add(left.along);
-        y = y.wrapping_add(right.along);
-        offset += right.along;
-    }
-    sums
-}
-
-/// The first `count` rows of a vector, so far apart.
-///
-/// # Safety
-/// They must exist.
-#[inline(always)]
-unsafe fn scattered<T: Scalar, L: Lanes<T>>(
-    lanes: L,
-    from: *const T,
-    across: usize,
-    count: usize,
-) -> L::Vector {
-    let mut rows = [T::ZERO; crate::simd::MAX_WIDTH];
-    for (row, to) in rows.iter_mut().enumerate().take(count) {
-        // SAFETY: one of the caller's.
-        *to = unsafe { *from.wrapping_add(row * across) };
-    }
-    // SAFETY: the array holds MAX_WIDTH >= WIDTH scalars.
-    unsafe { lanes.load(rows.as_ptr()) }
 }
 
 /// Stores a tile: begun with what it is to begin with, multiplied and finished.

@@ -294,11 +294,9 @@ pub struct Blocking {
     /// One sample: whether a sum over columns may be split over several accumulators. `false` keeps the plain
     /// order, which is what makes the bits of [`Portable`] independent of the processor.
     pub split: bool,
-    /// A batch: whether there are registers for the sums of 8 units of two vectors of samples, not only of 4.
-    pub wide_tiles: bool,
-    /// A product of matrices: vectors of rows in a tile of sums, 2 or 1.
+    /// A batch, or a product of matrices: vectors of samples, or rows, in a tile of sums, 2 or 1.
     pub tile_vectors: usize,
-    /// A product of matrices: columns in a tile of sums, 12, 6 or 4.
+    /// A batch, or a product of matrices: units, or columns, in a tile of sums, 12, 6 or 4.
     pub tile_columns: usize,
 }
 
@@ -409,6 +407,12 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     fn less(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
     /// `yes` where the mask is set, else `no`.
     fn select(self, mask: Self::Mask, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
+    /// `v`, of which the compiler knows nothing. It makes a masked store of a selection that is stored where one side was loaded: slow on
+    /// some processors, and what is loaded from there next has to wait for it.
+    #[inline(always)]
+    fn opaque(self, v: Self::Vector) -> Self::Vector {
+        v
+    }
 
     /// What `table` holds for these lanes; nothing where it has no place for them.
     #[inline(always)]

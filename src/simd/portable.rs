@@ -9,14 +9,8 @@ macro_rules! portable {
             type Vector = $vector;
             type Mask = $vector;
             const WIDTH: usize = $width;
-            const BLOCKING: Blocking = Blocking {
-                rows: 8,
-                outlined: false,
-                split: false,
-                wide_tiles: false,
-                tile_vectors: 2,
-                tile_columns: 4,
-            };
+            const BLOCKING: Blocking =
+                Blocking { rows: 8, outlined: false, split: false, tile_vectors: 2, tile_columns: 4 };
             type Narrow = Self;
 
             #[inline(always)]

@@ -20,7 +20,6 @@ macro_rules! scalars {
                 rows: 4,
                 outlined: true,
                 split: false,
-                wide_tiles: false,
                 tile_vectors: 1,
                 tile_columns: 4,
             };

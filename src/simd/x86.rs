@@ -1,6 +1,7 @@
 //! AVX2 with FMA, and AVX-512, on `core::arch`.
 
 use super::{Bf16, Blocking, Element, Family, Lanes, MAX_WIDTH, Routine};
+use core::arch::asm;
 #[cfg(target_arch = "x86")]
 use core::arch::x86::*;
 #[cfg(target_arch = "x86_64")]
@@ -44,11 +45,30 @@ impl Avx512 {
     }
 }
 
+/// Writes a function that gives its vector back without an instruction, unseen by the compiler.
+macro_rules! opaque {
+    ($($name:ident: $vector:ty, $register:ident, $feature:literal;)*) => {$(
+        #[inline]
+        #[target_feature(enable = $feature)]
+        fn $name(mut v: $vector) -> $vector {
+            // SAFETY: it does nothing.
+            unsafe { asm!("/* {0} */", inout($register) v, options(pure, nomem, nostack, preserves_flags)) };
+            v
+        }
+    )*};
+}
+opaque! {
+    opaque_256: __m256, ymm_reg, "avx2";
+    opaque_256d: __m256d, ymm_reg, "avx2";
+    opaque_512: __m512, zmm_reg, "avx512f";
+    opaque_512d: __m512d, zmm_reg, "avx512f";
+}
+
 /// Writes one implementation of `Lanes`; the two instruction sets and two scalars differ in the names of their
 /// intrinsics and in the few methods that stand in braces.
 macro_rules! x86_lanes {
     (
-        $token:ident, $entry:ident, $features:literal, $wide_tiles:literal, $tile_columns:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
+        $token:ident, $entry:ident, $features:literal, $opaque:ident, $tile_columns:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
         $min:ident, $max:ident, $and:ident, $andnot:ident, $or:ident,
         { $($own:item)* }
@@ -64,7 +84,6 @@ macro_rules! x86_lanes {
                 rows: 8,
                 outlined: false,
                 split: true,
-                wide_tiles: $wide_tiles,
                 tile_vectors: 2,
                 tile_columns: $tile_columns,
             };
@@ -81,6 +100,10 @@ macro_rules! x86_lanes {
                 Some(&table.$entry)
             }
 
+            #[inline(always)]
+            fn opaque(self, v: $vector) -> $vector {
+                unsafe { $opaque(v) }
+            }
             #[inline(always)]
             fn splat(self, x: $scalar) -> $vector {
                 unsafe { $splat(x) }
@@ -201,7 +224,7 @@ unsafe fn turn_doubles(_: Avx2, from: *const f64, across: usize, to: *mut f64, w
 }
 
 x86_lanes! {
-    Avx2, avx2, "avx2,fma", false, 6, f32, __m256, __m256, 8,
+    Avx2, avx2, "avx2,fma", opaque_256, 6, f32, __m256, __m256, 8,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
     _mm256_div_ps, _mm256_fmadd_ps, _mm256_min_ps, _mm256_max_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps,
     {
@@ -280,7 +303,7 @@ x86_lanes! {
 }
 
 x86_lanes! {
-    Avx2, avx2, "avx2,fma", false, 6, f64, __m256d, __m256d, 4,
+    Avx2, avx2, "avx2,fma", opaque_256d, 6, f64, __m256d, __m256d, 4,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
     _mm256_div_pd, _mm256_fmadd_pd, _mm256_min_pd, _mm256_max_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_or_pd,
     {
@@ -322,7 +345,7 @@ const fn first(count: usize) -> u32 {
 }
 
 x86_lanes! {
-    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, 12, f32, __m512, __mmask16, 16,
+    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", opaque_512, 12, f32, __m512, __mmask16, 16,
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
     _mm512_div_ps, _mm512_fmadd_ps, _mm512_min_ps, _mm512_max_ps, _mm512_and_ps, _mm512_andnot_ps, _mm512_or_ps,
     {
@@ -409,7 +432,7 @@ x86_lanes! {
 }
 
 x86_lanes! {
-    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", true, 12, f64, __m512d, __mmask8, 8,
+    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", opaque_512d, 12, f64, __m512d, __mmask8, 8,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
     _mm512_div_pd, _mm512_fmadd_pd, _mm512_min_pd, _mm512_max_pd, _mm512_and_pd, _mm512_andnot_pd, _mm512_or_pd,
     {
