@@ -1,7 +1,8 @@
 //! The outer-product update M += d^T h, summed over the samples of a batch: what every weight gradient is.
 
+use super::tile::{CUT, LAST, Operand, WHOLE, add};
 use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, rolled, store};
-use crate::simd::{Lanes, Operation, Routine};
+use crate::simd::{Lanes, Operation, Routine, SQUARE};
 
 /// Samples that are brought into weight order at a time.
 const SAMPLES: usize = 32;
@@ -195,12 +196,8 @@ fn outer<T: Scalar, L: Lanes<T>>(
             let height = (2 * L::WIDTH).min(deltas.cols() - row);
             // SAFETY: sample + s and row + r exist, and height * count <= SCRATCH.
             unsafe {
-                for r in 0..height {
-                    let column = deltas.start().add((row + r) * deltas.stride() + sample);
-                    for s in 0..count {
-                        *scratch.as_mut_ptr().add(s * height + r) = factor * *column.add(s);
-                    }
-                }
+                let from = deltas.start().add(row * deltas.stride() + sample);
+                turned(lanes, factor, from, deltas.stride(), (count, height), scratch.as_mut_ptr());
                 let block = gradient.reborrow().row_range(row, height);
                 rows::<T, L>(lanes, scratch.as_ptr(), height, count, inputs.row_range(sample, count), block);
             }
@@ -209,6 +206,50 @@ fn outer<T: Scalar, L: Lanes<T>>(
         sample += count;
     }
     Ok(())
+}
+
+/// Brings `height` deltas of `count` samples in weight order, times `factor`.
+///
+/// # Safety
+/// They must exist, as many at `to`, and columns `stride` apart.
+#[inline(always)]
+unsafe fn turned<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    factor: T,
+    from: *const T,
+    stride: usize,
+    (count, height): (usize, usize),
+    to: *mut T,
+) {
+    let mut unit = 0;
+    // SAFETY: the same contract, which the caller keeps.
+    unsafe {
+        while unit < height {
+            let square = const { !L::BLOCKING.outlined } && height - unit >= SQUARE;
+            let units = if square { SQUARE } else { 1 };
+            let mut sample = 0;
+            while sample < count {
+                let (from, to) = (from.add(unit * stride + sample), to.add(sample * height + unit));
+                if square && count - sample >= SQUARE {
+                    lanes.turn(from, stride, to, height);
+                    sample += SQUARE;
+                    continue;
+                }
+                for r in 0..units {
+                    *to.add(r) = *from.add(r * stride);
+                }
+                sample += 1;
+            }
+            unit += units;
+        }
+        let (all, mut at) = (count * height, 0);
+        while at < all {
+            let part = (all - at < L::WIDTH).then_some(all - at);
+            let (scaled, to) = (lanes.mul(lanes.splat(factor), load(lanes, to.add(at), part)), to.add(at));
+            store(lanes, to, scaled, part);
+            at += L::WIDTH;
+        }
+    }
 }
 
 /// One sample, whose deltas already lie in weight order and stay in registers.
@@ -301,15 +342,15 @@ unsafe fn rows<T: Scalar, L: Lanes<T>>(
     // SAFETY: every block lies below `height`.
     unsafe {
         while height - row >= 2 * L::WIDTH {
-            block.columns::<2>(row, None);
+            block.columns::<2, WHOLE>(row, 0);
             row += 2 * L::WIDTH;
         }
         if height - row >= L::WIDTH {
-            block.columns::<1>(row, None);
+            block.columns::<1, WHOLE>(row, 0);
             row += L::WIDTH;
         }
         if height > row {
-            block.columns::<1>(row, Some(height - row));
+            block.columns::<1, CUT>(row, height - row);
         }
     }
 }
@@ -325,49 +366,57 @@ struct Block<'a, T, L> {
 }
 
 impl<T: Scalar, L: Lanes<T>> Block<'_, T, L> {
+    /// `V` vectors of rows, or `count` rows, of all columns.
+    ///
+    /// # Safety
+    /// They must exist.
     #[inline(always)]
-    unsafe fn columns<const V: usize>(&self, row: usize, count: Option<usize>) {
-        let mut column = 0;
+    unsafe fn columns<const V: usize, const LEFT: u8>(&self, row: usize, count: usize) {
         let columns = self.inputs.cols();
+        let whole = columns - columns % L::BLOCKING.tile_columns;
         // SAFETY: every tile lies below `columns`.
         unsafe {
-            while columns - column >= 4 {
-                self.tile::<V, 4>(row, column, count);
-                column += 4;
+            match const { L::BLOCKING.tile_columns } {
+                12 => self.tiles::<V, 12, LEFT>(row, count, 0, whole),
+                6 => self.tiles::<V, 6, LEFT>(row, count, 0, whole),
+                _ => {}
             }
-            while columns > column {
-                self.tile::<V, 1>(row, column, count);
-                column += 1;
-            }
+            let whole = if const { L::BLOCKING.tile_columns > LAST } { whole } else { 0 };
+            self.tiles::<V, LAST, LEFT>(row, count, whole, columns);
         }
     }
 
-    /// `V` vectors of rows of `C` columns.
+    /// `V` vectors of rows of some columns, `N` at a time.
+    ///
+    /// # Safety
+    /// They must exist; a multiple of `N` columns unless that is [`LAST`].
     #[inline(always)]
-    unsafe fn tile<const V: usize, const C: usize>(&self, row: usize, column: usize, count: Option<usize>) {
+    unsafe fn tiles<const V: usize, const N: usize, const LEFT: u8>(
+        &self,
+        row: usize,
+        count: usize,
+        mut column: usize,
+        end: usize,
+    ) {
         let lanes = self.lanes;
-        let mut sums = [[lanes.splat(T::ZERO); V]; C];
-        // SAFETY: existing samples, rows and columns, by the callers' bounds.
-        unsafe {
-            for sample in 0..self.samples {
-                let mut deltas = [lanes.splat(T::ZERO); V];
-                for (v, delta) in deltas.iter_mut().enumerate() {
-                    *delta = load(lanes, self.deltas.add(sample * self.height + row + v * L::WIDTH), count);
-                }
-                for (c, sums) in sums.iter_mut().enumerate() {
-                    let at = (column + c) * self.inputs.stride() + sample;
-                    let input = lanes.splat(*self.inputs.start().add(at));
-                    for (sum, delta) in sums.iter_mut().zip(deltas) {
-                        *sum = lanes.mul_add(delta, input, *sum);
+        let part = (LEFT != WHOLE).then_some(count);
+        while column < end {
+            let there = N.min(end - column);
+            let mut sums = [[lanes.splat(T::ZERO); V]; N];
+            let left = Operand { start: self.deltas.wrapping_add(row), across: 1, along: self.height };
+            let stride = self.inputs.stride();
+            let right = Operand { start: self.inputs.start(), across: stride, along: 1 }.at(column, 0);
+            // SAFETY: existing samples, rows and columns, by the callers' bounds.
+            unsafe {
+                add::<T, L, V, N, LEFT, false>(lanes, left, right, self.samples, count, there, &mut sums);
+                for (n, sums) in sums.iter().enumerate().take(there) {
+                    for (v, sum) in sums.iter().enumerate() {
+                        let at = self.out.add((column + n) * self.stride + row + v * L::WIDTH);
+                        store(lanes, at, lanes.add(load(lanes, at, part), *sum), part);
                     }
                 }
             }
-            for (c, sums) in sums.iter().enumerate() {
-                for (v, sum) in sums.iter().enumerate() {
-                    let at = self.out.add((column + c) * self.stride + row + v * L::WIDTH);
-                    store(lanes, at, lanes.add(load(lanes, at, count), *sum), count);
-                }
-            }
+            column += N;
         }
     }
 }

@@ -71,7 +71,8 @@ pub(super) unsafe fn add<
     // SAFETY: the caller's rows, columns and steps.
     unsafe {
         let mut left = deep;
-        while left >= UNROLLED {
+        // Of columns that are apart the compiler would load several steps first, into more registers than there are.
+        while SIDE && left >= UNROLLED {
             for _ in 0..UNROLLED {
                 steps.step();
             }
