@@ -832,12 +832,6 @@ impl From<Lost> for Failure {
         Self::Lost
     }
 }
-impl<T> From<Lost> for SolveError<T> {
-    #[inline(always)]
-    fn from(_: Lost) -> Self {
-        Self::NOT_FINITE
-    }
-}
 
 // Shapes inside the crate come from one layout and always fit; were it otherwise, there would be no solution.
 impl From<crate::kernel::ShapeError> for Lost {
@@ -1028,14 +1022,18 @@ where
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { params, injection, mut states, ends, room, weights, walk } = self;
-        let mut progress = Progress::default();
+        let mut largest = T::ZERO;
         for (first, samples) in chunks_of(states.rows(), samples_in(room, params.rank(), CHUNK)) {
             let base = First { matrix: injection.row_range(first, samples), is_input: false };
             let states = states.reborrow().row_range(first, samples);
             let room = &mut *room;
             let forward = Forward { params, base, states, ends, walk, weights, room };
-            progress.merge(refine::<C, T, L>(lanes, samples, Stop::after(1), forward))?;
+            let residual = refine::<C, T, L>(lanes, samples, Stop::after(1), forward).residual();
+            if !residual.is_finite() {
+                return Err(Lost);
+            }
+            largest = if residual > largest { residual } else { largest };
         }
-        Ok(progress.residual())
+        Ok(largest)
     }
 }
