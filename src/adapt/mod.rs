@@ -448,7 +448,7 @@ where
     let (base, plan, input) = (network.parameters()?, A::PLAN, input.samples());
     let states = Matrix::new(workspace.state.as_slice(), B, units)?;
     let deltas = Matrix::new(workspace.adjoint.as_slice(), B, units)?;
-    let lost = |error| lost_gradient(error, input, &workspace.state, &workspace.adjoint);
+    let lost = |_| lost_gradient(input, &workspace.state, &workspace.adjoint);
     if const { !TYPED } {
         let added = T::once::<AddOnce>(AddJob { base, plan, to, input, states, deltas, factor, backend });
         return added.map_err(lost);

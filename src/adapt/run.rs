@@ -3,36 +3,34 @@
 use super::Plan;
 use super::view::{View, own};
 use crate::kernel::{CHUNK, Chosen, Matrix, MatrixMut, Outer, Scalar, Scratch, column_sums, largest, once};
-use crate::learn::{Adjoint, CompiledAdjoint, LearnError, adjoint_once, fits_gradient};
+use crate::learn::{Adjoint, CompiledAdjoint, adjoint_once, fits_gradient};
 use crate::network::{Correction, Parameters, Source};
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
-    Compiled, Failure, HalfRoom, InjectJob, Progress, ROOM, SMALL_ROOM, SolveError, SolveJob, SweepJob,
-    chunks, chunks_of, fits, inject_once, samples_in, solve_once, sweep_once, thin, thin_back,
+    Compiled, Failure, HalfRoom, InjectJob, Lost, Progress, ROOM, SMALL_ROOM, SolveJob, SweepJob, chunks,
+    chunks_of, fits, inject_once, samples_in, solve_once, sweep_once, thin, thin_back,
 };
 use crate::threads::Threads;
 
-once!(SolveOnce: SolveJob<'a, T, View<'a, T>, Chosen<T>> => Result<Progress<T>, Failure<T>>, solve_once);
+once!(SolveOnce: SolveJob<'a, T, View<'a, T>, Chosen<T>> => Result<Progress<T>, Failure>, solve_once);
 once!(InjectOnce: InjectJob<'a, T, View<'a, T>> => bool, inject_once);
-once!(SweepOnce: SweepJob<'a, T, View<'a, T>> => Result<T, SolveError<T>>, sweep_once);
-once!(AdjointOnce: (Adjoint<'a, T, View<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, SolveError<T>>, adjoint_once);
+once!(SweepOnce: SweepJob<'a, T, View<'a, T>> => Result<T, Lost>, sweep_once);
+once!(AdjointOnce: (Adjoint<'a, T, View<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, Lost>, adjoint_once);
 
 impl<'a, T: Scalar> Compiled<'a, T> for View<'a, T> {
-    fn solve(job: SolveJob<'a, T, Self, Chosen<T>>) -> Result<Progress<T>, Failure<T>> {
+    fn solve(job: SolveJob<'a, T, Self, Chosen<T>>) -> Result<Progress<T>, Failure> {
         T::once::<SolveOnce>(job)
     }
     fn inject(job: InjectJob<'a, T, Self>) -> bool {
         T::once::<InjectOnce>(job)
     }
-    fn sweep(job: SweepJob<'a, T, Self>) -> Result<T, SolveError<T>> {
+    fn sweep(job: SweepJob<'a, T, Self>) -> Result<T, Lost> {
         T::once::<SweepOnce>(job)
     }
 }
 
 impl<'a, T: Scalar> CompiledAdjoint<'a, T> for View<'a, T> {
-    fn adjoint(
-        job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads),
-    ) -> Result<Progress<T>, SolveError<T>> {
+    fn adjoint(job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads)) -> Result<Progress<T>, Lost> {
         T::once::<AdjointOnce>(job)
     }
 }
@@ -76,7 +74,7 @@ pub(super) struct Add<'a, 'b, T, R, const C: usize> {
 }
 
 impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, R, C> {
-    type Output = Result<(), LearnError<T>>;
+    type Output = Result<(), Lost>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(mut self, lanes: L) -> Self::Output {
@@ -85,18 +83,18 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, 
         let delta = factor * largest(lanes, self.deltas);
         let sent = [largest(lanes, self.input), largest(lanes, self.states)];
         if !sent.into_iter().all(|sent| fits_gradient(delta, sent, samples)) {
-            return Err(LearnError::NOT_FINITE);
+            return Err(Lost);
         }
         // The first time through only looks.
         if let Plan::LowRank(1..) = self.plan {
             for index in 0..self.base.layout().depth() {
                 for part in self.parts() {
-                    let [s, t] = self.thin::<L>(lanes, index, part).ok_or(LearnError::NOT_FINITE)?;
+                    let [s, t] = self.thin::<L>(lanes, index, part).ok_or(Lost)?;
                     let t = factor * largest(lanes, t);
                     let fits = fits_gradient(delta, largest(lanes, s), samples)
                         && sent.into_iter().all(|sent| fits_gradient(t, sent, samples));
                     if !fits {
-                        return Err(LearnError::NOT_FINITE);
+                        return Err(Lost);
                     }
                 }
             }
@@ -230,9 +228,9 @@ pub(super) struct AddJob<'a, T> {
     pub(super) factor: T,
     pub(super) backend: Backend,
 }
-once!(pub(super) AddOnce: AddJob<'a, T> => Result<(), LearnError<T>>, add_once);
+once!(pub(super) AddOnce: AddJob<'a, T> => Result<(), Lost>, add_once);
 
-fn add_once<T: Scalar>(job: AddJob<'_, T>) -> Result<(), LearnError<T>> {
+fn add_once<T: Scalar>(job: AddJob<'_, T>) -> Result<(), Lost> {
     if job.deltas.rows() > 1 || job.plan.rank() > SMALL_ROOM {
         add_in_room::<T, ROOM>(job)
     } else {
@@ -242,7 +240,7 @@ fn add_once<T: Scalar>(job: AddJob<'_, T>) -> Result<(), LearnError<T>> {
 
 /// With room for so many scalars, twice.
 #[inline(never)]
-fn add_in_room<T: Scalar, const N: usize>(job: AddJob<'_, T>) -> Result<(), LearnError<T>> {
+fn add_in_room<T: Scalar, const N: usize>(job: AddJob<'_, T>) -> Result<(), Lost> {
     let AddJob { base, plan, to, input, states, deltas, factor, backend } = job;
     let (mut s, mut t) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
     let rooms = [&mut s.lend(), &mut t.lend()];

@@ -1,11 +1,10 @@
 //! Holding a network to a rate while it learns: a bound that follows the weights, at one pass over their magnitudes a step.
 
 use super::comparison::{Bounds, Comparison};
-use super::limit::multiply_feedback;
 use super::outward::{count, larger, smaller, times};
 use super::{CertificateError, bounded};
 use crate::kernel::{Scalar, once};
-use crate::network::{Architecture, Form, Network, ParametersMut, Source, State};
+use crate::network::{Architecture, Form, Network, Parameters, Source, State};
 use crate::simd::Backend;
 use crate::solve::{Rule, Setting};
 
@@ -53,47 +52,43 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Activation` for one of
     /// your own without a bound on its slope. The network is then unchanged.
     pub fn hold_rate(&mut self, rate: T, room: &mut State<Self, 2>) -> Result<Held<T>, CertificateError<T>> {
-        self.hold_rate_on(Backend::best(), rate, room)
+        check_contraction(rate)?;
+        if const { <A::Form>::REACH.layers() > 0 || <A::Form>::TIED > 0 } {
+            bounded::<A>()?;
+        }
+        self.hold_rate_on(Backend::best(), rate, room).ok_or(CertificateError::NotFinite)
     }
 
+    /// The same of a rate in its range, and of activations that have bounds; nothing for weights that are not finite or far too large.
     pub(crate) fn hold_rate_on(
         &mut self,
         backend: Backend,
         rate: T,
         room: &mut State<Self, 2>,
-    ) -> Result<Held<T>, CertificateError<T>> {
-        check_contraction(rate)?;
-        if const { <A::Form>::REACH.layers() > 0 || <A::Form>::TIED > 0 } {
-            bounded::<A>()?;
-        }
-        let params = self.parameters_mut().map_err(|_| CertificateError::NotFinite)?;
+    ) -> Option<Held<T>> {
         let (v, w) = room.as_mut_slice().split_at_mut(Self::UNITS);
-        hold(backend, params, Bounds::of::<A>(), rate, v, w)
+        let found =
+            |net: &mut Self| follow_on(backend, net.parameters().ok()?, Bounds::of::<A>(), rate, v, w);
+        let fed_back = const { (<A::Form>::REACH.layers() > 0, <A::Form>::TIED > 0) };
+        hold(self, fed_back, rate, found, Self::multiply_feedback)
     }
 }
 
-/// [`Network::hold_rate`] of whatever network.
+/// [`Network::hold_rate_on`] of whatever network, which feeds back through a U or through W^T: by a function that bounds its rate, and one that
+/// multiplies its feedback.
 #[inline(always)]
-pub(crate) fn hold<T: Scalar>(
-    backend: Backend,
-    mut params: ParametersMut<'_, T>,
-    bounds: Bounds<T>,
+pub(crate) fn hold<T: Scalar, N: ?Sized>(
+    network: &mut N,
+    (through_u, mut tied): (bool, bool),
     rate: T,
-    v: &mut [T],
-    w: &mut [T],
-) -> Result<Held<T>, CertificateError<T>> {
-    check_contraction(rate)?;
-    let layout = params.layout();
-    let mut tied = layout.percent() > 0;
+    mut found: impl FnMut(&mut N) -> Option<T>,
+    multiply_feedback: impl Fn(&mut N, T),
+) -> Option<Held<T>> {
     let linear = !tied;
-    if layout.reach().layers() == 0 && linear {
-        return Ok(Held { rate: T::ZERO, factor: T::ONE });
+    if !through_u && linear {
+        return Some(Held { rate: T::ZERO, factor: T::ONE });
     }
-    let mut found = |params: &ParametersMut<'_, T>| {
-        let comparison = Comparison::on(backend, params.as_ref(), bounds);
-        T::once::<FollowOnce>((comparison, rate, &mut *v, &mut *w)).ok_or(CertificateError::NotFinite)
-    };
-    let mut held = Held { rate: found(&params)?, factor: T::ONE };
+    let mut held = Held { rate: found(network)?, factor: T::ONE };
     // Once is enough where U is scaled, for the rate is linear in it. Every loop goes through a tied W twice, up and down.
     for _ in 0..8 {
         if held.rate <= rate {
@@ -102,16 +97,29 @@ pub(crate) fn hold<T: Scalar>(
         // A little less, so that not every step has to.
         let part = rate / held.rate * little_less(64);
         let factor = if tied { part.sqrt() } else { part };
-        multiply_feedback(&mut params, factor);
+        multiply_feedback(network, factor);
         held.factor = held.factor * factor;
         if linear {
             held.rate = times(held.rate, part);
         } else {
             tied = false;
-            held.rate = found(&params)?;
+            held.rate = found(network)?;
         }
     }
-    Ok(held)
+    Some(held)
+}
+
+/// A bound on the rate, no better than `rate` asks for; `v` is the vector that follows the weights, `w` room for as many scalars.
+#[inline(always)]
+pub(crate) fn follow_on<T: Scalar>(
+    backend: Backend,
+    params: Parameters<'_, T>,
+    bounds: Bounds<T>,
+    rate: T,
+    v: &mut [T],
+    w: &mut [T],
+) -> Option<T> {
+    T::once::<FollowOnce>((Comparison::on(backend, params, bounds), rate, v, w))
 }
 
 /// 1 - 1/n. Of no other type than the scalar: a processor without `f64` needs none here.
@@ -150,7 +158,7 @@ pub(super) fn bound<'a, T: Scalar>(
     w: &mut [T],
 ) -> Option<T> {
     // A vector that has not followed the weights yet has some way to go, not always downwards.
-    let patience = if v.iter().all(|v| *v >= T::ONE && *v <= T::MAX) {
+    let patience = if has_followed(v) {
         1
     } else {
         v.fill(T::ONE);
@@ -166,6 +174,12 @@ pub(super) fn bound<'a, T: Scalar>(
         }
     }
     Some(found)
+}
+
+/// Whether a vector has been one of such bounds. A function, so that where the length is known no loop is unrolled for it.
+#[inline(never)]
+fn has_followed<T: Scalar>(v: &[T]) -> bool {
+    v.iter().all(|v| v.is_one_or_more())
 }
 
 /// The rate of sweeps under `v`, rounded outwards; and leaves in `v` the vector one step of power iteration after it.
@@ -185,8 +199,9 @@ fn follow<'a, T: Scalar>(
     // Its largest entry, where the least is 1.
     let largest = T::ONE / (T::PRECISION * T::PRECISION);
     for (v, w) in v.iter_mut().zip(w.iter()) {
-        // Where no feedback reaches anything, every vector will do.
-        *v = if top > T::ZERO { larger(*w / top * largest, T::ONE) } else { T::ONE };
+        // Where no feedback reaches anything, every vector will do. What is a NaN stays one.
+        let entry = *w / top * largest;
+        *v = if !(top > T::ZERO) || entry < T::ONE { T::ONE } else { entry };
     }
     Some(rate)
 }

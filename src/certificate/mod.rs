@@ -295,7 +295,7 @@ pub(crate) fn rate_under<'a, T: Scalar>(
 }
 
 pub use hold::Held;
-pub(crate) use hold::{CONTRACTIONS, check_contraction, hold, is_contraction, little_less};
+pub(crate) use hold::{CONTRACTIONS, check_contraction, follow_on, hold, is_contraction, little_less};
 #[cfg(feature = "alloc")]
 pub(crate) use limit::limit;
 pub(crate) use limit::multiply_feedback;

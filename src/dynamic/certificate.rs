@@ -3,7 +3,8 @@
 use super::{DynError, DynNetwork, length};
 use crate::LengthError;
 use crate::certificate::{
-    Held, NUMBERS, NotFinite, Proposed, RANGE, Stated, hold, measured, multiply_feedback,
+    CertificateError, Held, NUMBERS, NotFinite, Proposed, RANGE, Stated, check_contraction, follow_on, hold,
+    measured, multiply_feedback,
 };
 #[cfg(feature = "alloc")]
 use crate::certificate::{certify, limit};
@@ -175,8 +176,12 @@ impl<T: Scalar, P: AsRef<[T]> + AsMut<[T]>> DynNetwork<T, P> {
         if found != 2 * units {
             return Err(ShapeError { what: "room for units, twice", expected: 2 * units, found }.into());
         }
+        check_contraction(rate)?;
         let (v, w) = room.split_at_mut(units);
-        Ok(hold(backend, self.parameters_mut()?, bounds, rate, v, w)?)
+        let fed_back = (self.layout().reach().layers() > 0, self.layout().percent() > 0);
+        let found = |net: &mut Self| follow_on(backend, net.parameters().ok()?, bounds, rate, v, w);
+        let held = hold(self, fed_back, rate, found, Self::multiply_feedback);
+        Ok(held.ok_or(CertificateError::NotFinite)?)
     }
 
     /// Multiplies every U by `factor`, or, where feedback is tied, every W from the second layer on.

@@ -123,7 +123,7 @@ impl<T: Scalar, const TRANSPOSED: bool> Magnitudes<'_, T, TRANSPOSED> {
             for (v, total) in totals.iter_mut().enumerate() {
                 *total = load(lanes, to.add(v * L::WIDTH), count);
             }
-            for &factor in self.vector {
+            for &factor in self.vector.iter() {
                 let factor = lanes.splat(factor);
                 for (v, total) in totals.iter_mut().enumerate() {
                     let weights = lanes.abs(load(lanes, column.add(v * L::WIDTH), count));

@@ -15,9 +15,9 @@ use crate::network::{
 };
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{
-    HalfRoom, Injection, Model, NonFinite, Progress, ROOM, Rule, Runner, SMALL_ROOM, Setting, SolveError,
-    Solved, Solver, Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient, in_loss_gradient,
-    in_states, in_weights, refine, samples_in,
+    HalfRoom, Injection, Lost, Model, NonFinite, Progress, ROOM, Rule, Runner, SMALL_ROOM, Setting,
+    SolveError, Solved, Solver, Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient,
+    in_loss_gradient, in_states, in_weights, refine, samples_in,
 };
 use crate::threads::Threads;
 use core::fmt;
@@ -57,9 +57,9 @@ impl<T: Scalar> Method<T> {
 
     /// Refuses settings out of their range.
     #[inline(always)]
-    pub(crate) fn check(self) -> Result<(), Setting<T>> {
+    pub(crate) fn check(&self) -> Result<(), Setting<T>> {
         match self {
-            Self::Implicit(stop) | Self::Literal(stop) => stop.check(),
+            Self::Implicit(stop) | Self::Literal(stop) => stop.check_stored(),
             Self::Truncated(0) => {
                 Err(Setting { rule: &Rule { name: "Method::Truncated", range: "1 or more" }, value: T::ZERO })
             }
@@ -93,7 +93,7 @@ impl<C, T: Scalar> Objective<C, T> {
     /// Refuses settings out of their range, before anything is changed.
     #[inline(always)]
     pub(crate) fn check(&self) -> Result<(), LearnError<T>> {
-        self.solve.check().map_err(|setting| LearnError::Solve(setting.into()))?;
+        self.solve.check_stored().map_err(|setting| LearnError::Solve(setting.into()))?;
         self.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))
     }
     /// With another tolerance for the solve.
@@ -387,19 +387,18 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        // The solve looks at its own.
-        objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
+        objective.check()?;
         objective.check_plain(|| objective.room::<Network<A>>(B))?;
         let Workspace { state, adjoint, output } = workspace;
-        let solve = self.solve(input, state, objective.solve).map_err(LearnError::Solve)?;
+        let solve = self.solve_checked(input, state, objective.solve).map_err(LearnError::Solve)?;
         let loss = evaluate(&objective.loss, self.backend, state, target, output)?;
         let adjoint = self
-            .adjoint_checked(objective.method, state, output, (), adjoint)
+            .adjoint_checked(&objective.method, state, output, (), adjoint)
             .map_err(LearnError::Adjoint)?;
         Ok(GradientReport { loss, solve, adjoint })
     }
 
-    /// [`settle`](Self::settle), or what is to be done with a batch that does not converge.
+    /// [`settle`](Self::settle), or what is to be done with a batch that does not converge; of an objective that was [checked](Objective::check).
     #[inline]
     pub(crate) fn settle_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
         self,
@@ -413,14 +412,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
         objective.check_plain(|| objective.room::<Network<A>>(B))?;
         both(
             unsolved,
             workspace,
-            |room| self.solve(input, &mut room.state, objective.solve),
+            |room| self.solve_checked(input, &mut room.state, objective.solve),
             |room| evaluate(&objective.loss, self.backend, &room.state, target, &mut room.output),
-            |room| self.adjoint_checked(objective.method, &room.state, &room.output, (), &mut room.adjoint),
+            |room| self.adjoint_checked(&objective.method, &room.state, &room.output, (), &mut room.adjoint),
         )
     }
 
@@ -448,13 +446,13 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
         method.check()?;
-        self.adjoint_checked(method, state, output, hidden, deltas)
+        self.adjoint_checked(&method, state, output, hidden, deltas)
     }
 
     /// The same of a method whose settings are in their ranges.
     fn adjoint_checked<G: OfHidden<T>, const B: usize>(
         self,
-        method: Method<T>,
+        method: &Method<T>,
         state: &State<Network<A>, B>,
         output: &A::Output<B>,
         hidden: G,
@@ -464,9 +462,24 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         let result = if const { M::PLAIN && B == 1 && Network::<A>::UNROLLED } {
             self.adjoint_unrolled(method, state, output, hidden, deltas)
         } else {
-            self.adjoint_as::<A::Hidden, A::Outputs, G, B>(method, state, output, hidden, deltas)
+            self.adjoint_as::<A::Hidden, A::Outputs, G, B>(*method, state, output, hidden, deltas)
         };
-        result.map_err(|error| self.lost_adjoint(error, state, output, deltas))
+        self.adjoint_settled(result, state, output, deltas)
+    }
+
+    /// What an adjoint gave, its deltas back at zero where they may be anything.
+    #[inline(always)]
+    pub(super) fn adjoint_settled<const B: usize>(
+        self,
+        result: Result<Progress<T>, Lost>,
+        state: &State<Network<A>, B>,
+        output: &A::Output<B>,
+        deltas: &mut State<Network<A>, B>,
+    ) -> Result<Solved<T>, SolveError<T>> {
+        match result {
+            Ok(progress) => progress.finish(),
+            Err(Lost) => Err(self.lost_adjoint(state, output, deltas)),
+        }
     }
 
     /// The same with these activations, and what they take slopes from in the place of the states.
@@ -478,19 +491,15 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         output: &A::Output<B>,
         hidden: G,
         deltas: &mut State<Network<A>, B>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+    ) -> Result<Progress<T>, Lost> {
         let (units, flat) = (Network::<A>::UNITS, output.flat());
-        let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
-            self.network.adjoint_source(),
-            Matrix::new(state.as_slice(), B, units),
-            Matrix::new(flat, B, flat.len() / B),
-            MatrixMut::new(deltas.as_mut_slice(), B, units),
-        ) else {
-            return Err(SolveError::NOT_FINITE);
-        };
+        let params = self.network.adjoint_source()?;
+        let states = Matrix::new(state.as_slice(), B, units)?;
+        let output = Matrix::new(flat, B, flat.len() / B)?;
+        let deltas = MatrixMut::new(deltas.as_mut_slice(), B, units)?;
         let (stop, literal) = method.stop();
         let (backend, threads) = (self.backend, self.threads);
-        let progress = if const { !TYPED } {
+        if const { !TYPED } {
             let (ends, hidden) = (Chosen::new::<H, O>(), hidden.matrix());
             let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
             CompiledAdjoint::adjoint((adjoint, backend, threads))
@@ -503,29 +512,38 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
                 (false, false) => adjoint.typed::<M::AdjointRoom<CHUNK>, CHUNK, false>(backend, threads),
                 (false, true) => adjoint.typed::<M::AdjointRoom<CHUNK>, CHUNK, true>(backend, threads),
             }
-        };
-        progress.and_then(Progress::finish)
+        }
     }
 
-    /// What it was that left the finite numbers, if anything did, and the deltas back at zero then.
-    #[cold]
-    #[inline(never)]
+    /// What it was that left the finite numbers, and the deltas back at zero.
+    #[inline(always)]
     pub(super) fn lost_adjoint<const B: usize>(
         self,
-        error: SolveError<T>,
         state: &State<Network<A>, B>,
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
     ) -> SolveError<T> {
-        let SolveError::NotFinite(_) = error else { return error };
+        if const { TYPED } {
+            // As where a solve is lost.
+            deltas.reset();
+            return SolveError::NOT_FINITE;
+        }
+        self.search_adjoint(state, output, deltas)
+    }
+
+    /// [`lost_adjoint`](Self::lost_adjoint) where flash is not small.
+    #[cold]
+    #[inline(never)]
+    fn search_adjoint<const B: usize>(
+        self,
+        state: &State<Network<A>, B>,
+        output: &A::Output<B>,
+        deltas: &mut State<Network<A>, B>,
+    ) -> SolveError<T> {
         let (shape, units, flat) = (const { &Network::<A>::OUTLINE }, Network::<A>::UNITS, output.flat());
         let in_states = || in_states(shape, Matrix::new(state.as_slice(), B, units).ok()?);
         let in_output = || in_loss_gradient(Matrix::new(flat, B, flat.len() / B).ok()?);
         let in_deltas = || in_deltas(shape, Matrix::new(deltas.as_slice(), B, units).ok()?);
-        if const { TYPED } {
-            deltas.reset();
-            return SolveError::NOT_FINITE;
-        }
         let found = self.network.wrong_weight().or_else(in_states).or_else(in_output).or_else(in_deltas);
         let found = found.unwrap_or(NonFinite::Overflow);
         deltas.reset();
@@ -535,12 +553,12 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
     #[inline(always)]
     fn adjoint_unrolled<G: OfHidden<T>, const B: usize>(
         self,
-        method: Method<T>,
+        method: &Method<T>,
         state: &State<Network<A>, B>,
         output: &A::Output<B>,
         hidden: G,
         deltas: &mut State<Network<A>, B>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+    ) -> Result<Progress<T>, Lost> {
         let walk = Unrolled::<Network<A>>::NEW;
         let network = self.network;
         T::run(self.backend, AdjointOne { network, state, output, hidden, deltas, method, walk })
@@ -603,20 +621,18 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
                         (Typed::<A::Hidden, A::Outputs>::NEW, Flat::ZERO);
                     T::run(self.backend, BackSweepOn { back, ends, room: &mut room })
                 };
-                adjoint = swept.map_err(|error| match error {
-                    LearnError::Adjoint(error) => LearnError::Adjoint(self.lost_adjoint(
-                        error,
-                        after,
-                        &workspace.output,
-                        &mut workspace.adjoint,
-                    )),
-                    other => lost_gradient(other, input.samples(), after, &workspace.adjoint),
+                adjoint = swept.map_err(|lost| match lost {
+                    BackLost::Deltas => {
+                        let Workspace { output, adjoint, .. } = &mut *workspace;
+                        LearnError::Adjoint(self.lost_adjoint(after, output, adjoint))
+                    }
+                    BackLost::Sums => lost_gradient(input.samples(), after, &workspace.adjoint),
                 })?;
             }
             let gradient = if accumulating { Some(gradient.parameters_mut()?) } else { None };
             let deltas = Matrix::new(injection_gradient.flat(), B, Network::<A>::FIRST)?;
             T::once::<FirstOnce>((FirstLayer { input: input.samples(), deltas, gradient }, self.backend))
-                .map_err(|error| lost_first::<T>(error, &Network::<A>::OUTLINE, input.samples(), deltas))?;
+                .map_err(|Lost| lost_first::<T>(&Network::<A>::OUTLINE, input.samples(), deltas))?;
         }
         Ok(GradientReport {
             loss,
@@ -674,10 +690,10 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
             |room| {
                 let Workspace { state, adjoint, output } = room;
                 if !special {
-                    return on.adjoint_checked(objective.method, state, output, (), adjoint);
+                    return on.adjoint_checked(&objective.method, state, output, (), adjoint);
                 }
-                let result = on.adjoint_unrolled(objective.method, state, output, (), adjoint);
-                result.map_err(|error| on.lost_adjoint(error, state, output, adjoint))
+                let result = on.adjoint_unrolled(&objective.method, state, output, (), adjoint);
+                on.adjoint_settled(result, state, output, adjoint)
             },
         )?;
         if learned.1 == Outcome::Skipped {
@@ -687,7 +703,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         if special {
             let (from, walk) = (Kept { input, state, deltas: &*adjoint }, Unrolled::<Network<A>>::NEW);
             T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })
-                .map_err(|error| lost_gradient(error, input.samples(), state, adjoint))?;
+                .map_err(|Lost| lost_gradient(input.samples(), state, adjoint))?;
         } else {
             add(on.backend, on.threads, input, state, adjoint, T::ONE, gradient)?;
         }
@@ -777,9 +793,9 @@ struct SumsJob<'a, T> {
     backend: Backend,
     threads: Threads,
 }
-once!(SumsOnce: SumsJob<'a, T> => Result<(), LearnError<T>>, sums_once);
+once!(SumsOnce: SumsJob<'a, T> => Result<(), Lost>, sums_once);
 
-fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), LearnError<T>> {
+fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), Lost> {
     let SumsJob { from, factor, to, backend, threads } = job;
     let (layout, walk) = (to.layout(), Looped);
     // Where layers share, a parameter has summands of several layers, and one thread adds them up in order.
@@ -791,9 +807,9 @@ fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), LearnError<T>> {
         };
     }
     if !T::run(backend, Fits(from, factor, layout)) {
-        return Err(LearnError::NOT_FINITE);
+        return Err(Lost);
     }
-    let layers = to.into_layers().ok_or(LearnError::NOT_FINITE)?;
+    let layers = to.into_layers().ok_or(Lost)?;
     accumulate_side_by_side(backend, threads, factor, from, layout, layers);
     Ok(())
 }
@@ -809,10 +825,9 @@ pub(crate) fn adjoint_flat<T: Scalar>(
     let (stop, literal) = method.stop();
     let deltas_there = deltas.reborrow();
     let adjoint = Adjoint { params, states, output, hidden: None, deltas: deltas_there, stop, literal, ends };
-    let result = T::once::<AdjointOnce>((adjoint, backend, threads)).and_then(Progress::finish);
-    match result {
-        Err(SolveError::NotFinite(_)) => Err(lost_adjoint_flat(params, shape, (states, output), deltas)),
-        result => result,
+    match T::once::<AdjointOnce>((adjoint, backend, threads)) {
+        Ok(progress) => progress.finish(),
+        Err(Lost) => Err(lost_adjoint_flat(params, shape, (states, output), deltas)),
     }
 }
 
@@ -840,13 +855,8 @@ pub(crate) fn add_flat<T: Scalar>(
     (backend, threads): (Backend, Threads),
 ) -> Result<(), LearnError<T>> {
     let from = Sent { input, states, deltas };
-    let result = T::once::<SumsOnce>(SumsJob { from, factor: T::ONE, to, backend, threads });
-    match result {
-        Err(LearnError::NotFinite(_)) => {
-            Err(LearnError::NotFinite(in_gradient(shape, input, states, deltas)))
-        }
-        result => result,
-    }
+    T::once::<SumsOnce>(SumsJob { from, factor: T::ONE, to, backend, threads })
+        .map_err(|Lost| LearnError::NotFinite(in_gradient(shape, input, states, deltas)))
 }
 
 /// The adjoint of any number of samples.
@@ -860,11 +870,11 @@ pub(crate) struct Adjoint<'a, T, S, E, G = Option<Matrix<'a, T>>> {
     literal: bool,
     ends: E,
 }
-once!(pub(super) AdjointOnce: (Adjoint<'a, T, Parameters<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, SolveError<T>>, adjoint_once);
+once!(pub(super) AdjointOnce: (Adjoint<'a, T, Parameters<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, Lost>, adjoint_once);
 
 pub(crate) fn adjoint_once<'a, T: Scalar, S: Source<'a, T>>(
     (adjoint, backend, threads): (Adjoint<'a, T, S, Chosen<T>>, Backend, Threads),
-) -> Result<Progress<T>, SolveError<T>> {
+) -> Result<Progress<T>, Lost> {
     // A sample that is a part of a batch does not lie in a row.
     adjoint.side_by_side(threads, &|part: Adjoint<'a, T, S, Chosen<T>>| {
         if part.deltas.rows() > 1 || part.deltas.stride() > 1 {
@@ -882,7 +892,7 @@ pub(crate) fn adjoint_once<'a, T: Scalar, S: Source<'a, T>>(
 fn adjoint_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize, const C: usize>(
     adjoint: Adjoint<'a, T, S, Chosen<T>>,
     backend: Backend,
-) -> Result<Progress<T>, SolveError<T>> {
+) -> Result<Progress<T>, Lost> {
     let mut room = Scratch::<T, N>::new();
     T::run(backend, InChunks::<_, _, _, _, _, C, true>(adjoint, &mut room.lend()))
 }
@@ -893,7 +903,7 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>, G: OfHidden<T>> Adjoint<'a, T,
         self,
         backend: Backend,
         threads: Threads,
-    ) -> Result<Progress<T>, SolveError<T>> {
+    ) -> Result<Progress<T>, Lost> {
         self.side_by_side(threads, &|part| {
             let mut room = R::ZERO;
             T::run(backend, InChunks::<_, _, _, _, _, C, FAR>(part, &mut room))
@@ -901,9 +911,9 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>, G: OfHidden<T>> Adjoint<'a, T,
     }
 
     /// Parts of the samples side by side, if `threads` says so.
-    fn side_by_side<W>(self, threads: Threads, work: &W) -> Result<Progress<T>, SolveError<T>>
+    fn side_by_side<W>(self, threads: Threads, work: &W) -> Result<Progress<T>, Lost>
     where
-        W: Fn(Self) -> Result<Progress<T>, SolveError<T>> + Sync,
+        W: Fn(Self) -> Result<Progress<T>, Lost> + Sync,
     {
         let samples = self.deltas.rows();
         let Some(half) = threads.split(samples) else { return work(self) };
@@ -936,7 +946,7 @@ where
     E: Ends<T>,
     R: HalfRoom<T>,
 {
-    type Output = Result<Progress<T>, SolveError<T>>;
+    type Output = Result<Progress<T>, Lost>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
@@ -951,7 +961,7 @@ struct AdjointOne<'a, N, K, G, I, T, W> {
     output: &'a G,
     hidden: I,
     deltas: &'a mut K,
-    method: Method<T>,
+    method: &'a Method<T>,
     walk: W,
 }
 
@@ -963,27 +973,23 @@ where
     G: Flat<Scalar = T>,
     W: Walk,
 {
-    type Output = Result<Solved<T>, SolveError<T>>;
+    type Output = Result<Progress<T>, Lost>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let units = Network::<A>::UNITS;
-        let (Ok(params), Ok(states), Ok(output), Ok(deltas)) = (
-            self.network.adjoint_source(),
-            Matrix::new(self.state.as_slice(), B, units),
-            Matrix::new(self.output.flat(), B, G::LEN / B),
-            MatrixMut::new(self.deltas.as_mut_slice(), B, units),
-        ) else {
-            return Err(SolveError::NOT_FINITE);
-        };
+        let params = self.network.adjoint_source()?;
+        let states = Matrix::new(self.state.as_slice(), B, units)?;
+        let output = Matrix::new(self.output.flat(), B, G::LEN / B)?;
+        let deltas = MatrixMut::new(self.deltas.as_mut_slice(), B, units)?;
         let ((stop, literal), ends) = (self.method.stop(), Typed::<A::Hidden, A::Outputs>::NEW);
         let mut room: M::AdjointRoom<1> = Flat::ZERO;
         let hidden = self.hidden;
         let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
         if const { <A::Form>::REACH.is_far() } {
-            adjoint_all::<1, true, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
+            adjoint_all::<1, true, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)
         } else {
-            adjoint_all::<1, false, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)?.finish()
+            adjoint_all::<1, false, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)
         }
     }
 }
@@ -994,7 +1000,7 @@ fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, L, S, E, G, W>(
     adjoint: Adjoint<'a, T, S, E, G>,
     room: &mut R,
     walk: W,
-) -> Result<Progress<T>, SolveError<T>>
+) -> Result<Progress<T>, Lost>
 where
     R: HalfRoom<T>,
     T: Scalar,
@@ -1031,38 +1037,35 @@ where
 /// The same of the sums of the first layer's deltas.
 #[cold]
 #[inline(never)]
-fn lost_first<T: Scalar>(
-    error: LearnError<T>,
-    shape: &Shape,
-    input: Matrix<'_, T>,
-    deltas: Matrix<'_, T>,
-) -> LearnError<T> {
-    match error {
-        LearnError::NotFinite(_) => {
-            LearnError::NotFinite(in_gradient(shape, input, input.row_range(0, 0), deltas))
-        }
-        other => other,
-    }
+fn lost_first<T: Scalar>(shape: &Shape, input: Matrix<'_, T>, deltas: Matrix<'_, T>) -> LearnError<T> {
+    LearnError::NotFinite(in_gradient(shape, input, input.row_range(0, 0), deltas))
 }
 
-/// What it is that a gradient cannot be summed up of, if that is the error.
-#[cold]
-#[inline(never)]
+/// What it is that a gradient cannot be summed up of.
+#[inline(always)]
 pub(crate) fn lost_gradient<T: Scalar, A: Architecture<Scalar = T>, const B: usize>(
-    error: LearnError<T>,
     input: Matrix<'_, T>,
     state: &State<Network<A>, B>,
     deltas: &State<Network<A>, B>,
 ) -> LearnError<T> {
-    if const { TYPED } {
-        return error;
-    }
+    // As where a solve is lost.
+    if const { TYPED } { LearnError::NOT_FINITE } else { search_gradient(input, state, deltas) }
+}
+
+/// [`lost_gradient`] where flash is not small.
+#[cold]
+#[inline(never)]
+fn search_gradient<T: Scalar, A: Architecture<Scalar = T>, const B: usize>(
+    input: Matrix<'_, T>,
+    state: &State<Network<A>, B>,
+    deltas: &State<Network<A>, B>,
+) -> LearnError<T> {
     let units = Network::<A>::UNITS;
-    match (error, Matrix::new(state.as_slice(), B, units), Matrix::new(deltas.as_slice(), B, units)) {
-        (LearnError::NotFinite(_), Ok(states), Ok(deltas)) => {
+    match (Matrix::new(state.as_slice(), B, units), Matrix::new(deltas.as_slice(), B, units)) {
+        (Ok(states), Ok(deltas)) => {
             LearnError::NotFinite(in_gradient(const { &Network::<A>::OUTLINE }, input, states, deltas))
         }
-        _ => error,
+        _ => LearnError::NOT_FINITE,
     }
 }
 
@@ -1081,7 +1084,7 @@ where
     X: Samples<T, I, B>,
 {
     let added = add_fitting(backend, threads, input, state, deltas, factor, to);
-    added.map_err(|error| lost_gradient(error, input.samples(), state, deltas))
+    added.map_err(|Lost| lost_gradient(input.samples(), state, deltas))
 }
 
 #[inline(always)]
@@ -1093,7 +1096,7 @@ fn add_fitting<T: Scalar, A: Takes<I, Scalar = T>, X, const I: usize, const B: u
     deltas: &State<Network<A>, B>,
     factor: T,
     to: &mut Network<A>,
-) -> Result<(), LearnError<T>>
+) -> Result<(), Lost>
 where
     X: Samples<T, I, B>,
 {
@@ -1174,14 +1177,14 @@ struct Accumulate<Q, T, P, W, const C: usize> {
 impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Operation<T>
     for Accumulate<Q, T, P, W, C>
 {
-    type Output = Result<(), LearnError<T>>;
+    type Output = Result<(), Lost>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { from, factor, to, walk } = self;
         let (sent, mut to) = (from.sent()?, to.parameters()?);
         if !sent.fits(lanes, factor, walk.layout(to.layout())) {
-            return Err(LearnError::NOT_FINITE);
+            return Err(Lost);
         }
         let Sent { input, states, deltas } = sent;
         let share = Share { factor, input: Some(input), below: states, above: states, deltas };
@@ -1201,11 +1204,19 @@ struct BackSweep<'a, T> {
     injection: &'a mut [T],
     gradient: Option<ParametersMut<'a, T>>,
 }
-once!(BackOnce: (BackSweep<'a, T>, Chosen<T>, Backend) => Result<T, LearnError<T>>, back_once);
+once!(BackOnce: (BackSweep<'a, T>, Chosen<T>, Backend) => Result<T, BackLost>, back_once);
+
+/// What of a sweep back left the finite numbers.
+enum BackLost {
+    /// The deltas.
+    Deltas,
+    /// What a gradient is summed up of.
+    Sums,
+}
 
 fn back_once<T: Scalar>(
     (back, ends, backend): (BackSweep<'_, T>, Chosen<T>, Backend),
-) -> Result<T, LearnError<T>> {
+) -> Result<T, BackLost> {
     let mut room = Scratch::<T, ROOM>::new();
     T::run(backend, BackSweepOn { back, ends, room: &mut room.lend() })
 }
@@ -1218,7 +1229,7 @@ struct BackSweepOn<'a, 'b, T, E, R> {
 }
 
 impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_, T, E, R> {
-    type Output = Result<T, LearnError<T>>;
+    type Output = Result<T, BackLost>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
@@ -1239,13 +1250,13 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
                 room: &mut *room,
             };
             let solved = refine::<CHUNK, T, L>(lanes, samples, Stop::after(1), backward);
-            progress.merge(solved).map_err(LearnError::Adjoint)?;
+            progress.merge(solved).map_err(|Lost| BackLost::Deltas)?;
         }
         let deltas = deltas.as_ref();
         let delta = largest(lanes, deltas);
         for factor in [largest(lanes, after), largest(lanes, before)] {
             if !fits_gradient(delta, factor, samples * params.layout().shares()) {
-                return Err(LearnError::NOT_FINITE);
+                return Err(BackLost::Sums);
             }
         }
         // The first layer's units come first, the samples of a unit side by side: as the sum has them.
@@ -1256,14 +1267,13 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
             let share = Share { factor: T::ONE, input: None, below: after, above: before, deltas };
             share.add::<CHUNK, _>(lanes, &mut gradient, Looped);
         }
-        let solved = progress.finish().map_err(LearnError::Adjoint)?;
-        Ok(solved.residual)
+        Ok(progress.residual())
     }
 }
 
-once!(FirstOnce: (FirstLayer<'a, T>, Backend) => Result<(), LearnError<T>>, first_once);
+once!(FirstOnce: (FirstLayer<'a, T>, Backend) => Result<(), Lost>, first_once);
 
-fn first_once<T: Scalar>((first, backend): (FirstLayer<'_, T>, Backend)) -> Result<(), LearnError<T>> {
+fn first_once<T: Scalar>((first, backend): (FirstLayer<'_, T>, Backend)) -> Result<(), Lost> {
     T::run(backend, first)
 }
 
@@ -1275,13 +1285,13 @@ struct FirstLayer<'a, T> {
 }
 
 impl<T: Scalar> Operation<T> for FirstLayer<'_, T> {
-    type Output = Result<(), LearnError<T>>;
+    type Output = Result<(), Lost>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { input, deltas, gradient } = self;
         if !fits_gradient(largest(lanes, deltas), largest(lanes, input), input.rows()) {
-            return Err(LearnError::NOT_FINITE);
+            return Err(Lost);
         }
         if let Some(mut gradient) = gradient
             && let Some(first) = gradient.layout().layers().first()

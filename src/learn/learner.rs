@@ -6,7 +6,7 @@ use crate::network::{
     Architecture, Flat, LengthError, Network, Parameters, Samples, Source, Takes, Workspace,
 };
 use crate::simd::Backend;
-use crate::solve::{Model, Progress, SolveError};
+use crate::solve::{Lost, Model, Progress};
 use crate::threads::Threads;
 
 /// A [`Model`] that has gradients. Sealed.
@@ -61,15 +61,11 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Learner for Network<A> {
 #[allow(private_interfaces, reason = "sealed: only this crate calls what is in it")]
 pub trait CompiledAdjoint<'a, T: Scalar>: Source<'a, T> {
     /// An adjoint.
-    fn adjoint(
-        job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads),
-    ) -> Result<Progress<T>, SolveError<T>>;
+    fn adjoint(job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads)) -> Result<Progress<T>, Lost>;
 }
 
 impl<'a, T: Scalar> CompiledAdjoint<'a, T> for Parameters<'a, T> {
-    fn adjoint(
-        job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads),
-    ) -> Result<Progress<T>, SolveError<T>> {
+    fn adjoint(job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads)) -> Result<Progress<T>, Lost> {
         T::once::<AdjointOnce>(job)
     }
 }

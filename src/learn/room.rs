@@ -6,7 +6,7 @@ use super::loss::Loss;
 use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::{Scalar, Stored, of_sum, of_value};
 use crate::network::{Architecture, Network, Samples, State, Takes, Workspace};
-use crate::solve::{Map, MapError, Rule, Runner, Setting, SolveError, Solved, swept};
+use crate::solve::{Lost, Map, MapError, Progress, Rule, Runner, Setting, SolveError, Solved, swept};
 use core::fmt;
 
 impl<C, T: Scalar> Objective<C, T> {
@@ -227,8 +227,8 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> R
             let Ok(slopes) = State::from_slice_mut(slopes) else { return Err(SolveError::NOT_FINITE) };
             let injection = rest.get_mut(..first).unwrap_or_default();
             self.inject_into(input, injection)?;
-            if let Err(error) = self.slopes_at(injection, state, slopes) {
-                return Err(self.lost_adjoint(error, state, output, adjoint));
+            if self.slopes_at(injection, state, slopes).is_err() {
+                return Err(self.lost_adjoint(state, output, adjoint));
             }
             history = rest;
             Some(&*slopes)
@@ -236,14 +236,16 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> R
             None
         };
         let from = slopes.unwrap_or(state);
-        let result = if solver.is_plain() {
-            self.adjoint_at(method, from, output, adjoint)
-        } else {
-            let (stop, method) = method.one_by_one();
-            let map = AdjointSweeps { on: self, method, state: from, output };
-            solver.solve(&map, adjoint.as_mut_slice(), stop, history).map_err(into_solve)
-        };
-        result.map_err(|error| self.lost_adjoint(error, state, output, adjoint))
+        if solver.is_plain() {
+            let result = self.adjoint_at(method, from, output, adjoint);
+            return self.adjoint_settled(result, state, output, adjoint);
+        }
+        let (stop, method) = method.one_by_one();
+        let map = AdjointSweeps { on: self, method, state: from, output };
+        match solver.solve(&map, adjoint.as_mut_slice(), stop, history).map_err(into_solve) {
+            Err(SolveError::NotFinite(_)) => Err(self.lost_adjoint(state, output, adjoint)),
+            result => result,
+        }
     }
 
     /// The adjoint at a state, or with these slopes where activations have them of sums.
@@ -253,7 +255,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> R
         state: &State<Network<A>, B>,
         output: &A::Output<B>,
         deltas: &mut State<Network<A>, B>,
-    ) -> Result<Solved<T>, SolveError<T>> {
+    ) -> Result<Progress<T>, Lost> {
         if const { of_sum::<A::Hidden, A::Outputs>() } {
             self.adjoint_as::<Stored, Stored, (), B>(method, state, output, (), deltas)
         } else {

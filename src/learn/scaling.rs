@@ -219,7 +219,7 @@ fn share<T: Scalar, E: Activation>(backend: Backend, states: &[T]) -> Option<T> 
     if const { of_sum::<E, E>() } {
         return None;
     }
-    let flat = T::run(backend, CountFlat::<_, E>(states, PhantomData));
+    let flat = T::run_here(backend, CountFlat::<_, E>(states, PhantomData));
     Some(T::from_usize(flat) / T::from_usize(states.len().max(1)))
 }
 

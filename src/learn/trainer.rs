@@ -366,7 +366,7 @@ pub(super) fn end_held<T: Scalar, A: Architecture<Scalar = T>>(
     room: &mut State<Network<A>, 2>,
 ) -> Option<Held<T>> {
     let held = network.hold_rate_on(backend, hold?, room);
-    Some(held.unwrap_or_else(|_| {
+    Some(held.unwrap_or_else(|| {
         // The magnitudes have no finite sum: the network without its feedback is still one.
         network.multiply_feedback(T::ZERO);
         Held { rate: T::ZERO, factor: T::ZERO }

@@ -10,8 +10,8 @@ use crate::network::{
 };
 use crate::simd::{Backend, Bf16, Lanes, Operation};
 use crate::solve::{
-    NonFinite, Progress, Runner, SolveError, Solved, Stop, Sweep, fits, in_input, in_params, in_states,
-    refine,
+    Failure, NonFinite, Progress, Runner, SolveError, Solved, Stop, Sweep, fits, in_input, in_params,
+    in_states, refine,
 };
 use crate::threads::Threads;
 use core::fmt;
@@ -278,20 +278,18 @@ impl<N: Architecture<Scalar = f32>> Runner<'_, Bf16Network<Network<N>>> {
         };
         match solve_once((self.backend, solve)) {
             // The input is looked at first, and no weight is infinite or a NaN.
-            Ok(Err(SolveError::NotFinite(_))) => {
+            Err(Failure::Lost) => {
                 let found = in_states(&Network::<N>::SHAPE, Matrix::of_row(state.as_slice()));
                 state.reset();
                 Err(SolveError::NotFinite(found.unwrap_or(NonFinite::Overflow)))
             }
-            Ok(solved) => solved,
-            Err(InputNotFinite) => {
+            Ok(progress) => progress.finish(),
+            Err(Failure::Input) => {
                 Err(SolveError::NotFinite(in_input(input.samples()).unwrap_or(NonFinite::Overflow)))
             }
         }
     }
 }
-
-struct InputNotFinite;
 
 /// A solve of one sample.
 struct Solve<'a> {
@@ -306,18 +304,18 @@ struct Solve<'a> {
 
 /// Compiled once for all networks.
 #[inline(never)]
-fn solve_once((backend, solve): (Backend, Solve<'_>)) -> Result<Result<Solved, SolveError>, InputNotFinite> {
+fn solve_once((backend, solve): (Backend, Solve<'_>)) -> Result<Progress<f32>, Failure> {
     <f32 as crate::simd::Element>::run(backend, solve)
 }
 
 impl Operation<f32> for Solve<'_> {
-    type Output = Result<Result<Solved, SolveError>, InputNotFinite>;
+    type Output = Result<Progress<f32>, Failure>;
 
     #[inline(always)]
     fn run<L: Lanes<f32>>(self, lanes: L) -> Self::Output {
         let Self { view, input, state, injection, stop, ends } = self;
         if !largest(lanes, Matrix::of_row(input)).is_finite() {
-            return Err(InputNotFinite);
+            return Err(Failure::Input);
         }
         let mut change = Change::none(lanes);
         if let Some(layer) = view.layout.layers().first() {
@@ -329,11 +327,12 @@ impl Operation<f32> for Solve<'_> {
         }
         // NaN if something was not finite.
         if !(change.of_one(lanes) >= 0.0) {
-            return Ok(Err(SolveError::NOT_FINITE));
+            return Err(Failure::Lost);
         }
         let mut progress = Progress::default();
         let forward = Forward { view, injection, state, ends };
-        Ok(progress.merge(refine::<1, f32, L>(lanes, 1, stop, forward)).and_then(|()| progress.finish()))
+        progress.merge(refine::<1, f32, L>(lanes, 1, stop, forward))?;
+        Ok(progress)
     }
 }
 

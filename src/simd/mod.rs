@@ -196,6 +196,10 @@ pub trait Element:
     fn to_f64(self) -> f64;
     /// Whether the number is neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// Whether the number is 0 or more, and finite.
+    fn is_tolerance(self) -> bool;
+    /// Whether the number is 1 or more, and finite.
+    fn is_one_or_more(self) -> bool;
     /// The absolute value.
     fn magnitude(self) -> Self;
     /// The eight-entry table index of [`Lanes::lookup`]: exponent and first fraction bit, low three bits.
@@ -206,6 +210,8 @@ pub trait Element:
     type Each<F: Family<Self>>: Debug + Send + Sync + 'static;
     /// Runs `operation` with the lanes of `backend`.
     fn run<O: Operation<Self>>(backend: Backend, operation: O) -> O::Output;
+    /// The same in the function of the caller where there are no vectors, so that nothing remains of what nobody looks at.
+    fn run_here<O: Operation<Self>>(backend: Backend, operation: O) -> O::Output;
 }
 
 macro_rules! element {
@@ -247,6 +253,16 @@ macro_rules! element {
                 <$scalar>::is_finite(self)
             }
             #[inline(always)]
+            fn is_tolerance(self) -> bool {
+                // One comparison: -0 + 0 is 0, and what is negative or a NaN has more bits than infinity.
+                (self + 0.0).to_bits() < <$scalar>::INFINITY.to_bits()
+            }
+            #[inline(always)]
+            fn is_one_or_more(self) -> bool {
+                const ONE: $bits = <$scalar>::to_bits(1.0);
+                self.to_bits().wrapping_sub(ONE) < <$scalar>::INFINITY.to_bits() - ONE
+            }
+            #[inline(always)]
             fn magnitude(self) -> Self {
                 self.abs()
             }
@@ -266,6 +282,14 @@ macro_rules! element {
                     Kind::Avx2(lanes) => Lanes::<$scalar>::vectorize(lanes, OnAny::new(operation)),
                     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
                     Kind::Avx512(lanes) => Lanes::<$scalar>::vectorize(lanes, OnAny::new(operation)),
+                }
+            }
+            #[inline(always)]
+            fn run_here<O: Operation<Self>>(backend: Backend, operation: O) -> O::Output {
+                if const { <Portable as Lanes<$scalar>>::BLOCKING.outlined } {
+                    operation.run(Portable)
+                } else {
+                    Self::run(backend, operation)
                 }
             }
         }

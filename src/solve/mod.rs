@@ -206,6 +206,20 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         A: Takes<I>,
     {
         stop.check()?;
+        self.solve_checked(input, state, stop)
+    }
+
+    /// The same of a `Stop` whose settings are in their ranges.
+    #[inline]
+    pub(crate) fn solve_checked<X: Samples<T, I, B>, const I: usize, const B: usize>(
+        self,
+        input: &X,
+        state: &mut State<Network<A>, B>,
+        stop: Stop<T>,
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         let result = if !const { M::PLAIN && Network::<A>::unrolls(B) } || self.threads.split(B).is_some() {
             self.solve_looped(input.samples(), state, stop)
         } else {
@@ -219,29 +233,40 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     fn settled<const B: usize>(
         self,
         input: Matrix<'_, T>,
-        result: Result<Solved<T>, Failure<T>>,
+        result: Result<Progress<T>, Failure>,
         state: &mut State<Network<A>, B>,
     ) -> Result<Solved<T>, SolveError<T>> {
-        result.map_err(|failure| match failure {
-            Failure::Solve(SolveError::NotFinite(_)) => self.lost(Some(input), state),
-            Failure::Solve(error) => error,
-            Failure::Input if const { TYPED } => SolveError::NOT_FINITE,
-            Failure::Input => SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow)),
-        })
+        match result {
+            Ok(progress) => progress.finish(),
+            Err(Failure::Lost) => Err(self.lost(Some(input), state)),
+            Err(Failure::Input) if const { TYPED } => Err(SolveError::NOT_FINITE),
+            Err(Failure::Input) => Err(SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow))),
+        }
     }
 
     /// What it was that left the finite numbers, and the state back at zero.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn lost<const B: usize>(
         self,
         input: Option<Matrix<'_, T>>,
         state: &mut State<Network<A>, B>,
     ) -> SolveError<T> {
         if const { TYPED } {
+            // Where flash is small nobody looks, and no error is handed from function to function.
             state.reset();
             return SolveError::NOT_FINITE;
         }
+        self.search(input, state)
+    }
+
+    /// [`lost`](Self::lost) where flash is not small.
+    #[cold]
+    #[inline(never)]
+    fn search<const B: usize>(
+        self,
+        input: Option<Matrix<'_, T>>,
+        state: &mut State<Network<A>, B>,
+    ) -> SolveError<T> {
         let in_states = || {
             let states = Matrix::new(state.as_slice(), B, Network::<A>::UNITS).ok()?;
             in_states(const { &Network::<A>::OUTLINE }, states)
@@ -262,7 +287,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         input: &X,
         state: &mut State<Network<A>, B>,
         stop: Stop<T>,
-    ) -> Result<Solved<T>, Failure<T>>
+    ) -> Result<Progress<T>, Failure>
     where
         A: Takes<I>,
     {
@@ -283,11 +308,11 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         input: Matrix<'_, T>,
         state: &mut State<Network<A>, B>,
         stop: Stop<T>,
-    ) -> Result<Solved<T>, Failure<T>> {
+    ) -> Result<Progress<T>, Failure> {
         let params = self.network.source()?;
         let states = MatrixMut::new(state.as_mut_slice(), B, Network::<A>::UNITS)?;
         let Runner { backend, threads, .. } = self;
-        let progress = if const { !TYPED } {
+        if const { !TYPED } {
             let ends = Chosen::new::<A::Hidden, A::Outputs>();
             Compiled::solve(SolveJob { params, ends, input, states, stop, backend, threads })
         } else {
@@ -302,8 +327,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
                     part.run::<_, _, CHUNK>(&mut base, &mut room)
                 }
             })
-        };
-        progress?.finish().map_err(Failure::Solve)
+        }
     }
 
     /// [`Network::inject`] on this backend.
@@ -390,7 +414,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         self,
         injection: &[T],
         state: &mut State<Network<A>, B>,
-    ) -> Result<T, SolveError<T>> {
+    ) -> Result<T, Lost> {
         self.sweep_as::<A::Hidden, A::Outputs, _, B>(injection, state, Looped)
     }
 
@@ -401,15 +425,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         injection: &[T],
         state: &mut State<Network<A>, B>,
         walk: W,
-    ) -> Result<T, SolveError<T>> {
-        let units = Network::<A>::UNITS;
-        let (Ok(params), Ok(injection), Ok(states)) = (
-            self.network.source(),
-            Matrix::new(injection, B, Network::<A>::FIRST),
-            MatrixMut::new(state.as_mut_slice(), B, units),
-        ) else {
-            return Err(SolveError::NOT_FINITE);
-        };
+    ) -> Result<T, Lost> {
+        let params = self.network.source()?;
+        let injection = Matrix::new(injection, B, Network::<A>::FIRST)?;
+        let states = MatrixMut::new(state.as_mut_slice(), B, Network::<A>::UNITS)?;
         let (ends, backend) = (Typed::<H, O>::NEW, self.backend);
         if const { !TYPED } {
             let (ends, only) = (Chosen::new::<H, O>(), walk.only());
@@ -445,7 +464,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         injection: &[T],
         state: &mut State<Network<A>, B>,
         slopes: &mut State<Network<A>, B>,
-    ) -> Result<(), SolveError<T>> {
+    ) -> Result<(), Lost> {
         slopes.as_mut_slice().copy_from_slice(state.as_slice());
         for (index, layer) in const { &A::LAYOUT }.layers().iter().enumerate() {
             let swept =
@@ -495,7 +514,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         injection: &Injection<Network<A>>,
         state: &mut State<Network<A>>,
         weights: &[T],
-    ) -> Result<T, SolveError<T>> {
+    ) -> Result<T, Lost> {
         if const { Network::<A>::unrolls(1) } {
             self.weighted(injection, state, weights, Unrolled::<Network<A>>::NEW)
         } else {
@@ -513,7 +532,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         injection: &Injection<Network<A>>,
         state: &mut State<Network<A>>,
         weights: &[T],
-    ) -> Result<T, SolveError<T>> {
+    ) -> Result<T, Lost> {
         self.weighted(injection, state, weights, Only(index))
     }
 
@@ -523,15 +542,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         state: &mut State<Network<A>>,
         weights: &[T],
         walk: impl Walk,
-    ) -> Result<T, SolveError<T>> {
-        let units = Network::<A>::UNITS;
-        let (Ok(params), Ok(injection), Ok(states)) = (
-            self.network.parameters(),
-            Matrix::new(Flat::flat(&injection.first), 1, Network::<A>::FIRST),
-            MatrixMut::new(state.as_mut_slice(), 1, units),
-        ) else {
-            return Err(SolveError::NOT_FINITE);
-        };
+    ) -> Result<T, Lost> {
+        let params = self.network.parameters()?;
+        let injection = Matrix::new(Flat::flat(&injection.first), 1, Network::<A>::FIRST)?;
+        let states = MatrixMut::new(state.as_mut_slice(), 1, Network::<A>::UNITS)?;
         let backend = self.backend;
         let result = if const { !TYPED } {
             let (ends, weights, only) = (Chosen::new::<A::Hidden, A::Outputs>(), Some(weights), walk.only());
@@ -590,12 +604,11 @@ pub(crate) fn solve_flat<T: Scalar>(
 ) -> Result<Solved<T>, SolveError<T>> {
     stop.check()?;
     let job = SolveJob { params, ends, input, states: states.reborrow(), stop, backend, threads };
-    let result = T::once::<SolveOnce>(job).and_then(|progress| progress.finish().map_err(Failure::Solve));
-    result.map_err(|failure| match failure {
-        Failure::Input => SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow)),
-        Failure::Solve(SolveError::NotFinite(_)) => lost_flat(params, shape, input, states),
-        Failure::Solve(error) => error,
-    })
+    match T::once::<SolveOnce>(job) {
+        Ok(progress) => progress.finish(),
+        Err(Failure::Input) => Err(SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow))),
+        Err(Failure::Lost) => Err(lost_flat(params, shape, input, states)),
+    }
 }
 
 /// What it was that left the finite numbers, and the states back at zero.
@@ -628,7 +641,7 @@ pub(crate) fn sweep_flat<T: Scalar>(
     injection: Matrix<'_, T>,
     states: MatrixMut<'_, T>,
     backend: Backend,
-) -> Result<T, SolveError<T>> {
+) -> Result<T, Lost> {
     T::once::<SweepOnce>(SweepJob { params, injection, states, ends, weights: None, only: None, backend })
 }
 
@@ -642,11 +655,11 @@ pub(crate) struct SolveJob<'a, T, S, E> {
     backend: Backend,
     threads: Threads,
 }
-once!(SolveOnce: SolveJob<'a, T, Parameters<'a, T>, Chosen<T>> => Result<Progress<T>, Failure<T>>, solve_once);
+once!(SolveOnce: SolveJob<'a, T, Parameters<'a, T>, Chosen<T>> => Result<Progress<T>, Failure>, solve_once);
 
 pub(crate) fn solve_once<'a, T: Scalar, S: Source<'a, T>>(
     job: SolveJob<'a, T, S, Chosen<T>>,
-) -> Result<Progress<T>, Failure<T>> {
+) -> Result<Progress<T>, Failure> {
     job.side_by_side(&|part: SolveJob<'a, T, S, Chosen<T>>| {
         let widest = part.params.layout().layers().iter().map(|layer| layer.width).max().unwrap_or(0);
         if !part.is_one() || widest.max(part.params.rank()) > SMALL_ROOM {
@@ -661,7 +674,7 @@ pub(crate) fn solve_once<'a, T: Scalar, S: Source<'a, T>>(
 #[inline(never)]
 fn solve_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize>(
     job: SolveJob<'a, T, S, Chosen<T>>,
-) -> Result<Progress<T>, Failure<T>> {
+) -> Result<Progress<T>, Failure> {
     let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
     let (base, room) = (&mut base.lend(), &mut room.lend());
     if job.is_one() { job.run::<_, _, 1>(base, room) } else { job.run::<_, _, CHUNK>(base, room) }
@@ -679,16 +692,16 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> SolveJob<'a, T, S, E> {
         self,
         base: &mut Q,
         room: &mut R,
-    ) -> Result<Progress<T>, Failure<T>> {
+    ) -> Result<Progress<T>, Failure> {
         let Self { params, input, states, stop, ends, backend, .. } = self;
         T::run(backend, Solve::<_, _, _, _, _, C> { params, input, states, base, room, stop, ends })
     }
 
     /// Parts of the samples side by side, if there are threads.
     #[inline(always)]
-    fn side_by_side<W>(self, work: &W) -> Result<Progress<T>, Failure<T>>
+    fn side_by_side<W>(self, work: &W) -> Result<Progress<T>, Failure>
     where
-        W: Fn(Self) -> Result<Progress<T>, Failure<T>> + Sync,
+        W: Fn(Self) -> Result<Progress<T>, Failure> + Sync,
     {
         // Before anything changes in any part.
         if self.threads != Threads::One && !largest_on(self.backend, self.input).is_finite() {
@@ -697,9 +710,9 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> SolveJob<'a, T, S, E> {
         self.parts(work)
     }
 
-    fn parts<W>(self, work: &W) -> Result<Progress<T>, Failure<T>>
+    fn parts<W>(self, work: &W) -> Result<Progress<T>, Failure>
     where
-        W: Fn(Self) -> Result<Progress<T>, Failure<T>> + Sync,
+        W: Fn(Self) -> Result<Progress<T>, Failure> + Sync,
     {
         let (samples, threads) = (self.states.rows(), self.threads);
         let Some(half) = threads.split(samples) else { return work(self) };
@@ -708,7 +721,7 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> SolveJob<'a, T, S, E> {
         let (first, second) = (part(0, half, first), part(half, samples - half, second));
         let (first, second) = threads.join(|| first.parts(work), || second.parts(work));
         let mut progress = first?;
-        progress.merge(second?).map_err(Failure::Solve)?;
+        progress.merge(second?)?;
         Ok(progress)
     }
 }
@@ -756,11 +769,9 @@ pub(crate) struct SweepJob<'a, T: Scalar, S> {
     only: Option<usize>,
     backend: Backend,
 }
-once!(SweepOnce: SweepJob<'a, T, Parameters<'a, T>> => Result<T, SolveError<T>>, sweep_once);
+once!(SweepOnce: SweepJob<'a, T, Parameters<'a, T>> => Result<T, Lost>, sweep_once);
 
-pub(crate) fn sweep_once<'a, T: Scalar, S: Source<'a, T>>(
-    job: SweepJob<'a, T, S>,
-) -> Result<T, SolveError<T>> {
+pub(crate) fn sweep_once<'a, T: Scalar, S: Source<'a, T>>(job: SweepJob<'a, T, S>) -> Result<T, Lost> {
     if job.states.rows() > 1 {
         sweep_batch(job)
     } else if job.params.rank() > SMALL_ROOM {
@@ -771,7 +782,7 @@ pub(crate) fn sweep_once<'a, T: Scalar, S: Source<'a, T>>(
 }
 
 #[inline(never)]
-fn sweep_batch<'a, T: Scalar, S: Source<'a, T>>(job: SweepJob<'a, T, S>) -> Result<T, SolveError<T>> {
+fn sweep_batch<'a, T: Scalar, S: Source<'a, T>>(job: SweepJob<'a, T, S>) -> Result<T, Lost> {
     let SweepJob { params, injection, states, ends, only, backend, .. } = job;
     let mut room = Scratch::<T, ROOM>::new();
     let (walk, weights, room) = (OneOrAll(only), (), &mut room.lend());
@@ -782,9 +793,7 @@ fn sweep_batch<'a, T: Scalar, S: Source<'a, T>>(job: SweepJob<'a, T, S>) -> Resu
 }
 
 #[inline(never)]
-fn sweep_one<'a, T: Scalar, S: Source<'a, T>, const N: usize>(
-    job: SweepJob<'a, T, S>,
-) -> Result<T, SolveError<T>> {
+fn sweep_one<'a, T: Scalar, S: Source<'a, T>, const N: usize>(job: SweepJob<'a, T, S>) -> Result<T, Lost> {
     let SweepJob { params, injection, states, ends, weights, only, backend } = job;
     let mut room = Scratch::<T, N>::new();
     let (walk, room) = (OneOrAll(only), &mut room.lend());
@@ -803,23 +812,50 @@ fn sweep_one<'a, T: Scalar, S: Source<'a, T>, const N: usize>(
     }
 }
 
-/// Why a solve gave no solution.
-pub(crate) enum Failure<T> {
+/// Something left the finite numbers, and what was computed is of no use. No size at all: what is handed up from the innermost loops is no larger
+/// for the errors it may be, and whoever answers the caller makes a [`SolveError`] of it, once.
+#[derive(Clone, Copy)]
+pub(crate) struct Lost;
+
+/// Why a solve gave no solution; like [`Lost`], nothing that has to be copied.
+#[derive(Clone, Copy)]
+pub(crate) enum Failure {
     /// The input is not finite: nothing has been changed.
     Input,
     /// Something has been changed.
-    Solve(SolveError<T>),
+    Lost,
+}
+
+impl From<Lost> for Failure {
+    #[inline(always)]
+    fn from(_: Lost) -> Self {
+        Self::Lost
+    }
 }
 
 // Shapes inside the crate come from one layout and always fit; were it otherwise, there would be no solution.
-impl<T> From<crate::kernel::ShapeError> for Failure<T> {
+impl From<crate::kernel::ShapeError> for Lost {
+    #[inline(always)]
     fn from(_: crate::kernel::ShapeError) -> Self {
-        Self::Solve(SolveError::NOT_FINITE)
+        Self
     }
 }
-impl<T> From<crate::LengthError> for Failure<T> {
+impl From<crate::LengthError> for Lost {
+    #[inline(always)]
     fn from(_: crate::LengthError) -> Self {
-        Self::Solve(SolveError::NOT_FINITE)
+        Self
+    }
+}
+impl From<crate::kernel::ShapeError> for Failure {
+    #[inline(always)]
+    fn from(_: crate::kernel::ShapeError) -> Self {
+        Self::Lost
+    }
+}
+impl From<crate::LengthError> for Failure {
+    #[inline(always)]
+    fn from(_: crate::LengthError) -> Self {
+        Self::Lost
     }
 }
 
@@ -844,7 +880,7 @@ where
     Q: HalfRoom<T>,
     R: HalfRoom<T>,
 {
-    type Output = Result<Progress<T>, Failure<T>>;
+    type Output = Result<Progress<T>, Failure>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
@@ -868,7 +904,7 @@ where
     X: Samples<T, I, B>,
     W: Walk,
 {
-    type Output = Result<Solved<T>, Failure<T>>;
+    type Output = Result<Progress<T>, Failure>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
@@ -884,7 +920,7 @@ where
             stop: self.stop,
             ends: Typed::<A::Hidden, A::Outputs>::NEW,
         };
-        solve_all(lanes, solve, self.walk)?.finish().map_err(Failure::Solve)
+        solve_all(lanes, solve, self.walk)
     }
 }
 
@@ -893,7 +929,7 @@ fn solve_all<'a, T, L, S, E, Q, R, W, const C: usize>(
     lanes: L,
     solve: Solve<'a, '_, T, S, E, Q, R, C>,
     walk: W,
-) -> Result<Progress<T>, Failure<T>>
+) -> Result<Progress<T>, Failure>
 where
     T: Scalar,
     L: Lanes<T>,
@@ -919,13 +955,13 @@ where
         let mut injection = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
         let to = (input, injection.reborrow());
         if kept && !set_injection::<C, _, _, _, _, _, _>(lanes, walk, ends, params, to, room) {
-            return Err(Failure::Solve(SolveError::NOT_FINITE));
+            return Err(Failure::Lost);
         }
         let base = First { matrix: if kept { injection.as_ref() } else { input }, is_input: !kept };
         let states = states.reborrow().row_range(first, samples);
         let forward = Forward { params, base, states, ends, walk, weights: (), room: &mut *room };
         let chunk = refine::<C, T, L>(lanes, samples, stop, forward);
-        progress.merge(chunk).map_err(Failure::Solve)?;
+        progress.merge(chunk)?;
     }
     Ok(progress)
 }
@@ -981,19 +1017,23 @@ where
     K: Weights<T>,
     W: Walk,
 {
-    type Output = Result<T, SolveError<T>>;
+    type Output = Result<T, Lost>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let Self { params, injection, mut states, ends, room, weights, walk } = self;
-        let mut progress = Progress::default();
+        let mut largest = T::ZERO;
         for (first, samples) in chunks_of(states.rows(), samples_in(room, params.rank(), CHUNK)) {
             let base = First { matrix: injection.row_range(first, samples), is_input: false };
             let states = states.reborrow().row_range(first, samples);
             let room = &mut *room;
             let forward = Forward { params, base, states, ends, walk, weights, room };
-            progress.merge(refine::<C, T, L>(lanes, samples, Stop::after(1), forward))?;
+            let residual = refine::<C, T, L>(lanes, samples, Stop::after(1), forward).residual();
+            if !residual.is_finite() {
+                return Err(Lost);
+            }
+            largest = if residual > largest { residual } else { largest };
         }
-        Ok(progress.finish()?.residual)
+        Ok(largest)
     }
 }

@@ -1,8 +1,8 @@
 //! What a runner runs.
 
 use super::{
-    Failure, InjectJob, InjectOnce, NonFinite, Progress, SolveError, SolveJob, SolveOnce, SweepJob,
-    SweepOnce, in_params,
+    Failure, InjectJob, InjectOnce, Lost, NonFinite, Progress, SolveJob, SolveOnce, SweepJob, SweepOnce,
+    in_params,
 };
 use crate::kernel::{Chosen, Scalar, TYPED};
 use crate::network::{Architecture, Flat, LengthError, Network, Parameters, Sealed, Source};
@@ -42,21 +42,21 @@ impl<A: Architecture> Model for Network<A> {
 #[allow(private_interfaces, reason = "sealed: only this crate calls what is in it")]
 pub trait Compiled<'a, T: Scalar>: Source<'a, T> {
     /// A solve.
-    fn solve(job: SolveJob<'a, T, Self, Chosen<T>>) -> Result<Progress<T>, Failure<T>>;
+    fn solve(job: SolveJob<'a, T, Self, Chosen<T>>) -> Result<Progress<T>, Failure>;
     /// W^1 x + b^1.
     fn inject(job: InjectJob<'a, T, Self>) -> bool;
     /// A sweep.
-    fn sweep(job: SweepJob<'a, T, Self>) -> Result<T, SolveError<T>>;
+    fn sweep(job: SweepJob<'a, T, Self>) -> Result<T, Lost>;
 }
 
 impl<'a, T: Scalar> Compiled<'a, T> for Parameters<'a, T> {
-    fn solve(job: SolveJob<'a, T, Self, Chosen<T>>) -> Result<Progress<T>, Failure<T>> {
+    fn solve(job: SolveJob<'a, T, Self, Chosen<T>>) -> Result<Progress<T>, Failure> {
         T::once::<SolveOnce>(job)
     }
     fn inject(job: InjectJob<'a, T, Self>) -> bool {
         T::once::<InjectOnce>(job)
     }
-    fn sweep(job: SweepJob<'a, T, Self>) -> Result<T, SolveError<T>> {
+    fn sweep(job: SweepJob<'a, T, Self>) -> Result<T, Lost> {
         T::once::<SweepOnce>(job)
     }
 }

@@ -1,6 +1,6 @@
 //! The loop around sweeps, of a network or of its adjoint: sweep until every sample meets the tolerance.
 
-use super::{SolveError, Solved, Stop};
+use super::{Lost, SolveError, Solved, Stop};
 use crate::kernel::{Change, Changes, Matrix, Scalar, largest, scales};
 use crate::simd::Lanes;
 
@@ -20,17 +20,24 @@ impl<T: Scalar> Default for Progress<T> {
 impl<T: Scalar> Progress<T> {
     /// Takes in a chunk: an error only if it left the finite numbers, so that the other chunks are still solved.
     #[inline(always)]
-    pub(crate) fn merge(&mut self, chunk: Self) -> Result<(), SolveError<T>> {
+    pub(crate) fn merge(&mut self, chunk: Self) -> Result<(), Lost> {
         let Solved { sweeps, residual } = chunk.solved;
         if !residual.is_finite() {
-            return Err(SolveError::NOT_FINITE);
+            return Err(Lost);
         }
         self.converged &= chunk.converged;
-        self.solved.sweeps = self.solved.sweeps.max(sweeps);
-        if residual > self.solved.residual {
+        // There is nothing to compare the first chunk with; often it is the only one.
+        if self.solved.sweeps == 0 || residual > self.solved.residual {
             self.solved.residual = residual;
         }
+        self.solved.sweeps = self.solved.sweeps.max(sweeps);
         Ok(())
+    }
+
+    /// The largest change of a unit in the last sweep.
+    #[inline(always)]
+    pub(crate) fn residual(&self) -> T {
+        self.solved.residual
     }
 
     /// The solution, if all chunks found theirs.
@@ -61,7 +68,8 @@ pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, samples);
     let mut progress = Progress { converged: stop.exact, ..Progress::default() };
-    while progress.solved.sweeps < stop.limit {
+    // A limit is at least 1.
+    loop {
         for change in changes.iter_mut() {
             change.reset(lanes);
         }
@@ -78,6 +86,9 @@ pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
         }
         if all && !stop.exact {
             progress.converged = true;
+            break;
+        }
+        if progress.solved.sweeps >= stop.limit {
             break;
         }
     }

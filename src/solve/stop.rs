@@ -70,11 +70,24 @@ impl<T: Element> Stop<T> {
     /// [`Setting`], the first that is out of its range.
     #[inline(always)]
     pub fn check(&self) -> Result<(), Setting<T>> {
-        let sound = |x: T| x >= T::ZERO && x <= T::MAX;
-        if sound(self.absolute) && sound(self.relative) && self.limit > 0 {
-            return Ok(());
-        }
-        Err(self.refused())
+        if self.is_sound() { Ok(()) } else { Err(self.refused()) }
+    }
+    /// The same of a `Stop` that lies in memory. In line nothing remains of the check of a constant; of this one all does, and where flash is small it
+    /// stands there once.
+    #[inline(always)]
+    pub(crate) fn check_stored(&self) -> Result<(), Setting<T>> {
+        let sound = if const { crate::kernel::TYPED } { self.is_sound_once() } else { self.is_sound() };
+        if sound { Ok(()) } else { Err(self.refused()) }
+    }
+    /// Whether all of it is in its range.
+    #[inline(always)]
+    fn is_sound(&self) -> bool {
+        self.absolute.is_tolerance() && self.relative.is_tolerance() && self.limit > 0
+    }
+    /// The same as a function.
+    #[inline(never)]
+    fn is_sound_once(&self) -> bool {
+        self.is_sound()
     }
     /// What is out of its range, and how it is set.
     #[cold]
@@ -89,7 +102,7 @@ impl<T: Element> Stop<T> {
             (&Rule { name: "Stop::residual", range: "0 or more, finite" }, self.absolute),
             (&Rule { name: "Stop::relative", range: "0 or more, finite" }, self.relative),
         ] {
-            if !(value >= T::ZERO && value <= T::MAX) {
+            if !value.is_tolerance() {
                 return Setting { rule, value };
             }
         }
