@@ -362,15 +362,11 @@ macro_rules! lent {
             // Adapters are values: this one is made elsewhere.
             let borrowed = Box::leak(borrowed);
             let mut adapted = on_a_large_stack(move || Box::new(Low::new(borrowed, 1)));
-            with_stack(LITTLE, move || certificates(net, x, y));
+            with_stack(LITTLE, move || certificates(net, &x.0, &y.0));
             with_stack(LITTLE, move || adapters(&mut adapted));
             with_stack(LITTLE, move || integers(&again));
 
-            fn certificates(
-                mut net: Boxed<Net>,
-                x: Boxed<SMatrix<f32, 1, $inputs>>,
-                y: Boxed<SMatrix<f32, 1, $inputs>>,
-            ) {
+            fn certificates(mut net: Boxed<Net>, x: &SMatrix<f32, 1, $inputs>, y: &SMatrix<f32, 1, $inputs>) {
                 let (mut certificate, mut state) = (boxed::<Certificate<Net>>(), State::<Net>::boxed());
                 let (mut one, mut room) = (State::<Net>::boxed(), boxed::<CertifiedRoom<Net>>());
                 net.certify_in(&mut certificate, &mut one).expect("small weights");
@@ -380,23 +376,23 @@ macro_rules! lent {
                 net.certify_adjoint_in(&mut adjoint, &mut one).expect("small weights");
                 adjoint.verify_in(&net, &mut one).expect("as it was made");
                 let certified = certificate.verify_in(&net, &mut one).expect("as it was made");
-                certified.solve_in(&x.0, &mut state, 1e-2, &mut room).expect("finite");
-                certified.label_in(&x.0, &mut state, &mut room).expect("finite");
+                certified.solve_in(x, &mut state, 1e-2, &mut room).expect("finite");
+                certified.label_in(x, &mut state, &mut room).expect("finite");
                 let change = x.as_slice().try_into().expect("a number an input");
                 assert!(certified.drift_in(change, &mut one).is_finite());
-                let mut stream = certified.refine_in(&x.0, &mut state, &mut room).expect("finite");
+                let mut stream = certified.refine_in(x, &mut state, &mut room).expect("finite");
                 stream.solve(1e-2).expect("finite");
-                stream.follow(&y.0).expect("finite");
+                stream.follow(y).expect("finite");
                 stream.solve(1e-2).expect("finite");
-                let mut stream = certified.skipping_in(&x.0, &mut state, &mut room).expect("finite");
+                let mut stream = certified.skipping_in(x, &mut state, &mut room).expect("finite");
                 stream.solve(1e-2).expect("finite");
-                stream.follow(&y.0).expect("finite");
+                stream.follow(y).expect("finite");
                 stream.solve(1e-2).expect("finite");
 
                 let mut trace = Trace::<f32, 4>::new();
                 let (on, mut traces) = (net.on(Backend::best()), boxed::<TraceRoom<Net>>());
                 let stop = Stop::after(2);
-                on.solve_traced_in(&x.0, &mut state, stop, &mut trace, &mut traces).expect("finite");
+                on.solve_traced_in(x, &mut state, stop, &mut trace, &mut traces).expect("finite");
                 net.jacobian_norm(&state, &mut State::<Net, 3>::boxed(), 2).expect("finite");
                 net.sweep_radius(&state, &mut State::<Net, 2>::boxed(), 2).expect("finite");
 
@@ -412,7 +408,7 @@ macro_rules! lent {
                 // Outputs that all tie ask for a bound of every unit.
                 net.params_mut().fill(0.0);
                 let certified = certificate.verify_in(&net, &mut one).expect("smaller weights");
-                let label = certified.label_in(&x.0, &mut state, &mut room).expect("finite");
+                let label = certified.label_in(x, &mut state, &mut room).expect("finite");
                 assert!(!label.certified);
             }
 
