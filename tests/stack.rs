@@ -1,12 +1,23 @@
 //! Networks of megabytes in a thread of 2 MiB of stack. `.ci/run` repeats this without optimization, where the
 //! compiler moves every value through the stack that the code moves.
 
-use attractor::adapt::{Adapted, BiasOnly, LowRank};
+use attractor::adapt::{Adapted, AdaptedCertificate, BiasOnly, LowRank};
+use attractor::certificate::{AdjointCertificate, CertifiedRoom};
+use attractor::compress::{Importance, Measure};
 use attractor::kernel::Scalar;
-use attractor::learn::{Adam, CrossEntropy, MeanSquared, Method, Objective, Optimizer, Trainer};
+use attractor::learn::{
+    Adam, CrossEntropy, JacobianPenalty, MeanSquared, Method, Objective, OfOutputs, Optimizer, Trainer,
+    UnitRoom,
+};
 use attractor::network::{Flat, Form, Storage};
+use attractor::quantized::{
+    Bf16Network, Calibration, IntegerRoom, Quantized, QuantizedCertificate, QuantizedState,
+};
 use attractor::simd::{Backend, Element};
-use attractor::{Adjacent, Boxed, Dense, Injection, State, Stop, Threads, Tied, Workspace, fnn};
+use attractor::solve::TraceRoom;
+use attractor::{
+    Adjacent, Boxed, Certificate, Dense, Injection, State, Stop, Threads, Tied, Trace, Workspace, fnn,
+};
 use nalgebra::SMatrix;
 use rand::{SeedableRng, rngs::SmallRng};
 
@@ -319,5 +330,165 @@ fn corrections_are_changed_in_place_a_few_columns_at_a_time() {
             moved += usize::from(before != after);
         }
         assert_eq!(moved, slopes.flat().len());
+    });
+}
+
+/// Room for something, which never was on the stack.
+fn boxed<F: Flat>() -> Boxed<F> {
+    Boxed::<F>::zeroed()
+}
+
+/// Less than one vector of the networks below.
+const LITTLE: usize = 512 << 10;
+
+/// What belongs to certificates, in room of the caller's, and whatever else has such room: of a network that has 132,000 of something, inputs,
+/// units of the first layer or outputs, in a stack that does not hold as many scalars.
+macro_rules! lent {
+    ($name:ident, $net:ty, $inputs:literal, $narrow:ty) => {
+        #[test]
+        fn $name() {
+            type Net = $net;
+            type Low<'a> = Adapted<'a, Net, LowRank<1>>;
+            const { assert!(size_of::<State<Net>>() > LITTLE || $inputs * 4 > LITTLE) };
+            let mut net = Net::boxed();
+            let most = 0.5 / (Net::UNITS + $inputs) as f64;
+            weights(net.params_mut(), most);
+            let (mut x, mut y) = (boxed::<SMatrix<f32, 1, $inputs>>(), boxed::<SMatrix<f32, 1, $inputs>>());
+            weights(x.as_mut_slice(), 1.0);
+            weights(y.as_mut_slice(), 1.001);
+            let (mut again, mut borrowed) = (Net::boxed(), Net::boxed());
+            again.params_mut().copy_from_slice(net.params());
+            borrowed.params_mut().copy_from_slice(net.params());
+            // Adapters are values: this one is made elsewhere.
+            let borrowed = Box::leak(borrowed);
+            let mut adapted = on_a_large_stack(move || Box::new(Low::new(borrowed, 1)));
+            with_stack(LITTLE, move || certificates(net, &x.0, &y.0));
+            with_stack(LITTLE, move || adapters(&mut adapted));
+            with_stack(LITTLE, move || integers(&again));
+
+            fn certificates(mut net: Boxed<Net>, x: &SMatrix<f32, 1, $inputs>, y: &SMatrix<f32, 1, $inputs>) {
+                let (mut certificate, mut state) = (boxed::<Certificate<Net>>(), State::<Net>::boxed());
+                let (mut one, mut room) = (State::<Net>::boxed(), boxed::<CertifiedRoom<Net>>());
+                net.certify_in(&mut certificate, &mut one).expect("small weights");
+                net.limit_rate_in(certificate.rate() * 0.5, &mut certificate, &mut one)
+                    .expect("small weights");
+                let mut adjoint = boxed::<AdjointCertificate<Net>>();
+                net.certify_adjoint_in(&mut adjoint, &mut one).expect("small weights");
+                adjoint.verify_in(&net, &mut one).expect("as it was made");
+                let certified = certificate.verify_in(&net, &mut one).expect("as it was made");
+                certified.solve_in(x, &mut state, 1e-2, &mut room).expect("finite");
+                certified.label_in(x, &mut state, &mut room).expect("finite");
+                let change = x.as_slice().try_into().expect("a number an input");
+                assert!(certified.drift_in(change, &mut one).is_finite());
+                let mut stream = certified.refine_in(x, &mut state, &mut room).expect("finite");
+                stream.solve(1e-2).expect("finite");
+                stream.follow(y).expect("finite");
+                stream.solve(1e-2).expect("finite");
+                let mut stream = certified.skipping_in(x, &mut state, &mut room).expect("finite");
+                stream.solve(1e-2).expect("finite");
+                stream.follow(y).expect("finite");
+                stream.solve(1e-2).expect("finite");
+
+                let mut trace = Trace::<f32, 4>::new();
+                let (on, mut traces) = (net.on(Backend::best()), boxed::<TraceRoom<Net>>());
+                let stop = Stop::after(2);
+                on.solve_traced_in(x, &mut state, stop, &mut trace, &mut traces).expect("finite");
+                net.jacobian_norm(&state, &mut State::<Net, 3>::boxed(), 2).expect("finite");
+                net.sweep_radius(&state, &mut State::<Net, 2>::boxed(), 2).expect("finite");
+
+                let (mut importance, mut narrow) = (Importance::<Net>::boxed(), <$narrow>::boxed());
+                importance.observe(&state).expect("finite");
+                importance.scores(&net, Measure::Weights, &mut one).expect("finite");
+                if Net::UNITS < 100 {
+                    net.prune(&one, importance.means(), &mut narrow).expect("finite");
+                }
+
+                let mut held = State::<Net, 2>::boxed();
+                net.hold_rate(0.5 * certificate.rate(), &mut held).expect("small weights");
+                // Outputs that all tie ask for a bound of every unit.
+                net.params_mut().fill(0.0);
+                let certified = certificate.verify_in(&net, &mut one).expect("smaller weights");
+                let label = certified.label_in(x, &mut state, &mut room).expect("finite");
+                assert!(!label.certified);
+            }
+
+            fn adapters(adapted: &mut Low<'_>) {
+                let (mut certificate, mut room) = (boxed::<AdaptedCertificate<Net>>(), State::<Net>::boxed());
+                weights(adapted.params_mut().flat_mut(), 0.01);
+                adapted.certify_in(&mut certificate, &mut room).expect("small weights");
+                adapted.verify_in(&certificate, &mut room).expect("as it was made");
+                // Less than U gives, and then less than W.
+                for part in [0.5, 0.01] {
+                    let rate = part * certificate.rate();
+                    let _ = adapted.limit_rate_in(rate, &mut certificate, &mut room);
+                }
+                let mut held = State::<Net, 2>::boxed();
+                weights(adapted.params_mut().flat_mut(), 0.05);
+                adapted.hold_rate(0.5, &mut held).expect("a network that contracts");
+            }
+
+            fn integers(net: &Net) {
+                let (mut x, mut state) = (boxed::<SMatrix<f32, 1, $inputs>>(), State::<Net>::boxed());
+                weights(x.as_mut_slice(), 1.0);
+                weights(state.as_mut_slice(), 0.5);
+                let mut calibration = boxed::<Calibration<Net>>();
+                calibration.observe(&x.0, &state).expect("finite");
+                let mut small = Quantized::<Net, i16>::boxed();
+                small.fill(net, &calibration).expect("small weights");
+                let (mut input, mut room) =
+                    (boxed::<SMatrix<i16, 1, $inputs>>(), boxed::<IntegerRoom<Net>>());
+                small.input_in(&x.0, &mut input).expect("finite");
+                let mut solution = boxed::<QuantizedState<Net, i16>>();
+                // Without optimization the frames of the other backends' instructions are larger than this stack, whatever the network.
+                let on = small.on(Backend::portable());
+                on.solve_in(&input, &mut solution, 16, &mut room).expect("it contracts");
+                on.sweep_in(&input, &mut solution, 1, &mut room);
+                let mut certificate = boxed::<QuantizedCertificate<Net>>();
+                small.certify_in(&mut certificate, &mut room).expect("small weights");
+                certificate.verify_in(&small, &mut room).expect("as it was made");
+                assert!(certificate.bound(&solution, 1).is_some());
+                assert!(certificate.distance(&small, net, 1).is_finite());
+                let mut back = Net::boxed();
+                small.to_network(&mut back);
+
+                let (mut half, mut injection) = (Bf16Network::<Net>::boxed(), boxed::<Injection<Net>>());
+                half.fill(net).expect("finite");
+                let on = half.on(Backend::portable());
+                on.solve_in(&x.0, &mut state, Stop::after(2), &mut injection).expect("finite");
+                half.to_network(&mut back);
+            }
+        }
+    };
+}
+
+/// Runs `work` where values may be as large as they like.
+fn on_a_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread =
+        std::thread::Builder::new().stack_size(64 << 20).spawn(work).expect("threads can be started");
+    thread.join().expect("the thread ends well")
+}
+
+lent!(certificates_of_many_inputs, fnn![132_000, 4, 2], 132_000, fnn![132_000, 3, 2]);
+lent!(certificates_of_many_units, fnn![2, 132_000, 2], 2, fnn![2, 100_000, 2]);
+lent!(certificates_of_many_outputs, fnn![2, 3, 132_000], 2, fnn![2, 2, 132_000]);
+
+/// The gradient of the outputs is made where it is wanted.
+#[test]
+fn a_loss_of_all_units_and_many_outputs() {
+    with_small_stack(|| {
+        type Net = fnn![2, 3, 600];
+        const B: usize = 1024;
+        const { assert!(B * Net::OUTPUTS * 4 > STACK) };
+        let (mut net, mut x) = (Net::boxed(), boxed::<SMatrix<f32, B, 2>>());
+        weights(net.params_mut(), 0.01);
+        weights(x.as_mut_slice(), 1.0);
+        let (target, mut workspace) = (boxed::<SMatrix<f32, B, 600>>(), boxed::<Workspace<Net, B>>());
+        let (mut units, mut gradient) = (boxed::<UnitRoom<Net, B>>(), Net::boxed());
+        let loss = JacobianPenalty { loss: OfOutputs(MeanSquared), weight: 0.1, seed: 1 };
+        let objective = Objective::new(loss);
+        let learned =
+            net.gradient_of_units(&objective, &x.0, &target.0, &mut workspace, &mut units, &mut gradient);
+        assert!(learned.expect("finite").loss > 0.0);
+        assert!(gradient.layer::<2>().b.iter().all(|slope| *slope != 0.0));
     });
 }

@@ -28,8 +28,15 @@ use core::fmt;
 /// # Ok::<(), attractor::CertificateError>(())
 /// ```
 #[derive(Clone)]
+#[repr(transparent)]
 pub struct AdjointCertificate<N: Architecture> {
     memory: Numbered<State<N>, 1>,
+}
+
+// SAFETY: repr(transparent) over scalars in a row.
+#[allow(unsafe_code, reason = "certificates are seen as flat scalars, where they are kept")]
+unsafe impl<N: Architecture> Flat for AdjointCertificate<N> {
+    type Scalar = N::Scalar;
 }
 
 impl<N: Architecture> AdjointCertificate<N> {
@@ -87,11 +94,24 @@ impl<N: Architecture> PartialEq for AdjointCertificate<N> {
 }
 
 impl<T: Scalar, A: Architecture<Scalar = T>> AdjointCertificate<Network<A>> {
-    /// Compares the certificate with the weights of `network`, as [`Certificate::verify`](super::Certificate::verify) does.
+    /// Compares the certificate with the weights of `network`, as [`Certificate::verify`](super::Certificate::verify) does. Takes a [`State`]
+    /// of stack; [`verify_in`](Self::verify_in) takes it from elsewhere.
     ///
     /// # Errors
     /// [`CertificateError`], of all kinds but `Setting` and `Rounding`.
     pub fn verify(&self, network: &Network<A>) -> Result<(), CertificateError<T>> {
+        self.verify_in(network, &mut Network::<A>::state())
+    }
+
+    /// [`verify`](Self::verify) in room of the caller's, which is overwritten.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_in(
+        &self,
+        network: &Network<A>,
+        room: &mut State<Network<A>>,
+    ) -> Result<(), CertificateError<T>> {
         bounded::<A>()?;
         let (v, stated) = (self.memory.flat.as_slice(), self.rate());
         if !(stated >= T::ZERO) || !v.iter().all(|v| v.is_finite()) {
@@ -103,7 +123,6 @@ impl<T: Scalar, A: Architecture<Scalar = T>> AdjointCertificate<Network<A>> {
         if !(stated < T::ONE) {
             return Err(CertificateError::NotContracting { rate: stated });
         }
-        let mut room = State::<Network<A>>::ZERO;
         let found = network.parameters().ok().and_then(|params| {
             T::once::<AdjointRateOnce>((Comparison::new(params, Bounds::of::<A>()), v, room.as_mut_slice()))
         });
@@ -121,18 +140,30 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// # Errors
     /// As [`certify`](Self::certify).
     pub fn certify_adjoint(&self) -> Result<AdjointCertificate<Self>, CertificateError<T>> {
+        let mut certificate = AdjointCertificate::ZERO;
+        self.certify_adjoint_in(&mut certificate, &mut Network::<A>::state())?;
+        Ok(certificate)
+    }
+
+    /// [`certify_adjoint`](Self::certify_adjoint) into a place of the caller's, in room of the caller's, as [`certify_in`](Self::certify_in).
+    ///
+    /// # Errors
+    /// As [`certify`](Self::certify); what is left in `certificate` is then none.
+    pub fn certify_adjoint_in(
+        &self,
+        certificate: &mut AdjointCertificate<Self>,
+        room: &mut State<Self>,
+    ) -> Result<(), CertificateError<T>> {
         bounded::<A>()?;
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
         let comparison = Comparison::new(params, Bounds::of::<A>());
-        let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO] };
-        let mut room = State::<Self>::ZERO;
-        let gamma =
-            T::once::<AdjointSearchOnce>((comparison, memory.flat.as_mut_slice(), room.as_mut_slice()))
-                .ok_or(CertificateError::NotFinite)?;
+        let Numbered { flat: v, numbers } = &mut certificate.memory;
+        let gamma = T::once::<AdjointSearchOnce>((comparison, v.as_mut_slice(), room.as_mut_slice()))
+            .ok_or(CertificateError::NotFinite)?;
         if !(gamma < T::ONE) {
             return Err(CertificateError::NotContracting { rate: gamma });
         }
-        memory.numbers = [gamma];
-        Ok(AdjointCertificate { memory })
+        *numbers = [gamma];
+        Ok(())
     }
 }

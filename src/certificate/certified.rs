@@ -2,11 +2,13 @@
 
 use super::comparison::{Bounds, Comparison, norm};
 use super::outward::{minus, over, up};
+use super::refinement::own;
 use super::stated::Stated;
-use super::{Certificate, CertifiedSolve, Label, NotFinite, Refinement};
+use super::{Certificate, CertifiedSolve, Label, Lent, NotFinite, Refinement};
 use crate::kernel::Scalar;
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes};
 use crate::simd::Backend;
+use crate::solve::Injection;
 use core::fmt;
 
 /// A network and a certificate that holds for it: every solve succeeds and knows how far it is from the solution.
@@ -53,6 +55,36 @@ impl<'a, N: Architecture> Certified<'a, N> {
     }
 }
 
+/// Room for the solves of a [`Certified`] network, where it is not to lie on the stack: [`Certified::solve_in`], `label_in`, `refine_in` and
+/// `skipping_in`. Two states, two [`Injection`]s and an input; what they need of it they overwrite.
+#[repr(C)]
+pub struct CertifiedRoom<N: Architecture> {
+    pub(super) injection: Injection<N>,
+    /// W^1 x + b^1 of a sweep before, of a [`Skipping`](super::Skipping).
+    pub(super) swept: Injection<N>,
+    pub(super) input: N::Inputs<N::Scalar>,
+    pub(super) states: State<N, 2>,
+}
+
+// SAFETY: repr(C) over scalars in a row, aligned alike.
+#[allow(unsafe_code, reason = "room is scalars, wherever it is kept")]
+unsafe impl<N: Architecture> Flat for CertifiedRoom<N> {
+    type Scalar = N::Scalar;
+}
+
+impl<N: Architecture> CertifiedRoom<N> {
+    /// Room for any solve.
+    pub const ZERO: Self = Flat::ZERO;
+    /// Bytes of it.
+    pub const BYTES: usize = size_of::<Self>();
+}
+
+impl<N: Architecture> fmt::Debug for CertifiedRoom<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertifiedRoom").finish_non_exhaustive()
+    }
+}
+
 impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     /// Starts to refine `state` for an input: sweep by sweep, with a bound on the error at any time. Computes W^1 x + b^1 and
     /// makes no sweep yet.
@@ -86,7 +118,24 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     where
         A: Takes<I>,
     {
-        Refinement::new(self, input, state)
+        Refinement::new(self, input, state, own)
+    }
+
+    /// [`refine`](Self::refine) in room of the caller's, which it borrows: for networks that are too large for the stack.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn refine_in<X: Samples<T, I, 1>, const I: usize>(
+        self,
+        input: &X,
+        state: &'a mut State<Network<A>>,
+        room: &'a mut CertifiedRoom<Network<A>>,
+    ) -> Result<Refinement<'a, Network<A>, Lent>, NotFinite>
+    where
+        A: Takes<I>,
+    {
+        let CertifiedRoom { injection, input: kept, states, .. } = room;
+        Refinement::new(self, input, state, || (injection, kept, states.as_mut_slice()))
     }
 
     /// Sweeps from whatever `state` holds until no unit is further than `error` from the solution; at most as often as the
@@ -104,10 +153,43 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     where
         A: Takes<I>,
     {
-        // A shorter borrow of all.
-        let certified =
-            Certified { network: self.network, certificate: self.certificate, backend: self.backend };
-        Refinement::new(certified, input, state)?.solve(error)
+        self.shorter().refine(input, state)?.solve(error)
+    }
+
+    /// The same, with a shorter borrow of all.
+    fn shorter(&self) -> Certified<'_, Network<A>> {
+        Certified { network: self.network, certificate: self.certificate, backend: self.backend }
+    }
+
+    /// [`solve`](Self::solve) in room of the caller's: for networks that are too large for the stack.
+    ///
+    /// ```
+    /// use attractor::certificate::CertifiedRoom;
+    /// use attractor::network::Storage;
+    /// use attractor::{Boxed, State, fnn};
+    /// type Net = fnn![3, 8, 2];
+    /// let net = Net::boxed();
+    /// let certificate = net.certify()?;
+    /// let certified = certificate.verify(&net)?;
+    /// let (mut state, mut room) = (State::<Net>::boxed(), <Boxed<CertifiedRoom<Net>>>::zeroed());
+    /// let answer = certified.solve_in(&[1.0, 0.5, -0.5], &mut state, 1e-4, &mut room)?;
+    /// assert!(answer.bound.largest() <= 1e-4);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn solve_in<X: Samples<T, I, 1>, const I: usize>(
+        &self,
+        input: &X,
+        state: &mut State<Network<A>>,
+        error: T,
+        room: &mut CertifiedRoom<Network<A>>,
+    ) -> Result<CertifiedSolve<T>, NotFinite>
+    where
+        A: Takes<I>,
+    {
+        self.shorter().refine_in(input, state, room)?.solve(error)
     }
 
     /// The class with the largest output at the solution: sweeps only until no other can be it any more, because the outputs
@@ -128,31 +210,54 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     where
         A: Takes<I>,
     {
-        let certified =
-            Certified { network: self.network, certificate: self.certificate, backend: self.backend };
-        Refinement::new(certified, input, state)?.label()
+        self.shorter().refine(input, state)?.label()
+    }
+
+    /// [`label`](Self::label) in room of the caller's, as [`solve_in`](Self::solve_in).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn label_in<X: Samples<T, I, 1>, const I: usize>(
+        &self,
+        input: &X,
+        state: &mut State<Network<A>>,
+        room: &mut CertifiedRoom<Network<A>>,
+    ) -> Result<Label, NotFinite>
+    where
+        A: Takes<I>,
+    {
+        self.shorter().refine_in(input, state, room)?.label()
     }
 
     /// How far the solution moves at most, as a weighted error, if every input moves by no more than `change`, in magnitude:
-    /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v / (1 - gamma). Takes a pass over W, and a [`State`] of stack. NaN or infinity for
-    /// changes that are not finite.
+    /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v / (1 - gamma). Takes a pass over W, and a [`State`] of stack;
+    /// [`drift_in`](Self::drift_in) takes it from elsewhere. NaN or infinity for changes that are not finite.
     #[must_use]
     pub fn drift<const I: usize>(&self, change: &[T; I]) -> T
     where
         A: Takes<I>,
     {
-        self.drift_by(|index| change.get(index).map_or(T::NAN, |change| change.magnitude()))
+        self.drift_in(change, &mut Network::<A>::state())
     }
 
-    pub(super) fn drift_by(&self, change: impl Fn(usize) -> T) -> T {
-        self.moved(change).map_or(T::NAN, |moved| over(moved, minus(T::ONE, self.certificate.rate())))
+    /// [`drift`](Self::drift) in room of the caller's, which is overwritten.
+    #[must_use]
+    pub fn drift_in<const I: usize>(&self, change: &[T; I], room: &mut State<Network<A>>) -> T
+    where
+        A: Takes<I>,
+    {
+        let each = |index: usize| change.get(index).map_or(T::NAN, |change| change.magnitude());
+        self.drift_by(each, room.as_mut_slice())
+    }
+
+    /// `w`: room for a scalar a unit.
+    pub(super) fn drift_by(&self, change: impl Fn(usize) -> T, w: &mut [T]) -> T {
+        self.moved(change, w).map_or(T::NAN, |moved| over(moved, minus(T::ONE, self.certificate.rate())))
     }
 
     /// |(I - Lo)^-1 (S |W^1| |change|, 0, ...)|_v.
-    fn moved(&self, change: impl Fn(usize) -> T) -> Option<T> {
+    fn moved(&self, change: impl Fn(usize) -> T, w: &mut [T]) -> Option<T> {
         let comparison = Comparison::new(self.network.parameters().ok()?, Bounds::of::<A>());
-        let mut room = State::<Network<A>>::ZERO;
-        let w = room.flat_mut();
         for (index, layer) in comparison.layers().iter().enumerate() {
             if index == 0 {
                 let own = w.get_mut(..layer.width)?;

@@ -142,15 +142,16 @@ impl<'a, T: Scalar, P: Source<'a, T>> Comparison<'a, T, P> {
                 None => &[],
             };
             // |W + P Q^T| h <= |W| h + |P| (|Q|^T h), some columns of P at a time.
+            let [of_w, of_u] = params.corrects(layer);
             const PART: usize = 16;
             for first in (0..p.cols()).step_by(PART) {
                 let mut part = [T::ZERO; PART];
                 let part = part.get_mut(..PART.min(p.cols() - first))?;
                 let q = q.row_range(first, part.len());
-                if !fresh.is_empty() {
+                if of_w && !fresh.is_empty() {
                     add_magnitudes(self.backend, q.columns(0, layer.inputs), fresh, part).ok()?;
                 }
-                if !fed_back.is_empty() {
+                if of_u && !fed_back.is_empty() {
                     let q = q.columns(layer.inputs, layer.feedback);
                     add_magnitudes(self.backend, q, fed_back, part).ok()?;
                 }

@@ -7,7 +7,9 @@ use super::outward::{count, smaller, times};
 use super::stated::{Proposed, Stated};
 use super::{Certificate, CertificateError, NUMBERS, NotFinite, known};
 use crate::kernel::{Scalar, largest_on};
-use crate::network::{Architecture, Feedforward, Form, Network, Numbered, ParametersMut, SameLayers, State};
+use crate::network::{
+    Architecture, Feedforward, Flat, Form, Network, Numbered, ParametersMut, SameLayers, State,
+};
 use crate::simd::Backend;
 
 impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
@@ -75,7 +77,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
 
     /// Holds the network to a rate: if its certified rate is more than `rate`, every U is multiplied by one factor such that it is `rate`,
     /// up to rounding and never more. W and b stay as they are. Returns the certificate. A rate that the scalar cannot hold, below some
-    /// 1e-36 in `f32`, leaves nothing of the feedback.
+    /// 1e-36 in `f32`, leaves nothing of the feedback. Takes a [`State`] of stack beside what is returned; [`limit_rate_in`](Self::limit_rate_in)
+    /// takes neither.
     ///
     /// With [`Tied`](crate::Tied) feedback it is W, from the second layer on, that is multiplied: there is no other way, and the
     /// outputs for the same input change. Held so after every step of training, it learns within the rate.
@@ -99,14 +102,30 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`CertificateError::Setting`] unless 0 <= `rate` < 1, `NotFinite` for weights that are not finite or far too large, `Rounding` if
     /// rounding errors outweigh everything even where nothing is fed back. The network is then unchanged.
     pub fn limit_rate(&mut self, rate: T) -> Result<Certificate<Self>, CertificateError<T>> {
+        let mut certificate = Certificate::ZERO;
+        self.limit_rate_in(rate, &mut certificate, &mut Network::<A>::state())?;
+        Ok(certificate)
+    }
+
+    /// [`limit_rate`](Self::limit_rate) into a place of the caller's, in room of the caller's, as [`certify_in`](Self::certify_in).
+    ///
+    /// # Errors
+    /// As [`limit_rate`](Self::limit_rate); what is left in `certificate` is then none.
+    // In line, so that `limit_rate` of a small processor is one function, as short as can be.
+    #[inline(always)]
+    pub fn limit_rate_in(
+        &mut self,
+        rate: T,
+        certificate: &mut Certificate<Self>,
+        room: &mut State<Self>,
+    ) -> Result<(), CertificateError<T>> {
         check_contraction(rate)?;
         known::<A>()?;
         let params = self.parameters_mut().map_err(|_| CertificateError::NotFinite)?;
-        let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
-        let (mut room, v) = (State::<Self>::ZERO, memory.flat.as_mut_slice());
         let known = (Bounds::of::<A>(), Certificate::<Self>::rounding_of());
-        memory.numbers = limit(params, known, rate, v, room.as_mut_slice())?;
-        Ok(Certificate { memory })
+        let Numbered { flat: v, numbers } = &mut certificate.memory;
+        *numbers = limit(params, known, rate, v.as_mut_slice(), room.as_mut_slice())?;
+        Ok(())
     }
 }
 

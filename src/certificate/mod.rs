@@ -60,9 +60,9 @@ mod skipping;
 mod stated;
 
 pub use adjoint::AdjointCertificate;
-pub use certified::Certified;
+pub use certified::{Certified, CertifiedRoom};
 pub(crate) use constant::{Weights, check};
-pub use refinement::{CertifiedSolve, ErrorBound, Label, Refinement};
+pub use refinement::{CertifiedSolve, ErrorBound, Label, Lent, Own, Place, Refinement};
 pub use skipping::{SkipReport, Skipping};
 
 use crate::kernel::{Activation, Scalar, activate};
@@ -363,7 +363,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
 
     /// Compares the certificate with the weights of `network`: computes gamma and the rest from its vector and the weights, in
     /// one pass over them, rounding outwards, and refuses what is larger than stated. It cannot be deceived: a wrong vector, rate
-    /// or weight is refused, or the certificate holds all the same. Takes a [`State`] of stack.
+    /// or weight is refused, or the certificate holds all the same. Takes a [`State`] of stack; [`verify_in`](Self::verify_in) takes it from
+    /// elsewhere.
     ///
     /// The certified network borrows the weights, so that they cannot change.
     ///
@@ -374,20 +375,41 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Certificate<Network<A>> {
         network: &'a Network<A>,
     ) -> Result<Certified<'a, Network<A>>, CertificateError<T>> {
         known::<A>()?;
-        self.check(|| self.measure(network))?;
+        self.check(|| self.measure_on_stack(network))?;
         Ok(Certified { network, certificate: self, backend: Backend::best() })
     }
 
-    /// The numbers a certificate with this vector states of these weights, rounded outwards.
-    fn measure(&self, network: &Network<A>) -> Option<[T; NUMBERS]> {
-        let mut room = State::<Network<A>>::ZERO;
-        measured(network.parameters().ok()?, Bounds::of::<A>(), self.v(), room.as_mut_slice())
+    /// [`verify`](Self::verify) in room of the caller's, which is overwritten: for networks that are too large for the stack.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_in<'a>(
+        &'a self,
+        network: &'a Network<A>,
+        room: &mut State<Network<A>>,
+    ) -> Result<Certified<'a, Network<A>>, CertificateError<T>> {
+        known::<A>()?;
+        self.check(|| self.measure(network, room.as_mut_slice()))?;
+        Ok(Certified { network, certificate: self, backend: Backend::best() })
+    }
+
+    /// [`measure`](Self::measure) in room that is made when everything else has returned: the stack is no deeper than either takes.
+    fn measure_on_stack(&self, network: &Network<A>) -> Option<[T; NUMBERS]> {
+        let mut room = Network::<A>::state::<1>();
+        self.measure(network, room.as_mut_slice())
+    }
+
+    /// The numbers a certificate with this vector states of these weights, rounded outwards. `w`: room for a scalar a unit.
+    #[inline(always)]
+    fn measure(&self, network: &Network<A>, w: &mut [T]) -> Option<[T; NUMBERS]> {
+        measured(network.parameters().ok()?, Bounds::of::<A>(), self.v(), w)
     }
 }
 
 impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// Looks for a proof that sweeps converge. Takes some 50 to 200 passes over the weights: it belongs to training, or to
-    /// the workstation; a device only verifies. The result does not depend on the processor.
+    /// the workstation; a device only verifies. The result does not depend on the processor. Takes a [`State`] of stack beside what is
+    /// returned; [`certify_in`](Self::certify_in) takes neither.
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`] if the magnitudes of the weights do not show convergence, where
@@ -402,13 +424,38 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// assert!(matches!(net.certify(), Err(CertificateError::NotContracting { rate }) if rate > 1.49 && rate < 1.51));
     /// ```
     pub fn certify(&self) -> Result<Certificate<Self>, CertificateError<T>> {
+        let mut certificate = Certificate::ZERO;
+        self.certify_in(&mut certificate, &mut Network::<A>::state())?;
+        Ok(certificate)
+    }
+
+    /// [`certify`](Self::certify) into a place of the caller's, in room of the caller's: for networks that are too large for the stack.
+    ///
+    /// ```
+    /// use attractor::network::Storage;
+    /// use attractor::{Boxed, Certificate, State, fnn};
+    /// type Net = fnn![8, 16, 4];
+    /// let net = Net::boxed();
+    /// let mut certificate = <Boxed<Certificate<Net>>>::zeroed();
+    /// let mut room = State::<Net>::boxed();
+    /// net.certify_in(&mut certificate, &mut room)?;
+    /// let certified = certificate.verify_in(&net, &mut room)?;
+    /// # Ok::<(), attractor::CertificateError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`certify`](Self::certify); what is left in `certificate` is then none.
+    pub fn certify_in(
+        &self,
+        certificate: &mut Certificate<Self>,
+        room: &mut State<Self>,
+    ) -> Result<(), CertificateError<T>> {
         known::<A>()?;
         let params = self.parameters().map_err(|_| CertificateError::NotFinite)?;
-        let mut memory = Numbered { flat: State::ZERO, numbers: [T::ZERO; NUMBERS] };
-        let (mut room, v) = (State::<Self>::ZERO, memory.flat.as_mut_slice());
         let known = (Bounds::of::<A>(), Certificate::<Self>::rounding_of());
-        memory.numbers = certify(params, known, v, room.as_mut_slice())?;
-        Ok(Certificate { memory })
+        let Numbered { flat: v, numbers } = &mut certificate.memory;
+        *numbers = certify(params, known, v.as_mut_slice(), room.as_mut_slice())?;
+        Ok(())
     }
 }
 

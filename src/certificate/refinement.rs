@@ -9,7 +9,9 @@ use crate::kernel::{Matrix, Scalar, largest_on, weighted_norm};
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes};
 use crate::simd::Backend;
 use crate::solve::Injection;
+use core::borrow::{Borrow, BorrowMut};
 use core::fmt;
+use sealed::Sealed;
 
 /// How far a state is from the solution at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,11 +86,13 @@ pub struct Label {
 /// assert!(warm.sweeps <= needed && warm.sweeps < cold.sweeps);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
-pub struct Refinement<'a, N: Architecture> {
+pub struct Refinement<'a, N: Architecture, P: Place = Own> {
     pub(super) certified: Certified<'a, N>,
     state: &'a mut State<N>,
-    pub(super) injection: Injection<N>,
-    input: N::Inputs<N::Scalar>,
+    pub(super) injection: P::Of<'a, Injection<N>>,
+    input: P::Of<'a, N::Inputs<N::Scalar>>,
+    /// Room for two states, if it is lent.
+    states: P::States<'a, N::Scalar>,
     /// max|x|.
     pub(super) magnitude: N::Scalar,
     /// |h|_v of the state is at most this.
@@ -104,14 +108,73 @@ pub struct Refinement<'a, N: Architecture> {
     sweeps: usize,
 }
 
-impl<N: Architecture> fmt::Debug for Refinement<'_, N> {
+/// Where a [`Refinement`] keeps what grows with its network: [`Own`], in itself, or [`Lent`], in room of the caller's. Sealed.
+pub trait Place: Sealed + Sized {
+    /// One of what is kept.
+    #[doc(hidden)]
+    type Of<'a, F: 'a>: BorrowMut<F>;
+    /// Room for two states, if there is any.
+    #[doc(hidden)]
+    type States<'a, T: 'a>;
+    /// Does what needs room for `B` states, at most two.
+    #[doc(hidden)]
+    fn with_states<'a, N: Architecture, R, const B: usize>(
+        refinement: &mut Refinement<'a, N, Self>,
+        work: impl FnOnce(&mut Refinement<'a, N, Self>, &mut [N::Scalar]) -> R,
+    ) -> R;
+}
+
+/// In the [`Refinement`] itself, and on the stack: [`Certified::refine`] and `skipping`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own;
+
+/// In a [`CertifiedRoom`](super::CertifiedRoom) of the caller's: [`Certified::refine_in`] and `skipping_in`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lent;
+
+impl Sealed for Own {}
+impl Sealed for Lent {}
+
+impl Place for Own {
+    type Of<'a, F: 'a> = F;
+    type States<'a, T: 'a> = ();
+    #[inline(always)]
+    fn with_states<'a, N: Architecture, R, const B: usize>(
+        refinement: &mut Refinement<'a, N, Self>,
+        work: impl FnOnce(&mut Refinement<'a, N, Self>, &mut [N::Scalar]) -> R,
+    ) -> R {
+        let mut states = State::<N, B>::ZERO;
+        work(refinement, states.as_mut_slice())
+    }
+}
+
+impl Place for Lent {
+    type Of<'a, F: 'a> = &'a mut F;
+    type States<'a, T: 'a> = &'a mut [T];
+    #[inline(always)]
+    fn with_states<'a, N: Architecture, R, const B: usize>(
+        refinement: &mut Refinement<'a, N, Self>,
+        work: impl FnOnce(&mut Refinement<'a, N, Self>, &mut [N::Scalar]) -> R,
+    ) -> R {
+        let states = core::mem::take(&mut refinement.states);
+        let done = work(refinement, states.get_mut(..State::<N, B>::LEN).unwrap_or_default());
+        refinement.states = states;
+        done
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl<N: Architecture, P: Place> fmt::Debug for Refinement<'_, N, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Refinement");
         out.field("sweeps", &self.sweeps).field("error", &self.error).finish()
     }
 }
 
-impl<N: Architecture> Refinement<'_, N> {
+impl<N: Architecture, P: Place> Refinement<'_, N, P> {
     /// The state.
     #[must_use]
     pub fn state(&self) -> &State<N> {
@@ -142,19 +205,25 @@ fn magnitude_of<T: Scalar>(backend: Backend, input: Matrix<'_, T>) -> Result<T, 
     if magnitude.is_finite() { Ok(magnitude) } else { Err(NotFinite) }
 }
 
-/// One sample of inputs, kept.
-fn kept<N: Architecture>(sample: Matrix<'_, N::Scalar>) -> N::Inputs<N::Scalar> {
-    let mut input = <N::Inputs<N::Scalar>>::ZERO;
-    // Its width is that of the network's inputs.
-    sample.copy_row_to(input.flat_mut());
-    input
+/// Places for W^1 x + b^1 and for the input, and room for states.
+pub(super) type Kept<'a, N, P> = (
+    <P as Place>::Of<'a, Injection<N>>,
+    <P as Place>::Of<'a, <N as Architecture>::Inputs<<N as Architecture>::Scalar>>,
+    <P as Place>::States<'a, <N as Architecture>::Scalar>,
+);
+
+/// Places of a refinement's own.
+#[inline(always)]
+pub(super) fn own<'a, N: Architecture>() -> Kept<'a, N, Own> {
+    (Injection::ZERO, Flat::ZERO, ())
 }
 
-impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
+impl<'a, T: Scalar, A: Architecture<Scalar = T>, P: Place> Refinement<'a, Network<A>, P> {
     pub(super) fn new<X: Samples<T, I, 1>, const I: usize>(
         certified: Certified<'a, Network<A>>,
         input: &X,
         state: &'a mut State<Network<A>>,
+        places: impl FnOnce() -> Kept<'a, Network<A>, P>,
     ) -> Result<Self, NotFinite>
     where
         A: Takes<I>,
@@ -171,11 +240,14 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
         if !norm.is_finite() {
             return Err(NotFinite);
         }
+        // Made here, so that they are not moved.
+        let (injection, kept, states) = places();
         let mut refinement = Self {
             certified,
             state,
-            injection: Injection { first: Flat::ZERO },
-            input: kept::<A>(input),
+            injection,
+            input: kept,
+            states,
             magnitude,
             norm,
             held: T::INFINITE,
@@ -184,17 +256,38 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
             change: T::INFINITE,
             sweeps: 0,
         };
-        refinement.inject()?;
+        refinement.keep(input);
+        refinement.inject(input)?;
         refinement.begin();
         Ok(refinement)
     }
 
+    /// The input that is kept.
+    fn input(&self) -> &[T] {
+        let input: &A::Inputs<T> = self.input.borrow();
+        input.flat()
+    }
+
+    /// Keeps an input, whose width is that of the network's inputs.
+    fn keep(&mut self, input: Matrix<'_, T>) {
+        let kept: &mut A::Inputs<T> = self.input.borrow_mut();
+        input.copy_row_to(kept.flat_mut());
+    }
+
     /// W^1 x + b^1.
-    fn inject(&mut self) -> Result<(), NotFinite> {
+    fn inject(&mut self, input: Matrix<'_, T>) -> Result<(), NotFinite> {
         let on = self.certified.network.on(self.certified.backend);
-        let input = self.input.flat();
-        let input = Matrix::new(input, 1, input.len()).map_err(|_| NotFinite)?;
-        if on.inject_matrix::<1>(input, self.injection.first.flat_mut()) { Ok(()) } else { Err(NotFinite) }
+        let injection: &mut Injection<Network<A>> = self.injection.borrow_mut();
+        if on.inject_matrix::<1>(input, injection.first.flat_mut()) { Ok(()) } else { Err(NotFinite) }
+    }
+
+    /// W^1 x + b^1 of the input that is kept, anew.
+    fn inject_again(&mut self) -> Result<(), NotFinite> {
+        let on = self.certified.network.on(self.certified.backend);
+        let input: &A::Inputs<T> = self.input.borrow();
+        let injection: &mut Injection<Network<A>> = self.injection.borrow_mut();
+        let injected = on.inject_matrix::<1>(Matrix::of_row(input.flat()), injection.first.flat_mut());
+        if injected { Ok(()) } else { Err(NotFinite) }
     }
 
     /// rho for states of this weighted norm, and rho / (1 - gamma).
@@ -241,19 +334,20 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
     {
         let input = input.samples();
         let magnitude = magnitude_of(self.certified.backend, input)?;
-        let before = core::mem::replace(&mut self.input, kept::<A>(input));
-        if let Err(error) = self.inject() {
-            self.input = before;
+        if let Err(error) = self.inject(input) {
             // What it was it is again.
-            self.inject()?;
+            self.inject_again()?;
             return Err(error);
         }
-        let (before, now) = (before.flat(), self.input.flat());
-        let change = |index: usize| match (before.get(index), now.get(index)) {
-            (Some(old), Some(new)) => (*new - *old).magnitude(),
-            _ => T::NAN,
-        };
-        let drift = self.certified.drift_by(change);
+        let drift = P::with_states::<_, _, 1>(self, |this, room| {
+            let before = this.input();
+            let change = |index: usize| match (before.get(index), input.at(0, index)) {
+                (Some(old), Some(new)) => (new - *old).magnitude(),
+                _ => T::NAN,
+            };
+            this.certified.drift_by(change, room)
+        });
+        self.keep(input);
         self.magnitude = magnitude;
         self.error = plus(self.error, drift);
         if !(self.error <= T::INFINITE) {
@@ -271,7 +365,8 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
     /// [`NotFinite`] if the arithmetic overflows; the state is then reset to zero.
     pub fn sweep(&mut self) -> Result<ErrorBound<T>, NotFinite> {
         let Certified { network, certificate, backend } = self.certified;
-        let changed = network.on(backend).weighted_sweep(&self.injection, self.state, certificate.v());
+        let changed =
+            network.on(backend).weighted_sweep(self.injection.borrow(), self.state, certificate.v());
         let Ok(change) = changed else {
             self.forget();
             return Err(NotFinite);
@@ -285,7 +380,8 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
     /// As [`sweep`](Self::sweep).
     pub(super) fn visit(&mut self, index: usize) -> Result<T, NotFinite> {
         let Certified { network, certificate, backend } = self.certified;
-        let changed = network.on(backend).weighted_layer(index, &self.injection, self.state, certificate.v());
+        let injection = self.injection.borrow();
+        let changed = network.on(backend).weighted_layer(index, injection, self.state, certificate.v());
         changed.map(measured).map_err(|_| {
             self.forget();
             NotFinite
@@ -409,13 +505,17 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
     /// inputs come here, those whose two largest outputs are close.
     #[inline(never)]
     fn label_closely(&mut self, first: usize) -> Result<Label, NotFinite> {
+        P::with_states::<_, _, 2>(self, |this, room| this.label_closely_in(first, room))
+    }
+
+    /// [`label_closely`](Self::label_closely), in room for two states.
+    #[inline(always)]
+    fn label_closely_in(&mut self, first: usize, room: &mut [T]) -> Result<Label, NotFinite> {
         let Certified { network, certificate, .. } = self.certified;
         let v = certificate.v();
         let most = certificate.sweeps(T::ZERO, self.magnitude).unwrap_or(2 * self.sweeps);
         let comparison = Comparison::new(network.parameters().map_err(|_| NotFinite)?, Bounds::of::<A>());
-        let mut errors = State::<Network<A>>::ZERO;
-        let mut room = State::<Network<A>>::ZERO;
-        let errors = errors.as_mut_slice();
+        let (errors, room) = room.split_at_mut_checked(Network::<A>::UNITS).ok_or(NotFinite)?;
         errors.fill(T::INFINITE);
         let mut before = T::INFINITE;
         loop {
@@ -423,14 +523,9 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Refinement<'a, Network<A>> {
                 // What was known of the state before, or what is known of all units.
                 *error = smaller(plus(*error, times(self.change, *v)), times(self.error, *v));
             }
-            let swept = Swept { input: self.input.flat(), h: self.state.as_slice(), v, change: self.change };
-            componentwise::better::<_, A::Hidden, A::Outputs>(
-                &comparison,
-                &swept,
-                errors,
-                room.as_mut_slice(),
-            )
-            .ok_or(NotFinite)?;
+            let swept = Swept { input: self.input(), h: self.state.as_slice(), v, change: self.change };
+            componentwise::better::<_, A::Hidden, A::Outputs>(&comparison, &swept, errors, room)
+                .ok_or(NotFinite)?;
             let (class, certified) = self.top(errors, T::ONE);
             let all = errors.iter().fold(T::ZERO, |sum, error| sum + *error);
             // Where bounds do not become much better, rounding errors are all that is left.

@@ -7,11 +7,13 @@
 
 use super::comparison::{Bounds, Comparison, norm};
 use super::outward::{larger, plus, times, up};
+use super::refinement::own;
 use super::stated::Stated;
-use super::{Certified, ErrorBound, NotFinite, Refinement};
+use super::{Certified, CertifiedRoom, ErrorBound, Lent, NotFinite, Own, Place, Refinement};
 use crate::kernel::{Activation, Scalar, weighted_distance};
 use crate::network::{Architecture, Flat, Form, MAX_DEPTH, Network, Samples, State, Takes};
 use crate::solve::Injection;
+use core::borrow::{Borrow, BorrowMut};
 use core::fmt;
 
 /// What came of a solve that leaves out layers.
@@ -48,10 +50,10 @@ pub struct SkipReport<T = f32> {
 /// assert!(first.layers >= 3 && next.layers == 0 && next.bound.largest() <= 1e-2);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
-pub struct Skipping<'a, N: Architecture> {
-    refinement: Refinement<'a, N>,
+pub struct Skipping<'a, N: Architecture, P: Place = Own> {
+    refinement: Refinement<'a, N, P>,
     /// W^1 x + b^1 of the last sweep of the first layer, and the largest magnitude of that x.
-    swept: Injection<N>,
+    swept: P::Of<'a, Injection<N>>,
     swept_magnitude: N::Scalar,
     /// The largest magnitude of the input of now.
     magnitude: N::Scalar,
@@ -61,13 +63,13 @@ pub struct Skipping<'a, N: Architecture> {
     due: [N::Scalar; MAX_DEPTH],
 }
 
-impl<N: Architecture> fmt::Debug for Skipping<'_, N> {
+impl<N: Architecture, P: Place> fmt::Debug for Skipping<'_, N, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Skipping").field("refinement", &self.refinement).finish()
     }
 }
 
-impl<N: Architecture> Skipping<'_, N> {
+impl<N: Architecture, P: Place> Skipping<'_, N, P> {
     /// The state.
     #[must_use]
     pub fn state(&self) -> &State<N> {
@@ -93,25 +95,36 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     where
         A: Takes<I>,
     {
-        let gains = self.gains().ok_or(NotFinite)?;
-        let refinement = Refinement::new(self, input, state)?;
-        let magnitude = refinement.magnitude;
-        Ok(Skipping {
-            refinement,
-            swept: Injection::ZERO,
-            swept_magnitude: T::ZERO,
-            magnitude,
-            gains,
-            due: [T::INFINITE; MAX_DEPTH],
-        })
+        let gains = self.gains(&mut Network::<A>::state()).ok_or(NotFinite)?;
+        let refinement = Refinement::new(self, input, state, own)?;
+        Ok(Skipping::new(refinement, Injection::ZERO, gains))
+    }
+
+    /// [`skipping`](Self::skipping) in room of the caller's, which it borrows: for networks that are too large for the stack.
+    ///
+    /// # Errors
+    /// As [`refine`](Self::refine).
+    pub fn skipping_in<X: Samples<T, I, 1>, const I: usize>(
+        self,
+        input: &X,
+        state: &'a mut State<Network<A>>,
+        room: &'a mut CertifiedRoom<Network<A>>,
+    ) -> Result<Skipping<'a, Network<A>, Lent>, NotFinite>
+    where
+        A: Takes<I>,
+    {
+        let CertifiedRoom { injection, swept, input: kept, states } = room;
+        let states = states.as_mut_slice();
+        let (first, _) = states.split_at_mut(Network::<A>::UNITS);
+        let gains = State::from_slice_mut(first).ok().and_then(|room| self.gains(room)).ok_or(NotFinite)?;
+        Ok(Skipping::new(Refinement::new(self, input, state, || (injection, kept, states))?, swept, gains))
     }
 
     /// |S W^l v|_v and |S U^l v|_v of every layer.
-    fn gains(&self) -> Option<[[T; 2]; MAX_DEPTH]> {
+    fn gains(&self, room: &mut State<Network<A>>) -> Option<[[T; 2]; MAX_DEPTH]> {
         let comparison = Comparison::new(self.network.parameters().ok()?, Bounds::of::<A>());
         let v = self.certificate.v();
         let mut gains = [[T::ZERO; 2]; MAX_DEPTH];
-        let mut room = State::<Network<A>>::ZERO;
         let room = room.as_mut_slice();
         room.copy_from_slice(v);
         for across in [None, Some(v)] {
@@ -128,7 +141,18 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Certified<'a, Network<A>> {
     }
 }
 
-impl<'a, T: Scalar, A: Architecture<Scalar = T>> Skipping<'a, Network<A>> {
+impl<'a, T: Scalar, A: Architecture<Scalar = T>, P: Place> Skipping<'a, Network<A>, P> {
+    #[inline(always)]
+    fn new(
+        refinement: Refinement<'a, Network<A>, P>,
+        swept: P::Of<'a, Injection<Network<A>>>,
+        gains: [[T; 2]; MAX_DEPTH],
+    ) -> Self {
+        let magnitude = refinement.magnitude;
+        let due = [T::INFINITE; MAX_DEPTH];
+        Self { refinement, swept, swept_magnitude: T::ZERO, magnitude, gains, due }
+    }
+
     /// Goes on to another input: [`Refinement::follow`].
     ///
     /// # Errors
@@ -184,7 +208,9 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Skipping<'a, Network<A>> {
                 return Err(NotFinite);
             };
             if index == 0 {
-                self.swept.first.flat_mut().copy_from_slice(self.refinement.injection.first.flat());
+                let swept: &mut Injection<Network<A>> = self.swept.borrow_mut();
+                let now: &Injection<Network<A>> = self.refinement.injection.borrow();
+                swept.first.flat_mut().copy_from_slice(now.first.flat());
                 self.swept_magnitude = self.magnitude;
             }
             if let Some(due) = self.due.get_mut(index) {
@@ -208,7 +234,9 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Skipping<'a, Network<A>> {
         if index > 0 || !(due < T::INFINITE) {
             return due;
         }
-        let (now, then) = (self.refinement.injection.first.flat(), self.swept.first.flat());
+        let now: &Injection<Network<A>> = self.refinement.injection.borrow();
+        let then: &Injection<Network<A>> = self.swept.borrow();
+        let (now, then) = (now.first.flat(), then.first.flat());
         let Certified { certificate, backend, .. } = self.refinement.certified;
         let v = certificate.v().get(..now.len()).unwrap_or_default();
         match weighted_distance(backend, now, then, v) {

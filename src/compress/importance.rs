@@ -2,7 +2,11 @@
 
 use super::{CompressError, for_each_listener};
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Network, State, Workspace};
+#[cfg(not(feature = "alloc"))]
+use crate::network::FeatureAlloc;
+use crate::network::{Architecture, Network, Plain, State, Workspace};
+#[cfg(feature = "alloc")]
+use crate::network::{Boxed, boxed};
 use crate::simd::Element;
 use core::fmt;
 
@@ -22,6 +26,7 @@ pub enum Measure {
 /// a unit.
 ///
 /// The module [`compress`](crate::compress) has an example.
+#[repr(C)]
 pub struct Importance<N: Architecture> {
     means: State<N>,
     variances: State<N>,
@@ -30,6 +35,10 @@ pub struct Importance<N: Architecture> {
     /// Of these, how many came with their gradient.
     gradients: u32,
 }
+
+// SAFETY: repr(C) over numbers, and any bytes are such.
+#[allow(unsafe_code, reason = "what was observed is numbers, wherever it is kept")]
+unsafe impl<N: Architecture> Plain for Importance<N> {}
 
 impl<N: Architecture> Clone for Importance<N> {
     fn clone(&self) -> Self {
@@ -57,6 +66,25 @@ impl<N: Architecture> Importance<N> {
         Self { means: State::ZERO, variances: State::ZERO, slopes: State::ZERO, samples: 0, gradients: 0 };
     /// Bytes of it.
     pub const BYTES: usize = size_of::<Self>();
+
+    /// Nothing observed, in a box aligned to 64 bytes; it never passes through the stack.
+    #[cfg(feature = "alloc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+    #[must_use]
+    pub fn boxed() -> Boxed<Self> {
+        boxed::<Self>()
+    }
+
+    /// Needs the feature `alloc`, and says so.
+    #[cfg(not(feature = "alloc"))]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn boxed() -> Self
+    where
+        Self: FeatureAlloc,
+    {
+        Self::ZERO
+    }
 
     /// Observes `B` samples: a state that a solve left.
     ///

@@ -31,7 +31,7 @@ pub(crate) use format::{QUANTIZED_NUMBERS, length, put};
 
 use crate::certificate::{Certificate, CertificateError, Certified, Weights, check};
 use crate::kernel::{Activation, Scalar};
-use crate::network::{Align64, Architecture, Network, Shape, bytes, seen, seen_at};
+use crate::network::{Align64, Architecture, Network, Shape, State, bytes, seen, seen_at};
 use core::fmt;
 use format::refuse_certificate;
 
@@ -103,6 +103,21 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Model<'a, Network<A>> {
             return Ok(Certified::proved(self.network, certificate));
         }
         certificate.verify(self.network).map_err(Uncertified::Refused)
+    }
+
+    /// [`certified`](Self::certified) in room of the caller's, which is overwritten: [`Certificate::verify_in`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn certified_in(
+        &self,
+        room: &mut State<Network<A>>,
+    ) -> Result<Certified<'a, Network<A>>, Uncertified<T>> {
+        let certificate = self.certificate.ok_or(Uncertified::Missing)?;
+        if self.proved {
+            return Ok(Certified::proved(self.network, certificate));
+        }
+        certificate.verify_in(self.network, room).map_err(Uncertified::Refused)
     }
 
     /// What [`include_network!`](crate::include_network) makes of a file: a wrong one does not compile.

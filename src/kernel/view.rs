@@ -112,6 +112,14 @@ impl<'a, T> Matrix<'a, T> {
         (row < self.rows && col < self.cols).then(|| unsafe { *self.start.add(col * self.stride + row) })
     }
 
+    /// All of it, if it is one row with its values side by side.
+    #[inline(always)]
+    pub(crate) fn row(self) -> Option<&'a [T]> {
+        // SAFETY: one row of so many columns, each the next scalar.
+        (self.rows == 1 && self.stride == 1)
+            .then(|| unsafe { core::slice::from_raw_parts(self.start, self.cols) })
+    }
+
     /// Copies all of it, if it is one row of as many values as `to` holds; whether it is.
     #[inline(always)]
     pub(crate) fn copy_row_to(self, to: &mut [T]) -> bool

@@ -6,7 +6,7 @@ use super::optimizer::check_rate;
 use super::unsolved::{Outcome, Unsolved};
 use crate::kernel::{Matrix, Scalar};
 use crate::network::{Architecture, Flat, Network, Samples, State, Takes, Workspace};
-use crate::simd::Backend;
+use crate::simd::{Backend, Element};
 use crate::solve::Runner;
 use crate::threads::Threads;
 use core::fmt;
@@ -161,20 +161,24 @@ fn outputs<A: Architecture, Y: ?Sized, C, const B: usize>(
 where
     C: Loss<A::Output<B>, Y, Scalar = A::Scalar>,
 {
-    let mut own: A::Output<B> = Flat::ZERO;
-    let value = loss.evaluate_on(backend, state.output(), target, &mut own)?;
-    let units = gradient.as_mut_slice();
-    let first = units.len() - own.flat().len();
-    units.iter_mut().skip(first).zip(own.flat()).for_each(|(to, own)| *to = *own);
-    Ok(value)
+    let own = gradient.output_mut();
+    own.flat_mut().fill(<A::Scalar as Element>::ZERO);
+    loss.evaluate_on(backend, state.output(), target, own)
 }
 
 /// Room for the gradient of a [`UnitLoss`]: two states. What other networks and losses take does not grow by it.
+#[repr(C)]
 pub struct UnitRoom<N: Architecture, const B: usize = 1> {
     /// dJ/dh of every unit.
     pub(super) gradient: State<N, B>,
     /// For penalties of the weights.
     pub(super) spare: State<N, B>,
+}
+
+// SAFETY: repr(C) over scalars in a row.
+#[allow(unsafe_code, reason = "room is scalars, wherever it is kept")]
+unsafe impl<N: Architecture, const B: usize> Flat for UnitRoom<N, B> {
+    type Scalar = N::Scalar;
 }
 
 impl<N: Architecture, const B: usize> UnitRoom<N, B> {

@@ -314,9 +314,9 @@ impl<'a, T: Element> ParametersMut<'a, T> {
 
 /// A zeroed box, aligned to 64 bytes, that never was on the stack.
 #[cfg(feature = "alloc")]
-pub(super) fn boxed<F: Flat>() -> alloc::boxed::Box<Align64<F>> {
+pub(crate) fn boxed<F: Plain>() -> alloc::boxed::Box<Align64<F>> {
     let layout = core::alloc::Layout::new::<Align64<F>>();
-    // SAFETY: zeroed scalars are a valid F, and the rest of Align64 is padding; what has no size needs no memory,
+    // SAFETY: zeroed bytes are a valid F, and the rest of Align64 is padding; what has no size needs no memory,
     // only alignment, which `dangling` has. (A value would pass through the stack in a debug build, even where it
     // is never made.)
     unsafe {

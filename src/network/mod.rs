@@ -20,6 +20,8 @@ pub use align::Align64;
 #[cfg(feature = "alloc")]
 pub use align::Aligned;
 pub use architecture::{Architecture, Fnn, SameLayers, Takes};
+#[cfg(feature = "alloc")]
+pub(crate) use flat::boxed;
 pub use flat::{Flat, LengthError, NoMemory};
 pub(crate) use flat::{Parameters, ParametersMut, Plain, bytes, seen, seen_at};
 pub use form::{Adjacent, Dense, Feedforward, Form, Skip, Tied};
@@ -222,7 +224,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
     #[must_use]
     pub fn boxed() -> Boxed<Self> {
-        flat::boxed::<Self>()
+        boxed::<Self>()
     }
 
     /// Needs the feature `alloc`, and says so.

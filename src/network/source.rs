@@ -30,6 +30,11 @@ pub trait Source<'a, T: Element>: Copy + Send {
     fn correction(&self, _: &LayerLayout) -> Option<Correction<'a, T>> {
         None
     }
+    /// Whether corrections count for W, and for U; the comparison sweeps of certificates ask.
+    #[inline(always)]
+    fn corrects(&self, _: &LayerLayout) -> [bool; 2] {
+        [true, true]
+    }
 }
 
 /// P and Q^T of a product P Q^T that is added to \[W U\] of a layer.

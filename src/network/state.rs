@@ -54,6 +54,14 @@ impl<N: Architecture, const B: usize> State<N, B> {
         unsafe { &*self.flat().as_ptr().add(from).cast() }
     }
 
+    /// The output layer, to change.
+    #[inline]
+    pub(crate) fn output_mut(&mut self) -> &mut N::Output<B> {
+        let from = (size_of::<Self>() - size_of::<N::Output<B>>()) / size_of::<N::Scalar>();
+        // SAFETY: as above, borrowed mutably.
+        unsafe { &mut *self.flat_mut().as_mut_ptr().add(from).cast() }
+    }
+
     /// The first layer, `B x units`, a row a sample.
     #[must_use]
     #[inline]

@@ -9,13 +9,21 @@ use crate::network::{Architecture, Flat, Network, Samples, State, Takes, UnitsOf
 use crate::simd::IntState;
 use core::fmt;
 
-/// What samples say about inputs and states: how large they get, and their means. Memory of a state and an input.
+/// What samples say about inputs and states: how large they get, and their means. Memory of a state and an input; for networks that are too
+/// large for the stack, [`Storage`](crate::network::Storage) has a place, `<Boxed<Calibration<Net>>>::zeroed()`.
+#[repr(C)]
 pub struct Calibration<N: Architecture> {
     inputs: N::Inputs<f32>,
     units: UnitsOf<N, f32>,
     /// The largest input, hidden state and output.
     largest: [f32; 3],
     samples: f32,
+}
+
+// SAFETY: repr(C) over numbers of 32 bits in a row.
+#[allow(unsafe_code, reason = "what samples say is numbers, wherever it is kept")]
+unsafe impl<N: Architecture> Flat for Calibration<N> {
+    type Scalar = f32;
 }
 
 impl<N: Architecture> Calibration<N> {
@@ -170,7 +178,7 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
         Ok(quantized)
     }
 
-    /// [`new`](Self::new), in place: for what is too large for the stack, or has been made before.
+    /// [`new`](Self::new), in place: for what is too large for the stack ([`boxed`](Self::boxed)), or has been made before.
     ///
     /// # Errors
     /// [`QuantizeError`]; `self` may then hold parts of both networks.

@@ -1,7 +1,7 @@
 //! What is certain of the integers themselves.
 
 use super::view::{View, sums_of};
-use super::{Quantized, QuantizedState, part};
+use super::{IntegerRoom, Quantized, QuantizedState, part};
 use crate::certificate::CertificateError;
 use crate::file::QUANTIZED_NUMBERS;
 use crate::kernel::Activation;
@@ -171,7 +171,8 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
         libm::ceil(libm::log(start / room) / -libm::log(self.rate())).max(1.0) as usize
     }
 
-    /// Compares the proof with the weights: exact, one pass over them.
+    /// Compares the proof with the weights: exact, one pass over them. Takes four bytes of stack a unit; [`verify_in`](Self::verify_in) takes
+    /// them from elsewhere.
     ///
     /// # Errors
     /// [`CertificateError`] if it does not hold.
@@ -179,9 +180,31 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
         &self,
         network: &Quantized<Network<N>, H>,
     ) -> Result<(), CertificateError<f64>> {
-        network.view().provable(self.v.flat())?;
         let mut room: UnitsOf<Network<N>, i32> = Flat::ZERO;
-        let found = network.view().compare(steepest::<N>(), self.v.flat(), room.flat_mut());
+        self.compare(network, room.flat_mut())
+    }
+
+    /// [`verify`](Self::verify) in room of the caller's, which is overwritten.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_in<H: IntState>(
+        &self,
+        network: &Quantized<Network<N>, H>,
+        room: &mut IntegerRoom<Network<N>>,
+    ) -> Result<(), CertificateError<f64>> {
+        let [room, _] = &mut room.units;
+        self.compare(network, room.flat_mut())
+    }
+
+    /// [`verify`](Self::verify), in room for an integer a unit.
+    fn compare<H: IntState>(
+        &self,
+        network: &Quantized<Network<N>, H>,
+        room: &mut [i32],
+    ) -> Result<(), CertificateError<f64>> {
+        network.view().provable(self.v.flat())?;
+        let found = network.view().compare(steepest::<N>(), self.v.flat(), room);
         found.prove([self.gamma, self.propagation, self.least])
     }
 
@@ -204,18 +227,31 @@ impl<N: Architecture<Scalar = f32>> QuantizedCertificate<Network<N>> {
 }
 
 impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
-    /// A proof that sweeps converge.
+    /// A proof that sweeps converge. Takes an [`IntegerRoom`] of stack beside what is returned; [`certify_in`](Self::certify_in) takes neither.
     ///
     /// # Errors
     /// [`CertificateError::NotContracting`] if none was found.
     pub fn certify(&self) -> Result<QuantizedCertificate<Network<N>>, CertificateError<f64>> {
-        let mut found = QuantizedCertificate { v: Flat::ZERO, gamma: 0, propagation: 0, least: 0 };
-        let mut rooms: [UnitsOf<Network<N>, i32>; 2] = [Flat::ZERO, Flat::ZERO];
-        let [v, room] = &mut rooms;
-        let rooms = [v.flat_mut(), room.flat_mut()];
-        [found.gamma, found.propagation, found.least] =
-            self.view().search(steepest::<N>(), rooms, found.v.flat_mut())?;
+        let mut found = QuantizedCertificate::ZERO;
+        let mut room = IntegerRoom::ZERO;
+        self.certify_in(&mut found, &mut room)?;
         Ok(found)
+    }
+
+    /// [`certify`](Self::certify) into a place of the caller's, in room of the caller's: for networks that are too large for the stack.
+    ///
+    /// # Errors
+    /// As there; what is left in `certificate` is then none.
+    pub fn certify_in(
+        &self,
+        certificate: &mut QuantizedCertificate<Network<N>>,
+        room: &mut IntegerRoom<Network<N>>,
+    ) -> Result<(), CertificateError<f64>> {
+        let [v, room] = &mut room.units;
+        let rooms = [v.flat_mut(), room.flat_mut()];
+        let QuantizedCertificate { v, gamma, propagation, least } = certificate;
+        [*gamma, *propagation, *least] = self.view().search(steepest::<N>(), rooms, v.flat_mut())?;
+        Ok(())
     }
 }
 

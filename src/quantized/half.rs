@@ -5,13 +5,17 @@ use crate::kernel::{
     Activations, Change, Codes, HalfBase, HalfLayer, Identity, Matrix, PackedMatrix, ShapeError,
     WithActivation, built_in, largest, place,
 };
+#[cfg(not(feature = "alloc"))]
+use crate::network::FeatureAlloc;
 use crate::network::{
     Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, State, Takes,
 };
+#[cfg(feature = "alloc")]
+use crate::network::{Boxed, boxed};
 use crate::simd::{Backend, Bf16, Lanes, Operation};
 use crate::solve::{
-    Failure, NonFinite, Progress, Runner, SolveError, Solved, Stop, Sweep, fits, in_input, in_params,
-    in_states, refine,
+    Failure, Injection, NonFinite, Progress, Runner, SolveError, Solved, Stop, Sweep, fits, in_input,
+    in_params, in_states, refine,
 };
 use crate::threads::Threads;
 use core::fmt;
@@ -60,6 +64,25 @@ impl<N: Architecture> Bf16Network<N> {
     pub const ZERO: Self = Self { weights: Flat::ZERO };
     /// Bytes of it.
     pub const BYTES: usize = size_of::<Self>();
+
+    /// Room for a network, to be [filled](Self::fill), in a box aligned to 64 bytes; it never passes through the stack.
+    #[cfg(feature = "alloc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+    #[must_use]
+    pub fn boxed() -> Boxed<Self> {
+        boxed::<Self>()
+    }
+
+    /// Needs the feature `alloc`, and says so.
+    #[cfg(not(feature = "alloc"))]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn boxed() -> Self
+    where
+        Self: FeatureAlloc,
+    {
+        Self::ZERO
+    }
 
     /// It, whatever its type.
     fn view(&self) -> View<'_> {
@@ -181,7 +204,7 @@ impl<N: Architecture<Scalar = f32>> Bf16Network<Network<N>> {
         Ok(half)
     }
 
-    /// [`new`](Self::new), in place: for what is too large for the stack.
+    /// [`new`](Self::new), in place: for what is too large for the stack ([`boxed`](Self::boxed)).
     ///
     /// # Errors
     /// As there; nothing is changed then.
@@ -245,6 +268,24 @@ impl<N: Architecture<Scalar = f32>> Bf16Network<Network<N>> {
     {
         self.on(Backend::best()).solve(input, state, stop)
     }
+
+    /// [`solve`](Self::solve) in room of the caller's, which is overwritten: that takes an [`Injection`] of stack.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn solve_in<const I: usize>(
+        &self,
+        input: &impl Samples<f32, I, 1>,
+        state: &mut State<Network<N>>,
+        stop: Stop,
+        room: &mut Injection<Network<N>>,
+    ) -> Result<Solved, SolveError>
+    where
+        N: Takes<I>,
+    {
+        self.on(Backend::best()).solve_in(input, state, stop, room)
+    }
 }
 
 impl<N: Architecture<Scalar = f32>> Runner<'_, Bf16Network<Network<N>>> {
@@ -262,17 +303,32 @@ impl<N: Architecture<Scalar = f32>> Runner<'_, Bf16Network<Network<N>>> {
     where
         N: Takes<I>,
     {
+        self.solve_in(input, state, stop, &mut Injection { first: Flat::ZERO })
+    }
+
+    /// [`Bf16Network::solve_in`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn solve_in<const I: usize>(
+        &self,
+        input: &impl Samples<f32, I, 1>,
+        state: &mut State<Network<N>>,
+        stop: Stop,
+        room: &mut Injection<Network<N>>,
+    ) -> Result<Solved, SolveError>
+    where
+        N: Takes<I>,
+    {
         stop.check()?;
-        let mut sample = [0.0; I];
-        if !input.samples().copy_row_to(&mut sample) {
-            return Err(SolveError::NOT_FINITE);
-        }
-        let mut injection: <Network<N> as Architecture>::FirstUnits<f32> = Flat::ZERO;
+        // One sample lies side by side.
+        let Some(sample) = input.samples().row() else { return Err(SolveError::NOT_FINITE) };
         let solve = Solve {
             view: self.network.view(),
-            input: &sample,
+            input: sample,
             state: state.as_mut_slice(),
-            injection: injection.flat_mut(),
+            injection: room.first.flat_mut(),
             stop,
             ends: const { Codes::of::<N::Hidden, N::Outputs>() },
         };

@@ -59,7 +59,11 @@ pub use half::Bf16Network;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Codes, IntegerRows, TYPED, Typed, built_in};
+#[cfg(not(feature = "alloc"))]
+use crate::network::FeatureAlloc;
 use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Takes, UnitsOf};
+#[cfg(feature = "alloc")]
+use crate::network::{Boxed, boxed};
 use crate::simd::{Backend, IntState};
 use crate::solve::{Runner, SolveError, Solved};
 #[cfg(feature = "alloc")]
@@ -93,10 +97,67 @@ pub struct Quantized<N: Architecture, H: IntState = i16> {
     states: PhantomData<H>,
 }
 
+/// Room for solves, certificates and their checks of networks of integers, where it is not to lie on the stack: `solve_in`, `sweep_in`,
+/// `certify_in` and `verify_in`. Two integers of 32 bits a unit; what they need of it they overwrite.
+///
+/// ```
+/// use attractor::network::Storage;
+/// use attractor::quantized::{Calibration, IntegerRoom, Quantized, QuantizedCertificate};
+/// use attractor::{Boxed, fnn};
+/// type Net = fnn![3, 8, 2];
+/// let net = Net::boxed();
+/// let mut calibration = <Boxed<Calibration<Net>>>::zeroed();
+/// calibration.observe(&[1.0, 1.0, 1.0], &Net::state())?;
+/// let mut small = Quantized::<Net, i16>::boxed();
+/// small.fill(&net, &calibration)?;
+/// let mut certificate = <Boxed<QuantizedCertificate<Net>>>::zeroed();
+/// let mut room = <Boxed<IntegerRoom<Net>>>::zeroed();
+/// small.certify_in(&mut certificate, &mut room)?;
+/// let (input, mut state) = (small.input(&[1.0, 0.5, -0.5])?, Quantized::<Net, i16>::state());
+/// small.solve_in(&input, &mut state, certificate.sweeps::<i16>(), &mut room)?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[repr(transparent)]
+pub struct IntegerRoom<N: Architecture> {
+    units: [UnitsOf<N, i32>; 2],
+}
+
+// SAFETY: repr(transparent) over an array of integers in a row.
+#[allow(unsafe_code, reason = "room is integers, wherever it is kept")]
+unsafe impl<N: Architecture> Flat for IntegerRoom<N> {
+    type Scalar = i32;
+}
+
+impl<N: Architecture> IntegerRoom<N> {
+    /// Room for any network of this shape.
+    pub const ZERO: Self = Flat::ZERO;
+    /// Bytes of it.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// Room for the first layer's sums of its inputs.
+    #[inline(always)]
+    fn injection(&mut self) -> &mut [i32] {
+        let first = const { N::LAYOUT.layer(0).width };
+        self.flat_mut().get_mut(..first).unwrap_or_default()
+    }
+}
+
+impl<N: Architecture> fmt::Debug for IntegerRoom<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntegerRoom").finish_non_exhaustive()
+    }
+}
+
 /// The activations of a quantised network.
 #[repr(transparent)]
 pub struct QuantizedState<N: Architecture, H: IntState> {
     units: UnitsOf<N, H>,
+}
+
+// SAFETY: repr(transparent) over integers in a row.
+#[allow(unsafe_code, reason = "activations are integers, wherever they are kept")]
+unsafe impl<N: Architecture, H: IntState> Flat for QuantizedState<N, H> {
+    type Scalar = H;
 }
 
 impl<N: Architecture, H: IntState> QuantizedState<N, H> {
@@ -221,6 +282,27 @@ impl<N: Architecture, H: IntState> Quantized<N, H> {
     /// Bytes of it.
     pub const BYTES: usize = size_of::<Self>();
 
+    /// Room for a network, to be [filled](Self::fill), in a box aligned to 64 bytes; it never passes through the stack.
+    #[cfg(feature = "alloc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+    #[must_use]
+    pub fn boxed() -> Boxed<Self> {
+        let mut quantized = boxed::<Self>();
+        quantized.units = [1.0; 3];
+        quantized
+    }
+
+    /// Needs the feature `alloc`, and says so.
+    #[cfg(not(feature = "alloc"))]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn boxed() -> Self
+    where
+        Self: FeatureAlloc,
+    {
+        Self::ZERO
+    }
+
     /// A state at zero.
     #[must_use]
     pub const fn state() -> QuantizedState<N, H> {
@@ -286,11 +368,27 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
         N: Takes<I>,
     {
         let mut integers = <N::Inputs<H> as Flat>::ZERO;
+        self.input_in(input, &mut integers)?;
+        Ok(integers)
+    }
+
+    /// [`input`](Self::input) into a place of the caller's, a matrix of one row.
+    ///
+    /// # Errors
+    /// As there; inputs before the one in question have been written then.
+    pub fn input_in<const I: usize>(
+        &self,
+        input: &impl Samples<f32, I, 1>,
+        integers: &mut N::Inputs<H>,
+    ) -> Result<(), NotFinite>
+    where
+        N: Takes<I>,
+    {
         let input = input.samples();
         for (column, to) in integers.flat_mut().iter_mut().enumerate() {
             *to = integer(input.at(0, column).unwrap_or(f32::NAN), self.units[0])?;
         }
-        Ok(integers)
+        Ok(())
     }
 
     /// Networks that cannot be integers do not compile.
@@ -323,6 +421,21 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
         self.on(Backend::best()).solve(input, state, limit)
     }
 
+    /// [`solve`](Self::solve) in room of the caller's, which is overwritten: that takes four bytes of stack a unit of the first layer.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn solve_in(
+        &self,
+        input: &N::Inputs<H>,
+        state: &mut QuantizedState<Network<N>, H>,
+        limit: usize,
+        room: &mut IntegerRoom<Network<N>>,
+    ) -> Result<Solved<i32>, SolveError<i32>> {
+        self.on(Backend::best()).solve_in(input, state, limit, room)
+    }
+
     /// The network on a chosen backend, for what is the same integers on all of them.
     #[must_use]
     #[inline(always)]
@@ -330,6 +443,15 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Quantized<Network<N>, H> {
         const { Self::SUPPORTED }
         Runner { network: self, backend, threads: crate::threads::Threads::One }
     }
+}
+
+/// Whether no unit changed by more than 1, in a sweep that was made.
+#[inline(always)]
+fn converged(solved: Solved<i32>) -> Result<Solved<i32>, SolveError<i32>> {
+    if solved.residual <= 1 && solved.sweeps > 0 {
+        return Ok(solved);
+    }
+    Err(SolveError::NotConverged { sweeps: solved.sweeps, residual: solved.residual })
 }
 
 impl<N: Architecture<Scalar = f32>, H: IntState> Runner<'_, Quantized<Network<N>, H>> {
@@ -344,11 +466,23 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Runner<'_, Quantized<Network<N>
         state: &mut QuantizedState<Network<N>, H>,
         limit: usize,
     ) -> Result<Solved<i32>, SolveError<i32>> {
-        let solved = self.run(input, state, 1, limit);
-        if solved.residual <= 1 && limit > 0 {
-            return Ok(solved);
-        }
-        Err(SolveError::NotConverged { sweeps: solved.sweeps, residual: solved.residual })
+        let mut injection: N::FirstUnits<i32> = Flat::ZERO;
+        converged(self.run(input, state, injection.flat_mut(), 1, limit))
+    }
+
+    /// [`Quantized::solve_in`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn solve_in(
+        &self,
+        input: &N::Inputs<H>,
+        state: &mut QuantizedState<Network<N>, H>,
+        limit: usize,
+        room: &mut IntegerRoom<Network<N>>,
+    ) -> Result<Solved<i32>, SolveError<i32>> {
+        converged(self.run(input, state, room.injection(), 1, limit))
     }
 
     /// Exactly so many sweeps, in constant time.
@@ -359,7 +493,20 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Runner<'_, Quantized<Network<N>
         state: &mut QuantizedState<Network<N>, H>,
         sweeps: usize,
     ) -> Solved<i32> {
-        self.run(input, state, -1, sweeps)
+        let mut injection: N::FirstUnits<i32> = Flat::ZERO;
+        self.run(input, state, injection.flat_mut(), -1, sweeps)
+    }
+
+    /// [`sweep`](Self::sweep) in room of the caller's, which is overwritten.
+    #[inline]
+    pub fn sweep_in(
+        &self,
+        input: &N::Inputs<H>,
+        state: &mut QuantizedState<Network<N>, H>,
+        sweeps: usize,
+        room: &mut IntegerRoom<Network<N>>,
+    ) -> Solved<i32> {
+        self.run(input, state, room.injection(), -1, sweeps)
     }
 
     #[inline(always)]
@@ -367,13 +514,12 @@ impl<N: Architecture<Scalar = f32>, H: IntState> Runner<'_, Quantized<Network<N>
         &self,
         input: &N::Inputs<H>,
         state: &mut QuantizedState<Network<N>, H>,
+        injection: &mut [i32],
         enough: i32,
         limit: usize,
     ) -> Solved<i32> {
         let view = self.network.view();
-        let mut injection: N::FirstUnits<i32> = Flat::ZERO;
-        let (input, state, injection) = (input.flat(), state.as_mut_slice(), injection.flat_mut());
-        let backend = self.backend;
+        let (input, state, backend) = (input.flat(), state.as_mut_slice(), self.backend);
         if const { !TYPED } {
             let ends = const { Codes::of::<N::Hidden, N::Outputs>() };
             H::once::<SolveOnce>((backend, Solve { view, input, state, injection, enough, limit, ends }))

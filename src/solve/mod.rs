@@ -34,7 +34,7 @@ pub use solver::{MapError, Solver};
 pub use stop::{Rule, Setting, SolveError, Solved, Stop};
 use sweep::{First, Forward, Weights, set_injection};
 pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, no_room, samples_in};
-pub use trace::Trace;
+pub use trace::{Trace, TraceRoom};
 
 use crate::kernel::{
     Activation, CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, SlopeOf, TYPED, Typed, largest,
@@ -73,8 +73,15 @@ impl<N> Runner<'_, N> {
 }
 
 /// W^1 x + b^1 of `B` samples: all a sweep needs to know of its input. Filled by [`Network::inject`].
+#[repr(transparent)]
 pub struct Injection<N: Architecture, const B: usize = 1> {
     pub(crate) first: N::First<B>,
+}
+
+// SAFETY: repr(transparent) over scalars in a row.
+#[allow(unsafe_code, reason = "an injection is scalars, wherever it is kept")]
+unsafe impl<N: Architecture, const B: usize> Flat for Injection<N, B> {
+    type Scalar = N::Scalar;
 }
 
 impl<N: Architecture, const B: usize> Injection<N, B> {

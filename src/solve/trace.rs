@@ -4,8 +4,9 @@ use super::map::bound;
 use super::steps::Steps;
 use super::{Injection, Model, Runner, SolveError, Solved, Stop};
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Network, Samples, State, Takes};
+use crate::network::{Architecture, Flat, Network, Samples, State, Takes};
 use crate::simd::{Backend, Element};
+use core::fmt;
 
 /// The last `CAPACITY` residuals of a solve by [`Network::solve_traced`], at least four.
 ///
@@ -125,7 +126,7 @@ impl<T: Element, const CAPACITY: usize> Default for Trace<T, CAPACITY> {
 
 impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     /// [`solve`](Self::solve) of one sample, the same bit for bit, with its residuals written down in `trace`. What was in there
-    /// before is forgotten. It takes longer, and two states on the stack.
+    /// before is forgotten. It takes longer, and a [`TraceRoom`] of stack; [`Runner::solve_traced_in`] takes that from elsewhere.
     ///
     /// ```
     /// use attractor::{Stop, Trace, fnn};
@@ -158,6 +159,30 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
     }
 }
 
+/// Room for [`Runner::solve_traced_in`]: two states and an [`Injection`].
+#[repr(C)]
+pub struct TraceRoom<N: Architecture> {
+    injection: Injection<N>,
+    states: State<N, 2>,
+}
+
+// SAFETY: repr(C) over scalars in a row, aligned alike.
+#[allow(unsafe_code, reason = "room is scalars, wherever it is kept")]
+unsafe impl<N: Architecture> Flat for TraceRoom<N> {
+    type Scalar = N::Scalar;
+}
+
+impl<N: Architecture> TraceRoom<N> {
+    /// Room for any trace.
+    pub const ZERO: Self = Flat::ZERO;
+}
+
+impl<N: Architecture> fmt::Debug for TraceRoom<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceRoom").finish_non_exhaustive()
+    }
+}
+
 impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<'_, M> {
     /// [`Network::solve_traced`] on this backend.
     ///
@@ -173,25 +198,43 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
     where
         A: Takes<I>,
     {
+        let mut room = TraceRoom::ZERO;
+        self.solve_traced_in(input, state, stop, trace, &mut room)
+    }
+
+    /// [`solve_traced`](Self::solve_traced) in room of the caller's, which is overwritten: for networks that are too large for the stack.
+    ///
+    /// # Errors
+    /// As [`Network::solve`].
+    pub fn solve_traced_in<X: Samples<T, I, 1>, const I: usize, const CAPACITY: usize>(
+        self,
+        input: &X,
+        state: &mut State<Network<A>>,
+        stop: Stop<T>,
+        trace: &mut Trace<T, CAPACITY>,
+        room: &mut TraceRoom<Network<A>>,
+    ) -> Result<Solved<T>, SolveError<T>>
+    where
+        A: Takes<I>,
+    {
         stop.check()?;
         *trace = Trace::new();
         trace.seen.finite = false;
-        let mut injection = Injection::ZERO;
-        let mut steps = Steps::new(self, input, &mut injection, state, stop)?;
+        let TraceRoom { injection, states } = room;
+        let mut steps = Steps::new(self, input, injection, state, stop)?;
         // The states before the last sweep and before the one before.
-        let (mut last, mut older) = (Network::<A>::state::<1>(), State::ZERO);
-        let (mut last, mut older) = (&mut last, &mut older);
+        states.reset();
+        let (mut last, mut older) = states.as_mut_slice().split_at_mut(Network::<A>::UNITS);
         let mut residual = None;
         let mut met = false;
         while steps.allowed() && !met {
             core::mem::swap(&mut last, &mut older);
-            last.as_mut_slice().copy_from_slice(state.as_slice());
+            last.copy_from_slice(state.as_slice());
             let step = steps.sweep(state)?;
             residual = Some(step.residual);
             met = steps.ends(&step);
             trace.record(step.residual);
-            let moved =
-                state.as_slice().iter().zip(older.as_slice()).map(|(new, old)| (*new - *old).magnitude());
+            let moved = state.as_slice().iter().zip(&*older).map(|(new, old)| (*new - *old).magnitude());
             let returned =
                 moved.fold(T::ZERO, |largest, moved| if moved > largest { moved } else { largest });
             trace.seen = Seen {

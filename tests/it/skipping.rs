@@ -1,9 +1,9 @@
 //! Streams that leave out layers: the bound holds against the oracle at every tick, and layers are left out.
 
 use crate::oracle::{self, subject};
-use attractor::certificate::NotFinite;
+use attractor::certificate::{CertifiedRoom, NotFinite};
 use attractor::kernel::{HardTanh, Relu, Scalar, Sigmoid, Tanh};
-use attractor::network::Takes;
+use attractor::network::{Flat, Takes};
 use attractor::simd::Backend;
 use attractor::{Dense, Feedforward, Network, State, Tied, fnn};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -40,15 +40,28 @@ fn follow<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
     let (mut state, mut other) = (State::ZERO, State::ZERO);
     let mut stream = certified.skipping(&given(&x), &mut state).unwrap();
     let mut whole = certified.refine(&given(&x), &mut other).unwrap();
+    // In room of the caller's, whatever it holds, all is the same.
+    let (mut third, mut fourth) = (State::ZERO, State::ZERO);
+    let mut rooms = [CertifiedRoom::ZERO, CertifiedRoom::ZERO];
+    rooms[0].flat_mut().fill(T::NAN);
+    rooms[1].flat_mut().fill(T::NAN);
+    let [one, two] = &mut rooms;
+    let mut lent = certified.skipping_in(&given(&x), &mut third, one).unwrap();
+    let mut lent_whole = certified.refine_in(&given(&x), &mut fourth, two).unwrap();
     for tick in 0..ticks {
         if tick > 0 {
             next(tick, &mut x);
             stream.follow(&given(&x)).unwrap();
             whole.follow(&given(&x)).unwrap();
+            lent.follow(&given(&x)).unwrap();
+            lent_whole.follow(&given(&x)).unwrap();
         }
         let asked = T::from_f64(error);
         let visited = stream.solve(asked).unwrap();
-        cost.all += Network::<A>::DEPTH * whole.solve(asked).unwrap().sweeps;
+        assert!(lent.solve(asked).unwrap() == visited && lent.state() == stream.state(), "{tick}");
+        let solved = whole.solve(asked).unwrap();
+        assert!(lent_whole.solve(asked).unwrap() == solved && lent_whole.state() == whole.state(), "{tick}");
+        cost.all += Network::<A>::DEPTH * solved.sweeps;
         cost.layers += visited.layers;
         cost.idle += usize::from(visited.layers == 0);
         cost.ticks += 1;
