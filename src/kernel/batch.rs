@@ -12,6 +12,8 @@ pub(super) struct Batch<'a, const TRANSPOSED: bool, T, L, P, F> {
     pub(super) finish: F,
     pub(super) out: *mut T,
     pub(super) stride: usize,
+    /// The first sample, and how many.
+    pub(super) first: usize,
     pub(super) samples: usize,
     pub(super) units: usize,
 }
@@ -36,11 +38,11 @@ where
     /// The shapes must fit.
     #[inline(always)]
     pub(super) unsafe fn run(&self, changes: &mut [Change<L::Vector>]) {
-        let mut sample = 0;
+        let (mut sample, end) = (self.first, self.first + self.samples);
         let mut index = 0;
         // One place for each kind of group, which is long code.
         while let Some(left) = changes.get_mut(index..).filter(|left| !left.is_empty()) {
-            let count = (self.samples - sample).min(2 * L::WIDTH);
+            let count = (end - sample).min(2 * L::WIDTH);
             let some = Samples { sample, count };
             let pair = if const { L::BLOCKING.tile_vectors == 2 } && count == 2 * L::WIDTH {
                 left.first_chunk_mut::<2>()
@@ -61,7 +63,7 @@ where
                 }
             }
             index += 1;
-            sample = index * L::WIDTH;
+            sample = self.first + index * L::WIDTH;
         }
     }
 

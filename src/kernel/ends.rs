@@ -3,15 +3,13 @@
 
 use super::activation::{WithActivation, built_in, value, with_activation};
 use super::{
-    Activate, Activation, Backpropagate, Change, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError,
-    expect,
+    Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError, expect,
 };
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Family, ForEach, Lanes, Portable, Routine};
 use core::fmt;
 use core::marker::PhantomData;
-use core::ptr::null_mut;
 
 /// The activations of a network.
 pub(crate) trait Ends<T: Scalar>: Copy + Send + Sync {
@@ -152,7 +150,7 @@ impl<T: Scalar> Family<T> for Tiles {
 }
 
 /// A function that finishes a tile of sums.
-pub struct OnTile<T: Scalar, L: Lanes<T>>(unsafe fn(L, *mut L::Vector, &Place<T>, *mut Change<L::Vector>));
+pub struct OnTile<T: Scalar, L: Lanes<T>>(unsafe fn(L, *mut L::Vector, &Place<T>));
 
 impl<T: Scalar, L: Lanes<T>> fmt::Debug for OnTile<T, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,8 +163,6 @@ impl<T: Scalar, L: Lanes<T>> fmt::Debug for OnTile<T, L> {
 struct Place<T> {
     /// The states at the first sum; not read for a value.
     states: *const T,
-    /// Where values are put at the first sum, and what changed is recorded; null where they replace the sums.
-    out: *mut T,
     /// Vectors in all, and in a row.
     vectors: usize,
     columns: usize,
@@ -183,20 +179,8 @@ struct Place<T> {
     not(attractor_scalars)
 )))]
 impl<T: Scalar> Functions<T> {
-    unsafe fn value<A: Activation, L: Lanes<T>>(
-        _: L,
-        _: *mut L::Vector,
-        _: &Place<T>,
-        _: *mut Change<L::Vector>,
-    ) {
-    }
-    unsafe fn slope<A: Activation, L: Lanes<T>>(
-        _: L,
-        _: *mut L::Vector,
-        _: &Place<T>,
-        _: *mut Change<L::Vector>,
-    ) {
-    }
+    unsafe fn value<A: Activation, L: Lanes<T>>(_: L, _: *mut L::Vector, _: &Place<T>) {}
+    unsafe fn slope<A: Activation, L: Lanes<T>>(_: L, _: *mut L::Vector, _: &Place<T>) {}
 }
 
 #[cfg(all(
@@ -207,35 +191,24 @@ impl<T: Scalar> Functions<T> {
     /// h = s(z) for a tile.
     ///
     /// # Safety
-    /// `values` must be the vectors of the place. Where values are put somewhere, that must exist, and a change for every column.
-    unsafe fn value<A: Activation, L: Lanes<T>>(
-        lanes: L,
-        values: *mut L::Vector,
-        place: &Place<T>,
-        changes: *mut Change<L::Vector>,
-    ) {
-        lanes.vectorize(Tile::<T, L, A, false> { values, place, changes, activation: PhantomData });
+    /// `values` must be the vectors of the place.
+    unsafe fn value<A: Activation, L: Lanes<T>>(lanes: L, values: *mut L::Vector, place: &Place<T>) {
+        lanes.vectorize(Tile::<T, L, A, false> { values, place, activation: PhantomData });
     }
     /// d = s'(z) times the sum for a tile.
     ///
     /// # Safety
-    /// `values` must be the vectors of the place, and the states must exist. Where values are put somewhere, that must exist, and a change for every column.
-    unsafe fn slope<A: Activation, L: Lanes<T>>(
-        lanes: L,
-        values: *mut L::Vector,
-        place: &Place<T>,
-        changes: *mut Change<L::Vector>,
-    ) {
-        lanes.vectorize(Tile::<T, L, A, true> { values, place, changes, activation: PhantomData });
+    /// `values` must be the vectors of the place, and the states must exist.
+    unsafe fn slope<A: Activation, L: Lanes<T>>(lanes: L, values: *mut L::Vector, place: &Place<T>) {
+        lanes.vectorize(Tile::<T, L, A, true> { values, place, activation: PhantomData });
     }
 }
 
 /// The sums of a tile, to be made values of an activation or, if `SLOPES`, multiplied with its slopes.
 struct Tile<'a, T: Scalar, L: Lanes<T>, A, const SLOPES: bool> {
     values: *mut L::Vector,
-    // By reference: a few words go through registers.
+    // By reference: two words go through registers.
     place: &'a Place<T>,
-    changes: *mut Change<L::Vector>,
     activation: PhantomData<A>,
 }
 
@@ -243,13 +216,7 @@ impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Routine<L> for T
     type Output = ();
     #[inline(always)]
     fn run(self, lanes: L) {
-        if !self.place.out.is_null() {
-            if self.place.columns == 2 {
-                self.keep::<2, 2>(lanes);
-            } else {
-                self.keep::<1, 4>(lanes);
-            }
-        } else if SLOPES {
+        if SLOPES {
             self.slopes(lanes);
         } else {
             self.values(lanes);
@@ -258,83 +225,6 @@ impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Routine<L> for T
 }
 
 impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Tile<'_, T, L, A, SLOPES> {
-    /// Puts values, `C` vectors in a row, in place of old ones, and records the change; `R` rows side by side.
-    #[inline(always)]
-    fn keep<const C: usize, const R: usize>(self, lanes: L) {
-        let mut kept = Kept {
-            active: [lanes.less(lanes.splat(T::ZERO), lanes.splat(T::ONE)); C],
-            residual: [lanes.splat(T::ZERO); C],
-            poison: [lanes.splat(T::ZERO); C],
-        };
-        // SAFETY: `vectors` vectors from `values` on, as many places in rows of `C` vectors, and `C` changes.
-        unsafe {
-            for c in 0..C {
-                let change = &*self.changes.add(c);
-                kept.active[c] = lanes.less(lanes.splat(T::ZERO), change.active);
-                (kept.residual[c], kept.poison[c]) = (change.residual, change.poison);
-            }
-            let (rows, mut row) = (self.place.vectors / C, 0);
-            while rows - row >= R {
-                self.keep_rows::<C, R>(lanes, row, &mut kept);
-                row += R;
-            }
-            while row < rows {
-                self.keep_rows::<C, 1>(lanes, row, &mut kept);
-                row += 1;
-            }
-            for c in 0..C {
-                let change = &mut *self.changes.add(c);
-                (change.residual, change.poison) = (kept.residual[c], kept.poison[c]);
-            }
-        }
-    }
-
-    /// `R` rows of [`keep`](Self::keep).
-    ///
-    /// # Safety
-    /// They must exist.
-    #[inline(always)]
-    unsafe fn keep_rows<const C: usize, const R: usize>(
-        &self,
-        lanes: L,
-        row: usize,
-        kept: &mut Kept<L::Vector, L::Mask, C>,
-    ) {
-        let Place { states, out, stride, count, factor, .. } = *self.place;
-        let part = (C == 1 && count < L::WIDTH).then_some(count);
-        let zero = lanes.splat(T::ZERO);
-        let mut sums = [[zero; C]; R];
-        let mut values = [[zero; C]; R];
-        // SAFETY: rows that exist.
-        unsafe {
-            for r in 0..R {
-                for c in 0..C {
-                    let z = lanes.mul(lanes.splat(factor), *self.values.add((row + r) * C + c));
-                    let offset = (row + r) * stride + c * L::WIDTH;
-                    sums[r][c] = z;
-                    values[r][c] = if SLOPES {
-                        lanes.mul(A::slope(lanes, super::load(lanes, states.wrapping_add(offset), part)), z)
-                    } else {
-                        value::<A, T, L>(lanes, z)
-                    };
-                }
-            }
-            for r in 0..R {
-                for c in 0..C {
-                    let at = out.wrapping_add((row + r) * stride + c * L::WIDTH);
-                    let old = super::load(lanes, at, part);
-                    let new = lanes.opaque(lanes.select(kept.active[c], values[r][c], old));
-                    let difference = lanes.abs(lanes.sub(new, old));
-                    kept.residual[c] = lanes.max(difference, kept.residual[c]);
-                    // A slope comes from states that may be anything; a built-in value may be finite where the sum is not.
-                    let shown = if const { SLOPES || A::BUILT_IN.is_none() } { new } else { sums[r][c] };
-                    kept.poison[c] = lanes.mul_add(shown, zero, kept.poison[c]);
-                    super::store(lanes, at, new, part);
-                }
-            }
-        }
-    }
-
     #[inline(always)]
     fn values(self, lanes: L) {
         let (factor, vectors) = (lanes.splat(self.place.factor), self.place.vectors);
@@ -362,7 +252,7 @@ impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Tile<'_, T, L, A
 
     #[inline(always)]
     fn slopes(self, lanes: L) {
-        let Place { states, vectors, columns, stride, count, factor, .. } = *self.place;
+        let Place { states, vectors, columns, stride, count, factor } = *self.place;
         let factor = lanes.splat(factor);
         let part = (count < L::WIDTH).then_some(count);
         // A whole tile of two vectors of samples, which is what a batch mostly has: nothing to ask for in between.
@@ -402,13 +292,6 @@ impl<T: Scalar, L: Lanes<T>, A: Activation, const SLOPES: bool> Tile<'_, T, L, A
             }
         }
     }
-}
-
-/// What [`Tile::keep`] records, column by column.
-struct Kept<V, M, const C: usize> {
-    active: [M; C],
-    residual: [V; C],
-    poison: [V; C],
 }
 
 /// Writes the functions of an activation for a scalar on every backend.
@@ -600,20 +483,19 @@ unsafe impl<T: Scalar> Sync for Through<'_, T> {}
 
 impl<T: Scalar> Through<'_, T> {
     /// # Safety
-    /// As [`Finish::finish_tile`], or [`Finish::keep_tile`] where there are changes, for vectors of which `columns` are in a row.
+    /// As [`Finish::finish_tile`], for `vectors` vectors, `columns` in a row.
     #[inline(always)]
     unsafe fn call<L: Lanes<T>>(
         self,
         lanes: L,
         values: &mut [L::Vector],
-        (columns, stride): (usize, usize),
+        columns: usize,
         offset: usize,
+        stride: usize,
         count: Option<usize>,
-        (out, changes): (*mut T, *mut Change<L::Vector>),
     ) {
         let place = Place {
             states: self.states.wrapping_add(offset),
-            out,
             vectors: values.len(),
             columns,
             stride,
@@ -622,7 +504,7 @@ impl<T: Scalar> Through<'_, T> {
         };
         match L::of(self.function) {
             // SAFETY: these are the vectors, and where there are states they lie as the output does (`back` compared the shapes).
-            Some(function) => unsafe { (function.0)(lanes, values.as_mut_ptr(), &place, changes) },
+            Some(function) => unsafe { (function.0)(lanes, values.as_mut_ptr(), &place) },
             // No backend is without; then nothing is claimed.
             None => values.fill(lanes.splat(T::NAN)),
         }
@@ -667,7 +549,7 @@ impl<T: Scalar> Finish<T> for Through<'_, T> {
     ) -> L::Vector {
         let mut one = [z];
         // SAFETY: one vector of the caller's.
-        unsafe { self.call(lanes, &mut one, (1, 0), offset, count, (null_mut(), null_mut())) };
+        unsafe { self.call(lanes, &mut one, 1, offset, 0, count) };
         let [one] = one;
         one
     }
@@ -681,23 +563,7 @@ impl<T: Scalar> Finish<T> for Through<'_, T> {
         count: Option<usize>,
     ) {
         // SAFETY: the caller's tile.
-        unsafe {
-            self.call(lanes, tile.as_flattened_mut(), (C, stride), offset, count, (null_mut(), null_mut()));
-        }
-    }
-    #[inline(always)]
-    unsafe fn keep_tile<L: Lanes<T>, const C: usize>(
-        self,
-        lanes: L,
-        tile: &mut [[L::Vector; C]],
-        (out, offset): (*mut T, usize),
-        stride: usize,
-        count: Option<usize>,
-        changes: &mut [Change<L::Vector>; C],
-    ) {
-        let to = (out.wrapping_add(offset), changes.as_mut_ptr());
-        // SAFETY: the caller's tile. What is weighed is one sample, which is no tile.
-        unsafe { self.call(lanes, tile.as_flattened_mut(), (C, stride), offset, count, to) };
+        unsafe { self.call(lanes, tile.as_flattened_mut(), C, offset, stride, count) };
     }
     #[inline(always)]
     unsafe fn weigh<L: Lanes<T>>(
@@ -716,6 +582,10 @@ impl<T: Scalar> Finish<T> for Through<'_, T> {
         }
         // SAFETY: so many weights exist. Lanes beyond `count` divide 0 by 0, which is not recorded.
         lanes.div(difference, unsafe { super::load(lanes, self.weights.add(offset), count) })
+    }
+    #[inline(always)]
+    fn shows(self) -> bool {
+        self.shows
     }
     #[inline(always)]
     fn shown<L: Lanes<T>>(self, _: L, z: L::Vector, new: L::Vector) -> L::Vector {

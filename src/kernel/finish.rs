@@ -72,17 +72,31 @@ pub(crate) trait Finish<T: Scalar>: Copy {
         count: Option<usize>,
         changes: &mut [Change<L::Vector>; C],
     ) {
-        for (r, row) in tile.iter().enumerate() {
-            for ((c, change), z) in changes.iter_mut().enumerate().zip(row) {
-                let offset = offset + r * stride + c * L::WIDTH;
-                // SAFETY: one vector of the caller's tile.
-                unsafe {
+        // What a sum shows is seen before it is gone.
+        let shows = self.shows();
+        if !shows {
+            for row in tile.iter() {
+                for (change, z) in changes.iter_mut().zip(row) {
+                    change.poison = lanes.mul_add(*z, lanes.splat(T::ZERO), change.poison);
+                }
+            }
+        }
+        // SAFETY: the caller's tile, vector by vector.
+        unsafe {
+            // All activations before anything else: their long chains of dependent operations run side by side.
+            self.finish_tile(lanes, tile, offset, stride, count);
+            for (r, row) in tile.iter().enumerate() {
+                for ((c, change), value) in changes.iter_mut().enumerate().zip(row) {
+                    let offset = offset + r * stride + c * L::WIDTH;
                     let at = out.add(offset);
                     let old = load(lanes, at, count);
                     let active = lanes.less(lanes.splat(T::ZERO), change.active);
-                    let new = lanes.opaque(lanes.select(active, self.finish(lanes, *z, offset, count), old));
+                    let new = lanes.opaque(lanes.select(active, *value, old));
                     let difference = self.weigh(lanes, lanes.abs(lanes.sub(new, old)), offset, count);
-                    change.record(lanes, self.shown(lanes, *z, new), difference);
+                    change.residual = lanes.max(difference, change.residual);
+                    if shows {
+                        change.poison = lanes.mul_add(new, lanes.splat(T::ZERO), change.poison);
+                    }
                     store(lanes, at, new, count);
                 }
             }
@@ -105,6 +119,11 @@ pub(crate) trait Finish<T: Scalar>: Copy {
     fn skip(self, scalars: usize) -> Self {
         let _ = scalars;
         self
+    }
+    /// Whether what is made of a sum shows whether either is infinite or NaN; else the sum does.
+    #[inline(always)]
+    fn shows(self) -> bool {
+        Self::SHOWS
     }
     /// Of a sum and what was made of it, the one that shows whether either is infinite or NaN.
     #[inline(always)]
@@ -250,21 +269,6 @@ impl<T: Scalar, F: Finish<T>> Finish<T> for Scaled<T, F> {
     ) -> L::Vector {
         // SAFETY: the same contract, which the caller keeps.
         unsafe { self.finish.weigh(lanes, difference, offset, count) }
-    }
-}
-
-/// z itself; the residual is not recorded.
-#[derive(Clone, Copy)]
-pub(crate) struct Keep;
-
-impl<T: Scalar> Finish<T> for Keep {
-    weighed!();
-    times!();
-    const SHOWS: bool = false;
-    const RECORDS: bool = false;
-    #[inline(always)]
-    unsafe fn finish<L: Lanes<T>>(self, _: L, z: L::Vector, _: usize, _: Option<usize>) -> L::Vector {
-        z
     }
 }
 

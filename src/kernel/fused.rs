@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::products::{Base, Products, in_a_row, shapes_fit};
 use super::single::{InLine, Single};
-use super::{Change, Finish, MatrixMut, Scalar, ShapeError, expect, outlined};
+use super::{CHUNK, Change, Finish, MatrixMut, Scalar, ShapeError, expect, outlined};
 use crate::simd::{Lanes, Routine};
 use core::marker::PhantomData;
 
@@ -27,7 +27,30 @@ pub(crate) fn fused<
     base: Base<'a, T>,
     products: &impl Products<'a, T>,
     finish: F,
+    out: MatrixMut<'_, T>,
+    changes: &mut [Change<L::Vector>],
+) -> Result<(), ShapeError> {
+    let samples = (0, out.rows());
+    of_samples::<TRANSPOSED, C, UNITS, T, L, F>(lanes, base, products, finish, out, samples, changes)
+}
+
+/// [`fused`] for so many samples from the first one on.
+#[inline(always)]
+fn of_samples<
+    'a,
+    const TRANSPOSED: bool,
+    const C: usize,
+    const UNITS: usize,
+    T: Scalar,
+    L: Lanes<T>,
+    F: Finish<T>,
+>(
+    lanes: L,
+    base: Base<'a, T>,
+    products: &impl Products<'a, T>,
+    finish: F,
     mut out: MatrixMut<'_, T>,
+    (first, count): (usize, usize),
     changes: &mut [Change<L::Vector>],
 ) -> Result<(), ShapeError> {
     let (samples, units) = (out.rows(), out.cols());
@@ -48,7 +71,10 @@ pub(crate) fn fused<
             unsafe { one::<TRANSPOSED, UNITS, T, L, F>(lanes, base, products, finish, &mut out, change) };
         }
     } else {
-        expect("changes", samples.div_ceil(L::WIDTH), changes.len())?;
+        expect("changes", count.div_ceil(L::WIDTH), changes.len())?;
+        if count > samples || first > samples - count {
+            return Err(ShapeError { what: "samples", expected: samples, found: count });
+        }
         let batch = Batch::<TRANSPOSED, _, _, _, _> {
             lanes,
             base,
@@ -56,7 +82,8 @@ pub(crate) fn fused<
             finish,
             stride: out.stride(),
             out: out.start(),
-            samples,
+            first,
+            samples: count,
             units,
         };
         // SAFETY: the shapes were compared above.
@@ -118,7 +145,32 @@ pub(crate) fn fused_outlined<
     out: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) -> Result<(), ShapeError> {
-    lanes.vectorize(Outlined::<TRANSPOSED, C, _, _, _, _> { base, products, finish, out, changes })
+    let samples = (0, out.rows());
+    lanes.vectorize(Outlined::<TRANSPOSED, C, _, _, _, _> { base, products, finish, out, samples, changes })
+}
+
+/// [`fused_outlined`] for some of the samples of a batch: so many, from the first one on.
+///
+/// # Errors
+/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+#[inline(always)]
+pub(super) fn some_samples<'a, const TRANSPOSED: bool, T: Scalar, L: Lanes<T>, F: Finish<T>>(
+    lanes: L,
+    base: Base<'a, T>,
+    products: &impl Products<'a, T>,
+    finish: F,
+    out: MatrixMut<'_, T>,
+    samples: (usize, usize),
+    changes: &mut [Change<L::Vector>],
+) -> Result<(), ShapeError> {
+    lanes.vectorize(Outlined::<TRANSPOSED, CHUNK, _, _, _, _> {
+        base,
+        products,
+        finish,
+        out,
+        samples,
+        changes,
+    })
 }
 
 struct Outlined<'a, 'b, const TRANSPOSED: bool, const C: usize, T, P, F, V> {
@@ -126,6 +178,8 @@ struct Outlined<'a, 'b, const TRANSPOSED: bool, const C: usize, T, P, F, V> {
     products: &'b P,
     finish: F,
     out: MatrixMut<'b, T>,
+    /// The first sample, and how many.
+    samples: (usize, usize),
     changes: &'b mut [Change<V>],
 }
 
@@ -141,13 +195,7 @@ where
 
     #[inline(always)]
     fn run(self, lanes: L) -> Self::Output {
-        fused::<TRANSPOSED, C, 0, T, L, F>(
-            lanes,
-            self.base,
-            self.products,
-            self.finish,
-            self.out,
-            self.changes,
-        )
+        let Self { base, products, finish, out, samples, changes } = self;
+        of_samples::<TRANSPOSED, C, 0, T, L, F>(lanes, base, products, finish, out, samples, changes)
     }
 }

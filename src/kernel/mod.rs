@@ -64,9 +64,8 @@ pub use ends::Functions;
 #[cfg(feature = "rand_core")]
 pub(crate) use ends::gain;
 pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Facts, Typed};
-use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish};
-use fused::one;
+use fused::some_samples;
 pub(crate) use fused::{fused, fused_outlined};
 pub use multiply::{Factors, Start, multiply, multiply_room};
 #[doc(hidden)]
@@ -87,7 +86,7 @@ pub use view::{Matrix, MatrixMut};
 use crate::simd::{Backend, Lanes, Operation};
 use core::fmt;
 use core::marker::PhantomData;
-use products::{Listed, shapes_fit};
+use products::{List, shapes_fit};
 
 /// Whether every network has its activations in its types and is compiled for itself, as where flash is small; elsewhere the engine is
 /// compiled once, in this crate.
@@ -191,7 +190,7 @@ pub fn layer<T: Scalar, A: Activation>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    run_fused::<T, _, false>(backend, base, products, Activate::<A>(PhantomData), out)
+    run_fused::<T, A>(backend, base, products, false, out)
 }
 
 /// `out = base + sum of products` for every sample: [`layer`] before its activation, without looking at what was in `out`
@@ -221,7 +220,7 @@ pub fn affine<T: Scalar>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<(), ShapeError> {
-    run_fused::<T, _, false>(backend, base, products, Keep, out).map(|_| ())
+    run_fused::<T, Identity>(backend, base, products, false, out).map(|_| ())
 }
 
 /// `out = base + sum of transposed products` for every sample: what an adjoint sends back.
@@ -236,71 +235,83 @@ pub fn transposed<T: Scalar>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    run_fused::<T, _, true>(backend, base, products, Activate::<Identity>(PhantomData), out)
+    run_fused::<T, Identity>(backend, base, products, true, out)
 }
 
-fn run_fused<T: Scalar, F: Finish<T>, const TRANSPOSED: bool>(
+fn run_fused<T: Scalar, A: Activation>(
     backend: Backend,
     base: Base<'_, T>,
     products: &[Product<'_, T>],
-    finish: F,
+    transposed: bool,
     out: MatrixMut<'_, T>,
 ) -> Result<Changed<T>, ShapeError> {
-    let listed = Listed { products, part: None };
-    // Before a batch is taken apart.
-    let in_a_row = shapes_fit::<TRANSPOSED, T>(base, listed, out.rows(), out.cols())?;
-    if out.rows() == 1 && out.stride() == 1 && in_a_row {
-        T::run(backend, Fused::<T, F, TRANSPOSED, 1> { base, products, finish, out })
+    if const { TYPED } {
+        let finish = Activate::<A>(PhantomData);
+        return run_on(backend, FusedJob { base, products, transposed, finish, out });
+    }
+    T::once::<FusedOnce>((backend, FusedJob { base, products, transposed, finish: T::functions::<A>(), out }))
+}
+once!(FusedOnce: (Backend, FusedJob<'a, T, &'static Functions<T>>) => Result<Changed<T>, ShapeError>, fused_once);
+
+fn fused_once<T: Scalar>(
+    (backend, job): (Backend, FusedJob<'_, T, &'static Functions<T>>),
+) -> Result<Changed<T>, ShapeError> {
+    let FusedJob { base, products, transposed, finish, out } = job;
+    run_on(backend, FusedJob { base, products, transposed, finish: finish.up(), out })
+}
+
+fn run_on<T: Scalar, F: Finish<T>>(
+    backend: Backend,
+    job: FusedJob<'_, T, F>,
+) -> Result<Changed<T>, ShapeError> {
+    let FusedJob { base, products, transposed, finish, out } = job;
+    if transposed {
+        T::run(backend, Fused::<T, F, true> { base, products, finish, out })
     } else {
-        T::run(backend, Fused::<T, F, TRANSPOSED, CHUNK> { base, products, finish, out })
+        T::run(backend, Fused::<T, F, false> { base, products, finish, out })
     }
 }
 
-struct Fused<'a, T, F, const TRANSPOSED: bool, const C: usize> {
+/// A fused layer of any number of samples.
+pub(crate) struct FusedJob<'a, T, F> {
+    base: Base<'a, T>,
+    products: &'a [Product<'a, T>],
+    transposed: bool,
+    finish: F,
+    out: MatrixMut<'a, T>,
+}
+
+struct Fused<'a, T, F, const TRANSPOSED: bool> {
     base: Base<'a, T>,
     products: &'a [Product<'a, T>],
     finish: F,
     out: MatrixMut<'a, T>,
 }
 
-impl<T: Scalar, F: Finish<T>, const TRANSPOSED: bool, const C: usize> Operation<T>
-    for Fused<'_, T, F, TRANSPOSED, C>
-{
+impl<T: Scalar, F: Finish<T>, const TRANSPOSED: bool> Operation<T> for Fused<'_, T, F, TRANSPOSED> {
     type Output = Result<Changed<T>, ShapeError>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(mut self, lanes: L) -> Self::Output {
-        if C == 1 {
-            let listed = Listed { products: self.products, part: None };
-            let mut change = Change::none(lanes);
-            // SAFETY: `run_fused` has looked at the shapes, and that all lies in a row.
-            unsafe {
-                one::<TRANSPOSED, 0, T, L, _>(
-                    lanes,
-                    self.base,
-                    &listed,
-                    self.finish,
-                    &mut self.out,
-                    &mut change,
-                )
-            };
-            return Ok(Changed { residual: change.of_one(lanes) });
+        let products = &List(self.products);
+        let (samples, units) = (self.out.rows(), self.out.cols());
+        let in_a_row = shapes_fit::<TRANSPOSED, T>(self.base, *products, samples, units)?;
+        if samples == 1 && self.out.stride() == 1 && in_a_row {
+            let mut changes = [Change::none(lanes)];
+            let (base, finish) = (self.base, self.finish);
+            fused_outlined::<TRANSPOSED, 1, T, L, F>(lanes, base, products, finish, self.out, &mut changes)?;
+            return Ok(Changed { residual: changes[0].of_one(lanes) });
         }
-        let samples = self.out.rows();
         let mut residual = T::ZERO;
-        let mut sample = 0;
+        let mut first = 0;
         // Without units there may be any number of samples.
-        while sample < samples && self.out.cols() > 0 {
-            let count = CHUNK.min(samples - sample);
-            let base = match self.base {
-                Base::Matrix(matrix) => Base::Matrix(matrix.row_range(sample, count)),
-                base => base,
-            };
-            let products = Listed { products: self.products, part: Some((sample, count)) };
-            let mut changes = Changes::<_, C>::none(lanes);
+        while first < samples && units > 0 {
+            let count = CHUNK.min(samples - first);
+            let mut changes = Changes::<_, CHUNK>::none(lanes);
             let changes = changes.of(lanes, count);
-            let out = self.out.reborrow().row_range(sample, count);
-            fused::<TRANSPOSED, C, 0, T, L, _>(lanes, base, &products, self.finish, out, changes)?;
+            let out = self.out.reborrow();
+            let (base, finish) = (self.base, self.finish);
+            some_samples::<TRANSPOSED, T, L, F>(lanes, base, products, finish, out, (first, count), changes)?;
             for change in changes {
                 let largest = change.largest(lanes);
                 // NaN comes in and then stays, for nothing is larger.
@@ -308,7 +319,7 @@ impl<T: Scalar, F: Finish<T>, const TRANSPOSED: bool, const C: usize> Operation<
                     residual = largest;
                 }
             }
-            sample += count;
+            first += count;
         }
         Ok(Changed { residual })
     }

@@ -167,49 +167,6 @@ impl<T: Copy> Terms<T> for Few<T> {
     }
 }
 
-/// Any number of products.
-#[derive(Clone, Copy)]
-pub(super) struct Listed<'a, 'b, T> {
-    pub(super) products: &'b [Product<'a, T>],
-    /// The first sample and the number of samples to be looked at; without it, all.
-    pub(super) part: Option<(usize, usize)>,
-}
-
-impl<'a, T: Scalar> Listed<'a, '_, T> {
-    #[inline(always)]
-    fn product(&self, index: usize) -> Option<Product<'a, T>> {
-        let Product { matrix, operand } = *self.products.get(index)?;
-        let operand = match self.part {
-            Some((first, samples)) => operand.row_range(first, samples),
-            None => operand,
-        };
-        Some(Product { matrix, operand })
-    }
-}
-
-impl<'a, T: Scalar> Products<'a, T> for Listed<'a, '_, T> {
-    type Terms = Self;
-    #[inline(always)]
-    fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        let mut index = 0;
-        while let Some(product) = self.product(index) {
-            each.product(product);
-            index += 1;
-        }
-    }
-    #[inline(always)]
-    fn terms(self) -> Self {
-        self
-    }
-}
-
-impl<T: Scalar> Terms<T> for Listed<'_, '_, T> {
-    #[inline(always)]
-    fn at(&self, index: usize) -> Option<Term<T>> {
-        self.product(index).map(Term::of)
-    }
-}
-
 /// Products that [`Gathered`] holds; what a layer of the deepest network can have is compared with it where layers are.
 pub(crate) const MOST_PRODUCTS: usize = 68;
 
@@ -246,7 +203,7 @@ impl<'a, T: Copy> EachProduct<'a, T> for Gathered<'a, T> {
 
 /// Any number of products, in a loop: one copy of the code for a product.
 #[derive(Clone, Copy)]
-pub(crate) struct List<'a, 'b, T>(&'b [Product<'a, T>]);
+pub(crate) struct List<'a, 'b, T>(pub(super) &'b [Product<'a, T>]);
 
 impl<'a, T: Copy> Products<'a, T> for List<'a, '_, T> {
     type Terms = Self;

@@ -1,7 +1,9 @@
 //! The products that corrections add to layers: P s, with s = Q^T of what a layer reads; in an adjoint Q t, with t = P^T d.
 
 use super::sweep::{HalfRoom, apply, no_room};
-use crate::kernel::{Base, Changes, Ends, Identity, Matrix, MatrixMut, Product, Scalar, Typed};
+use crate::kernel::{
+    Base, Changes, Chosen, Ends, Identity, Matrix, MatrixMut, Product, Scalar, TYPED, Typed,
+};
 use crate::network::{Correction, LayerLayout, Looped, Source};
 use crate::simd::Lanes;
 
@@ -66,8 +68,14 @@ fn sums<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: Lanes<T>>(
     products: (Option<Product<'a, T>>, Option<Product<'a, T>>),
     room: MatrixMut<'_, T>,
 ) {
-    let sum = Ends::<T>::sum(Typed::<Identity, Identity>::NEW);
     let mut unused = Changes::<_, C>::none(lanes);
     let unused = unused.of(lanes, room.rows());
-    apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, sum, room, unused);
+    if const { TYPED } {
+        let sum = Ends::<T>::sum(Typed::<Identity, Identity>::NEW);
+        apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, sum, room, unused);
+    } else {
+        // Of the type the engine's sums have, so that they share their code.
+        let sum = Chosen::<T>::new::<Identity, Identity>().sum();
+        apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, sum, room, unused);
+    }
 }
