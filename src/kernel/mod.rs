@@ -61,6 +61,7 @@ pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 #[doc(hidden)]
 pub use ends::Functions;
+use ends::Through;
 #[cfg(feature = "rand_core")]
 pub(crate) use ends::gain;
 pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Facts, Typed};
@@ -247,33 +248,22 @@ fn run_fused<T: Scalar, A: Activation>(
 ) -> Result<Changed<T>, ShapeError> {
     if const { TYPED } {
         let finish = Activate::<A>(PhantomData);
-        return run_on(backend, FusedJob { base, products, transposed, finish, out });
+        T::run(backend, Fused { base, products, transposed, finish, out })
+    } else {
+        let finish = T::functions::<A>().up();
+        T::once::<FusedOnce>((backend, Fused { base, products, transposed, finish, out }))
     }
-    T::once::<FusedOnce>((backend, FusedJob { base, products, transposed, finish: T::functions::<A>(), out }))
 }
-once!(FusedOnce: (Backend, FusedJob<'a, T, &'static Functions<T>>) => Result<Changed<T>, ShapeError>, fused_once);
+once!(FusedOnce: (Backend, Fused<'a, T, Through<'static, T>>) => Result<Changed<T>, ShapeError>, fused_once);
 
 fn fused_once<T: Scalar>(
-    (backend, job): (Backend, FusedJob<'_, T, &'static Functions<T>>),
+    (backend, fused): (Backend, Fused<'_, T, Through<'static, T>>),
 ) -> Result<Changed<T>, ShapeError> {
-    let FusedJob { base, products, transposed, finish, out } = job;
-    run_on(backend, FusedJob { base, products, transposed, finish: finish.up(), out })
-}
-
-fn run_on<T: Scalar, F: Finish<T>>(
-    backend: Backend,
-    job: FusedJob<'_, T, F>,
-) -> Result<Changed<T>, ShapeError> {
-    let FusedJob { base, products, transposed, finish, out } = job;
-    if transposed {
-        T::run(backend, Fused::<T, F, true> { base, products, finish, out })
-    } else {
-        T::run(backend, Fused::<T, F, false> { base, products, finish, out })
-    }
+    T::run(backend, fused)
 }
 
 /// A fused layer of any number of samples.
-pub(crate) struct FusedJob<'a, T, F> {
+pub(crate) struct Fused<'a, T, F> {
     base: Base<'a, T>,
     products: &'a [Product<'a, T>],
     transposed: bool,
@@ -281,24 +271,24 @@ pub(crate) struct FusedJob<'a, T, F> {
     out: MatrixMut<'a, T>,
 }
 
-struct Fused<'a, T, F, const TRANSPOSED: bool> {
-    base: Base<'a, T>,
-    products: &'a [Product<'a, T>],
-    finish: F,
-    out: MatrixMut<'a, T>,
-}
-
-impl<T: Scalar, F: Finish<T>, const TRANSPOSED: bool> Operation<T> for Fused<'_, T, F, TRANSPOSED> {
+impl<T: Scalar, F: Finish<T>> Operation<T> for Fused<'_, T, F> {
     type Output = Result<Changed<T>, ShapeError>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(mut self, lanes: L) -> Self::Output {
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        if self.transposed { self.layer::<true, L>(lanes) } else { self.layer::<false, L>(lanes) }
+    }
+}
+
+impl<T: Scalar, F: Finish<T>> Fused<'_, T, F> {
+    #[inline(always)]
+    fn layer<const TRANSPOSED: bool, L: Lanes<T>>(mut self, lanes: L) -> Result<Changed<T>, ShapeError> {
         let products = &List(self.products);
+        let (base, finish) = (self.base, self.finish);
         let (samples, units) = (self.out.rows(), self.out.cols());
-        let in_a_row = shapes_fit::<TRANSPOSED, T>(self.base, *products, samples, units)?;
+        let in_a_row = shapes_fit::<TRANSPOSED, T>(base, *products, samples, units)?;
         if samples == 1 && self.out.stride() == 1 && in_a_row {
             let mut changes = [Change::none(lanes)];
-            let (base, finish) = (self.base, self.finish);
             fused_outlined::<TRANSPOSED, 1, T, L, F>(lanes, base, products, finish, self.out, &mut changes)?;
             return Ok(Changed { residual: changes[0].of_one(lanes) });
         }
@@ -310,7 +300,6 @@ impl<T: Scalar, F: Finish<T>, const TRANSPOSED: bool> Operation<T> for Fused<'_,
             let mut changes = Changes::<_, CHUNK>::none(lanes);
             let changes = changes.of(lanes, count);
             let out = self.out.reborrow();
-            let (base, finish) = (self.base, self.finish);
             some_samples::<TRANSPOSED, T, L, F>(lanes, base, products, finish, out, (first, count), changes)?;
             for change in changes {
                 let largest = change.largest(lanes);
