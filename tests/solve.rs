@@ -32,17 +32,68 @@ fn close(found: &[f64], exact: &[f64], bound: f64, what: &str) {
     }
 }
 
+/// What a network made of some samples on a backend: units with a row a sample, and how it says it ended.
+struct Made {
+    states: Vec<Vec<f64>>,
+    sweeps: usize,
+    residual: f64,
+}
+
+/// What is asked of a network type: a sweep from these units, or a solve.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Sweep(&'a [Vec<f64>]),
+    /// Until a residual or a relative residual.
+    Solve(f64),
+    After(usize),
+}
+
+/// The part of [`agree`] that knows types: everything else is compiled once for all of them.
+fn make<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(
+    network: &oracle::Network,
+    rows: &[Vec<f64>],
+    backend: Backend,
+    asked: Asked,
+) -> Made {
+    let net: Network<A> = subject::network(network);
+    let x: SMatrix<T, B, I> = subject::samples(rows);
+    let on = net.on(backend);
+    let mut state = Network::<A>::state::<B>();
+    let stop = match asked {
+        Asked::Sweep(starts) => {
+            let mut injection = Injection::<Network<A>, B>::ZERO;
+            on.inject(&x, &mut injection).unwrap();
+            for (i, unit) in state.as_mut_slice().iter_mut().enumerate() {
+                *unit = T::from_f64(starts[i % B][i / B]);
+            }
+            let residual = on.sweep(&injection, &mut state).unwrap().to_f64();
+            return Made { states: subject::states(&state), sweeps: 1, residual };
+        }
+        Asked::Solve(tolerance) => Stop::residual(T::from_f64(tolerance)).or_relative(T::from_f64(tolerance)),
+        Asked::After(sweeps) => Stop::after(sweeps),
+    };
+    let solved = on.solve(&x, &mut state, stop).unwrap();
+    Made { states: subject::states(&state), sweeps: solved.sweeps, residual: solved.residual.to_f64() }
+}
+
 /// One network type with one number of samples, on all backends.
 fn agree<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(zero: &Network<A>) {
-    let mut network = subject::oracle(zero);
-    let random = &mut SmallRng::seed_from_u64((network.params.len() * 100 + B) as u64);
+    let what = format!("{zero:?}, {} bytes, {B} samples", size_of::<T>());
+    agreed(&what, subject::oracle(zero), (B, bound::<T>(), size_of::<T>() == 4), make::<T, A, I, B>);
+}
+
+fn agreed(
+    what: &str,
+    mut network: oracle::Network,
+    (samples, bound, single): (usize, f64, bool),
+    make: fn(&oracle::Network, &[Vec<f64>], Backend, Asked) -> Made,
+) {
+    let random = &mut SmallRng::seed_from_u64((network.params.len() * 100 + samples) as u64);
     network.draw(random, 0.9, 0.5);
-    let net: Network<A> = subject::network(&network);
-    let rows = inputs(random, B, I);
-    let x: SMatrix<T, B, I> = subject::samples(&rows);
+    let rows = inputs(random, samples, network.widths[0]);
     let solutions: Vec<Vec<f64>> = rows.iter().map(|x| network.solve(x)[1..].concat()).collect();
     let units = solutions[0].len();
-    let starts = inputs(random, B, units);
+    let starts = inputs(random, samples, units);
     let swept: Vec<(Vec<f64>, f64)> = rows
         .iter()
         .zip(&starts)
@@ -57,47 +108,41 @@ fn agree<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(zer
         })
         .collect();
     for backend in Backend::available() {
-        let what = format!("{zero:?}, {} bytes, {B} samples, {}", size_of::<T>(), backend.name());
-        let on = net.on(backend);
+        let what = format!("{what}, {}", backend.name());
+        let make = |asked| {
+            let made = make(&network, &rows, backend, asked);
+            assert_eq!(made.states.len(), samples, "{what}");
+            made
+        };
 
-        let mut injection = Injection::<Network<A>, B>::ZERO;
-        on.inject(&x, &mut injection).unwrap();
-        let mut state = Network::<A>::state::<B>();
-        for (i, unit) in state.as_mut_slice().iter_mut().enumerate() {
-            *unit = T::from_f64(starts[i % B][i / B]);
+        let made = make(Asked::Sweep(&starts));
+        for (found, (exact, _)) in made.states.iter().zip(&swept) {
+            close(found, exact, bound, &format!("sweep of {what}"));
         }
-        let residual = on.sweep(&injection, &mut state).unwrap().to_f64();
-        for (found, (exact, _)) in subject::states(&state).iter().zip(&swept) {
-            close(found, exact, bound::<T>(), &format!("sweep of {what}"));
-        }
-        let exact = swept.iter().fold(0.0, |largest, (_, residual)| f64::max(largest, *residual));
-        assert!((residual - exact).abs() <= bound::<T>() * exact.max(1.0), "{what}: {residual} {exact}");
+        let (residual, exact) =
+            (made.residual, swept.iter().fold(0.0, |largest, (_, residual)| f64::max(largest, *residual)));
+        assert!((residual - exact).abs() <= bound * exact.max(1.0), "{what}: {residual} {exact}");
 
-        let tolerance = if size_of::<T>() == 4 { 1e-6 } else { 5e-15 };
-        let tolerance = Stop::residual(T::from_f64(tolerance)).or_relative(T::from_f64(tolerance));
-        let mut state = Network::<A>::state::<B>();
-        let solved = on.solve(&x, &mut state, tolerance).unwrap();
-        for (found, exact) in subject::states(&state).iter().zip(&solutions) {
-            close(found, exact, bound::<T>(), &format!("solve of {what}"));
+        let solved = make(Asked::Solve(if single { 1e-6 } else { 5e-15 }));
+        for (found, exact) in solved.states.iter().zip(&solutions) {
+            close(found, exact, bound, &format!("solve of {what}"));
         }
         if !network.feeds_back() {
             // The first sweep is the solution; the second finds that nothing changes.
-            assert_eq!((solved.sweeps, solved.residual), (2, T::ZERO), "{what}");
+            assert_eq!((solved.sweeps, solved.residual), (2, 0.0), "{what}");
         }
 
         // Exactly three sweeps, as the oracle makes them.
-        let mut state = Network::<A>::state::<B>();
-        let solved = on.solve(&x, &mut state, Stop::after(3)).unwrap();
+        let solved = make(Asked::After(3));
         assert_eq!(solved.sweeps, 3, "{what}");
         let mut change = 0.0;
-        for (found, x) in subject::states(&state).iter().zip(&rows) {
+        for (found, x) in solved.states.iter().zip(&rows) {
             let states = network.unroll(x, 3);
             let (exact, before) = (states[3][1..].concat(), states[2][1..].concat());
-            close(found, &exact, bound::<T>(), &format!("three sweeps of {what}"));
+            close(found, &exact, bound, &format!("three sweeps of {what}"));
             change = exact.iter().zip(before).fold(change, |change, (a, b)| f64::max(change, (a - b).abs()));
         }
-        let residual = solved.residual.to_f64();
-        assert!((residual - change).abs() <= 2.0 * bound::<T>() * change.max(1.0), "{what}");
+        assert!((solved.residual - change).abs() <= 2.0 * bound * change.max(1.0), "{what}");
     }
 }
 

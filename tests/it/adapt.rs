@@ -146,12 +146,43 @@ fn values<T: attractor::simd::Element>(flat: &[T]) -> Vec<f64> {
     flat.iter().map(|value| value.to_f64()).collect()
 }
 
+fn near(found: &[f64], exact: &[f64], bound: f64, what: &str) -> Result<(), TestCaseError> {
+    let error = relative_error(found, exact);
+    prop_assert!(error <= bound, "{what}: {error:e} of {bound:e}");
+    Ok(())
+}
+
+/// Whether these are the solutions of the network.
+fn solved(found: &[Vec<f64>], network: &Network, inputs: &[Vec<f64>]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(found.len(), inputs.len());
+    found
+        .iter()
+        .zip(inputs)
+        .try_for_each(|(found, x)| near(found, &network.solve(x)[1..].concat(), DOUBLE, "solved"))
+}
+
+fn rows(targets: &[Target]) -> Vec<Vec<f64>> {
+    let row = |target: &Target| match target {
+        Target::Values(values) => values.clone(),
+        Target::Label { .. } => unreachable!(),
+    };
+    targets.iter().map(row).collect()
+}
+
+/// A quarter of the gradient down.
+fn stepped(own: &[f64], gradient: &[f64]) -> Vec<f64> {
+    own.iter().zip(gradient).map(|(own, g)| own - 0.25 * g).collect()
+}
+
+fn rounded(to: &mut [f32], from: &[f64]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from as f32);
+}
+
 macro_rules! adapters {
     ($($name:ident: [$($width:literal),*], $feedback:ty, $hidden:ty, $output:ty, $adapter:ty, $kind:expr, $samples:literal, $cases:literal;)*) => {$(
-        proptest! {
-            #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases($cases) })]
-            #[test]
-            fn $name(seed in any::<u64>()) {
+        #[test]
+        fn $name() {
+            crate::seeds($cases, &|seed| {
                 type Double =
                     fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = f64];
                 type Single = fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output];
@@ -160,10 +191,7 @@ macro_rules! adapters {
                 let case = case(subject::oracle(&Double::ZERO), kind, B, seed);
                 let merged = kind.merge(&case.base, &case.own);
                 let exact = differences(kind, &case);
-                let target_rows: Vec<Vec<f64>> = case.targets.iter().map(|target| match target {
-                    Target::Values(values) => values.clone(),
-                    Target::Label { .. } => unreachable!(),
-                }).collect();
+                let target_rows = rows(&case.targets);
 
                 let inputs: SMatrix<f64, B, { [$($width),*][0] }> = subject::samples(&case.inputs);
                 let targets: SMatrix<f64, B, { Double::OUTPUTS }> = subject::samples(&target_rows);
@@ -174,7 +202,7 @@ macro_rules! adapters {
 
                 let mut formed = Double::ZERO;
                 adapted.merge_into(&mut formed).unwrap();
-                prop_assert!(relative_error(formed.params(), &merged.params) <= 1e-14);
+                near(formed.params(), &merged.params, 1e-14, "merged")?;
 
                 let tolerance = Stop::relative(1e-14).at_most(1000);
                 let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
@@ -187,40 +215,32 @@ macro_rules! adapters {
                         on.gradient(&objective, &inputs, &targets, &mut workspace, &mut gradient).unwrap();
                     let loss = merged.loss(&case.inputs, &case.targets, None);
                     prop_assert!((learned.loss - loss).abs() <= 1e-12 * loss.max(1.0));
-                    let error = relative_error(gradient.flat(), &exact);
-                    prop_assert!(error <= DIFFERENCES, "{}: {error:e}", backend.name());
-                    for (found, x) in subject::states(&workspace.state).iter().zip(&case.inputs) {
-                        let solution = merged.solve(x)[1..].concat();
-                        prop_assert!(relative_error(found, &solution) <= DOUBLE);
-                    }
+                    near(gradient.flat(), &exact, DIFFERENCES, backend.name())?;
+                    solved(&subject::states(&workspace.state), &merged, &case.inputs)?;
                     // The merged network has the same solutions.
                     let mut state = State::<Double, B>::ZERO;
                     formed.on(backend).solve(&inputs, &mut state, tolerance).unwrap();
-                    prop_assert!(relative_error(state.as_slice(), workspace.state.as_slice()) <= DOUBLE);
+                    near(state.as_slice(), workspace.state.as_slice(), DOUBLE, "solved merged")?;
 
                     // Descent in place goes the way of the gradient.
                     let mut moved = adapted.clone();
                     let mut workspace = Workspace::<Double, B>::ZERO;
                     moved.descend(&objective, &inputs, &targets, &mut workspace, 0.25).unwrap();
-                    let expected: Vec<f64> =
-                        case.own.iter().zip(gradient.flat()).map(|(own, g)| own - 0.25 * g).collect();
-                    prop_assert!(relative_error(moved.params().flat(), &expected) <= DOUBLE);
+                    near(moved.params().flat(), &stepped(&case.own, gradient.flat()), DOUBLE, "descended")?;
 
                     let single: Single = subject::network(&case.base);
                     let mut small = Adapted::<Single, $adapter>::new(&single, 1);
-                    for (to, from) in small.params_mut().flat_mut().iter_mut().zip(&case.own) {
-                        *to = *from as f32;
-                    }
+                    rounded(small.params_mut().flat_mut(), &case.own);
                     let tolerance = Stop::relative(1e-6).at_most(1000);
                     let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
                     let mut own = ParamsOf::<Single, $adapter>::ZERO;
                     let (x, y) = (inputs.map(|x| x as f32), targets.map(|y| y as f32));
                     let mut workspace = Workspace::<Single, B>::ZERO;
                     small.on(backend).gradient(&objective, &x, &y, &mut workspace, &mut own).unwrap();
-                    let error = relative_error(&values(own.flat()), gradient.flat());
-                    prop_assert!(error <= SINGLE, "f32, {}: {error:e}", backend.name());
+                    near(&values(own.flat()), gradient.flat(), SINGLE, backend.name())?;
                 }
-            }
+                Ok(())
+            });
         }
     )*};
 }

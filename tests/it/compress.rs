@@ -21,8 +21,8 @@ const SAMPLES: usize = 3;
 fn solve_with(
     network: &Network,
     input: &[f64],
-    says: impl Fn(usize, usize) -> Option<f64>,
-    moves: impl Fn(usize, usize) -> f64,
+    says: &dyn Fn(usize, usize) -> Option<f64>,
+    moves: &dyn Fn(usize, usize) -> f64,
 ) -> States {
     let mut h = network.start(input);
     for _ in 0..400 {
@@ -63,7 +63,7 @@ fn layered(network: &Network, flat: &[f64]) -> States {
         .collect()
 }
 
-fn fill<T: Scalar>(to: &mut [T], mut value: impl FnMut() -> f64) -> Vec<f64> {
+fn fill<T: Scalar>(to: &mut [T], value: &mut dyn FnMut() -> f64) -> Vec<f64> {
     to.iter_mut().for_each(|to| *to = T::from_f64(value()));
     to.iter().map(|value| value.to_f64()).collect()
 }
@@ -86,16 +86,34 @@ where
     network.draw(random, 1.0, 0.3);
     let large: Net<A> = subject::network(&network);
     let (mut scores, mut means) = (State::<Net<A>>::ZERO, State::ZERO);
-    let scored = fill(scores.as_mut_slice(), || f64::from(random.random_range(0..6_u8)));
-    let meant = fill(means.as_mut_slice(), || random.random_range(-1.0..1.0));
+    let scored = fill(scores.as_mut_slice(), &mut || f64::from(random.random_range(0..6_u8)));
+    let meant = fill(means.as_mut_slice(), &mut || random.random_range(-1.0..1.0));
     let mut small = Net::<R>::ZERO;
     large.prune(&scores, &means, &mut small).unwrap();
 
-    let (scored, meant) = (layered(&network, &scored), layered(&network, &meant));
+    let x = &inputs(&network, random, 1)[0];
+    let expected = clamped(&network, R::SHAPE.widths(), (&scored, &meant), x);
+    let input: SMatrix<T, 1, I> = subject::samples(core::slice::from_ref(x));
+    let mut state = Net::<R>::state::<1>();
+    small.solve(&input, &mut state, Stop::residual(T::from_f64(tolerance * 0.1)).at_most(400)).unwrap();
+    near(&subject::states(&state)[0], &expected, tolerance)
+}
+
+fn near(found: &[f64], expected: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
+    for (found, expected) in found.iter().zip(expected) {
+        prop_assert!((found - expected).abs() <= tolerance, "{found} for {expected}");
+    }
+    prop_assert_eq!(found.len(), expected.len());
+    Ok(())
+}
+
+/// What the units that stay say when the others always say their means.
+fn clamped(network: &Network, widths: &[u32], (scored, meant): (&[f64], &[f64]), x: &[f64]) -> Vec<f64> {
+    let (scored, meant) = (layered(network, scored), layered(network, meant));
     // The units that stay: sorted by score, the first of equals first, and then back in their order.
     let kept: Vec<Vec<usize>> = (0..=network.depth())
         .map(|l| {
-            let width = if l == 0 { 0 } else { R::SHAPE.widths()[l] as usize };
+            let width = if l == 0 { 0 } else { widths[l] as usize };
             let mut units: Vec<usize> = (0..scored[l].len()).collect();
             units.sort_by(|a, b| scored[l][*b].total_cmp(&scored[l][*a]));
             units.truncate(width);
@@ -103,20 +121,9 @@ where
             units
         })
         .collect();
-    let x = &inputs(&network, random, 1)[0];
-    let clamped = solve_with(&network, x, |l, i| (!kept[l].contains(&i)).then(|| meant[l][i]), |_, _| 0.0);
-    let expected: Vec<f64> = (1..=network.depth())
-        .flat_map(|l| kept[l].iter().map(|i| clamped[l][*i]).collect::<Vec<_>>())
-        .collect();
-    let input: SMatrix<T, 1, I> = subject::samples(core::slice::from_ref(x));
-    let mut state = Net::<R>::state::<1>();
-    small.solve(&input, &mut state, Stop::residual(T::from_f64(tolerance * 0.1)).at_most(400)).unwrap();
-    let found = &subject::states(&state)[0];
-    for (found, expected) in found.iter().zip(&expected) {
-        prop_assert!((found - expected).abs() <= tolerance, "{found} for {expected}");
-    }
-    prop_assert_eq!(found.len(), expected.len());
-    Ok(())
+    let says = |l: usize, i: usize| (!kept[l].contains(&i)).then(|| meant[l][i]);
+    let clamped = solve_with(network, x, &says, &|_, _| 0.0);
+    (1..=network.depth()).flat_map(|l| kept[l].iter().map(|i| clamped[l][*i]).collect::<Vec<_>>()).collect()
 }
 
 /// With no unit to leave out, all bits stay.
@@ -126,8 +133,8 @@ fn pruning_nothing<T: Scalar, A: Takes<I, Scalar = T> + Prunes<A>, const I: usiz
     network.draw(random, 1.0, 0.3);
     let large: Net<A> = subject::network(&network);
     let (mut scores, mut means) = (State::<Net<A>>::ZERO, State::ZERO);
-    fill(scores.as_mut_slice(), || random.random());
-    fill(means.as_mut_slice(), || random.random());
+    fill(scores.as_mut_slice(), &mut || random.random());
+    fill(means.as_mut_slice(), &mut || random.random());
     let mut same = Net::<A>::ZERO;
     large.prune(&scores, &means, &mut same).unwrap();
     assert_eq!(same.params(), large.params());
@@ -136,20 +143,17 @@ fn pruning_nothing<T: Scalar, A: Takes<I, Scalar = T> + Prunes<A>, const I: usiz
 
 macro_rules! prunings {
     ($($name:ident: [$($large:literal),*] to [$($small:literal),*], $feedback:ty, $hidden:ty, $output:ty;)*) => {$(
-        proptest! {
-            #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
-            #[test]
-            fn $name(seed in any::<u64>()) {
-                macro_rules! of {
-                    ($scalar:ty, $tolerance:expr) => {{
-                        type Large = fnn![$($large),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = $scalar];
-                        type Small = fnn![$($small),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = $scalar];
-                        both::<Large, Small>(seed, $tolerance)?;
-                    }};
-                }
-                of!(f64, 1e-9);
-                of!(f32, 2e-5);
+        #[test]
+        fn $name() {
+            macro_rules! of {
+                ($scalar:ty, $tolerance:expr) => {{
+                    type Large = fnn![$($large),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = $scalar];
+                    type Small = fnn![$($small),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = $scalar];
+                    crate::seeds(24, &|seed| both::<Large, Small>(seed, $tolerance));
+                }};
             }
+            of!(f64, 1e-9);
+            of!(f32, 2e-5);
         }
     )*};
 }
@@ -194,7 +198,7 @@ where
         let xs = inputs(&network, random, SAMPLES);
         let outputs = *network.widths.last().unwrap();
         let mut target: A::Output<SAMPLES> = Flat::ZERO;
-        let flat = fill(target.flat_mut(), || random.random_range(-1.0..1.0));
+        let flat = fill(target.flat_mut(), &mut || random.random_range(-1.0..1.0));
         let (mut workspace, mut gradient) = (Workspace::ZERO, Net::ZERO);
         let tolerance = Stop::residual(1e-13).at_most(400);
         let objective = Objective::new(MeanSquared).solve(tolerance).method(Method::Implicit(tolerance));
@@ -204,16 +208,7 @@ where
         for (s, x) in xs.iter().enumerate() {
             said.push(network.solve(x)[1..].concat());
             let values = Target::Values((0..outputs).map(|o| flat[o * SAMPLES + s]).collect());
-            let mut slope = Vec::new();
-            for l in 1..=network.depth() {
-                for i in 0..network.widths[l] {
-                    let [up, down] = [1e-5, -1e-5].map(|step| {
-                        let at = |k, j| if (k, j) == (l, i) { step } else { 0.0 };
-                        values.loss(&solve_with(&network, x, |_, _| None, at).pop().unwrap())
-                    });
-                    slope.push((up - down) / 2e-5);
-                }
-            }
+            let slope = slopes_by_differences(&network, x, &values);
             slopes.push(slope);
         }
     }
@@ -222,6 +217,33 @@ where
     importance.scores(&net, Measure::Gradient, &mut scores).unwrap();
     let by_gradient = scores.as_slice().to_vec();
     importance.scores(&net, Measure::Weights, &mut scores).unwrap();
+    let found =
+        [importance.means().as_slice(), importance.variances().as_slice(), scores.as_slice(), &by_gradient];
+    measured(&network, &said, &slopes, found)
+}
+
+/// dJ/d of what every unit says.
+fn slopes_by_differences(network: &Network, x: &[f64], target: &Target) -> Vec<f64> {
+    let mut slopes = Vec::new();
+    for l in 1..=network.depth() {
+        for i in 0..network.widths[l] {
+            let [up, down] = [1e-5, -1e-5].map(|step| {
+                let at = |k, j| if (k, j) == (l, i) { step } else { 0.0 };
+                target.loss(&solve_with(network, x, &|_, _| None, &at).pop().unwrap())
+            });
+            slopes.push((up - down) / 2e-5);
+        }
+    }
+    slopes
+}
+
+/// Means, variances, scores by weights and by the gradient, of nine samples.
+fn measured(
+    network: &Network,
+    said: &[Vec<f64>],
+    slopes: &[Vec<f64>],
+    [means, variances, by_weights, by_gradient]: [&[f64]; 4],
+) -> Result<(), TestCaseError> {
     let mut unit = 0;
     for l in 1..=network.depth() {
         for i in 0..network.widths[l] {
@@ -245,9 +267,9 @@ where
                 );
                 Ok(())
             };
-            close(importance.means().as_slice()[unit], mean, "mean")?;
-            close(importance.variances().as_slice()[unit], variance, "variance")?;
-            close(scores.as_slice()[unit], variance * listening, "by weights")?;
+            close(means[unit], mean, "mean")?;
+            close(variances[unit], variance, "variance")?;
+            close(by_weights[unit], variance * listening, "by weights")?;
             close(by_gradient[unit], variance * slope, "by the gradient")?;
             unit += 1;
         }
@@ -268,15 +290,14 @@ where
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
-    #[test]
-    fn importance_is_as_defined(seed in any::<u64>()) {
+#[test]
+fn importance_is_as_defined() {
+    crate::seeds(8, &|seed| {
         <fnn![3, 5, 4, 2; scalar = f64]>::observed(seed)?;
         <fnn![3, 5, 4, 3, 2; feedback = Dense, hidden = Sigmoid, scalar = f64]>::observed(seed)?;
         <fnn![3, 5, 4, 2; feedback = Tied<60>, scalar = f64]>::observed(seed)?;
-        <fnn![3, 5, 4, 2; feedback = Feedforward, scalar = f64]>::observed(seed)?;
-    }
+        <fnn![3, 5, 4, 2; feedback = Feedforward, scalar = f64]>::observed(seed)
+    });
 }
 
 #[test]
@@ -497,7 +518,7 @@ where
     let xs = inputs(&network, random, SAMPLES);
     let x: SMatrix<T, SAMPLES, I> = subject::samples(&xs);
     let mut target: A::Output<SAMPLES> = Flat::ZERO;
-    let flat = fill(target.flat_mut(), || f64::from(random.random_range(-1.0_f32..1.0)));
+    let flat = fill(target.flat_mut(), &mut || f64::from(random.random_range(-1.0_f32..1.0)));
     let targets: Vec<Target> =
         (0..SAMPLES).map(|s| Target::Values(flat[s..].iter().step_by(SAMPLES).copied().collect())).collect();
     // Far enough below the tolerance that a slow network's error, its residual over 1 - rate, is too; but no finer than sums are.
@@ -593,17 +614,16 @@ where
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
-    #[test]
-    fn layers_that_share_are_layers_with_the_same_weights(seed in any::<u64>()) {
+#[test]
+fn layers_that_share_are_layers_with_the_same_weights() {
+    crate::seeds(12, &|seed| {
         TiedRun::<f64>::repeats(seed, &[3, 4], 1e-9)?;
         TiedRun::<f32>::repeats(seed, &[3, 4], 2e-5)?;
         FromTheInput::<f64, Adjacent>::repeats(seed, &[2], 1e-9)?;
         FromTheInput::<f32, Adjacent>::repeats(seed, &[2], 2e-5)?;
         FromTheInput::<f64, Tied<50>>::repeats(seed, &[2], 1e-9)?;
-        FromTheInput::<f64, Feedforward>::repeats(seed, &[2], 1e-9)?;
-    }
+        FromTheInput::<f64, Feedforward>::repeats(seed, &[2], 1e-9)
+    });
 }
 
 /// A batch large enough for threads, on which a gradient is shared out by columns, layer by layer, unless layers share.

@@ -1,13 +1,14 @@
 //! Descent in place against the same step by way of a gradient; `kernel::affine` against the layer it is a part of.
 
-use crate::oracle::subject;
-use attractor::kernel::{self, Base, Identity, Matrix, MatrixMut, Product};
+use crate::oracle::subject::{self, Either};
+use attractor::kernel::{self, Base, Identity, Matrix, MatrixMut, Product, Scalar};
 use attractor::learn::{
     CrossEntropy, Descent, GradientReport, LearnError, Loss, LossError, MeanSquared, Method, Objective,
     UpdateError,
 };
+use attractor::network::Takes;
 use attractor::simd::{Backend, Element};
-use attractor::{Adjacent, Dense, Rule, Setting, Skip, SolveError, Stop, Tied, Workspace, fnn};
+use attractor::{Adjacent, Dense, Network, Rule, Setting, Skip, SolveError, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -62,22 +63,22 @@ macro_rules! descents {
                 let y = SMatrix::<$scalar, $batch, OUTPUTS>::from_fn(|_, _| draw(random, 2.0));
                 let labels: [usize; $batch] = core::array::from_fn(|s| (s + round) % OUTPUTS);
                 let rate = [0.25, 1.0, 0.01, 3.0][round];
-                macro_rules! with {
-                    ($loss:expr, $target:expr) => {
-                        let objective = Objective::new($loss).solve(tolerance).method(rule);
+                let target = (y, labels);
+                for loss in [Either::MeanSquared, Either::CrossEntropy(CrossEntropy::new())] {
+                        let objective = Objective::new(loss).solve(tolerance).method(rule);
                         for backend in subject::backends() {
                             let what = format!("{}, round {round}", backend.name());
                             let (mut workspace, mut gradient) = (Workspace::<Net, $batch>::ZERO, Net::ZERO);
                             let learned = net
                                 .on(backend)
-                                .gradient(&objective, &x, &$target, &mut workspace, &mut gradient)
+                                .gradient(&objective, &x, &target, &mut workspace, &mut gradient)
                                 .unwrap();
                             let mut descent: Descent<Net, _, $batch> =
                                 Descent::new(net.clone(), objective, rate);
                             descent.backend = backend;
                             descent.hold = None;
                             // The solves are the same; only where the shares go is not.
-                            assert_eq!(descent.step(&x, &$target).map(|step| step.report), Ok(learned), "{what}");
+                            assert_eq!(descent.step(&x, &target).map(|step| step.report), Ok(learned), "{what}");
                             assert_eq!(descent.workspace().state.as_slice(), workspace.state.as_slice());
                             assert_eq!(descent.workspace().adjoint.as_slice(), workspace.adjoint.as_slice());
                             check(
@@ -92,15 +93,12 @@ macro_rules! descents {
                             if backend == Backend::best() {
                                 let mut other = net.clone();
                                 let mut workspace = Workspace::<Net, $batch>::ZERO;
-                                let result = other.descend(&objective, &x, &$target, &mut workspace, rate);
+                                let result = other.descend(&objective, &x, &target, &mut workspace, rate);
                                 assert_eq!(result, Ok(learned), "{what}");
                                 assert_eq!(bits(other.params()), bits(descent.network.params()), "{what}");
                             }
                         }
-                    };
                 }
-                with!(MeanSquared, y);
-                with!(CrossEntropy::new(), labels);
             }
         }
     )*};
@@ -147,6 +145,35 @@ impl<T: Element + nalgebra::Scalar, const B: usize, const N: usize> Loss<SMatrix
 
 type Kind<T> = fn(&LearnError<T>) -> bool;
 
+/// A step, and whether the network is as it was.
+fn attempt<T: Scalar, A: Takes<I, Scalar = T>, C, Y, const I: usize, const B: usize>(
+    net: &Network<A>,
+    backend: Backend,
+    loss: C,
+    (solve, rule): (Stop<T>, Method<T>),
+    x: &SMatrix<T, B, I>,
+    y: &Y,
+    rate: T,
+) -> (Result<GradientReport<T>, LearnError<T>>, bool)
+where
+    C: Loss<A::Output<B>, Y, Scalar = T> + Copy,
+{
+    let objective = Objective::new(loss).solve(solve).method(rule);
+    let mut descent: Descent<Network<A>, C, B> = Descent::new(net.clone(), objective, rate);
+    descent.backend = backend;
+    descent.hold = None;
+    let result = descent.step(x, y).map(|step| step.report);
+    let same = bits(descent.network.params()) == bits(net.params());
+    // What `descend` says and does is the same.
+    if backend == Backend::best() {
+        let (mut other, mut workspace) = (net.clone(), Workspace::<Network<A>, B>::ZERO);
+        let also = other.descend(&objective, x, y, &mut workspace, rate);
+        assert_eq!(also.is_ok(), result.is_ok());
+        assert_eq!(bits(other.params()), bits(descent.network.params()));
+    }
+    (result, same)
+}
+
 macro_rules! failures {
     ($($name:ident: $feedback:ty, $scalar:ty, $batch:literal;)*) => {$(
         #[test]
@@ -166,32 +193,13 @@ macro_rules! failures {
             let rule = Method::Implicit(tolerance);
             let one = Stop::residual(0.0).at_most(1);
             for backend in subject::backends() {
-                macro_rules! attempt {
-                    ($loss:expr, $solve:expr, $rule:expr, $x:expr, $y:expr, $rate:expr) => {{
-                        let objective = Objective::new($loss).solve($solve).method($rule);
-                        let mut descent: Descent<Net, _, $batch> =
-                            Descent::new(net.clone(), objective, $rate);
-                        descent.backend = backend;
-                        descent.hold = None;
-                        let result = descent.step($x, $y).map(|step| step.report);
-                        let same = bits(descent.network.params()) == bits(net.params());
-                        // What `descend` says and does is the same.
-                        if backend == Backend::best() {
-                            let (mut other, mut workspace) = (net.clone(), Workspace::<Net, $batch>::ZERO);
-                            let also = other.descend(&objective, $x, $y, &mut workspace, $rate);
-                            assert_eq!(also.is_ok(), result.is_ok());
-                            assert_eq!(bits(other.params()), bits(descent.network.params()));
-                        }
-                        (result, same)
-                    }};
-                }
-                let (result, same) = attempt!(MeanSquared, tolerance, rule, &good, &good_y, 0.5);
+                let (result, same) = attempt(&net, backend, MeanSquared, (tolerance, rule), &good, &good_y, 0.5);
                 assert!(result.is_ok() && !same, "{result:?}");
-                let (result, same) = attempt!(CrossEntropy::new(), tolerance, rule, &good, &labels, 1024.0);
+                let (result, same) = attempt(&net, backend, CrossEntropy::new(), (tolerance, rule), &good, &labels, 1024.0);
                 assert!(result.is_ok() && !same, "{result:?}");
 
                 for rate in [<$scalar>::NAN, -0.5, 2000.0, <$scalar>::INFINITY, <$scalar>::NEG_INFINITY] {
-                    let (result, same) = attempt!(MeanSquared, tolerance, rule, &good, &good_y, rate);
+                    let (result, same) = attempt(&net, backend, MeanSquared, (tolerance, rule), &good, &good_y, rate);
                     let rule = &Rule { name: "rate", range: "0 to 1024" };
                     let setting = Setting { rule, value: f64::from(rate) as f32 };
                     let expected = LearnError::Update(UpdateError::Setting(setting));
@@ -205,30 +213,30 @@ macro_rules! failures {
                 };
                 refuses(
                     "a NaN in the input",
-                    attempt!(MeanSquared, tolerance, rule, &bad, &good_y, 0.5),
+                    attempt(&net, backend, MeanSquared, (tolerance, rule), &bad, &good_y, 0.5),
                     |error| matches!(error, LearnError::Solve(SolveError::NotFinite(_))),
                 );
                 refuses(
                     "a label out of range",
-                    attempt!(CrossEntropy::new(), tolerance, rule, &good, &wrong, 0.5),
+                    attempt(&net, backend, CrossEntropy::new(), (tolerance, rule), &good, &wrong, 0.5),
                     |error| matches!(error, LearnError::Loss(LossError::Label { classes: 3, found: 3, .. })),
                 );
                 refuses(
                     "a solve of one sweep",
-                    attempt!(MeanSquared, one, rule, &good, &good_y, 0.5),
+                    attempt(&net, backend, MeanSquared, (one, rule), &good, &good_y, 0.5),
                     |error| matches!(error, LearnError::Solve(SolveError::NotConverged { sweeps: 1, .. })),
                 );
                 refuses(
                     "an adjoint of one sweep",
-                    attempt!(MeanSquared, tolerance, Method::Implicit(one), &good, &good_y, 0.5),
+                    attempt(&net, backend, MeanSquared, (tolerance, Method::Implicit(one)), &good, &good_y, 0.5),
                     |error| matches!(error, LearnError::Adjoint(SolveError::NotConverged { sweeps: 1, .. })),
                 );
                 // Each of the two is fine alone.
-                let (result, same) = attempt!(Steep, tolerance, rule, &good, &good_y, 0.5);
+                let (result, same) = attempt(&net, backend, Steep, (tolerance, rule), &good, &good_y, 0.5);
                 assert!(result.is_ok() && !same, "{result:?}");
                 refuses(
                     "huge deltas at a huge rate",
-                    attempt!(Steep, tolerance, rule, &good, &good_y, 1024.0),
+                    attempt(&net, backend, Steep, (tolerance, rule), &good, &good_y, 1024.0),
                     |error| matches!(error, LearnError::NotFinite(_)),
                 );
             }
@@ -283,7 +291,7 @@ impl<T: Element> Strided<T> {
 /// Rows before and after those of a view: none, or so that neither start nor stride suits a vector.
 const AROUND: [(usize, usize); 3] = [(0, 0), (0, 2), (3, 1)];
 
-fn affine_is_the_layer<T: kernel::Scalar>(seed: u64) {
+fn affine_is_the_layer<T: Scalar>(seed: u64) {
     let random = &mut SmallRng::seed_from_u64(seed);
     for samples in [1, 2, 3, 8, 17, 32, 33, 70] {
         for (outputs, inputs, more) in [(1, 1, 1), (3, 5, 2), (8, 16, 4), (17, 9, 33), (65, 31, 7)] {

@@ -1,8 +1,11 @@
 //! Gradients: against central differences through the solve, against the oracle, and `f32` against `f64`.
 
 use crate::oracle::{self, Network, Target, Way, subject};
-use attractor::kernel::{HardTanh, Identity, LeakyRelu, Relu, Sigmoid, Tanh};
-use attractor::learn::{LearnError, Loss, LossError, MeanSquared, Method, Objective, UnrolledTape};
+use attractor::kernel::{HardTanh, Identity, LeakyRelu, Relu, Scalar, Sigmoid, Tanh};
+use attractor::learn::{
+    CrossEntropy, LearnError, Loss, LossError, MeanSquared, Method, Objective, UnrolledTape,
+};
+use attractor::network::Takes;
 use attractor::simd::Backend;
 use attractor::{Adjacent, Dense, Feedforward, Skip, SolveError, Stop, Tied, Workspace, fnn};
 use nalgebra::SMatrix;
@@ -98,70 +101,113 @@ macro_rules! agree {
     ($found:expr, $exact:expr, $bound:expr, $($what:tt)+) => {
         agree!(share 1.0, $found, $exact, $bound, $($what)+)
     };
-    (share $share:expr, $found:expr, $exact:expr, $bound:expr, $($what:tt)+) => {{
-        let (found, exact) = (&$found, &$exact);
-        let errors = [found.params_error(exact), found.inputs_error(exact)].map(|error| error * $share);
-        prop_assert!(
-            errors.iter().all(|error| *error <= $bound),
-            "{}: parameters {:e}, inputs {:e}, allowed {:e}", format!($($what)+), errors[0], errors[1], $bound
-        );
-    }};
+    (share $share:expr, $found:expr, $exact:expr, $bound:expr, $($what:tt)+) => {
+        agreement(&$found, &$exact, $share, $bound, &|| format!($($what)+))?
+    };
 }
 
-/// For a network type in both scalars: every gradient, every backend.
+fn agreement(
+    found: &oracle::Gradient,
+    exact: &oracle::Gradient,
+    share: f64,
+    bound: f64,
+    what: &dyn Fn() -> String,
+) -> Result<(), TestCaseError> {
+    let errors = [found.params_error(exact), found.inputs_error(exact)].map(|error| error * share);
+    prop_assert!(
+        errors.iter().all(|error| *error <= bound),
+        "{}: parameters {:e}, inputs {:e}, allowed {:e}",
+        what(),
+        errors[0],
+        errors[1],
+        bound
+    );
+    Ok(())
+}
+
+/// The gradient of a case by a network type. What is done with it is compiled once for all types.
+type Taken = fn(&Case, Backend, Way, f64) -> oracle::Gradient;
+
+fn taken<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(
+    case: &Case,
+    backend: Backend,
+    method: Way,
+    tolerance: f64,
+) -> oracle::Gradient
+where
+    MeanSquared: Loss<A::Output<B>, A::Output<B>, Scalar = T>,
+    CrossEntropy<T>: Loss<A::Output<B>, [usize; B], Scalar = T>,
+{
+    let net: attractor::Network<A> = subject::network(&case.network);
+    subject::gradient::<T, A, I, B>(backend, &net, &case.inputs, &case.targets, method, tolerance).unwrap()
+}
+
+/// [`taken`] of a network whose type is that of `_zero`.
+fn taken_of<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(
+    _zero: &attractor::Network<A>,
+) -> Taken
+where
+    MeanSquared: Loss<A::Output<B>, A::Output<B>, Scalar = T>,
+    CrossEntropy<T>: Loss<A::Output<B>, [usize; B], Scalar = T>,
+{
+    taken::<T, A, I, B>
+}
+
+/// Of random networks every gradient, on every backend, in both scalars.
+fn gradients(cases: u32, zero: &Network, samples: usize, double: Taken, single: Taken) {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    proptest!(config, |(
+        seed in any::<u64>(), gain in 0.4..1.3_f64, rate in 0.05..0.7_f64, loss in losses(),
+    )| {
+        let case = case(zero.clone(), samples, seed, gain, rate, loss);
+        let Case { network, inputs, targets } = &case;
+        for (method, sweeps, bound) in [
+            (Way::Adjoint, None, ADJOINT),
+            (Way::Unrolled(subject::TAPE), Some(subject::TAPE), UNROLLED),
+            (Way::Unrolled(1), Some(1), UNROLLED),
+        ] {
+            let differences = network.differences(inputs, targets, sweeps);
+            let exact = network.gradient(inputs, targets, method);
+            // The oracle against differences, so that it is an oracle.
+            agree!(share share(&exact), exact, differences, bound, "oracle, {method:?}");
+            for backend in Backend::available() {
+                let name = backend.name();
+                let g = double(&case, backend, method, 1e-14);
+                prop_assert!((g.loss - exact.loss).abs() <= 1e-12 * exact.loss.abs().max(1.0));
+                agree!(share share(&exact), g, differences, bound, "f64 against differences, {method:?}, {name}");
+                agree!(g, exact, DOUBLE, "f64 against the oracle, {method:?}, {name}");
+                let g32 = single(&case, backend, method, 1e-6);
+                agree!(share share(&g), g32, g, SINGLE, "f32 against f64, {method:?}, {name}");
+            }
+        }
+        for method in [Way::Truncated(1), Way::Truncated(3), Way::Literal] {
+            let exact = network.gradient(inputs, targets, method);
+            for backend in Backend::available() {
+                let name = backend.name();
+                let g = double(&case, backend, method, 1e-14);
+                agree!(g, exact, DOUBLE, "f64 against the oracle, {method:?}, {name}");
+                let g32 = single(&case, backend, method, 1e-6);
+                agree!(share share(&exact), g32, exact, SINGLE, "f32 against the oracle, {method:?}, {name}");
+            }
+        }
+    });
+}
+
+/// For a network type in both scalars.
 macro_rules! gradients {
     ($($name:ident: [$($width:literal),*], $feedback:ty, $hidden:ty, $output:ty, $samples:literal, $cases:literal;)*) => {$(
-        proptest! {
-            #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases($cases) })]
-            #[test]
-            fn $name(
-                seed in any::<u64>(), gain in 0.4..1.3_f64, rate in 0.05..0.7_f64, loss in losses(),
-            ) {
-                type Double =
-                    fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = f64];
-                type Single = fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output];
-                let Case { network, inputs, targets } =
-                    case(subject::oracle(&Double::ZERO), $samples, seed, gain, rate, loss);
-                let double: Double = subject::network(&network);
-                let single: Single = subject::network(&network);
-                for (method, sweeps, bound) in [
-                    (Way::Adjoint, None, ADJOINT),
-                    (Way::Unrolled(subject::TAPE), Some(subject::TAPE), UNROLLED),
-                    (Way::Unrolled(1), Some(1), UNROLLED),
-                ] {
-                    let differences = network.differences(&inputs, &targets, sweeps);
-                    let exact = network.gradient(&inputs, &targets, method);
-                    // The oracle against differences, so that it is an oracle.
-                    agree!(share share(&exact), exact, differences, bound, "oracle, {method:?}");
-                    for backend in Backend::available() {
-                        let name = backend.name();
-                        let g = subject::gradient::<_, _, _, $samples>(
-                            backend, &double, &inputs, &targets, method, 1e-14,
-                        ).unwrap();
-                        prop_assert!((g.loss - exact.loss).abs() <= 1e-12 * exact.loss.abs().max(1.0));
-                        agree!(share share(&exact), g, differences, bound, "f64 against differences, {method:?}, {name}");
-                        agree!(g, exact, DOUBLE, "f64 against the oracle, {method:?}, {name}");
-                        let g32 = subject::gradient::<_, _, _, $samples>(
-                            backend, &single, &inputs, &targets, method, 1e-6,
-                        ).unwrap();
-                        agree!(share share(&g), g32, g, SINGLE, "f32 against f64, {method:?}, {name}");
-                    }
-                }
-                for method in [Way::Truncated(1), Way::Truncated(3), Way::Literal] {
-                    let exact = network.gradient(&inputs, &targets, method);
-                    for backend in Backend::available() {
-                        let name = backend.name();
-                        let g = subject::gradient::<_, _, _, $samples>(
-                            backend, &double, &inputs, &targets, method, 1e-14,
-                        ).unwrap();
-                        agree!(g, exact, DOUBLE, "f64 against the oracle, {method:?}, {name}");
-                        let g32 = subject::gradient::<_, _, _, $samples>(
-                            backend, &single, &inputs, &targets, method, 1e-6,
-                        ).unwrap();
-                        agree!(share share(&exact), g32, exact, SINGLE, "f32 against the oracle, {method:?}, {name}");
-                    }
-                }
-            }
+        #[test]
+        fn $name() {
+            type Double =
+                fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = f64];
+            type Single = fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output];
+            gradients(
+                $cases,
+                &subject::oracle(&Double::ZERO),
+                $samples,
+                taken_of::<_, _, _, $samples>(&Double::ZERO),
+                taken_of::<_, _, _, $samples>(&Single::ZERO),
+            );
         }
     )*};
 }
@@ -193,37 +239,50 @@ gradients! {
     tied_one_layer: [3, 2], Tied, Tanh, Tanh, 2, 6;
 }
 
-/// Network sizes that meets every tail of every backend, too large for differences, against the oracle alone.
+/// Against the oracle alone.
+fn large(name: &str, zero: &Network, samples: usize, double: Taken, single: Taken) {
+    for (seed, loss) in [LossKind::MeanSquared, LossKind::Smoothed].into_iter().enumerate() {
+        let case = case(zero.clone(), samples, 77 + seed as u64, 0.9, 0.8, loss);
+        for method in [Way::Adjoint, Way::Unrolled(subject::TAPE)] {
+            let exact = case.network.gradient(&case.inputs, &case.targets, method);
+            for backend in subject::backends() {
+                let g = double(&case, backend, method, 1e-14);
+                let g32 = single(&case, backend, method, 1e-6);
+                let errors = [
+                    g.params_error(&exact),
+                    g.inputs_error(&exact),
+                    g32.params_error(&exact),
+                    g32.inputs_error(&exact),
+                ];
+                println!(
+                    "{name} {method:?} {}: {:.1e} {:.1e} {:.1e} {:.1e}",
+                    backend.name(),
+                    errors[0],
+                    errors[1],
+                    errors[2],
+                    errors[3]
+                );
+                assert!(errors[0] <= DOUBLE && errors[1] <= DOUBLE, "f64: {errors:?}");
+                assert!(errors[2] <= SINGLE && errors[3] <= SINGLE, "f32: {errors:?}");
+            }
+        }
+    }
+}
+
+/// Network sizes that meet every tail of every backend, too large for differences.
 macro_rules! large {
     ($($name:ident: [$($width:literal),*], $feedback:ty, $hidden:ty, $output:ty, $samples:literal;)*) => {$(
         #[test]
         fn $name() {
             type Double = fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output, scalar = f64];
             type Single = fnn![$($width),*; feedback = $feedback, hidden = $hidden, output = $output];
-            for (seed, loss) in [LossKind::MeanSquared, LossKind::Smoothed].into_iter().enumerate() {
-                let Case { network, inputs, targets } =
-                    case(subject::oracle(&Double::ZERO), $samples, 77 + seed as u64, 0.9, 0.8, loss);
-                let double: Double = subject::network(&network);
-                let single: Single = subject::network(&network);
-                for method in [Way::Adjoint, Way::Unrolled(subject::TAPE)] {
-                    let exact = network.gradient(&inputs, &targets, method);
-                    for backend in subject::backends() {
-                        let g = subject::gradient::<_, _, _, $samples>(
-                            backend, &double, &inputs, &targets, method, 1e-14,
-                        ).unwrap();
-                        let g32 = subject::gradient::<_, _, _, $samples>(
-                            backend, &single, &inputs, &targets, method, 1e-6,
-                        ).unwrap();
-                        let errors = [
-                            g.params_error(&exact), g.inputs_error(&exact),
-                            g32.params_error(&exact), g32.inputs_error(&exact),
-                        ];
-                        println!("{} {method:?} {}: {:.1e} {:.1e} {:.1e} {:.1e}", stringify!($name), backend.name(), errors[0], errors[1], errors[2], errors[3]);
-                        assert!(errors[0] <= DOUBLE && errors[1] <= DOUBLE, "f64: {errors:?}");
-                        assert!(errors[2] <= SINGLE && errors[3] <= SINGLE, "f32: {errors:?}");
-                    }
-                }
-            }
+            large(
+                stringify!($name),
+                &subject::oracle(&Double::ZERO),
+                $samples,
+                taken_of::<_, _, _, $samples>(&Double::ZERO),
+                taken_of::<_, _, _, $samples>(&Single::ZERO),
+            );
         }
     )*};
 }

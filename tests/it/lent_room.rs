@@ -6,8 +6,8 @@ use attractor::adapt::{Adapted, AdapterTrainer, LowRank, ParamsOf};
 use attractor::dynamic::{DynError, DynNetwork, DynTrainer};
 use attractor::kernel::{Activation, Scalar, Sigmoid, Slope, Tanh};
 use attractor::learn::{
-    Adam, Descent, LearnError, MeanSquared, Method, Objective, OfOutputs, Outcome, Sgd, Trainer, UnitRoom,
-    Unsolved,
+    Adam, Descent, LearnError, Loss, MeanSquared, Method, Objective, OfOutputs, Outcome, Sgd, Trainer,
+    UnitRoom, Unsolved,
 };
 use attractor::network::{Architecture, Flat, Takes};
 use attractor::simd::{Backend, Lanes};
@@ -93,9 +93,9 @@ fn solvers<T: Scalar>() -> [Solver<T>; 5] {
     ]
 }
 
-fn draw<A: Architecture<Scalar = f64>>(net: &mut Network<A>, size: f64, seed: u64) {
+fn draw(params: &mut [f64], size: f64, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
-    net.params_mut().iter_mut().for_each(|w| *w = random.random_range(-size..size));
+    params.iter_mut().for_each(|w| *w = random.random_range(-size..size));
 }
 
 fn values<const B: usize, const N: usize>(seed: u64) -> SMatrix<f64, B, N> {
@@ -103,108 +103,177 @@ fn values<const B: usize, const N: usize>(seed: u64) -> SMatrix<f64, B, N> {
     SMatrix::from_fn(|_, _| random.random_range(-1.0..1.0))
 }
 
-/// The loss of a network of `f64`, solved as finely as can be from `start`, by sweeps or by Broyden's method.
-fn loss<A, const I: usize, const O: usize, const B: usize>(
-    net: &Network<A>,
-    start: &State<Network<A>, B>,
-    x: &SMatrix<f64, B, I>,
-    y: &SMatrix<f64, B, O>,
-    contracts: bool,
-) -> f64
-where
-    A: Takes<I, Scalar = f64>,
-    A::Output<B>: Into<SMatrix<f64, B, O>> + Clone,
-{
-    let mut state = start.clone();
-    let on = net.on(Backend::portable());
-    if contracts {
-        let solved = on.solve(x, &mut state, FINE);
-        assert!(!matches!(
-            solved,
-            Err(SolveError::NotFinite(_) | SolveError::NotConverged { residual: 1e-12.., .. })
-        ));
-    } else {
-        let solver = Solver::broyden(20);
-        let mut room = vec![0.0; solver.room_of::<Network<A>>(B)];
-        let solved = on.solve_in(&solver, x, &mut state, FINE, &mut room);
-        assert!(!matches!(
-            solved,
-            Err(MapError::Solve(
-                SolveError::NotFinite(_) | SolveError::NotConverged { residual: 1e-11.., .. }
-            ))
-        ));
+/// A network of `f64` with a batch: what is compiled for its type. All else is compiled once for all of them.
+struct Typed<'a, A: Takes<3, Scalar = f64>, const B: usize> {
+    net: &'a mut Network<A>,
+    x: SMatrix<f64, B, 3>,
+    y: A::Output<B>,
+}
+
+impl<'a, A: Takes<3, Scalar = f64>, const B: usize> Typed<'a, A, B> {
+    fn new(net: &'a mut Network<A>, x: SMatrix<f64, B, 3>, goal: &SMatrix<f64, B, 2>) -> Self {
+        let mut y: A::Output<B> = Flat::ZERO;
+        y.flat_mut().copy_from_slice(goal.as_slice());
+        Self { net, x, y }
     }
-    let output: SMatrix<f64, B, O> = state.output().clone().into();
-    (output - y).map(|d| d * d).mean()
+}
+
+trait Subject {
+    fn params(&mut self) -> &mut [f64];
+    fn target(&self) -> &[f64];
+    fn units(&self) -> usize;
+    /// Solved as far as `stop` says, from `units` on, by sweeps or by a solver.
+    fn solve(
+        &self,
+        solver: Option<Solver<f64>>,
+        stop: Stop<f64>,
+        units: &mut [f64],
+    ) -> Result<(), SolveError<f64>>;
+    fn gradient(
+        &self,
+        backend: Backend,
+        objective: Objective<MeanSquared, f64>,
+        units: &[f64],
+    ) -> Result<Vec<f64>, LearnError<f64>>;
+}
+
+impl<A: Takes<3, Scalar = f64>, const B: usize> Subject for Typed<'_, A, B>
+where
+    MeanSquared: Loss<A::Output<B>, A::Output<B>, Scalar = f64>,
+{
+    fn params(&mut self) -> &mut [f64] {
+        self.net.params_mut()
+    }
+    fn target(&self) -> &[f64] {
+        self.y.flat()
+    }
+    fn units(&self) -> usize {
+        Network::<A>::UNITS * B
+    }
+    fn solve(
+        &self,
+        solver: Option<Solver<f64>>,
+        stop: Stop<f64>,
+        units: &mut [f64],
+    ) -> Result<(), SolveError<f64>> {
+        let on = self.net.on(Backend::portable());
+        let mut state = State::<Network<A>, B>::ZERO;
+        state.as_mut_slice().copy_from_slice(units);
+        let solved = match solver {
+            None => on.solve(&self.x, &mut state, stop),
+            Some(solver) => {
+                let mut room = vec![0.0; solver.room_of::<Network<A>>(B)];
+                on.solve_in(&solver, &self.x, &mut state, stop, &mut room).map_err(|error| match error {
+                    MapError::Solve(error) => error,
+                    other => panic!("{other}"),
+                })
+            }
+        };
+        units.copy_from_slice(state.as_slice());
+        solved.map(|_| ())
+    }
+    fn gradient(
+        &self,
+        backend: Backend,
+        objective: Objective<MeanSquared, f64>,
+        units: &[f64],
+    ) -> Result<Vec<f64>, LearnError<f64>> {
+        let mut room = vec![f64::NAN; objective.room::<Network<A>>(B)];
+        let mut workspace = Workspace::<Network<A>, B>::ZERO;
+        workspace.state.as_mut_slice().copy_from_slice(units);
+        let mut gradient = Network::<A>::ZERO;
+        let on = self.net.on(backend);
+        on.gradient_in(&objective, &self.x, &self.y, &mut workspace, &mut room, &mut gradient)?;
+        Ok(gradient.params().to_vec())
+    }
+}
+
+/// The loss, solved as finely as can be from `start`, by sweeps or by Broyden's method.
+fn loss(subject: &dyn Subject, start: &[f64], contracts: bool) -> f64 {
+    let mut units = start.to_vec();
+    let (solver, most) = if contracts { (None, 1e-12) } else { (Some(Solver::broyden(20)), 1e-11) };
+    match subject.solve(solver, FINE, &mut units) {
+        Err(SolveError::NotConverged { residual, .. }) => assert!(residual < most, "{residual:e}"),
+        Err(error @ SolveError::NotFinite(_)) => panic!("{error}"),
+        _ => {}
+    }
+    let target = subject.target();
+    let output = &units[units.len() - target.len()..];
+    output.iter().zip(target).map(|(h, y)| (h - y) * (h - y)).sum::<f64>() / target.len() as f64
+}
+
+/// The derivative of the loss by every parameter, by central differences.
+fn differences(subject: &mut dyn Subject, start: &[f64], contracts: bool) -> Vec<f64> {
+    const STEP: f64 = 1e-5;
+    (0..subject.params().len())
+        .map(|i| {
+            let was = subject.params()[i];
+            let [high, low] = [STEP, -STEP].map(|step| {
+                subject.params()[i] = was + step;
+                loss(subject, start, contracts)
+            });
+            subject.params()[i] = was;
+            (high - low) / (2.0 * STEP)
+        })
+        .collect()
 }
 
 /// The gradient of every parameter by every solver against central differences of the loss.
-macro_rules! exact {
-    ($net:ty, $size:literal, $samples:literal, $contracts:literal) => {{
-        type Net = $net;
-        const B: usize = $samples;
-        for seed in 0..2 {
-            let mut net = Net::ZERO;
-            draw(&mut net, $size, seed);
-            if !$contracts {
-                // Two layers that push each other back further than they came: one fixed point, and sweeps lead away from it.
-                let layout = <Net as Architecture>::LAYOUT;
-                let (u, w) = (layout.u(1).unwrap(), layout.w(2).unwrap());
-                for (row, column) in (0..5).flat_map(|row| (0..4).map(move |column| (row, column))) {
-                    let back = net.params()[w.start + 4 * row + column];
-                    net.params_mut()[u.start + 5 * column + row] = -5.0 * back;
-                }
-            }
-            let (x, y) = (values::<B, 3>(seed + 100), values::<B, 2>(seed + 200));
-            let on = net.on(Backend::portable());
-            // From where differences start too, so that all are at one fixed point.
-            let mut start = State::<Net, B>::ZERO;
-            let solver = Solver::broyden(20);
-            let mut room = vec![0.0; solver.room_of::<Net>(B)];
-            let found = on.solve_in(&solver, &x, &mut start, FINE, &mut room);
-            assert!(!matches!(found, Err(MapError::Solve(SolveError::NotConverged { residual: 1e-11.., .. }))));
-            if !$contracts {
-                let mut state = start.clone();
-                state.as_mut_slice().iter_mut().for_each(|h| *h += 1e-6);
-                let solved = on.solve(&x, &mut state, Stop::residual(1e-10).at_most(200));
-                assert!(solved.is_err(), "sweeps were to lead away: {solved:?}");
-            }
-            let mut wanted = Vec::new();
-            for i in 0..net.params().len() {
-                const STEP: f64 = 1e-5;
-                let mut at = |step: f64| {
-                    let was = net.params()[i];
-                    net.params_mut()[i] = was + step;
-                    let found = loss(&net, &start, &x, &y, $contracts);
-                    net.params_mut()[i] = was;
-                    found
-                };
-                wanted.push((at(STEP) - at(-STEP)) / (2.0 * STEP));
-            }
-            let objective = Objective::new(MeanSquared)
-                .solve(Stop::residual(1e-12).at_most(1000))
-                .method(Method::Implicit(Stop::relative(1e-12).at_most(1000)));
-            for backend in Backend::available() {
-                for solver in solvers().into_iter().skip(if $contracts { 0 } else { 2 }) {
-                    let objective = objective.solver(solver);
-                    let mut room = vec![f64::NAN; objective.room::<Net>(B)];
-                    let mut workspace = Workspace::<Net, B>::ZERO;
-                    workspace.state.as_mut_slice().copy_from_slice(start.as_slice());
-                    let mut gradient = Net::ZERO;
-                    net.on(backend)
-                        .gradient_in(&objective, &x, &y, &mut workspace, &mut room, &mut gradient)
-                        .unwrap_or_else(|error| panic!("{net:?} {solver:?}: {error}"));
-                    for (i, (found, wanted)) in gradient.params().iter().zip(&wanted).enumerate() {
-                        assert!(
-                            (found - wanted).abs() < 1e-6,
-                            "{net:?} {} {solver:?} {i}: {found} {wanted}",
-                            backend.name()
-                        );
-                    }
-                }
+fn exact<A: Takes<3, Scalar = f64>, const B: usize>(zero: &Network<A>, size: f64, contracts: bool)
+where
+    MeanSquared: Loss<A::Output<B>, A::Output<B>, Scalar = f64>,
+{
+    for seed in 0..2 {
+        let mut net = zero.clone();
+        draw(net.params_mut(), size, seed);
+        if !contracts {
+            // Two layers that push each other back further than they came: one fixed point, and sweeps lead away from it.
+            let (u, w) = (A::LAYOUT.u(1).unwrap(), A::LAYOUT.w(2).unwrap());
+            for (row, column) in (0..5).flat_map(|row| (0..4).map(move |column| (row, column))) {
+                let back = net.params()[w.start + 4 * row + column];
+                net.params_mut()[u.start + 5 * column + row] = -5.0 * back;
             }
         }
-    }};
+        let mut typed = Typed::<A, B>::new(&mut net, values(seed + 100), &values(seed + 200));
+        exact_of(&format!("{zero:?}"), &mut typed, contracts);
+    }
+}
+
+fn exact_of(what: &str, subject: &mut dyn Subject, contracts: bool) {
+    // From where differences start too, so that all are at one fixed point.
+    let mut start = vec![0.0; subject.units()];
+    let found = subject.solve(Some(Solver::broyden(20)), FINE, &mut start);
+    assert!(!matches!(found, Err(SolveError::NotConverged { residual: 1e-11.., .. })));
+    if !contracts {
+        let mut units: Vec<f64> = start.iter().map(|h| h + 1e-6).collect();
+        let solved = subject.solve(None, Stop::residual(1e-10).at_most(200), &mut units);
+        assert!(solved.is_err(), "sweeps were to lead away");
+    }
+    let wanted = differences(subject, &start, contracts);
+    let objective = Objective::new(MeanSquared)
+        .solve(Stop::residual(1e-12).at_most(1000))
+        .method(Method::Implicit(Stop::relative(1e-12).at_most(1000)));
+    for backend in Backend::available() {
+        for solver in solvers().into_iter().skip(if contracts { 0 } else { 2 }) {
+            let found = subject.gradient(backend, objective.solver(solver), &start);
+            let found = found.unwrap_or_else(|error| panic!("{what} {solver:?}: {error}"));
+            near(&format!("{what} {} {solver:?}", backend.name()), &found, &wanted);
+        }
+    }
+}
+
+fn near(what: &str, found: &[f64], wanted: &[f64]) {
+    assert_eq!(found.len(), wanted.len(), "{what}");
+    for (i, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert!((found - wanted).abs() < 1e-6, "{what} {i}: {found} {wanted}");
+    }
+}
+
+/// [`exact`] of a type, with so many samples.
+macro_rules! exact {
+    ($net:ty, $size:literal, $samples:literal, $contracts:literal) => {
+        exact::<_, $samples>(&<$net>::ZERO, $size, $contracts)
+    };
 }
 
 #[test]
@@ -244,7 +313,7 @@ fn gradients_of_adapters_are_exact() {
     {
         type Adapter = LowRank<2>;
         let mut net = Network::<Of<H>>::ZERO;
-        draw(&mut net, 0.4, 1);
+        draw(net.params_mut(), 0.4, 1);
         let (x, y) = (values::<5, 3>(2), values::<5, 2>(3));
         let mut adapted = Adapted::<Network<Of<H>>, Adapter>::new(&net, 4);
         let mut random = SmallRng::seed_from_u64(5);
@@ -257,7 +326,8 @@ fn gradients_of_adapters_are_exact() {
                 adapted.params_mut().flat_mut()[i] = was + step;
                 let mut merged = net.clone();
                 adapted.merge_into(&mut merged).expect("it is finite");
-                let found = loss(&merged, &State::ZERO, &x, &y, true);
+                let typed = Typed::new(&mut merged, x, &y);
+                let found = loss(&typed, &vec![0.0; typed.units()], true);
                 adapted.params_mut().flat_mut()[i] = was;
                 found
             };
@@ -276,9 +346,7 @@ fn gradients_of_adapters_are_exact() {
                     .on(backend)
                     .gradient_in(&objective, &x, &y, &mut workspace, &mut room, &mut gradient)
                     .expect("it converges");
-                for (found, wanted) in gradient.flat().iter().zip(&wanted) {
-                    assert!((found - wanted).abs() < 1e-6, "{} {solver:?}: {found} {wanted}", backend.name());
-                }
+                near(&format!("{} {solver:?}", backend.name()), gradient.flat(), &wanted);
             }
         }
     }
@@ -542,7 +610,7 @@ fn networks_are_solved_by_any_solver() {
     type Net = fnn![3, 5, 4, 2; feedback = Dense, scalar = f64];
     const B: usize = 6;
     let mut net = Net::ZERO;
-    draw(&mut net, 0.5, 9);
+    draw(net.params_mut(), 0.5, 9);
     let x = values::<B, 3>(1);
     let mut injection = Injection::<Net, B>::ZERO;
     let stop = Stop::residual(1e-12).at_most(500);

@@ -29,3 +29,11 @@ mod skipping;
 mod solver;
 mod support;
 mod threads;
+
+/// A property of so many random seeds. What proptest does with it is compiled once, and not for every test.
+fn seeds(cases: u32, property: &dyn Fn(u64) -> Result<(), proptest::test_runner::TestCaseError>) {
+    use proptest::test_runner::{Config, TestRunner};
+    let config = Config { failure_persistence: None, ..Config::with_cases(cases) };
+    let tested = TestRunner::new(config).run(&proptest::num::u64::ANY, property);
+    tested.unwrap_or_else(|error| panic!("{error}"));
+}

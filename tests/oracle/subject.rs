@@ -1,8 +1,10 @@
 //! The crate under test behind the oracle's types: everything goes in and comes out as `f64`, a row a sample.
 
 use super::{Activation, Feedback, Gradient, Network, Target, Way};
-use attractor::kernel::{Activation as Act, Scalar};
-use attractor::learn::{CrossEntropy, LearnError, Loss, MeanSquared, Method, Objective, UnrolledTape};
+use attractor::kernel::{Activation as _, Scalar};
+use attractor::learn::{
+    CrossEntropy, LearnError, Loss, LossError, MeanSquared, Method, Objective, UnrolledTape,
+};
 use attractor::network::{Architecture, Flat, Form, Takes};
 use attractor::simd::{Backend, Element};
 use attractor::{Network as Net, State, Stop, Workspace};
@@ -68,8 +70,8 @@ fn processor_has(_: &str) -> bool {
     false
 }
 
-fn activation<A: Act>() -> Activation {
-    match A::NAME {
+fn activation(name: &str) -> Activation {
+    match name {
         "tanh" => Activation::Tanh,
         "sigmoid" => Activation::Sigmoid,
         "relu" => Activation::Relu,
@@ -82,36 +84,54 @@ fn activation<A: Act>() -> Activation {
 
 /// A network type as the oracle sees it, all parameters zero.
 pub(crate) fn oracle<A: Architecture>(_: &Net<A>) -> Network {
-    let feedback = match <A::Form>::NAME {
+    let names = [<A::Form>::NAME, <A::Hidden>::NAME, <A::Outputs>::NAME];
+    named(A::SHAPE.widths(), names, <A::Form>::TIED, Net::<A>::PARAMS)
+}
+
+fn named(widths: &[u32], [form, hidden, outputs]: [&str; 3], tied: usize, params: usize) -> Network {
+    let feedback = match form {
         "adjacent" => Feedback::Adjacent,
         "dense" => Feedback::Dense,
         "skip" => Feedback::Skip,
         "feedforward" => Feedback::None,
-        "tied" => Feedback::Tied(<A::Form>::TIED as f64 / 100.0),
+        "tied" => Feedback::Tied(tied as f64 / 100.0),
         name => panic!("the oracle does not know {name}"),
     };
-    let widths: Vec<usize> = A::SHAPE.widths().iter().map(|width| *width as usize).collect();
-    let network = Network::zero(&widths, feedback, activation::<A::Hidden>(), activation::<A::Outputs>());
-    assert_eq!(network.params.len(), Net::<A>::PARAMS);
+    let widths: Vec<usize> = widths.iter().map(|width| *width as usize).collect();
+    let network = Network::zero(&widths, feedback, activation(hidden), activation(outputs));
+    assert_eq!(network.params.len(), params);
     network
 }
 
 /// The crate's network with the oracle's parameters.
 pub(crate) fn network<A: Architecture>(oracle: &Network) -> Net<A> {
     let mut net = Net::ZERO;
-    for (to, from) in net.params_mut().iter_mut().zip(&oracle.params) {
-        *to = A::Scalar::from_f64(*from);
-    }
+    fill(net.params_mut(), &oracle.params);
     net
+}
+
+fn fill<T: Element>(to: &mut [T], from: &[f64]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = T::from_f64(*from);
+    }
 }
 
 pub(crate) fn samples<T: Scalar, const B: usize, const N: usize>(rows: &[Vec<f64>]) -> SMatrix<T, B, N> {
     assert_eq!(rows.len(), B);
     let mut matrix: SMatrix<T, B, N> = Flat::ZERO;
-    for (i, value) in matrix.flat_mut().iter_mut().enumerate() {
-        *value = T::from_f64(rows[i % B][i / B]);
-    }
+    fill_rows(matrix.flat_mut(), rows);
     matrix
+}
+
+/// Rows as flat column-major samples.
+fn fill_rows<T: Element>(flat: &mut [T], rows: &[Vec<f64>]) {
+    for (i, value) in flat.iter_mut().enumerate() {
+        *value = T::from_f64(rows[i % rows.len()][i / rows.len()]);
+    }
+}
+
+fn numbers<T: Element>(flat: &[T]) -> Vec<f64> {
+    flat.iter().map(|value| value.to_f64()).collect()
 }
 
 /// Flat column-major samples as rows.
@@ -138,20 +158,57 @@ where
     CrossEntropy<T>: Loss<A::Output<B>, [usize; B], Scalar = T>,
 {
     let x: SMatrix<T, B, I> = samples(inputs);
-    if let Target::Label { smoothing, .. } = targets[0] {
-        let labels = core::array::from_fn(|s| match targets[s] {
-            Target::Label { label, .. } => label,
-            Target::Values(_) => panic!("one batch, one loss"),
-        });
-        let loss = CrossEntropy::smoothed(T::from_f64(smoothing));
-        gradient_of(backend, net, &x, &labels, loss, method, tolerance)
-    } else {
-        let mut y: A::Output<B> = Flat::ZERO;
-        for (i, value) in y.flat_mut().iter_mut().enumerate() {
-            let Target::Values(values) = &targets[i % B] else { panic!("one batch, one loss") };
-            *value = T::from_f64(values[i / B]);
+    let (mut values, mut labels): (A::Output<B>, _) = (Flat::ZERO, [0; B]);
+    let loss = goals(targets, values.flat_mut(), &mut labels);
+    gradient_of(backend, net, &x, &(values, labels), loss, method, tolerance)
+}
+
+/// Either loss, chosen when running: gradients are compiled once for both.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Either<T> {
+    MeanSquared,
+    CrossEntropy(CrossEntropy<T>),
+}
+
+impl<T: Scalar, O, const B: usize> Loss<O, (O, [usize; B])> for Either<T>
+where
+    MeanSquared: Loss<O, O, Scalar = T>,
+    CrossEntropy<T>: Loss<O, [usize; B], Scalar = T>,
+{
+    type Scalar = T;
+    fn evaluate(&self, output: &O, target: &(O, [usize; B]), gradient: &mut O) -> Result<T, LossError> {
+        self.evaluate_on(Backend::best(), output, target, gradient)
+    }
+    fn evaluate_on(
+        &self,
+        backend: Backend,
+        output: &O,
+        (values, labels): &(O, [usize; B]),
+        gradient: &mut O,
+    ) -> Result<T, LossError> {
+        match self {
+            Self::MeanSquared => MeanSquared.evaluate_on(backend, output, values, gradient),
+            Self::CrossEntropy(loss) => loss.evaluate_on(backend, output, labels, gradient),
         }
-        gradient_of(backend, net, &x, &y, MeanSquared, method, tolerance)
+    }
+}
+
+/// The loss of a batch, with what it is against.
+fn goals<T: Scalar>(targets: &[Target], values: &mut [T], labels: &mut [usize]) -> Either<T> {
+    assert_eq!(targets.len(), labels.len());
+    if let Target::Label { smoothing, .. } = targets[0] {
+        for (to, target) in labels.iter_mut().zip(targets) {
+            let Target::Label { label, .. } = target else { panic!("one batch, one loss") };
+            *to = *label;
+        }
+        Either::CrossEntropy(CrossEntropy::smoothed(T::from_f64(smoothing)))
+    } else {
+        let rows = targets.iter().map(|target| match target {
+            Target::Values(values) => values.clone(),
+            Target::Label { .. } => panic!("one batch, one loss"),
+        });
+        fill_rows(values, &rows.collect::<Vec<_>>());
+        Either::MeanSquared
     }
 }
 
@@ -208,7 +265,7 @@ where
     };
     Ok(Gradient {
         loss: learned.loss.to_f64(),
-        params: gradient.params().iter().map(|g| g.to_f64()).collect(),
+        params: numbers(gradient.params()),
         inputs: rows(slope.flat(), B),
     })
 }
