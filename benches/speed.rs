@@ -7,6 +7,7 @@
 //! | `train1/..`, `train64/..` | one step: 16 sweeps, 16 adjoint sweeps, gradient, update |
 //! | `quantized/{S,M,D,L}` | `solve`, with weights of 32 bits, of 16, and of 8 with states of 8 |
 //! | `product/{64,256,1024,4096}` | A B of square matrices; `product-samples/..` a batch times the transpose of weights |
+//! | `outer/..` | the sums of a weight gradient, of so many samples, inputs and outputs |
 //! | `activation/{tanh,sigmoid}` | 4096 values, with the copy of the arguments |
 //! | `dispatch` | one call through the choice of a backend that does nothing |
 //!
@@ -758,6 +759,42 @@ fn product(criterion: &mut Criterion) {
     }
 }
 
+fn outer(criterion: &mut Criterion) {
+    for [samples, inputs, outputs] in [[32, 16, 16], [64, 64, 64], [64, 784, 256]] {
+        let mut rng = SmallRng::seed_from_u64(9);
+        let mut draw = |count: usize| (0..count).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f32>>();
+        let (deltas, x) = (draw(samples * outputs), draw(samples * inputs));
+        let mut group = criterion.benchmark_group(format!("outer/{samples}x{inputs}x{outputs}"));
+        let count = samples * inputs * outputs;
+        group.throughput(Throughput::Elements(2 * count as u64));
+        let backends = [("", Some(Backend::best())), ("-avx2", Backend::avx2())];
+        for (id, backend) in backends.into_iter().chain([("-portable", Some(Backend::portable()))]) {
+            let Some(backend) = backend else { continue };
+            let run = |gradient: &mut Vec<f32>| {
+                let deltas = Matrix::new(black_box(&deltas), samples, outputs).expect("of this shape");
+                let inputs_of = Matrix::new(&x, samples, inputs).expect("of this shape");
+                let out = MatrixMut::new(gradient, outputs, inputs).expect("of this shape");
+                kernel::outer(backend, deltas, inputs_of, out).expect("shapes fit");
+            };
+            let check = |gradient: &Vec<f32>| {
+                for at in (0..inputs * outputs).step_by(7) {
+                    let (row, column) = (at % outputs, at / outputs);
+                    let both = |s| (deltas[row * samples + s], x[column * samples + s]);
+                    let exact: f64 = (0..samples).map(both).map(|(d, x)| f64::from(d) * f64::from(x)).sum();
+                    assert!(
+                        (f64::from(gradient[at]) - exact).abs() < 1e-4,
+                        "{} is not {exact}",
+                        gradient[at]
+                    );
+                }
+            };
+            time(&mut group, &format!("attractor{id}"), vec![0.0; inputs * outputs], run, check);
+        }
+        time_fma_peak(&mut group, count);
+        group.finish();
+    }
+}
+
 /// The crate's activation `F` beside others of the same meaning.
 fn activation_of<F: Activation>(
     criterion: &mut Criterion,
@@ -851,6 +888,7 @@ fn header(_: &mut Criterion) {
 }
 
 criterion_group!(
-    benches, header, solve, quantized, batch16, batch64, train1, train64, product, activation, dispatch
+    benches, header, solve, quantized, batch16, batch64, train1, train64, product, outer, activation,
+    dispatch
 );
 criterion_main!(benches);

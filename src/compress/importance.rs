@@ -2,11 +2,7 @@
 
 use super::{CompressError, for_each_listener};
 use crate::kernel::Scalar;
-#[cfg(not(feature = "alloc"))]
-use crate::network::FeatureAlloc;
 use crate::network::{Architecture, Network, Plain, State, Workspace};
-#[cfg(feature = "alloc")]
-use crate::network::{Boxed, boxed};
 use crate::simd::Element;
 use core::fmt;
 
@@ -67,24 +63,7 @@ impl<N: Architecture> Importance<N> {
     /// Bytes of it.
     pub const BYTES: usize = size_of::<Self>();
 
-    /// Nothing observed, in a box aligned to 64 bytes; it never passes through the stack.
-    #[cfg(feature = "alloc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
-    #[must_use]
-    pub fn boxed() -> Boxed<Self> {
-        boxed::<Self>()
-    }
-
-    /// Needs the feature `alloc`, and says so.
-    #[cfg(not(feature = "alloc"))]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn boxed() -> Self
-    where
-        Self: FeatureAlloc,
-    {
-        Self::ZERO
-    }
+    crate::network::in_a_box!("Nothing observed,");
 
     /// Observes `B` samples: a state that a solve left.
     ///

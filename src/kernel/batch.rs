@@ -1,7 +1,7 @@
 //! The fused layer of a batch: samples in the lanes, a weight one broadcast whichever way the matrix is read.
 
-use super::tile::{CUT, LAST, Operand, WHOLE, add};
-use super::{Base, Change, EachProduct, Finish, Product, Products, Scalar, load};
+use super::tile::{CUT, LAST, Operand, WHOLE, add, in_whole_tiles};
+use super::{Base, Change, EachProduct, Finish, Product, Products, Scalar, load, store};
 use crate::simd::Lanes;
 
 /// A batch: samples in the lanes, weights as broadcasts.
@@ -78,14 +78,13 @@ where
         changes: &mut [Change<L::Vector>; V],
     ) {
         let mut changed = *changes;
-        let wide = L::BLOCKING.tile_columns;
-        let whole = self.units - self.units % wide;
+        let whole = in_whole_tiles(self.units, L::BLOCKING.tile_columns);
         // SAFETY: units below `units`, samples the caller's.
         unsafe {
             match const { L::BLOCKING.tile_columns } {
                 12 => self.tiles::<V, 12, LEFT>(0, whole, some, &mut changed),
                 6 => self.tiles::<V, 6, LEFT>(0, whole, some, &mut changed),
-                _ => self.tiles::<V, 4, LEFT>(0, whole, some, &mut changed),
+                _ => {}
             }
             self.tiles::<V, LAST, LEFT>(whole, self.units, some, &mut changed);
         }
@@ -147,16 +146,35 @@ where
         self.products.visit(&mut tile);
         let mut sums = tile.sums;
         let there = sums.get_mut(..units).unwrap_or_default();
+        let offset = unit * self.stride + sample;
+        // What a sum shows is seen before it is gone.
+        let shows = finish.shows();
+        if !shows {
+            for row in there.iter() {
+                for (change, z) in changes.iter_mut().zip(row) {
+                    change.poison = lanes.mul_add(*z, lanes.splat(T::ZERO), change.poison);
+                }
+            }
+        }
         // SAFETY: the output's own units and samples.
         unsafe {
-            finish.keep_tile(
-                lanes,
-                there,
-                (self.out, unit * self.stride + sample),
-                self.stride,
-                part,
-                changes,
-            );
+            // All activations before anything else: their long chains of dependent operations run side by side.
+            finish.finish_tile(lanes, there, offset, self.stride, part);
+            for (n, values) in there.iter().enumerate() {
+                for ((v, change), value) in changes.iter_mut().enumerate().zip(values) {
+                    let offset = offset + n * self.stride + v * L::WIDTH;
+                    let at = self.out.add(offset);
+                    let old = load(lanes, at, part);
+                    let active = lanes.less(lanes.splat(T::ZERO), change.active);
+                    let new = lanes.opaque(lanes.select(active, *value, old));
+                    let difference = finish.weigh(lanes, lanes.abs(lanes.sub(new, old)), offset, part);
+                    change.residual = lanes.max(difference, change.residual);
+                    if shows {
+                        change.poison = lanes.mul_add(new, lanes.splat(T::ZERO), change.poison);
+                    }
+                    store(lanes, at, new, part);
+                }
+            }
         }
     }
 }

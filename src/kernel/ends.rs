@@ -585,11 +585,7 @@ impl<T: Scalar> Finish<T> for Through<'_, T> {
     }
     #[inline(always)]
     fn shows(self) -> bool {
-        self.shows
-    }
-    #[inline(always)]
-    fn shown<L: Lanes<T>>(self, _: L, z: L::Vector, new: L::Vector) -> L::Vector {
         // A slope comes from states that may be anything; a built-in value may be finite where the sum is not.
-        if self.shows { new } else { z }
+        self.shows
     }
 }

@@ -1,7 +1,7 @@
 //! What is done with a finished sum: an activation going up, its slope going down.
 
 use super::activation::value;
-use super::{Activation, Change, Matrix, MatrixMut, Scalar, ShapeError, expect, load, store};
+use super::{Activation, Matrix, MatrixMut, Scalar, ShapeError, expect, load};
 use crate::simd::Lanes;
 use core::marker::PhantomData;
 
@@ -57,51 +57,6 @@ pub(crate) trait Finish<T: Scalar>: Copy {
             }
         }
     }
-    /// Puts what is made of the sums of a tile in place of what is at `offset` from `out` on, where a sample is still to be changed, and
-    /// records the change: a column of the tile is a vector of samples, a row a unit. The places are those of [`finish_tile`](Self::finish_tile).
-    ///
-    /// # Safety
-    /// As [`finish_tile`](Self::finish_tile); and the places must exist.
-    #[inline(always)]
-    unsafe fn keep_tile<L: Lanes<T>, const C: usize>(
-        self,
-        lanes: L,
-        tile: &mut [[L::Vector; C]],
-        (out, offset): (*mut T, usize),
-        stride: usize,
-        count: Option<usize>,
-        changes: &mut [Change<L::Vector>; C],
-    ) {
-        // What a sum shows is seen before it is gone.
-        let shows = self.shows();
-        if !shows {
-            for row in tile.iter() {
-                for (change, z) in changes.iter_mut().zip(row) {
-                    change.poison = lanes.mul_add(*z, lanes.splat(T::ZERO), change.poison);
-                }
-            }
-        }
-        // SAFETY: the caller's tile, vector by vector.
-        unsafe {
-            // All activations before anything else: their long chains of dependent operations run side by side.
-            self.finish_tile(lanes, tile, offset, stride, count);
-            for (r, row) in tile.iter().enumerate() {
-                for ((c, change), value) in changes.iter_mut().enumerate().zip(row) {
-                    let offset = offset + r * stride + c * L::WIDTH;
-                    let at = out.add(offset);
-                    let old = load(lanes, at, count);
-                    let active = lanes.less(lanes.splat(T::ZERO), change.active);
-                    let new = lanes.opaque(lanes.select(active, *value, old));
-                    let difference = self.weigh(lanes, lanes.abs(lanes.sub(new, old)), offset, count);
-                    change.residual = lanes.max(difference, change.residual);
-                    if shows {
-                        change.poison = lanes.mul_add(new, lanes.splat(T::ZERO), change.poison);
-                    }
-                    store(lanes, at, new, count);
-                }
-            }
-        }
-    }
     /// The same of a factor times the sum.
     type Times: Finish<T>;
     /// Makes it of `factor` times the sum.
@@ -128,7 +83,7 @@ pub(crate) trait Finish<T: Scalar>: Copy {
     /// Of a sum and what was made of it, the one that shows whether either is infinite or NaN.
     #[inline(always)]
     fn shown<L: Lanes<T>>(self, _: L, z: L::Vector, new: L::Vector) -> L::Vector {
-        if Self::SHOWS { new } else { z }
+        if self.shows() { new } else { z }
     }
     /// What a change of the unit at `offset` counts in the residual: itself, unless units are weighed.
     ///

@@ -3,40 +3,19 @@
 use super::batch::Batch;
 use super::products::{Base, Products, in_a_row, shapes_fit};
 use super::single::{InLine, Single};
-use super::{CHUNK, Change, Finish, MatrixMut, Scalar, ShapeError, expect, outlined};
+use super::{Change, Finish, MatrixMut, Scalar, ShapeError, expect, outlined};
 use crate::simd::{Lanes, Routine};
 use core::marker::PhantomData;
 
 /// The fused layer, for one sample (`C` = 1, next to no other in memory) or for up to `C` samples of a batch.
 /// `UNITS` is the number of units where it is known when compiling, else 0: it spares the code of blocks that are
-/// never taken. `changes` holds one entry for one sample, or one for every `WIDTH` samples of a batch.
+/// never taken. `samples` of a batch says which: the first one, and how many. `changes` holds one entry for one sample, or one for every `WIDTH`
+/// samples.
 ///
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
 #[inline(always)]
 pub(crate) fn fused<
-    'a,
-    const TRANSPOSED: bool,
-    const C: usize,
-    const UNITS: usize,
-    T: Scalar,
-    L: Lanes<T>,
-    F: Finish<T>,
->(
-    lanes: L,
-    base: Base<'a, T>,
-    products: &impl Products<'a, T>,
-    finish: F,
-    out: MatrixMut<'_, T>,
-    changes: &mut [Change<L::Vector>],
-) -> Result<(), ShapeError> {
-    let samples = (0, out.rows());
-    of_samples::<TRANSPOSED, C, UNITS, T, L, F>(lanes, base, products, finish, out, samples, changes)
-}
-
-/// [`fused`] for so many samples from the first one on.
-#[inline(always)]
-fn of_samples<
     'a,
     const TRANSPOSED: bool,
     const C: usize,
@@ -143,34 +122,10 @@ pub(crate) fn fused_outlined<
     products: &impl Products<'a, T>,
     finish: F,
     out: MatrixMut<'_, T>,
-    changes: &mut [Change<L::Vector>],
-) -> Result<(), ShapeError> {
-    let samples = (0, out.rows());
-    lanes.vectorize(Outlined::<TRANSPOSED, C, _, _, _, _> { base, products, finish, out, samples, changes })
-}
-
-/// [`fused_outlined`] for some of the samples of a batch: so many, from the first one on.
-///
-/// # Errors
-/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
-#[inline(always)]
-pub(super) fn some_samples<'a, const TRANSPOSED: bool, T: Scalar, L: Lanes<T>, F: Finish<T>>(
-    lanes: L,
-    base: Base<'a, T>,
-    products: &impl Products<'a, T>,
-    finish: F,
-    out: MatrixMut<'_, T>,
     samples: (usize, usize),
     changes: &mut [Change<L::Vector>],
 ) -> Result<(), ShapeError> {
-    lanes.vectorize(Outlined::<TRANSPOSED, CHUNK, _, _, _, _> {
-        base,
-        products,
-        finish,
-        out,
-        samples,
-        changes,
-    })
+    lanes.vectorize(Outlined::<TRANSPOSED, C, _, _, _, _> { base, products, finish, out, samples, changes })
 }
 
 struct Outlined<'a, 'b, const TRANSPOSED: bool, const C: usize, T, P, F, V> {
@@ -196,6 +151,6 @@ where
     #[inline(always)]
     fn run(self, lanes: L) -> Self::Output {
         let Self { base, products, finish, out, samples, changes } = self;
-        of_samples::<TRANSPOSED, C, 0, T, L, F>(lanes, base, products, finish, out, samples, changes)
+        fused::<TRANSPOSED, C, 0, T, L, F>(lanes, base, products, finish, out, samples, changes)
     }
 }

@@ -66,7 +66,6 @@ use ends::Through;
 pub(crate) use ends::gain;
 pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Facts, Typed};
 pub(crate) use finish::{Activate, Backpropagate, Finish};
-use fused::some_samples;
 pub(crate) use fused::{fused, fused_outlined};
 pub use multiply::{Factors, Start, multiply, multiply_room};
 #[doc(hidden)]
@@ -289,7 +288,15 @@ impl<T: Scalar, F: Finish<T>> Fused<'_, T, F> {
         let in_a_row = shapes_fit::<TRANSPOSED, T>(base, *products, samples, units)?;
         if samples == 1 && self.out.stride() == 1 && in_a_row {
             let mut changes = [Change::none(lanes)];
-            fused_outlined::<TRANSPOSED, 1, T, L, F>(lanes, base, products, finish, self.out, &mut changes)?;
+            fused_outlined::<TRANSPOSED, 1, T, L, F>(
+                lanes,
+                base,
+                products,
+                finish,
+                self.out,
+                (0, 1),
+                &mut changes,
+            )?;
             return Ok(Changed { residual: changes[0].of_one(lanes) });
         }
         let mut residual = T::ZERO;
@@ -300,7 +307,8 @@ impl<T: Scalar, F: Finish<T>> Fused<'_, T, F> {
             let mut changes = Changes::<_, CHUNK>::none(lanes);
             let changes = changes.of(lanes, count);
             let out = self.out.reborrow();
-            some_samples::<TRANSPOSED, T, L, F>(lanes, base, products, finish, out, (first, count), changes)?;
+            let some = (first, count);
+            fused_outlined::<TRANSPOSED, CHUNK, T, L, F>(lanes, base, products, finish, out, some, changes)?;
             for change in changes {
                 let largest = change.largest(lanes);
                 // NaN comes in and then stays, for nothing is larger.

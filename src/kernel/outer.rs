@@ -1,6 +1,6 @@
 //! The outer-product update M += d^T h, summed over the samples of a batch: what every weight gradient is.
 
-use super::tile::{CUT, LAST, Operand, WHOLE, add};
+use super::tile::{CUT, LAST, Operand, WHOLE, add, in_whole_tiles};
 use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, rolled, store};
 use crate::simd::{Lanes, Operation, Routine, SQUARE};
 
@@ -373,7 +373,7 @@ impl<T: Scalar, L: Lanes<T>> Block<'_, T, L> {
     #[inline(always)]
     unsafe fn columns<const V: usize, const LEFT: u8>(&self, row: usize, count: usize) {
         let columns = self.inputs.cols();
-        let whole = columns - columns % L::BLOCKING.tile_columns;
+        let whole = in_whole_tiles(columns, L::BLOCKING.tile_columns);
         // SAFETY: every tile lies below `columns`.
         unsafe {
             match const { L::BLOCKING.tile_columns } {
@@ -381,7 +381,6 @@ impl<T: Scalar, L: Lanes<T>> Block<'_, T, L> {
                 6 => self.tiles::<V, 6, LEFT>(row, count, 0, whole),
                 _ => {}
             }
-            let whole = if const { L::BLOCKING.tile_columns > LAST } { whole } else { 0 };
             self.tiles::<V, LAST, LEFT>(row, count, whole, columns);
         }
     }

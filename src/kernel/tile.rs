@@ -27,6 +27,12 @@ pub(super) const SCATTERED: u8 = 2;
 /// Columns of a tile at the right end; it serves fewer, too.
 pub(super) const LAST: usize = 4;
 
+/// How many of `columns` are taken by whole tiles of a backend; the others are taken [`LAST`] at a time, as all are where its tiles are no larger.
+#[inline(always)]
+pub(super) const fn in_whole_tiles(columns: usize, tile_columns: usize) -> usize {
+    if tile_columns > LAST { columns - columns % tile_columns } else { 0 }
+}
+
 /// Adds products to the sums of a tile of `V` vectors of rows and `N` columns. `SIDE`: columns of the right operand are side by side.
 ///
 /// # Safety

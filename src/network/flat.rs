@@ -312,6 +312,34 @@ impl<'a, T: Element> ParametersMut<'a, T> {
     }
 }
 
+/// Writes `boxed`, and where the feature it needs is off, one that says so; `$made`: what more is done with the box.
+macro_rules! in_a_box {
+    ($doc:literal $(, $made:expr)?) => {
+        #[doc = concat!($doc, " in a box aligned to 64 bytes; it never passes through the stack.")]
+        #[cfg(feature = "alloc")]
+        #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
+        #[must_use]
+        pub fn boxed() -> $crate::network::Boxed<Self> {
+            #[allow(unused_mut, reason = "most boxes are as they are made")]
+            let mut new = $crate::network::boxed::<Self>();
+            $(let made: fn(&mut Self) = $made; made(&mut new);)?
+            new
+        }
+
+        /// Needs the feature `alloc`, and says so.
+        #[cfg(not(feature = "alloc"))]
+        #[doc(hidden)]
+        #[must_use]
+        pub fn boxed() -> Self
+        where
+            Self: $crate::network::FeatureAlloc,
+        {
+            Self::ZERO
+        }
+    };
+}
+pub(crate) use in_a_box;
+
 /// A zeroed box, aligned to 64 bytes, that never was on the stack.
 #[cfg(feature = "alloc")]
 pub(crate) fn boxed<F: Plain>() -> alloc::boxed::Box<Align64<F>> {

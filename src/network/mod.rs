@@ -22,6 +22,7 @@ pub use align::Aligned;
 pub use architecture::{Architecture, Fnn, SameLayers, Takes};
 #[cfg(feature = "alloc")]
 pub(crate) use flat::boxed;
+pub(crate) use flat::in_a_box;
 pub use flat::{Flat, LengthError, NoMemory};
 pub(crate) use flat::{Parameters, ParametersMut, Plain, bytes, seen, seen_at};
 pub use form::{Adjacent, Dense, Feedforward, Form, Skip, Tied};
@@ -219,24 +220,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Network<A> {
         unsafe { flat::from_le_bytes(bytes, size_of::<T>()) }
     }
 
-    /// A zeroed network in a box aligned to 64 bytes; it never passes through the stack.
-    #[cfg(feature = "alloc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
-    #[must_use]
-    pub fn boxed() -> Boxed<Self> {
-        boxed::<Self>()
-    }
-
-    /// Needs the feature `alloc`, and says so.
-    #[cfg(not(feature = "alloc"))]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn boxed() -> Self
-    where
-        Self: FeatureAlloc,
-    {
-        Self::ZERO
-    }
+    in_a_box!("A zeroed network");
 
     /// Layer `L`, counted from 1 as in the formulas: its `w`, `u` and `b` are matrices.
     ///

@@ -102,24 +102,7 @@ impl<N: Architecture, const B: usize> State<N, B> {
         Self::view_mut(scalars)
     }
 
-    /// A zeroed state in a box aligned to 64 bytes; it never passes through the stack.
-    #[cfg(feature = "alloc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
-    #[must_use]
-    pub fn boxed() -> super::Boxed<Self> {
-        super::flat::boxed::<Self>()
-    }
-
-    /// Needs the feature `alloc`, and says so.
-    #[cfg(not(feature = "alloc"))]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn boxed() -> Self
-    where
-        Self: super::FeatureAlloc,
-    {
-        Self::ZERO
-    }
+    super::in_a_box!("A zeroed state");
 }
 
 impl<N: Architecture, const B: usize> Clone for State<N, B> {

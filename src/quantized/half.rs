@@ -5,13 +5,9 @@ use crate::kernel::{
     Activations, Change, Codes, HalfBase, HalfLayer, Identity, Matrix, PackedMatrix, ShapeError,
     WithActivation, built_in, largest, place,
 };
-#[cfg(not(feature = "alloc"))]
-use crate::network::FeatureAlloc;
 use crate::network::{
     Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, State, Takes,
 };
-#[cfg(feature = "alloc")]
-use crate::network::{Boxed, boxed};
 use crate::simd::{Backend, Bf16, Lanes, Operation};
 use crate::solve::{
     Failure, Injection, NonFinite, Progress, Runner, SolveError, Solved, Stop, Sweep, fits, in_input,
@@ -65,24 +61,7 @@ impl<N: Architecture> Bf16Network<N> {
     /// Bytes of it.
     pub const BYTES: usize = size_of::<Self>();
 
-    /// Room for a network, to be [filled](Self::fill), in a box aligned to 64 bytes; it never passes through the stack.
-    #[cfg(feature = "alloc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
-    #[must_use]
-    pub fn boxed() -> Boxed<Self> {
-        boxed::<Self>()
-    }
-
-    /// Needs the feature `alloc`, and says so.
-    #[cfg(not(feature = "alloc"))]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn boxed() -> Self
-    where
-        Self: FeatureAlloc,
-    {
-        Self::ZERO
-    }
+    crate::network::in_a_box!("Room for a network, to be [filled](Self::fill),");
 
     /// It, whatever its type.
     fn view(&self) -> View<'_> {

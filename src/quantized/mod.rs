@@ -59,11 +59,7 @@ pub use half::Bf16Network;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Codes, IntegerRows, TYPED, Typed, built_in};
-#[cfg(not(feature = "alloc"))]
-use crate::network::FeatureAlloc;
 use crate::network::{Architecture, Flat, Form, LayerLayout, Network, ParamsOf, Samples, Takes, UnitsOf};
-#[cfg(feature = "alloc")]
-use crate::network::{Boxed, boxed};
 use crate::simd::{Backend, IntState};
 use crate::solve::{Runner, SolveError, Solved};
 #[cfg(feature = "alloc")]
@@ -282,26 +278,7 @@ impl<N: Architecture, H: IntState> Quantized<N, H> {
     /// Bytes of it.
     pub const BYTES: usize = size_of::<Self>();
 
-    /// Room for a network, to be [filled](Self::fill), in a box aligned to 64 bytes; it never passes through the stack.
-    #[cfg(feature = "alloc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "alloc")))]
-    #[must_use]
-    pub fn boxed() -> Boxed<Self> {
-        let mut quantized = boxed::<Self>();
-        quantized.units = [1.0; 3];
-        quantized
-    }
-
-    /// Needs the feature `alloc`, and says so.
-    #[cfg(not(feature = "alloc"))]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn boxed() -> Self
-    where
-        Self: FeatureAlloc,
-    {
-        Self::ZERO
-    }
+    crate::network::in_a_box!("Room for a network, to be [filled](Self::fill),", |new| new.units = [1.0; 3]);
 
     /// A state at zero.
     #[must_use]

@@ -509,14 +509,23 @@ pub(crate) fn apply<
     own: MatrixMut<'_, T>,
     changes: &mut [Change<L::Vector>],
 ) {
+    let all = (0, own.rows());
     if const { F::TILED } {
         // Compiled once: of one type whatever the products are.
         let mut gathered = Gathered::new();
         products.visit(&mut gathered);
-        fits(fused_outlined::<TRANSPOSED, C, T, L, F>(lanes, base, &gathered.list(), finish, own, changes));
+        fits(fused_outlined::<TRANSPOSED, C, T, L, F>(
+            lanes,
+            base,
+            &gathered.list(),
+            finish,
+            own,
+            all,
+            changes,
+        ));
     } else if W::OUTLINED {
-        fits(fused_outlined::<TRANSPOSED, C, T, L, F>(lanes, base, &products, finish, own, changes));
+        fits(fused_outlined::<TRANSPOSED, C, T, L, F>(lanes, base, &products, finish, own, all, changes));
     } else {
-        fits(fused::<TRANSPOSED, C, UNITS, T, L, F>(lanes, base, &products, finish, own, changes));
+        fits(fused::<TRANSPOSED, C, UNITS, T, L, F>(lanes, base, &products, finish, own, all, changes));
     }
 }
