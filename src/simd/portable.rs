@@ -35,11 +35,11 @@ macro_rules! portable {
             }
             #[inline(always)]
             unsafe fn load_partial(self, from: *const $scalar, count: usize) -> $vector {
-                let mut lanes = [0.0; $width];
-                for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+                // One by one into the register: a vector loaded from where scalars were just stored would wait for them.
+                let lanes = core::array::from_fn(|i| {
                     // SAFETY: i < count, and the caller vouches for `count` readable scalars.
-                    *lane = unsafe { *from.add(i) };
-                }
+                    if i < count { unsafe { *from.add(i) } } else { 0.0 }
+                });
                 $vector::new(lanes)
             }
             #[inline(always)]

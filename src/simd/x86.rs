@@ -223,6 +223,52 @@ unsafe fn turn_doubles(_: Avx2, from: *const f64, across: usize, to: *mut f64, w
     }
 }
 
+/// Stores the first `count < 8` numbers by halves: a masked store takes some processors tens of cycles, and what is loaded from there next
+/// waits for it.
+///
+/// # Safety
+/// As [`Lanes::store_partial`].
+#[inline(always)]
+unsafe fn store_singles(_: Avx2, mut to: *mut f32, v: __m256, count: usize) {
+    // SAFETY: the caller vouches for `count` numbers, which the parts add up to; the token proves AVX2.
+    unsafe {
+        let mut part = _mm256_castps256_ps128(v);
+        if count & 4 != 0 {
+            _mm_storeu_ps(to, part);
+            part = _mm256_extractf128_ps::<1>(v);
+            to = to.add(4);
+        }
+        if count & 2 != 0 {
+            _mm_storel_epi64(to.cast(), _mm_castps_si128(part));
+            part = _mm_movehl_ps(part, part);
+            to = to.add(2);
+        }
+        if count & 1 != 0 {
+            _mm_store_ss(to, part);
+        }
+    }
+}
+
+/// Stores the first `count < 4` numbers by halves; see [`store_singles`].
+///
+/// # Safety
+/// As [`Lanes::store_partial`].
+#[inline(always)]
+unsafe fn store_doubles(_: Avx2, mut to: *mut f64, v: __m256d, count: usize) {
+    // SAFETY: as above.
+    unsafe {
+        let mut part = _mm256_castpd256_pd128(v);
+        if count & 2 != 0 {
+            _mm_storeu_pd(to, part);
+            part = _mm256_extractf128_pd::<1>(v);
+            to = to.add(2);
+        }
+        if count & 1 != 0 {
+            _mm_store_sd(to, part);
+        }
+    }
+}
+
 x86_lanes! {
     Avx2, avx2, "avx2,fma", opaque_256, 6, f32, __m256, __m256, 8,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
@@ -238,7 +284,7 @@ x86_lanes! {
         }
         #[inline(always)]
         unsafe fn store_partial(self, to: *mut f32, v: __m256, count: usize) {
-            unsafe { _mm256_maskstore_ps(to, window(self, count, 1), v) }
+            unsafe { store_singles(self, to, v, count) }
         }
         #[inline(always)]
         unsafe fn load_bf16_pairs(self, from: *const Bf16, count: Option<usize>) -> (__m256, __m256) {
@@ -317,7 +363,7 @@ x86_lanes! {
         }
         #[inline(always)]
         unsafe fn store_partial(self, to: *mut f64, v: __m256d, count: usize) {
-            unsafe { _mm256_maskstore_pd(to, window(self, count, 2), v) }
+            unsafe { store_doubles(self, to, v, count) }
         }
         #[inline(always)]
         fn less(self, a: __m256d, b: __m256d) -> __m256d {
@@ -359,7 +405,14 @@ x86_lanes! {
         }
         #[inline(always)]
         unsafe fn store_partial(self, to: *mut f32, v: __m512, count: usize) {
-            unsafe { _mm512_mask_storeu_ps(to, first(count) as __mmask16, v) }
+            unsafe {
+                let low = _mm512_castps512_ps256(v);
+                if count & 8 == 0 {
+                    return store_singles(self.into(), to, low, count);
+                }
+                _mm256_storeu_ps(to, low);
+                store_singles(self.into(), to.add(8), _mm512_extractf32x8_ps::<1>(v), count - 8);
+            }
         }
         #[inline(always)]
         unsafe fn load_bf16_pairs(self, from: *const Bf16, count: Option<usize>) -> (__m512, __m512) {
@@ -446,7 +499,14 @@ x86_lanes! {
         }
         #[inline(always)]
         unsafe fn store_partial(self, to: *mut f64, v: __m512d, count: usize) {
-            unsafe { _mm512_mask_storeu_pd(to, first(count) as __mmask8, v) }
+            unsafe {
+                let low = _mm512_castpd512_pd256(v);
+                if count & 4 == 0 {
+                    return store_doubles(self.into(), to, low, count);
+                }
+                _mm256_storeu_pd(to, low);
+                store_doubles(self.into(), to.add(4), _mm512_extractf64x4_pd::<1>(v), count - 4);
+            }
         }
         #[inline(always)]
         fn less(self, a: __m512d, b: __m512d) -> __mmask8 {
