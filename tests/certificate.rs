@@ -360,7 +360,11 @@ fn near_ties<T: Scalar, A: Takes<I, Scalar = T>, const I: usize>(
             let output = network.solve(&numbers(&x)).pop().unwrap();
             let (own, others) = output.split_last().unwrap();
             let top = others.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            network.params[last] += top + margin - own;
+            let less = top + margin - own;
+            network.params[last] += less;
+            if less.abs() < 1e-15 {
+                break;
+            }
         }
         let net: Network<A> = subject::network(&network);
         network.params = numbers(net.params());

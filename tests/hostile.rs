@@ -317,15 +317,16 @@ macro_rules! networks {
                 }
             }
 
-            /// One hostile number in every single place.
+            /// One hostile number in every single place, on the backends in turn.
             #[test]
             fn one_place() {
-                for backend in Backend::available() {
+                let backends = Backend::available().count();
+                for (turn, backend) in Backend::available().enumerate() {
                     let mut tame = Given::tame(1, backend);
                     tame.check();
                     for place in 0..5 {
                         for i in 0..tame.places()[place].len() {
-                            for x in T::ALL {
+                            for x in T::ALL.into_iter().skip((turn + i) % backends).step_by(backends) {
                                 // What only the last sweep meets must be seen too.
                                 for limit in [1, 60] {
                                     let mut given = Given { limit, ..tame.clone() };
@@ -338,12 +339,13 @@ macro_rules! networks {
                 }
             }
 
-            /// Two hostile numbers, each filling any of the places, in all combinations.
+            /// Two hostile numbers, each filling any of the places, in all combinations, on the backends in turn.
             #[test]
             fn all_places() {
-                for backend in Backend::available() {
+                let backends = Backend::available().count();
+                for (turn, backend) in Backend::available().enumerate() {
                     for combination in 0..3_usize.pow(5) {
-                        for (i, x) in T::ALL.into_iter().enumerate() {
+                        for (i, x) in T::ALL.into_iter().enumerate().skip((turn + combination) % backends).step_by(backends) {
                             for y in [x, T::ALL[(i + 5) % 18], T::ALL[(i + 11) % 18]] {
                                 let mut given = Given::tame(2, backend);
                                 given.limit = 7;
