@@ -2,7 +2,7 @@
 
 use super::tile::{CUT, LAST, Operand, WHOLE, add, in_whole_tiles};
 use super::{Base, Change, EachProduct, Finish, Product, Products, Scalar, load, store};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, MAX_WIDTH, SQUARE};
 
 /// A batch: samples in the lanes, weights as broadcasts.
 pub(super) struct Batch<'a, const TRANSPOSED: bool, T, L, P, F> {
@@ -57,6 +57,11 @@ where
                 } else if let Some(one) = left.first_chunk_mut::<1>() {
                     if count >= L::WIDTH {
                         self.group::<1, WHOLE>(some, one);
+                    } else if const { F::TILED && !TRANSPOSED && L::WIDTH > LAST }
+                        && count <= LAST
+                        && self.finish.is_elementwise()
+                    {
+                        self.few(some, one);
                     } else {
                         self.group::<1, CUT>(some, one);
                     }
@@ -89,6 +94,112 @@ where
             self.tiles::<V, LAST, LEFT>(whole, self.units, some, &mut changed);
         }
         *changes = changed;
+    }
+
+    /// All units for a few samples: units in the lanes while sums are made, for all lanes would be paid for the few; then they are turned. The sums
+    /// have the order, and so the bits, of those with samples in the lanes.
+    ///
+    /// # Safety
+    /// The samples, at most [`LAST`], must exist.
+    #[inline(always)]
+    unsafe fn few(&self, some: Samples, changes: &mut [Change<L::Vector>; 1]) {
+        let mut unit = 0;
+        // SAFETY: units below `units`, samples the caller's.
+        unsafe {
+            while self.units - unit >= 4 * L::WIDTH {
+                self.few_of::<4, WHOLE>(unit, some, changes);
+                unit += 4 * L::WIDTH;
+            }
+            while self.units - unit >= L::WIDTH {
+                self.few_of::<1, WHOLE>(unit, some, changes);
+                unit += L::WIDTH;
+            }
+            if unit < self.units {
+                self.few_of::<1, CUT>(unit, some, changes);
+            }
+        }
+    }
+
+    /// `V` vectors of units, or those that are left.
+    ///
+    /// # Safety
+    /// They and the samples, at most [`LAST`], must exist.
+    #[inline(always)]
+    unsafe fn few_of<const V: usize, const LEFT: u8>(
+        &self,
+        unit: usize,
+        Samples { sample, count }: Samples,
+        changes: &mut [Change<L::Vector>; 1],
+    ) {
+        let lanes = self.lanes;
+        let units = (V * L::WIDTH).min(self.units - unit);
+        // A row of units for every sample; behind the last one there is nothing, which is turned with the others.
+        let mut rows = [[T::ZERO; 4 * MAX_WIDTH]; LAST];
+        if let Base::Matrix(matrix) = self.base {
+            for u in 0..units {
+                for (s, row) in rows.iter_mut().enumerate().take(count) {
+                    // SAFETY: the base has the samples and units of the output.
+                    row[u] = unsafe { *matrix.start().add((unit + u) * matrix.stride() + sample + s) };
+                }
+            }
+        }
+        let part = (LEFT != WHOLE).then_some(units);
+        let mut sums = [[lanes.splat(T::ZERO); V]; LAST];
+        for (row, sums) in rows.iter().zip(&mut sums) {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: as many units of the bias, and a row has room for four vectors.
+                unsafe {
+                    match self.base {
+                        Base::Zero => {}
+                        Base::Bias(bias) => *sum = load(lanes, bias.as_ptr().add(unit + v * L::WIDTH), part),
+                        Base::Matrix(_) => *sum = lanes.load(row.as_ptr().add(v * L::WIDTH)),
+                    }
+                }
+            }
+        }
+        let mut few = FewSums::<LEFT, _, _, V> { lanes, sums, unit, units, sample, count };
+        self.products.visit(&mut few);
+        let (sums, [change]) = (&mut few.sums, changes);
+        let there = sums.get_mut(..count).unwrap_or_default();
+        // It does not matter in which lane something is not finite. Lanes behind the last unit are zero.
+        let shows = self.finish.shows();
+        if !shows {
+            for z in there.as_flattened() {
+                change.poison = lanes.mul_add(*z, lanes.splat(T::ZERO), change.poison);
+            }
+        }
+        // SAFETY: it does not depend on the place.
+        unsafe { self.finish.finish_tile(lanes, there, 0, 0, None) };
+        for (row, sums) in rows.iter_mut().zip(there.iter()) {
+            for (v, sum) in sums.iter().enumerate() {
+                // SAFETY: a row has room for four vectors.
+                unsafe { lanes.store(row.as_mut_ptr().add(v * L::WIDTH), *sum) };
+            }
+        }
+        let mut turned = [[T::ZERO; LAST]; 4 * MAX_WIDTH];
+        for u in (0..units).step_by(SQUARE) {
+            // SAFETY: rows of 4 * MAX_WIDTH units, a multiple of SQUARE; as many turned ones.
+            unsafe {
+                let from = rows.as_ptr().cast::<T>().add(u);
+                lanes.turn(from, 4 * MAX_WIDTH, turned.as_mut_ptr().cast::<T>().add(u * LAST), LAST);
+            }
+        }
+        let active = lanes.less(lanes.splat(T::ZERO), change.active);
+        for (u, values) in turned.iter().enumerate().take(units) {
+            let offset = (unit + u) * self.stride + sample;
+            // SAFETY: the output's own units and samples; `count` is at most LAST.
+            unsafe {
+                let at = self.out.add(offset);
+                let (old, value) =
+                    (lanes.load_partial(at, count), lanes.load_partial(values.as_ptr(), count));
+                let new = lanes.opaque(lanes.select(active, value, old));
+                change.residual = lanes.max(lanes.abs(lanes.sub(new, old)), change.residual);
+                if shows {
+                    change.poison = lanes.mul_add(new, lanes.splat(T::ZERO), change.poison);
+                }
+                lanes.store_partial(at, new, count);
+            }
+        }
     }
 
     /// Some units, `N` at a time.
@@ -215,6 +326,40 @@ where
             } else {
                 add::<T, L, V, N, LEFT, false>(lanes, left, right, inputs, count, units, &mut self.sums);
             }
+        }
+    }
+}
+
+/// The sums of `V` vectors of units, or of `units`, for a few samples.
+struct FewSums<const LEFT: u8, X, L, const V: usize> {
+    lanes: L,
+    sums: [[X; V]; LAST],
+    unit: usize,
+    units: usize,
+    sample: usize,
+    count: usize,
+}
+
+impl<'a, const LEFT: u8, T: Scalar, L: Lanes<T>, const V: usize> EachProduct<'a, T>
+    for FewSums<LEFT, L::Vector, L, V>
+{
+    #[inline(always)]
+    fn product(&mut self, Product { matrix, operand }: Product<'a, T>) {
+        let Self { lanes, unit, units, sample, count, .. } = *self;
+        let left = Operand { start: matrix.start().wrapping_add(unit), across: 1, along: matrix.stride() };
+        let right =
+            Operand { start: operand.start().wrapping_add(sample), across: 1, along: operand.stride() };
+        // SAFETY: weights of existing rows and columns, operands of existing samples and units: `fused` compared the shapes.
+        unsafe {
+            add::<T, L, V, LAST, LEFT, false>(
+                lanes,
+                left,
+                right,
+                matrix.cols(),
+                units,
+                count,
+                &mut self.sums,
+            );
         }
     }
 }

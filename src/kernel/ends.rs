@@ -390,6 +390,12 @@ impl<T: Scalar> Chosen<T> {
     pub(crate) fn new<H: Activation, O: Activation>() -> Self {
         Self { hidden: T::functions::<H>(), output: T::functions::<O>(), sum: T::functions::<Identity>() }
     }
+    /// Whether the usual activations have code of their own: of `f64` nearly all of the time goes into tanh, lane by lane.
+    pub(crate) const USUAL: bool = size_of::<T>() == size_of::<f32>();
+    /// Whether the hidden layers have tanh and the output its sum.
+    pub(crate) fn are_usual(&self) -> bool {
+        core::ptr::eq(self.hidden, T::functions::<super::Tanh>()) && core::ptr::eq(self.output, self.sum)
+    }
     /// Those of a network whose activations are known when running.
     pub(crate) fn of(hidden: &Facts<T>, output: &Facts<T>) -> Self {
         Self { hidden: hidden.functions, output: output.functions, sum: T::functions::<Identity>() }
@@ -582,6 +588,10 @@ impl<T: Scalar> Finish<T> for Through<'_, T> {
         }
         // SAFETY: so many weights exist. Lanes beyond `count` divide 0 by 0, which is not recorded.
         lanes.div(difference, unsafe { super::load(lanes, self.weights.add(offset), count) })
+    }
+    #[inline(always)]
+    fn is_elementwise(self) -> bool {
+        self.states.is_null()
     }
     #[inline(always)]
     fn shows(self) -> bool {

@@ -57,6 +57,11 @@ pub(crate) trait Finish<T: Scalar>: Copy {
             }
         }
     }
+    /// Whether what is made of a sum depends on the sum alone, and not on where it lies.
+    #[inline(always)]
+    fn is_elementwise(self) -> bool {
+        false
+    }
     /// The same of a factor times the sum.
     type Times: Finish<T>;
     /// Makes it of `factor` times the sum.
@@ -251,6 +256,11 @@ impl<T: Scalar, A: Activation> Finish<T> for Backpropagate<'_, T, A> {
     times!();
     // The slope comes from states that may be anything.
     const SHOWS: bool = true;
+    #[inline(always)]
+    fn skip(self, scalars: usize) -> Self {
+        // Typed finishes of a batch are never asked for a part, and those of one sample have columns of one scalar each.
+        Self { states: self.states.columns(scalars, self.states.cols()), ..self }
+    }
     #[inline(always)]
     unsafe fn finish<L: Lanes<T>>(
         self,

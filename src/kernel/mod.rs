@@ -45,6 +45,7 @@ mod once;
 mod outer;
 mod outlined;
 mod packed;
+mod plan;
 mod products;
 mod scratch;
 mod single;
@@ -74,6 +75,7 @@ pub(crate) use once::once;
 pub(crate) use outer::{Outer, SideBySide, column_sums};
 pub(crate) use packed::{HalfBase, HalfLayer, IntegerLayer, PackedMatrix, integer_injection, place};
 pub use packed::{IntegerRows, integer_layer};
+pub(crate) use plan::{Ingredients, MOST_LAYERS, Plan};
 #[doc(hidden)]
 pub use products::Part;
 pub use products::{Base, Product};

@@ -3,6 +3,7 @@
 use super::adjoint::{Backward, Fits, OfHidden, Sent, Share, accumulate_side_by_side, fits_gradient};
 use super::learner::{CompiledAdjoint, Learner};
 use super::loss::{Loss, LossError};
+use super::planned;
 use super::unsolved::{Outcome, Unsolved};
 use crate::certificate::CertificateError;
 use crate::kernel::{
@@ -861,14 +862,14 @@ pub(crate) fn add_flat<T: Scalar>(
 
 /// The adjoint of any number of samples.
 pub(crate) struct Adjoint<'a, T, S, E, G = Option<Matrix<'a, T>>> {
-    params: S,
-    states: Matrix<'a, T>,
-    output: Matrix<'a, T>,
-    hidden: G,
-    deltas: MatrixMut<'a, T>,
-    stop: Stop<T>,
-    literal: bool,
-    ends: E,
+    pub(super) params: S,
+    pub(super) states: Matrix<'a, T>,
+    pub(super) output: Matrix<'a, T>,
+    pub(super) hidden: G,
+    pub(super) deltas: MatrixMut<'a, T>,
+    pub(super) stop: Stop<T>,
+    pub(super) literal: bool,
+    pub(super) ends: E,
 }
 once!(pub(super) AdjointOnce: (Adjoint<'a, T, Parameters<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, Lost>, adjoint_once);
 
@@ -881,6 +882,8 @@ pub(crate) fn adjoint_once<'a, T: Scalar, S: Source<'a, T>>(
             adjoint_in_room::<_, _, ROOM, CHUNK>(part, backend)
         } else if part.params.rank() * part.params.layout().depth() > SMALL_ROOM {
             adjoint_in_room::<_, _, ROOM, 1>(part, backend)
+        } else if const { !S::CORRECTED } && planned::is_near(part.params.layout()) {
+            planned::adjoint(part, backend)
         } else {
             adjoint_in_room::<_, _, SMALL_ROOM, 1>(part, backend)
         }

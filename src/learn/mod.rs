@@ -18,6 +18,7 @@ mod jacobian;
 mod learner;
 mod loss;
 mod optimizer;
+mod planned;
 mod room;
 mod scaling;
 mod schedule;

@@ -11,6 +11,7 @@ mod energy;
 mod map;
 mod model;
 mod non_finite;
+mod planned;
 mod refine;
 mod solver;
 mod steps;
@@ -29,6 +30,7 @@ pub use non_finite::NonFinite;
 pub(crate) use non_finite::{
     in_deltas, in_first_sums, in_gradient, in_input, in_loss_gradient, in_params, in_states, in_weights,
 };
+pub(crate) use planned::Planned;
 pub(crate) use refine::{Progress, Sweep, refine};
 pub use solver::{MapError, Solver};
 pub use stop::{Rule, Setting, SolveError, Solved, Stop};
@@ -684,7 +686,13 @@ fn solve_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize>(
 ) -> Result<Progress<T>, Failure> {
     let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
     let (base, room) = (&mut base.lend(), &mut room.lend());
-    if job.is_one() { job.run::<_, _, 1>(base, room) } else { job.run::<_, _, CHUNK>(base, room) }
+    if !job.is_one() {
+        return job.run::<_, _, CHUNK>(base, room);
+    }
+    if const { !S::CORRECTED } && planned::fits(&job, base) {
+        return planned::solve(job, base);
+    }
+    job.run::<_, _, 1>(base, room)
 }
 
 impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> SolveJob<'a, T, S, E> {
