@@ -1,0 +1,324 @@
+//! The update of parameters by their gradient, each entry on its own: what optimizers do; and for the gradient of one sample, which is outer
+//! products, in the pass in which these are made.
+//!
+//! No operation is fused: an update has the same bits on every backend.
+
+use super::{Scalar, load, store};
+use crate::simd::{Lanes, MAX_WIDTH};
+
+/// Entries of a gradient that are made before parameters are updated by them: so few that they are still in the nearest cache.
+const AT_ONCE: usize = 1024;
+
+/// What an optimizer does with every entry.
+pub(crate) trait Update<T: Scalar> {
+    /// Updates parameters by their gradient; `first` is the number of the first among all of them.
+    fn apply<L: Lanes<T>>(&mut self, lanes: L, first: usize, params: &mut [T], gradient: &[T]);
+}
+
+/// The same of one vector of entries.
+trait EachEntry<T: Scalar> {
+    /// For how many entries there is memory.
+    fn entries(&self) -> usize;
+    /// The parameters `w` after the update by `g`, of the entries from `at` on: a vector of them, or so many as `part` says.
+    ///
+    /// # Safety
+    /// There must be memory for these entries.
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        at: usize,
+        part: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector;
+}
+
+/// w <- keep w - rate g.
+#[derive(Debug)]
+pub(crate) struct Plain<T> {
+    pub(crate) keep: T,
+    pub(crate) rate: T,
+}
+
+impl<T: Scalar> EachEntry<T> for Plain<T> {
+    #[inline(always)]
+    fn entries(&self) -> usize {
+        usize::MAX
+    }
+    #[inline(always)]
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        _: usize,
+        _: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector {
+        lanes.sub(lanes.mul(w, lanes.splat(self.keep)), lanes.mul(lanes.splat(self.rate), g))
+    }
+}
+
+/// v <- momentum v + g, w <- keep w - rate v.
+#[derive(Debug)]
+pub(crate) struct WithMomentum<'a, T> {
+    pub(crate) keep: T,
+    pub(crate) rate: T,
+    pub(crate) momentum: T,
+    pub(crate) velocity: &'a mut [T],
+}
+
+impl<T: Scalar> EachEntry<T> for WithMomentum<'_, T> {
+    #[inline(always)]
+    fn entries(&self) -> usize {
+        self.velocity.len()
+    }
+    #[inline(always)]
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        at: usize,
+        part: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector {
+        // SAFETY: the caller vouches for these entries.
+        let v = unsafe {
+            let place = self.velocity.as_mut_ptr().add(at);
+            let v = lanes.add(lanes.mul(lanes.splat(self.momentum), load(lanes, place, part)), g);
+            store(lanes, place, v, part);
+            v
+        };
+        lanes.sub(lanes.mul(w, lanes.splat(self.keep)), lanes.mul(lanes.splat(self.rate), v))
+    }
+}
+
+/// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- keep w - step m / (sqrt(unbias v) + epsilon).
+#[derive(Debug)]
+pub(crate) struct Adaptive<'a, T> {
+    pub(crate) keep: T,
+    pub(crate) step: T,
+    pub(crate) unbias: T,
+    pub(crate) decays: (T, T),
+    pub(crate) epsilon: T,
+    pub(crate) first: &'a mut [T],
+    pub(crate) second: &'a mut [T],
+}
+
+impl<T: Scalar> EachEntry<T> for Adaptive<'_, T> {
+    #[inline(always)]
+    fn entries(&self) -> usize {
+        self.first.len().min(self.second.len())
+    }
+    #[inline(always)]
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        at: usize,
+        part: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector {
+        let (b1, b2) = self.decays;
+        // SAFETY: the caller vouches for these entries.
+        let (m, v) = unsafe {
+            let (first, second) = (self.first.as_mut_ptr().add(at), self.second.as_mut_ptr().add(at));
+            let (old_m, old_v) = (load(lanes, first, part), load(lanes, second, part));
+            let m = lanes.add(lanes.mul(lanes.splat(b1), old_m), lanes.mul(lanes.splat(T::ONE - b1), g));
+            let square = lanes.mul(lanes.mul(lanes.splat(T::ONE - b2), g), g);
+            let v = lanes.add(lanes.mul(lanes.splat(b2), old_v), square);
+            store(lanes, first, m, part);
+            store(lanes, second, v, part);
+            (m, v)
+        };
+        let root = lanes.sqrt(lanes.mul(v, lanes.splat(self.unbias)));
+        // Bounded, for an epsilon so small that it does not do it.
+        let (most, least) = (lanes.splat(T::GRADIENT_LIMIT), lanes.splat(-T::GRADIENT_LIMIT));
+        let direction = lanes.div(m, lanes.add(root, lanes.splat(self.epsilon)));
+        let direction = lanes.max(lanes.min(direction, most), least);
+        lanes.sub(lanes.mul(w, lanes.splat(self.keep)), lanes.mul(lanes.splat(self.step), direction))
+    }
+}
+
+/// What stochastic gradient descent does.
+#[derive(Debug)]
+pub(crate) enum OfSgd<'a, T> {
+    Plain(Plain<T>),
+    WithMomentum(WithMomentum<'a, T>),
+}
+
+impl<T: Scalar> Update<T> for OfSgd<'_, T> {
+    #[inline(always)]
+    fn apply<L: Lanes<T>>(&mut self, lanes: L, first: usize, params: &mut [T], gradient: &[T]) {
+        match self {
+            Self::Plain(update) => each(lanes, update, first, params, gradient),
+            Self::WithMomentum(update) => each(lanes, update, first, params, gradient),
+        }
+    }
+}
+
+impl<T: Scalar> Update<T> for Adaptive<'_, T> {
+    #[inline(always)]
+    fn apply<L: Lanes<T>>(&mut self, lanes: L, first: usize, params: &mut [T], gradient: &[T]) {
+        each(lanes, self, first, params, gradient);
+    }
+}
+
+/// What an optimizer of this crate does.
+#[derive(Debug)]
+pub(crate) enum OfAny<'a, T> {
+    Sgd(OfSgd<'a, T>),
+    Adaptive(Adaptive<'a, T>),
+}
+
+impl<T: Scalar> Update<T> for OfAny<'_, T> {
+    #[inline(always)]
+    fn apply<L: Lanes<T>>(&mut self, lanes: L, first: usize, params: &mut [T], gradient: &[T]) {
+        match self {
+            Self::Sgd(update) => update.apply(lanes, first, params, gradient),
+            Self::Adaptive(update) => update.apply(lanes, first, params, gradient),
+        }
+    }
+}
+
+#[inline(always)]
+fn each<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    update: &mut impl EachEntry<T>,
+    first: usize,
+    params: &mut [T],
+    gradient: &[T],
+) {
+    let count = params.len().min(gradient.len()).min(update.entries().saturating_sub(first));
+    let (params, gradient) = (params.as_mut_ptr(), gradient.as_ptr());
+    let mut at = 0;
+    // SAFETY: parameters, gradient and memory have `count` entries.
+    unsafe {
+        while count - at >= L::WIDTH {
+            let (w, g) = (lanes.load(params.add(at)), lanes.load(gradient.add(at)));
+            lanes.store(params.add(at), update.entry(lanes, first + at, None, w, g));
+            at += L::WIDTH;
+        }
+        if at < count {
+            let rest = count - at;
+            let (w, g) = (lanes.load_partial(params.add(at), rest), lanes.load_partial(gradient.add(at), rest));
+            lanes.store_partial(params.add(at), update.entry(lanes, first + at, Some(rest), w, g), rest);
+        }
+    }
+}
+
+/// One layer of a network whose parameters are updated as their gradient is made of one sample, its deltas times what its W and U multiply.
+pub(crate) struct LayerUpdate<'a, T> {
+    /// The first of its parameters: W, then U, then b.
+    pub(crate) first: usize,
+    pub(crate) deltas: &'a [T],
+    pub(crate) sent: &'a [T],
+    pub(crate) fed_back: &'a [T],
+}
+
+impl<T: Scalar> LayerUpdate<'_, T> {
+    /// Writes the gradient and updates by it, both of all parameters. What stands in the gradient after those of this layer may be anything then.
+    #[inline(always)]
+    pub(crate) fn apply<L: Lanes<T>>(
+        &self,
+        lanes: L,
+        update: &mut impl Update<T>,
+        params: &mut [T],
+        gradient: &mut [T],
+    ) {
+        let height = self.deltas.len();
+        let (mut at, columns) = (self.first, (AT_ONCE / height.max(1)).max(1));
+        for inputs in [self.sent, self.fed_back, T::ONE_PLACE] {
+            for inputs in inputs.chunks(columns) {
+                let length = height * inputs.len();
+                let (Some(gradient), Some(params)) = (gradient.get_mut(at..), params.get_mut(at..at + length))
+                else {
+                    return;
+                };
+                outer_anew(lanes, self.deltas, inputs, gradient);
+                update.apply(lanes, at, params, gradient);
+                at += length;
+            }
+        }
+    }
+}
+
+/// `gradient[j][i] = deltas[i] * inputs[j]`, column after column; what stands after them may be anything then.
+#[inline(always)]
+fn outer_anew<T: Scalar, L: Lanes<T>>(lanes: L, deltas: &[T], inputs: &[T], gradient: &mut [T]) {
+    let (height, there) = (deltas.len(), gradient.len());
+    if there < height * inputs.len() {
+        return;
+    }
+    // As if added to zero, so that no zero is a negative one.
+    let zero = lanes.splat(T::ZERO);
+    let (deltas, to) = (deltas.as_ptr(), gradient.as_mut_ptr());
+    let mut start = 0;
+    for input in inputs {
+        let (input, mut row) = (lanes.splat(*input), 0);
+        // SAFETY: there are `height` deltas, and in the gradient as many for every input from `start` on.
+        unsafe {
+            while height - row >= L::WIDTH {
+                let product = lanes.mul_add(lanes.load(deltas.add(row)), input, zero);
+                lanes.store(to.add(start + row), product);
+                row += L::WIDTH;
+            }
+            if row < height {
+                let (rest, at) = (height - row, start + row);
+                let product = lanes.mul_add(lanes.load_partial(deltas.add(row), rest), input, zero);
+                // A whole vector, if there is place: the next column comes over it.
+                store(lanes, to.add(at), product, (there - at < L::WIDTH).then_some(rest));
+            }
+        }
+        start += height;
+    }
+}
+
+/// The Euclidean norm of numbers whose largest magnitude, more than zero, is `most`. Relative to that, so that small squares do not vanish and
+/// large ones do not overflow.
+#[inline(always)]
+pub(crate) fn norm<T: Scalar, L: Lanes<T>>(lanes: L, values: &[T], most: T) -> T {
+    let (most_of_all, mut sum) = (lanes.splat(most), T::ZERO);
+    let mut chunks = values.chunks_exact(L::WIDTH);
+    if const { L::BLOCKING.split } {
+        let mut sums = [lanes.splat(T::ZERO); 4];
+        for (i, chunk) in (&mut chunks).enumerate() {
+            // SAFETY: a chunk holds WIDTH scalars.
+            let ratio = lanes.div(unsafe { lanes.load(chunk.as_ptr()) }, most_of_all);
+            let sum = &mut sums[i % 4];
+            *sum = lanes.mul_add(ratio, ratio, *sum);
+        }
+        let [a, b, c, d] = sums;
+        sum = lanes.reduce_add(lanes.add(lanes.add(a, b), lanes.add(c, d)));
+    } else {
+        // One after the other: these bits are those of every processor.
+        let mut squares = [T::ZERO; MAX_WIDTH];
+        for chunk in &mut chunks {
+            // SAFETY: a chunk holds WIDTH scalars, the array at least as many.
+            unsafe {
+                let ratio = lanes.div(lanes.load(chunk.as_ptr()), most_of_all);
+                lanes.store(squares.as_mut_ptr(), lanes.mul(ratio, ratio));
+            }
+            for square in squares.iter().take(L::WIDTH) {
+                sum += *square;
+            }
+        }
+    }
+    for value in chunks.remainder() {
+        let ratio = *value / most;
+        sum += ratio * ratio;
+    }
+    most * sum.sqrt()
+}
+
+/// Multiplies every number by `factor`.
+#[inline(always)]
+pub(crate) fn multiply_each<T: Scalar, L: Lanes<T>>(lanes: L, values: &mut [T], factor: T) {
+    let mut chunks = values.chunks_exact_mut(L::WIDTH);
+    for chunk in &mut chunks {
+        // SAFETY: a chunk holds WIDTH scalars.
+        unsafe { lanes.store(chunk.as_mut_ptr(), lanes.mul(lanes.load(chunk.as_ptr()), lanes.splat(factor))) };
+    }
+    for value in chunks.into_remainder() {
+        *value = *value * factor;
+    }
+}
