@@ -4,8 +4,8 @@ use super::states::Widths;
 use super::{DynError, DynNetwork, DynStates, Own};
 use crate::kernel::{Chosen, DynMatrix, Matrix, MatrixMut, Scalar, ShapeError, cross_entropy};
 use crate::learn::{
-    CrossEntropy, GradientReport, LearnError, Loss, LossError, MeanSquared, Method, Objective, Outcome,
-    Sent, SquaresOnce, Unsolved, add_flat, adjoint_flat, all_finite, both, into_solve, lost_adjoint_flat,
+    CrossEntropy, GradientReport, LearnError, Loss, LossError, MeanSquared, Method, Objective, Outcome, Sent,
+    SquaresOnce, Unsolved, add_flat, adjoint_flat, all_finite, both, into_solve, lost_adjoint_flat,
 };
 use crate::network::{Parameters, ParametersMut, Shape};
 use crate::simd::Backend;

@@ -6,13 +6,23 @@
 use super::{Scalar, load, store};
 use crate::simd::{Lanes, MAX_WIDTH};
 
-/// Entries of a gradient that are made before parameters are updated by them: so few that they are still in the nearest cache.
-const AT_ONCE: usize = 1024;
+/// Entries of a gradient that are made before parameters are updated by them and they are stored.
+///
+/// They are made in a place of their own. Gradient and parameters often lie at the same place of a page, and a load whose address has the last 12 bits
+/// of a store that is not done yet waits for that one on some processors (docs/performance.md).
+const AT_ONCE: usize = 256;
 
 /// What an optimizer does with every entry.
 pub(crate) trait Update<T: Scalar> {
-    /// Updates parameters by their gradient; `first` is the number of the first among all of them.
-    fn apply<L: Lanes<T>>(&mut self, lanes: L, first: usize, params: &mut [T], gradient: &[T]);
+    /// Updates parameters by their gradient, and stores that, if it is to be; `first` is the number of the first among all of them.
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    );
 }
 
 /// The same of one vector of entries.
@@ -148,18 +158,32 @@ pub(crate) enum OfSgd<'a, T> {
 
 impl<T: Scalar> Update<T> for OfSgd<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(&mut self, lanes: L, first: usize, params: &mut [T], gradient: &[T]) {
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
         match self {
-            Self::Plain(update) => each(lanes, update, first, params, gradient),
-            Self::WithMomentum(update) => each(lanes, update, first, params, gradient),
+            Self::Plain(update) => each(lanes, update, first, params, gradient, stored),
+            Self::WithMomentum(update) => each(lanes, update, first, params, gradient, stored),
         }
     }
 }
 
 impl<T: Scalar> Update<T> for Adaptive<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(&mut self, lanes: L, first: usize, params: &mut [T], gradient: &[T]) {
-        each(lanes, self, first, params, gradient);
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
+        each(lanes, self, first, params, gradient, stored);
     }
 }
 
@@ -172,10 +196,17 @@ pub(crate) enum OfAny<'a, T> {
 
 impl<T: Scalar> Update<T> for OfAny<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(&mut self, lanes: L, first: usize, params: &mut [T], gradient: &[T]) {
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
         match self {
-            Self::Sgd(update) => update.apply(lanes, first, params, gradient),
-            Self::Adaptive(update) => update.apply(lanes, first, params, gradient),
+            Self::Sgd(update) => update.apply(lanes, first, params, gradient, stored),
+            Self::Adaptive(update) => update.apply(lanes, first, params, gradient, stored),
         }
     }
 }
@@ -187,20 +218,29 @@ fn each<T: Scalar, L: Lanes<T>>(
     first: usize,
     params: &mut [T],
     gradient: &[T],
+    stored: Option<&mut [T]>,
 ) {
+    let stored = stored.filter(|stored| stored.len() >= gradient.len()).map(<[T]>::as_mut_ptr);
     let count = params.len().min(gradient.len()).min(update.entries().saturating_sub(first));
     let (params, gradient) = (params.as_mut_ptr(), gradient.as_ptr());
     let mut at = 0;
-    // SAFETY: parameters, gradient and memory have `count` entries.
+    // SAFETY: parameters, gradient, memory and what it is stored in have `count` entries.
     unsafe {
         while count - at >= L::WIDTH {
             let (w, g) = (lanes.load(params.add(at)), lanes.load(gradient.add(at)));
+            if let Some(stored) = stored {
+                lanes.store(stored.add(at), g);
+            }
             lanes.store(params.add(at), update.entry(lanes, first + at, None, w, g));
             at += L::WIDTH;
         }
         if at < count {
             let rest = count - at;
-            let (w, g) = (lanes.load_partial(params.add(at), rest), lanes.load_partial(gradient.add(at), rest));
+            let (w, g) =
+                (lanes.load_partial(params.add(at), rest), lanes.load_partial(gradient.add(at), rest));
+            if let Some(stored) = stored {
+                lanes.store_partial(stored.add(at), g, rest);
+            }
             lanes.store_partial(params.add(at), update.entry(lanes, first + at, Some(rest), w, g), rest);
         }
     }
@@ -216,7 +256,7 @@ pub(crate) struct LayerUpdate<'a, T> {
 }
 
 impl<T: Scalar> LayerUpdate<'_, T> {
-    /// Writes the gradient and updates by it, both of all parameters. What stands in the gradient after those of this layer may be anything then.
+    /// Writes the gradient and updates by it, both of all parameters.
     #[inline(always)]
     pub(crate) fn apply<L: Lanes<T>>(
         &self,
@@ -225,52 +265,64 @@ impl<T: Scalar> LayerUpdate<'_, T> {
         params: &mut [T],
         gradient: &mut [T],
     ) {
-        let height = self.deltas.len();
-        let (mut at, columns) = (self.first, (AT_ONCE / height.max(1)).max(1));
+        let mut made = Made([T::ZERO; AT_ONCE + MAX_WIDTH]);
+        let (mut at, columns) = (self.first, (AT_ONCE / self.deltas.len().max(1)).max(1));
         for inputs in [self.sent, self.fed_back, T::ONE_PLACE] {
             for inputs in inputs.chunks(columns) {
-                let length = height * inputs.len();
-                let (Some(gradient), Some(params)) = (gradient.get_mut(at..), params.get_mut(at..at + length))
-                else {
-                    return;
-                };
-                outer_anew(lanes, self.deltas, inputs, gradient);
-                update.apply(lanes, at, params, gradient);
-                at += length;
+                // Several columns, or a part of one.
+                for deltas in self.deltas.chunks(AT_ONCE) {
+                    let made = outer_anew(lanes, deltas, inputs, &mut made);
+                    let place = at..at + made.len();
+                    let (Some(gradient), Some(params)) =
+                        (gradient.get_mut(place.clone()), params.get_mut(place))
+                    else {
+                        return;
+                    };
+                    update.apply(lanes, at, params, made, Some(gradient));
+                    at += made.len();
+                }
             }
         }
     }
 }
 
-/// `gradient[j][i] = deltas[i] * inputs[j]`, column after column; what stands after them may be anything then.
+/// A part of a gradient, with room for a vector after it.
+#[repr(align(64))]
+struct Made<T>([T; AT_ONCE + MAX_WIDTH]);
+
+/// `deltas[i] * inputs[j]`, column after column: at most `AT_ONCE` of them.
 #[inline(always)]
-fn outer_anew<T: Scalar, L: Lanes<T>>(lanes: L, deltas: &[T], inputs: &[T], gradient: &mut [T]) {
-    let (height, there) = (deltas.len(), gradient.len());
-    if there < height * inputs.len() {
-        return;
+fn outer_anew<'a, T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    deltas: &[T],
+    inputs: &[T],
+    Made(made): &'a mut Made<T>,
+) -> &'a [T] {
+    let (height, length) = (deltas.len(), deltas.len() * inputs.len());
+    if length > AT_ONCE {
+        return &[];
     }
     // As if added to zero, so that no zero is a negative one.
     let zero = lanes.splat(T::ZERO);
-    let (deltas, to) = (deltas.as_ptr(), gradient.as_mut_ptr());
-    let mut start = 0;
+    let (deltas, mut to) = (deltas.as_ptr(), made.as_mut_ptr());
     for input in inputs {
         let (input, mut row) = (lanes.splat(*input), 0);
-        // SAFETY: there are `height` deltas, and in the gradient as many for every input from `start` on.
+        // SAFETY: there are `height` deltas, and of what is made so many for every input, with a vector after all of them.
         unsafe {
             while height - row >= L::WIDTH {
                 let product = lanes.mul_add(lanes.load(deltas.add(row)), input, zero);
-                lanes.store(to.add(start + row), product);
+                lanes.store(to.add(row), product);
                 row += L::WIDTH;
             }
             if row < height {
-                let (rest, at) = (height - row, start + row);
-                let product = lanes.mul_add(lanes.load_partial(deltas.add(row), rest), input, zero);
-                // A whole vector, if there is place: the next column comes over it.
-                store(lanes, to.add(at), product, (there - at < L::WIDTH).then_some(rest));
+                // A whole vector: the next column comes over it.
+                let product = lanes.mul_add(lanes.load_partial(deltas.add(row), height - row), input, zero);
+                lanes.store(to.add(row), product);
             }
+            to = to.add(height);
         }
-        start += height;
     }
+    made.get(..length).unwrap_or_default()
 }
 
 /// The Euclidean norm of numbers whose largest magnitude, more than zero, is `most`. Relative to that, so that small squares do not vanish and
@@ -316,7 +368,9 @@ pub(crate) fn multiply_each<T: Scalar, L: Lanes<T>>(lanes: L, values: &mut [T], 
     let mut chunks = values.chunks_exact_mut(L::WIDTH);
     for chunk in &mut chunks {
         // SAFETY: a chunk holds WIDTH scalars.
-        unsafe { lanes.store(chunk.as_mut_ptr(), lanes.mul(lanes.load(chunk.as_ptr()), lanes.splat(factor))) };
+        unsafe {
+            lanes.store(chunk.as_mut_ptr(), lanes.mul(lanes.load(chunk.as_ptr()), lanes.splat(factor)))
+        };
     }
     for value in chunks.into_remainder() {
         *value = *value * factor;

@@ -67,7 +67,6 @@ impl<T: Scalar, U: Update<T>> Operation<T> for Layers<'_, T, U> {
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
         let Self { layout, input, states, deltas, params, gradient, mut update } = self;
-        // As they lie in memory, for each layer leaves anything in the gradient of the next.
         for (index, layer) in layout.layers().iter().enumerate() {
             let sent = if index == 0 { Some(input) } else { states.get(layer.below()) };
             let (Some(deltas), Some(sent), Some(fed_back)) =
@@ -75,8 +74,12 @@ impl<T: Scalar, U: Update<T>> Operation<T> for Layers<'_, T, U> {
             else {
                 return;
             };
-            LayerUpdate { first: layer.params, deltas, sent, fed_back }
-                .apply(lanes, &mut update, params, gradient);
+            LayerUpdate { first: layer.params, deltas, sent, fed_back }.apply(
+                lanes,
+                &mut update,
+                params,
+                gradient,
+            );
         }
     }
 }

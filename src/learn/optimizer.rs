@@ -235,7 +235,7 @@ impl<U: Update<T>, T: Scalar> Operation<T> for Apply<'_, U, T> {
 
     #[inline(always)]
     fn run<L: Lanes<T>>(mut self, lanes: L) {
-        self.update.apply(lanes.narrow(), 0, self.params, self.gradient);
+        self.update.apply(lanes.narrow(), 0, self.params, self.gradient, None);
     }
 }
 
@@ -277,9 +277,7 @@ pub fn clip_on<T: Scalar>(backend: Backend, gradient: &mut [T], norm: T) -> Resu
 }
 once!(ClipOnce: (Backend, &'a mut [T], T) => Result<T, UpdateError>, clip_once);
 
-fn clip_once<T: Scalar>(
-    (backend, gradient, norm): (Backend, &mut [T], T),
-) -> Result<T, UpdateError> {
+fn clip_once<T: Scalar>((backend, gradient, norm): (Backend, &mut [T], T)) -> Result<T, UpdateError> {
     check_clip(norm)?;
     let clip = Clip { gradient: &mut *gradient, most: norm };
     T::run_here(backend, clip).ok_or_else(|| not_finite(&[], gradient))
@@ -674,7 +672,8 @@ mod tests {
     fn clips<T: Scalar>(precision: f64) {
         for backend in Backend::available() {
             for (count, scale) in (0..70).chain([1000]).flat_map(|count| {
-                [1.0, T::MIN_POSITIVE.to_f64() * 8.0, T::GRADIENT_LIMIT.to_f64() / 4.0].map(|scale| (count, scale))
+                [1.0, T::MIN_POSITIVE.to_f64() * 8.0, T::GRADIENT_LIMIT.to_f64() / 4.0]
+                    .map(|scale| (count, scale))
             }) {
                 let before: Vec<T> = draw::<T>(9, count).iter().map(|g| *g * T::from_f64(scale)).collect();
                 let exact = before.iter().map(|g| (g.to_f64() / scale).powi(2)).sum::<f64>().sqrt();
@@ -683,16 +682,19 @@ mod tests {
                     let most = T::from_f64(if count == 0 { 1.0 } else { exact * part * scale });
                     let had = clip_on(backend, &mut gradient, most).expect("small enough");
                     let near = precision * count.max(1) as f64;
-                    assert!((had.to_f64() / scale - exact).abs() <= near * exact, "{count} by {scale}: {had:?}");
+                    assert!(
+                        (had.to_f64() / scale - exact).abs() <= near * exact,
+                        "{count} by {scale}: {had:?}"
+                    );
                     for (found, g) in gradient.iter().zip(&before) {
                         let expected = g.to_f64() / scale * f64::min(part, 1.0);
                         let off = (found.to_f64() / scale - expected).abs();
                         assert!(off <= near * expected.abs() + precision, "{found:?}, {expected}");
                     }
                     if TYPED || backend == Backend::portable() {
-                        let largest = before.iter().fold(T::ZERO, |most, g| {
-                            if g.magnitude() > most { g.magnitude() } else { most }
-                        });
+                        let largest = before
+                            .iter()
+                            .fold(T::ZERO, |most, g| if g.magnitude() > most { g.magnitude() } else { most });
                         let mut sum = T::ZERO;
                         for g in &before {
                             let ratio = *g / largest;

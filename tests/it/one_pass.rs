@@ -49,8 +49,11 @@ fn draw<T: Element>(random: &mut SmallRng) -> T {
 }
 
 /// Two trainers, of which one may make a step in one pass and the other may not, step by step in the three ways a step is made.
-fn same<T: Scalar, A: Takes<I, Scalar = T>, P, const I: usize>(optimizer: &P, backend: Backend, one_pass: bool)
-where
+fn same<T: Scalar, A: Takes<I, Scalar = T>, P, const I: usize>(
+    optimizer: &P,
+    backend: Backend,
+    one_pass: bool,
+) where
     P: Optimizer<T> + Clone + Debug + PartialEq,
 {
     let random = &mut SmallRng::seed_from_u64(11);
@@ -280,7 +283,8 @@ fn dynamic_networks_learn_in_one_pass() {
             // A row among others: its values do not lie side by side.
             let x = SMatrix::<f32, 4, 3>::from_fn(|_, _| draw(random));
             let y = SMatrix::<f32, 4, 2>::from_fn(|_, _| draw(random));
-            let all = (DMatrixView::from_slice(x.as_slice(), 4, 3), DMatrixView::from_slice(y.as_slice(), 4, 2));
+            let all =
+                (DMatrixView::from_slice(x.as_slice(), 4, 3), DMatrixView::from_slice(y.as_slice(), 4, 2));
             let (one, wanted) = (all.0.rows(round, 1), all.1.rows(round, 1));
             let given = core::array::from_fn::<_, 3, _>(|j| x[(round, j)]);
             let step = trainer.step(&given, &[y[(round, 0)], y[(round, 1)]]).expect("it converges");
