@@ -4,7 +4,7 @@
 //! No operation is fused: an update has the same bits on every backend.
 
 use super::{Scalar, load, store};
-use crate::simd::{Lanes, MAX_WIDTH};
+use crate::simd::{Lanes, MAX_WIDTH, Operation};
 
 /// Entries of a gradient that are made before parameters are updated by them and they are stored.
 ///
@@ -220,7 +220,10 @@ fn each<T: Scalar, L: Lanes<T>>(
     gradient: &[T],
     stored: Option<&mut [T]>,
 ) {
-    let stored = stored.filter(|stored| stored.len() >= gradient.len()).map(<[T]>::as_mut_ptr);
+    let stored = match stored {
+        Some(stored) if stored.len() >= gradient.len() => Some(stored.as_mut_ptr()),
+        _ => None,
+    };
     let count = params.len().min(gradient.len()).min(update.entries().saturating_sub(first));
     let (params, gradient) = (params.as_mut_ptr(), gradient.as_ptr());
     let mut at = 0;
@@ -246,31 +249,33 @@ fn each<T: Scalar, L: Lanes<T>>(
     }
 }
 
-/// One layer of a network whose parameters are updated as their gradient is made of one sample, its deltas times what its W and U multiply.
-pub(crate) struct LayerUpdate<'a, T> {
+/// One layer of a network whose parameters are updated as their gradient is made of one sample, its deltas times what its W and U multiply. Writes the
+/// gradient and updates by it.
+pub(crate) struct LayerUpdate<'a, U, T> {
     /// The first of its parameters: W, then U, then b.
     pub(crate) first: usize,
     pub(crate) deltas: &'a [T],
-    pub(crate) sent: &'a [T],
-    pub(crate) fed_back: &'a [T],
+    /// What W multiplies, and U.
+    pub(crate) inputs: [&'a [T]; 2],
+    pub(crate) update: &'a mut U,
+    /// All parameters.
+    pub(crate) params: &'a mut [T],
+    /// The gradient of all parameters.
+    pub(crate) gradient: &'a mut [T],
 }
 
-impl<T: Scalar> LayerUpdate<'_, T> {
-    /// Writes the gradient and updates by it, both of all parameters.
+impl<T: Scalar, U: Update<T>> Operation<T> for LayerUpdate<'_, U, T> {
+    type Output = ();
+
     #[inline(always)]
-    pub(crate) fn apply<L: Lanes<T>>(
-        &self,
-        lanes: L,
-        update: &mut impl Update<T>,
-        params: &mut [T],
-        gradient: &mut [T],
-    ) {
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        let Self { first, deltas, inputs: [sent, fed_back], update, params, gradient } = self;
         let mut made = Made([T::ZERO; AT_ONCE + MAX_WIDTH]);
-        let (mut at, columns) = (self.first, (AT_ONCE / self.deltas.len().max(1)).max(1));
-        for inputs in [self.sent, self.fed_back, T::ONE_PLACE] {
+        let (mut at, columns) = (first, (AT_ONCE / deltas.len().max(1)).max(1));
+        for inputs in [sent, fed_back, T::ONE_PLACE] {
             for inputs in inputs.chunks(columns) {
                 // Several columns, or a part of one.
-                for deltas in self.deltas.chunks(AT_ONCE) {
+                for deltas in deltas.chunks(AT_ONCE) {
                     let made = outer_anew(lanes, deltas, inputs, &mut made);
                     let place = at..at + made.len();
                     let (Some(gradient), Some(params)) =
@@ -326,53 +331,27 @@ fn outer_anew<'a, T: Scalar, L: Lanes<T>>(
 }
 
 /// The Euclidean norm of numbers whose largest magnitude, more than zero, is `most`. Relative to that, so that small squares do not vanish and
-/// large ones do not overflow.
+/// large ones do not overflow. Where sums are not split, they are summed up one after the other.
 #[inline(always)]
 pub(crate) fn norm<T: Scalar, L: Lanes<T>>(lanes: L, values: &[T], most: T) -> T {
-    let (most_of_all, mut sum) = (lanes.splat(most), T::ZERO);
-    let mut chunks = values.chunks_exact(L::WIDTH);
+    let (mut sum, mut at) = (T::ZERO, 0);
     if const { L::BLOCKING.split } {
         let mut sums = [lanes.splat(T::ZERO); 4];
-        for (i, chunk) in (&mut chunks).enumerate() {
-            // SAFETY: a chunk holds WIDTH scalars.
-            let ratio = lanes.div(unsafe { lanes.load(chunk.as_ptr()) }, most_of_all);
-            let sum = &mut sums[i % 4];
-            *sum = lanes.mul_add(ratio, ratio, *sum);
+        while values.len() - at >= 4 * L::WIDTH {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: there are four vectors from `at` on.
+                let value = unsafe { lanes.load(values.as_ptr().add(at + v * L::WIDTH)) };
+                let ratio = lanes.div(value, lanes.splat(most));
+                *sum = lanes.mul_add(ratio, ratio, *sum);
+            }
+            at += 4 * L::WIDTH;
         }
         let [a, b, c, d] = sums;
         sum = lanes.reduce_add(lanes.add(lanes.add(a, b), lanes.add(c, d)));
-    } else {
-        // One after the other: these bits are those of every processor.
-        let mut squares = [T::ZERO; MAX_WIDTH];
-        for chunk in &mut chunks {
-            // SAFETY: a chunk holds WIDTH scalars, the array at least as many.
-            unsafe {
-                let ratio = lanes.div(lanes.load(chunk.as_ptr()), most_of_all);
-                lanes.store(squares.as_mut_ptr(), lanes.mul(ratio, ratio));
-            }
-            for square in squares.iter().take(L::WIDTH) {
-                sum += *square;
-            }
-        }
     }
-    for value in chunks.remainder() {
+    for value in values.get(at..).unwrap_or_default() {
         let ratio = *value / most;
         sum += ratio * ratio;
     }
     most * sum.sqrt()
-}
-
-/// Multiplies every number by `factor`.
-#[inline(always)]
-pub(crate) fn multiply_each<T: Scalar, L: Lanes<T>>(lanes: L, values: &mut [T], factor: T) {
-    let mut chunks = values.chunks_exact_mut(L::WIDTH);
-    for chunk in &mut chunks {
-        // SAFETY: a chunk holds WIDTH scalars.
-        unsafe {
-            lanes.store(chunk.as_mut_ptr(), lanes.mul(lanes.load(chunk.as_ptr()), lanes.splat(factor)))
-        };
-    }
-    for value in chunks.into_remainder() {
-        *value = *value * factor;
-    }
 }

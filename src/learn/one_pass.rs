@@ -2,9 +2,9 @@
 
 use super::adjoint::{Fits, Sent};
 use super::optimizer::{Entrywise, check_lengths, ready};
-use crate::kernel::{LayerUpdate, Scalar, Update, once};
+use crate::kernel::{LayerUpdate, Scalar, once};
 use crate::network::Layout;
-use crate::simd::{Backend, Lanes, Operation};
+use crate::simd::Backend;
 
 /// Such a step of whatever network: all it takes.
 pub(crate) struct OnePass<'a, T> {
@@ -46,40 +46,15 @@ fn one_pass_once<T: Scalar>(job: OnePass<'_, T>) -> bool {
     {
         return false;
     }
-    let Ok(update) = ready(optimizer, rate) else { return false };
-    T::run(backend, Layers { layout, input, states, deltas, params, gradient, update });
-    true
-}
-
-struct Layers<'a, T, U> {
-    layout: &'a Layout,
-    input: &'a [T],
-    states: &'a [T],
-    deltas: &'a [T],
-    params: &'a mut [T],
-    gradient: &'a mut [T],
-    update: U,
-}
-
-impl<T: Scalar, U: Update<T>> Operation<T> for Layers<'_, T, U> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) {
-        let Self { layout, input, states, deltas, params, gradient, mut update } = self;
-        for (index, layer) in layout.layers().iter().enumerate() {
-            let sent = if index == 0 { Some(input) } else { states.get(layer.below()) };
-            let (Some(deltas), Some(sent), Some(fed_back)) =
-                (deltas.get(layer.own()), sent, states.get(layer.above()))
-            else {
-                return;
-            };
-            LayerUpdate { first: layer.params, deltas, sent, fed_back }.apply(
-                lanes,
-                &mut update,
-                params,
-                gradient,
-            );
+    let Ok(mut update) = ready(optimizer, rate) else { return false };
+    for (index, layer) in layout.layers().iter().enumerate() {
+        let sent = if index == 0 { Some(input) } else { states.get(layer.below()) };
+        if let (Some(deltas), Some(sent), Some(fed_back)) =
+            (deltas.get(layer.own()), sent, states.get(layer.above()))
+        {
+            let (first, inputs, update) = (layer.params, [sent, fed_back], &mut update);
+            T::run(backend, LayerUpdate { first, deltas, inputs, update, params, gradient });
         }
     }
+    true
 }

@@ -1,8 +1,8 @@
 //! Optimizers over flat slices: what they need beside the parameters is shaped like the network.
 
 use crate::kernel::{
-    Adaptive, Matrix, OfAny, OfSgd, Plain, Scalar, TYPED, Update, WithMomentum, largest, largest_on,
-    multiply_each, norm, once,
+    Adaptive, Matrix, OfAny, OfSgd, Plain, Scalar, TYPED, Update, WithMomentum, largest, largest_on, norm,
+    once,
 };
 use crate::network::{Flat, NoMemory, Storage};
 use crate::simd::{Backend, Element, Entry, Lanes, Operation};
@@ -304,7 +304,10 @@ impl<T: Scalar> Operation<T> for Clip<'_, T> {
         }
         let had = norm(lanes, gradient, largest);
         if had > most {
-            multiply_each(lanes, gradient, most / had);
+            let factor = most / had;
+            for g in gradient {
+                *g = *g * factor;
+            }
         }
         Some(had)
     }
