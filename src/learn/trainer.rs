@@ -22,6 +22,9 @@ type ScalarOf<R> = <<R as Storage>::Content as Architecture>::Scalar;
 
 /// Holds all that training a network `N` on batches of `B` samples needs. A step allocates nothing.
 ///
+/// By one sample, with [`Sgd`](super::Sgd) or [`Adam`](super::Adam) and without clipping, a step reads and writes every weight once: it is updated as soon as there is its gradient
+/// ([`Optimizer::entrywise`]). Everything else, on bare metal too, adds up the gradient first. The bits are the same.
+///
 /// ```
 /// use attractor::fnn;
 /// use attractor::learn::{MeanSquared, Objective, Sgd, Trainer};
