@@ -173,7 +173,8 @@ where
             _ => {
                 adapted.add((*backend, *threads), input, workspace, gradient)?;
                 let (params, gradient) = (adapted.params_mut().flat_mut(), gradient.flat_mut());
-                norm = clip_and_update(&mut self.optimizer, params, gradient, self.clip, self.rate)?;
+                let by = (*backend, &mut self.optimizer);
+                norm = clip_and_update(by, params, gradient, self.clip, self.rate)?;
             }
         }
         self.count += u64::from(outcome != Outcome::Solved);

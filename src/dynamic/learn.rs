@@ -4,7 +4,7 @@ use super::states::Widths;
 use super::{DynError, DynNetwork, DynStates, Own};
 use crate::kernel::{Chosen, DynMatrix, Matrix, MatrixMut, Scalar, ShapeError, cross_entropy};
 use crate::learn::{
-    CrossEntropy, GradientReport, LearnError, Loss, LossError, MeanSquared, Method, Objective, Outcome,
+    CrossEntropy, GradientReport, LearnError, Loss, LossError, MeanSquared, Method, Objective, Outcome, Sent,
     SquaresOnce, Unsolved, add_flat, adjoint_flat, all_finite, both, into_solve, lost_adjoint_flat,
 };
 use crate::network::{Parameters, ParametersMut, Shape};
@@ -129,6 +129,16 @@ impl<T: Scalar, P: AsRef<[T]> + AsMut<[T]>> DynWorkspace<T, P> {
         let count = self.states.samples() * self.states.widths.units;
         self.deltas.as_ref().get(..count).unwrap_or_default()
     }
+    /// What a gradient is summed from, of the inputs that were settled.
+    pub(super) fn sent<'a, X: RawStorage<T, Dyn, Dyn>>(
+        &'a mut self,
+        inputs: &'a DynMatrix<T, X>,
+    ) -> Result<Sent<'a, T>, ShapeError> {
+        let (samples, units) = (inputs.nrows(), self.states.widths.units);
+        let (input, states) = self.states.take(inputs)?;
+        let deltas = self.deltas.as_ref().get(..samples * units).unwrap_or_default();
+        Ok(Sent { input, states: matrix(states, samples), deltas: matrix(deltas, samples) })
+    }
     /// Sets states and deltas to zero, so that a gradient starts cold.
     pub fn reset(&mut self) {
         self.states.reset();
@@ -204,9 +214,7 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         Q: AsRef<[T]> + AsMut<[T]>,
     {
         objective.check_plain(|| self.network.room(&objective.solver, inputs.nrows()))?;
-        let learned =
-            self.gradient_or(Unsolved::Error, objective, (inputs, target), workspace, &mut [], gradient)?;
-        Ok(learned.0)
+        self.gradient_by(objective, (inputs, target), workspace, &mut [], gradient)
     }
 
     /// [`gradient`](Self::gradient) by the objective's solver, in room of the caller's: at least [`DynNetwork::room`] numbers, whatever they hold.
@@ -228,18 +236,44 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
         Q: AsRef<[T]> + AsMut<[T]>,
     {
-        let given = (inputs, target);
-        Ok(self.gradient_or(Unsolved::Error, objective, given, workspace, room, gradient)?.0)
+        self.gradient_by(objective, (inputs, target), workspace, room, gradient)
     }
 
-    pub(super) fn gradient_or<X, Y, C, Q>(
+    fn gradient_by<X, Y, C, Q>(
+        self,
+        objective: &Objective<C, T>,
+        (inputs, target): (&DynMatrix<T, X>, &Y),
+        workspace: &mut DynWorkspace<T, Q>,
+        lent: &mut [T],
+        gradient: &mut [T],
+    ) -> Result<GradientReport<T>, DynError<T>>
+    where
+        X: RawStorage<T, Dyn, Dyn>,
+        Y: ?Sized,
+        C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
+        Q: AsRef<[T]> + AsMut<[T]>,
+    {
+        let to = ParametersMut::new(gradient, self.network.layout())
+            .map_err(|error| super::length("entries of the gradient", error))?;
+        let learned = self.settle_or(Unsolved::Error, objective, (inputs, target), workspace, lent)?;
+        self.add(workspace.sent(inputs)?, to)?;
+        Ok(learned.0)
+    }
+
+    /// The sums of a gradient.
+    pub(super) fn add(self, sent: Sent<'_, T>, to: ParametersMut<'_, T>) -> Result<(), LearnError<T>> {
+        let Runner { network, backend, threads } = self;
+        add_flat(to, network.shape(), sent, (backend, threads))
+    }
+
+    /// Both fixed points: all of a gradient but its sums.
+    pub(super) fn settle_or<X, Y, C, Q>(
         self,
         unsolved: Unsolved<T>,
         objective: &Objective<C, T>,
         (inputs, target): (&DynMatrix<T, X>, &Y),
         workspace: &mut DynWorkspace<T, Q>,
         lent: &mut [T],
-        gradient: &mut [T],
     ) -> Result<(GradientReport<T>, Outcome), DynError<T>>
     where
         X: RawStorage<T, Dyn, Dyn>,
@@ -252,8 +286,6 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         let solver = &objective.solver;
         objective.check_room(network.room(solver, inputs.nrows()), lent.len())?;
         let by = (backend, threads);
-        let to = ParametersMut::new(gradient, network.layout())
-            .map_err(|error| super::length("entries of the gradient", error))?;
         let DynWorkspace { states, deltas, output } = workspace;
         states.fits(network, inputs.shape())?;
         let (samples, widths) = (inputs.nrows(), states.widths);
@@ -310,15 +342,6 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
                 }
             },
         )?;
-        if learned.1 != Outcome::Skipped {
-            add_flat(
-                to,
-                network.shape(),
-                input,
-                (matrix(room.states, samples), matrix(room.deltas, samples)),
-                by,
-            )?;
-        }
         Ok(learned)
     }
 }

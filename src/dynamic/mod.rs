@@ -231,6 +231,11 @@ impl<T: Scalar, P: AsRef<[T]> + AsMut<[T]>> DynNetwork<T, P> {
     pub fn params_mut(&mut self) -> &mut [T] {
         self.params.as_mut()
     }
+    /// The layout, and all parameters to change.
+    #[cfg(feature = "alloc")]
+    pub(super) fn layout_and_params(&mut self) -> (&Layout, &mut [T]) {
+        (&self.layout, self.params.as_mut())
+    }
     /// Layer `l`, counted from 1, to change; nothing if there is none.
     #[must_use]
     pub fn layer_mut(&mut self, l: usize) -> Option<DynLayerMut<'_, T>> {
@@ -316,15 +321,17 @@ fn length<T>(what: &'static str, error: crate::LengthError) -> DynError<T> {
     ShapeError { what, expected: error.expected, found: error.found }.into()
 }
 
-/// Samples as the kernels read them: where they are, or copied to `room` if their columns do not lie side by side.
+/// Samples as the kernels read them: where they are, or copied to `room` if the values of a column, or of the only sample, do not lie side by side.
 fn samples<'a, T: Scalar, X: RawStorage<T, Dyn, Dyn>>(
     inputs: &'a DynMatrix<T, X>,
     room: &'a mut [T],
 ) -> Result<Matrix<'a, T>, ShapeError> {
-    if let Some(matrix) = Matrix::of_dynamic(inputs) {
+    let (rows, columns) = inputs.shape();
+    if let Some(matrix) = Matrix::of_dynamic(inputs)
+        && (rows > 1 || matrix.stride() == 1)
+    {
         return Ok(matrix);
     }
-    let (rows, columns) = inputs.shape();
     let found = room.len();
     let Some(room) = room.get_mut(..rows * columns) else {
         return Err(ShapeError { what: "room for inputs", expected: rows * columns, found });

@@ -2,11 +2,12 @@
 
 use super::{DynError, DynNetwork, DynWorkspace, Own};
 use crate::certificate::Held;
-use crate::kernel::Scalar;
+use crate::kernel::{DynMatrix, Scalar, ShapeError};
 use crate::learn::{
-    Loss, Objective, Optimizer, Outcome, Step, Unsolved, check_held, check_settings, clip_and_update,
-    hold as default_hold, saturated_flat,
+    Loss, Objective, OnePass, Optimizer, Outcome, Step, Unsolved, check_held, check_settings,
+    clip_and_update, hold as default_hold, saturated_flat,
 };
+use crate::network::ParametersMut;
 use crate::simd::Backend;
 use crate::threads::Threads;
 use core::fmt;
@@ -101,7 +102,6 @@ impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O,
             self.room = Own::zeros(needed);
         }
         check_held(self.hold, self.unsolved)?;
-        self.gradient.as_mut().fill(T::ZERO);
         self.workspace.reset();
         if let Some(rate) = self.hold
             && self.holding.as_ref().first() == Some(&T::ZERO)
@@ -110,28 +110,50 @@ impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O,
             let _ = self.network.hold_rate_on(self.backend, rate, self.holding.as_mut());
         }
         let on = self.network.on(self.backend).threads(self.threads);
-        let given = (inputs, target);
-        let (report, outcome) = on.gradient_or(
-            self.unsolved,
-            &self.objective,
-            given,
-            &mut self.workspace,
-            self.room.as_mut(),
-            self.gradient.as_mut(),
-        )?;
+        let (given, room) = ((inputs, target), self.room.as_mut());
+        let settled = on.settle_or(self.unsolved, &self.objective, given, &mut self.workspace, room);
         let mut norm = None;
-        match (outcome, self.unsolved) {
-            (Outcome::Skipped, Unsolved::Weaken(factor)) => self.network.multiply_feedback(factor),
-            (Outcome::Skipped, _) => {}
-            _ => {
-                let (params, gradient) = (self.network.params_mut(), self.gradient.as_mut());
-                norm = clip_and_update(&mut self.optimizer, params, gradient, self.clip, self.rate)?;
+        match &settled {
+            Ok((_, outcome)) if *outcome != Outcome::Skipped => {
+                if !self.one_pass(inputs)? {
+                    norm = self.add_and_update(inputs)?;
+                }
             }
+            _ => self.gradient.as_mut().fill(T::ZERO),
+        }
+        let (report, outcome) = settled?;
+        if let (Outcome::Skipped, Unsolved::Weaken(factor)) = (outcome, self.unsolved) {
+            self.network.multiply_feedback(factor);
         }
         self.count += u64::from(outcome != Outcome::Solved);
         let held = self.held();
         let saturated = self.saturated();
         Ok(Step { report, outcome, norm, held, unsolved: self.count, saturated })
+    }
+
+    /// Gradient and update in one pass over the weights, if there is one sample, the optimizer says what it does and nothing is clipped; whether it
+    /// was made.
+    fn one_pass<X: RawStorage<T, Dyn, Dyn>>(&mut self, inputs: &DynMatrix<T, X>) -> Result<bool, ShapeError> {
+        let (layout, params) = self.network.layout_and_params();
+        let (Some(optimizer), None) = (self.optimizer.entrywise(), self.clip) else { return Ok(false) };
+        let (from, gradient) = (self.workspace.sent(inputs)?, self.gradient.as_mut());
+        let (rate, backend) = (self.rate, self.backend);
+        Ok(OnePass { from, layout, params, gradient, optimizer, rate, backend }.step())
+    }
+
+    /// Gradient and then update; the norm the gradient had, where it is clipped.
+    fn add_and_update<X: RawStorage<T, Dyn, Dyn>>(
+        &mut self,
+        inputs: &DynMatrix<T, X>,
+    ) -> Result<Option<T>, DynError<T>> {
+        let gradient = self.gradient.as_mut();
+        gradient.fill(T::ZERO);
+        let to = ParametersMut::new(gradient, self.network.layout())
+            .map_err(|error| super::length("entries of the gradient", error))?;
+        let on = self.network.on(self.backend).threads(self.threads);
+        on.add(self.workspace.sent(inputs)?, to)?;
+        let (by, params) = ((self.backend, &mut self.optimizer), self.network.params_mut());
+        Ok(clip_and_update(by, params, self.gradient.as_mut(), self.clip, self.rate)?)
     }
 
     /// The share of the first layer that is saturated.

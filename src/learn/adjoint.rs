@@ -429,10 +429,10 @@ fn slope_of<const C: usize, const UNITS: usize, W: Walk, T: Scalar, L: Lanes<T>,
 
 /// What a gradient is summed from, `samples` rows each.
 #[derive(Clone, Copy)]
-pub(super) struct Sent<'a, T> {
-    pub(super) input: Matrix<'a, T>,
-    pub(super) states: Matrix<'a, T>,
-    pub(super) deltas: Matrix<'a, T>,
+pub(crate) struct Sent<'a, T> {
+    pub(crate) input: Matrix<'a, T>,
+    pub(crate) states: Matrix<'a, T>,
+    pub(crate) deltas: Matrix<'a, T>,
 }
 
 impl<'a, T: Scalar> Sent<'a, T> {
@@ -454,23 +454,33 @@ impl<'a, T: Scalar> Sent<'a, T> {
     /// Whether no sum of `factor` times the gradient of a network of this layout can leave the finite numbers.
     #[inline(always)]
     pub(super) fn fits<L: Lanes<T>>(&self, lanes: L, factor: T, layout: &Layout) -> bool {
+        self.is_below(lanes, factor, layout, T::HEADROOM)
+    }
+    /// Whether no such sum can reach `most`.
+    #[inline(always)]
+    fn is_below<L: Lanes<T>>(&self, lanes: L, factor: T, layout: &Layout, most: T) -> bool {
         let delta = factor.magnitude() * largest(lanes, self.deltas);
         // A W that feeds back too has two shares, one that layers share has more, none larger than this.
         let samples = self.deltas.rows() * layout.shares();
-        fits_gradient(delta, largest(lanes, self.input), samples)
-            && fits_gradient(delta, largest(lanes, self.states), samples)
+        is_below(delta, largest(lanes, self.input), samples, most)
+            && is_below(delta, largest(lanes, self.states), samples, most)
     }
 }
 
-/// [`Sent::fits`].
-pub(super) struct Fits<'a, T>(pub(super) Sent<'a, T>, pub(super) T, pub(super) &'a Layout);
+/// Whether no sum of `factor` times a gradient can reach `most`.
+pub(super) struct Fits<'a, T> {
+    pub(super) from: Sent<'a, T>,
+    pub(super) factor: T,
+    pub(super) layout: &'a Layout,
+    pub(super) most: T,
+}
 
 impl<T: Scalar> Operation<T> for Fits<'_, T> {
     type Output = bool;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        self.0.fits(lanes, self.1, self.2)
+        self.from.is_below(lanes, self.factor, self.layout, self.most)
     }
 }
 
@@ -600,7 +610,13 @@ fn outer_side_by_side<T: Scalar>(
 /// Whether sums of products of these magnitudes, over `samples`, can be added to any finite gradient without
 /// overflow. NaN magnitudes cannot.
 pub(crate) fn fits_gradient<T: Scalar>(delta: T, factor: T, samples: usize) -> bool {
+    is_below(delta, factor, samples, T::HEADROOM)
+}
+
+/// Whether such sums stay below `most`. Those of NaN magnitudes do not.
+#[inline(always)]
+fn is_below<T: Scalar>(delta: T, factor: T, samples: usize, most: T) -> bool {
     // A NaN is not smaller and stays.
     let factor = if factor < T::ONE { T::ONE } else { factor };
-    factor.is_finite() && delta * factor * T::from_f64(samples as f64) < T::HEADROOM
+    factor.is_finite() && delta * factor * T::from_f64(samples as f64) < most
 }

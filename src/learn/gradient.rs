@@ -661,18 +661,18 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        let learned = self.gradient_or(Unsolved::Error, objective, (input, target), workspace, gradient)?;
+        let learned = self.settle_or(Unsolved::Error, objective, (input, target), workspace)?;
+        self.add(input, workspace, gradient)?;
         Ok(learned.0)
     }
 
-    /// [`gradient`](Self::gradient), or what is to be done with a batch that does not converge.
-    pub(super) fn gradient_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
+    /// Both fixed points, or what is to be done with a batch that does not converge.
+    pub(super) fn settle_or<X, Y: ?Sized, C, const I: usize, const B: usize>(
         self,
         unsolved: Unsolved<T>,
         objective: &Objective<C, T>,
         (input, target): (&X, &Y),
         workspace: &mut Workspace<Network<A>, B>,
-        gradient: &mut Network<A>,
     ) -> Result<(GradientReport<T>, Outcome), LearnError<T>>
     where
         A: Takes<I>,
@@ -682,33 +682,40 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
         objective.method.check().map_err(|setting| LearnError::Adjoint(setting.into()))?;
         objective.check_plain(|| objective.room::<Network<A>>(B))?;
         let on = self.0;
-        let special = const { B == 1 && Network::<A>::specializes(1) };
-        let learned = both(
+        both(
             unsolved,
             workspace,
             |room| self.solve(input, &mut room.state, objective.solve),
             |room| evaluate(&objective.loss, on.backend, &room.state, target, &mut room.output),
             |room| {
                 let Workspace { state, adjoint, output } = room;
-                if !special {
+                if const { !(B == 1 && Network::<A>::specializes(1)) } {
                     return on.adjoint_checked(&objective.method, state, output, (), adjoint);
                 }
                 let result = on.adjoint_unrolled(&objective.method, state, output, (), adjoint);
                 on.adjoint_settled(result, state, output, adjoint)
             },
-        )?;
-        if learned.1 == Outcome::Skipped {
-            return Ok(learned);
+        )
+    }
+
+    /// The sums of a gradient.
+    pub(super) fn add<X, const I: usize, const B: usize>(
+        self,
+        input: &X,
+        Workspace { state, adjoint, .. }: &Workspace<Network<A>, B>,
+        gradient: &mut Network<A>,
+    ) -> Result<(), LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+    {
+        let on = self.0;
+        if const { !(B == 1 && Network::<A>::specializes(1)) } {
+            return add(on.backend, on.threads, input, state, adjoint, T::ONE, gradient);
         }
-        let Workspace { state, adjoint, .. } = workspace;
-        if special {
-            let (from, walk) = (Kept { input, state, deltas: &*adjoint }, Unrolled::<Network<A>>::NEW);
-            T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })
-                .map_err(|Lost| lost_gradient(input.samples(), state, adjoint))?;
-        } else {
-            add(on.backend, on.threads, input, state, adjoint, T::ONE, gradient)?;
-        }
-        Ok(learned)
+        let (from, walk) = (Kept { input, state, deltas: adjoint }, Unrolled::<Network<A>>::NEW);
+        T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })
+            .map_err(|Lost| lost_gradient(input.samples(), state, adjoint))
     }
 }
 
@@ -807,7 +814,7 @@ fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), Lost> {
             T::run(backend, Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk })
         };
     }
-    if !T::run(backend, Fits(from, factor, layout)) {
+    if !T::run(backend, Fits { from, factor, layout, most: T::HEADROOM }) {
         return Err(Lost);
     }
     let layers = to.into_layers().ok_or(Lost)?;
@@ -851,11 +858,10 @@ pub(crate) fn lost_adjoint_flat<T: Scalar>(
 pub(crate) fn add_flat<T: Scalar>(
     to: ParametersMut<'_, T>,
     shape: &Shape,
-    input: Matrix<'_, T>,
-    (states, deltas): (Matrix<'_, T>, Matrix<'_, T>),
+    from: Sent<'_, T>,
     (backend, threads): (Backend, Threads),
 ) -> Result<(), LearnError<T>> {
-    let from = Sent { input, states, deltas };
+    let Sent { input, states, deltas } = from;
     T::once::<SumsOnce>(SumsJob { from, factor: T::ONE, to, backend, threads })
         .map_err(|Lost| LearnError::NotFinite(in_gradient(shape, input, states, deltas)))
 }

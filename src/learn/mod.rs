@@ -17,6 +17,7 @@ mod initialize;
 mod jacobian;
 mod learner;
 mod loss;
+mod one_pass;
 mod optimizer;
 mod planned;
 mod room;
@@ -28,7 +29,7 @@ mod uninitialized;
 mod units;
 mod unsolved;
 
-pub(crate) use adjoint::fits_gradient;
+pub(crate) use adjoint::{Sent, fits_gradient};
 pub use descent::Descent;
 pub(crate) use gradient::{
     Adjoint, add_flat, adjoint_flat, adjoint_once, all_finite, both, lost_adjoint_flat, lost_gradient,
@@ -41,8 +42,10 @@ pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
 pub(crate) use loss::SquaresOnce;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared, Targets};
+#[cfg(feature = "alloc")]
+pub(crate) use one_pass::OnePass;
 pub(crate) use optimizer::check_rate;
-pub use optimizer::{Adam, Moments, Optimizer, Sgd, UpdateError, clip};
+pub use optimizer::{Adam, Entrywise, Moments, Optimizer, Sgd, UpdateError, clip, clip_on};
 pub use room::AdjointSweeps;
 pub(crate) use room::into_solve;
 pub use scaling::Scaling;

@@ -1,8 +1,11 @@
 //! Optimizers over flat slices: what they need beside the parameters is shaped like the network.
 
-use crate::kernel::{Scalar, once};
+use crate::kernel::{
+    Adaptive, Matrix, OfAny, OfSgd, Plain, Scalar, TYPED, Update, WithMomentum, largest, largest_on, norm,
+    once,
+};
 use crate::network::{Flat, NoMemory, Storage};
-use crate::simd::{Element, Entry};
+use crate::simd::{Backend, Element, Entry, Lanes, Operation};
 use crate::solve::{Rule, Setting};
 use core::fmt;
 
@@ -113,51 +116,147 @@ pub trait Optimizer<T: Scalar> {
     /// # Errors
     /// [`UpdateError`]; nothing is changed then.
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError>;
+
+    /// What [`update`](Self::update) does, if it does it to every entry on its own and is one of this crate's: a trainer may then update each weight
+    /// as soon as it has its gradient, and does not call `update`. Nothing by default; an optimizer that hands all of its updates on to [`Sgd`] or
+    /// [`Adam`] may hand on this, too.
+    fn entrywise(&mut self) -> Option<Entrywise<'_, T>> {
+        None
+    }
 }
 
-fn check<T: Scalar>(
-    params: &[T],
-    gradient: &[T],
-    memory: usize,
-    rate: T,
-    decay: T,
-) -> Result<(), UpdateError> {
-    for found in [gradient.len(), memory] {
-        if found != params.len() {
-            return Err(UpdateError::Length { expected: params.len(), found });
+/// What an optimizer of this crate does to every entry, and its memory; see [`Optimizer::entrywise`].
+#[derive(Debug)]
+pub struct Entrywise<'a, T>(OneOf<'a, T>);
+
+#[derive(Debug)]
+enum OneOf<'a, T> {
+    Sgd(SgdUpdate<'a, T>),
+    Adam(AdamUpdate<'a, T>),
+}
+
+/// Settings and memory of an optimizer.
+pub(super) trait Settings<T: Scalar>: Sized {
+    /// What it does.
+    type Update: Update<T>;
+    /// Whether its memory is that of so many parameters; if not, how long it is.
+    fn memory(&self, params: usize) -> Result<(), usize>;
+    /// Weight decay a unit of rate.
+    fn decay(&self) -> T;
+    /// What it does with this learning rate, if its other settings are in their ranges.
+    fn update(self, rate: T) -> Result<Self::Update, UpdateError>;
+}
+
+impl<'a, T: Scalar> Settings<T> for Entrywise<'a, T> {
+    type Update = OfAny<'a, T>;
+    fn memory(&self, params: usize) -> Result<(), usize> {
+        match &self.0 {
+            OneOf::Sgd(sgd) => sgd.memory(params),
+            OneOf::Adam(adam) => adam.memory(params),
         }
     }
-    let limit = T::GRADIENT_LIMIT;
-    // Looked at to the end, without a way out in between: so the compiler makes vectors of it.
-    let small = gradient.iter().fold(true, |all, g| all & (g.magnitude() < limit));
-    let finite = params.iter().fold(true, |all, w| all & (w.magnitude() <= T::MAX));
-    if !(small & finite) {
-        return Err(not_finite(params, gradient));
+    fn decay(&self) -> T {
+        match &self.0 {
+            OneOf::Sgd(sgd) => sgd.decay,
+            OneOf::Adam(adam) => adam.decay,
+        }
     }
+    fn update(self, rate: T) -> Result<OfAny<'a, T>, UpdateError> {
+        match self.0 {
+            OneOf::Sgd(sgd) => sgd.update(rate).map(OfAny::Sgd),
+            OneOf::Adam(adam) => adam.update(rate).map(OfAny::Adaptive),
+        }
+    }
+}
+
+/// Refuses memory or a gradient that are not as long as the parameters are.
+#[inline(always)]
+pub(super) fn check_lengths<T: Scalar>(
+    settings: &impl Settings<T>,
+    expected: usize,
+    gradient: usize,
+) -> Result<(), UpdateError> {
+    let memory = if gradient == expected { settings.memory(expected) } else { Err(gradient) };
+    memory.map_err(|found| UpdateError::Length { expected, found })
+}
+
+/// What an optimizer does, if all its settings are in their ranges.
+#[inline(always)]
+pub(super) fn ready<T: Scalar, S: Settings<T>>(settings: S, rate: T) -> Result<S::Update, UpdateError> {
     check_rate(rate)?;
+    let decay = settings.decay();
     if !(decay >= T::ZERO && decay * rate <= T::ONE) {
         return Err(Setting { rule: &Rule { name: "decay", range: "0 to 1 / rate" }, value: decay }.into());
     }
+    settings.update(rate)
+}
+
+/// Refuses parameters that are not finite, and gradients that are too large.
+#[inline(always)]
+fn check<T: Scalar>(params: &[T], gradient: &[T]) -> Result<(), UpdateError> {
+    let limit = T::GRADIENT_LIMIT;
+    let (small, finite) = if const { TYPED } {
+        (
+            gradient.iter().fold(true, |all, g| all & (g.magnitude() < limit)),
+            params.iter().fold(true, |all, w| all & (w.magnitude() <= T::MAX)),
+        )
+    } else {
+        // NaN if any is infinite or NaN.
+        let largest = |values| largest_on(Backend::best(), Matrix::of_row(values));
+        (largest(gradient) < limit, largest(params) <= T::MAX)
+    };
+    if small & finite { Ok(()) } else { Err(not_finite(params, gradient)) }
+}
+
+/// Updates parameters by their gradient.
+#[inline(always)]
+fn update_by<T: Scalar, S: Settings<T>>(
+    settings: S,
+    params: &mut [T],
+    gradient: &[T],
+    rate: T,
+) -> Result<(), UpdateError> {
+    check_lengths(&settings, params.len(), gradient.len())?;
+    check(params, gradient)?;
+    let update = ready(settings, rate)?;
+    // The bits are those of any backend.
+    T::run_here(Backend::best(), Apply { update, params, gradient });
     Ok(())
+}
+
+struct Apply<'a, U, T> {
+    update: U,
+    params: &'a mut [T],
+    gradient: &'a [T],
+}
+
+impl<U: Update<T>, T: Scalar> Operation<T> for Apply<'_, U, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(mut self, lanes: L) {
+        self.update.apply(lanes.narrow(), 0, self.params, self.gradient, None);
+    }
+}
+
+once!(UpdateOnce: (Entrywise<'a, T>, &'a mut [T], &'a [T], T) => Result<(), UpdateError>, update_once);
+
+fn update_once<T: Scalar>(
+    (settings, params, gradient, rate): (Entrywise<'_, T>, &mut [T], &[T], T),
+) -> Result<(), UpdateError> {
+    update_by(settings, params, gradient, rate)
 }
 
 /// Which entry it is, where flash is not small.
 #[cold]
 #[inline(never)]
 fn not_finite<T: Scalar>(params: &[T], gradient: &[T]) -> UpdateError {
-    if const { crate::kernel::TYPED } {
+    if const { TYPED } {
         return UpdateError::NotFinite(usize::MAX);
     }
     let wrong = |g: &T| !(g.magnitude() < T::GRADIENT_LIMIT);
     let found = gradient.iter().position(wrong).or_else(|| params.iter().position(|w| !w.is_finite()));
     UpdateError::NotFinite(found.unwrap_or(usize::MAX))
-}
-
-/// `x`, cut to between `-limit` and `limit`.
-#[inline(always)]
-fn bounded<T: Scalar>(x: T, limit: T) -> T {
-    let x = if x < limit { x } else { limit };
-    if x > -limit { x } else { -limit }
 }
 
 /// Scales `gradient` so that its Euclidean norm is at most `norm`; returns the norm it had.
@@ -166,37 +265,52 @@ fn bounded<T: Scalar>(x: T, limit: T) -> T {
 /// [`UpdateError::NotFinite`] if an entry is a NaN or too large for its square to be finite,
 /// [`UpdateError::Setting`] if `norm` is not more than 0; nothing is changed then.
 pub fn clip<T: Scalar>(gradient: &mut [T], norm: T) -> Result<T, UpdateError> {
-    T::once::<ClipOnce>((gradient, norm))
+    clip_on(Backend::best(), gradient, norm)
 }
-once!(ClipOnce: (&'a mut [T], T) => Result<T, UpdateError>, clip_once);
 
-fn clip_once<T: Scalar>((gradient, norm): (&mut [T], T)) -> Result<T, UpdateError> {
+/// [`clip`] on this backend, as a trainer clips: squares are summed up in its order.
+///
+/// # Errors
+/// As [`clip`].
+pub fn clip_on<T: Scalar>(backend: Backend, gradient: &mut [T], norm: T) -> Result<T, UpdateError> {
+    T::once::<ClipOnce>((backend, gradient, norm))
+}
+once!(ClipOnce: (Backend, &'a mut [T], T) => Result<T, UpdateError>, clip_once);
+
+fn clip_once<T: Scalar>((backend, gradient, norm): (Backend, &mut [T], T)) -> Result<T, UpdateError> {
     check_clip(norm)?;
-    let mut largest = T::ZERO;
-    for g in gradient.iter() {
-        let g = g.magnitude();
-        if !(g < T::GRADIENT_LIMIT) {
-            return Err(not_finite(&[], gradient));
+    let clip = Clip { gradient: &mut *gradient, most: norm };
+    T::run_here(backend, clip).ok_or_else(|| not_finite(&[], gradient))
+}
+
+/// Nothing if an entry is a NaN or too large.
+struct Clip<'a, T> {
+    gradient: &'a mut [T],
+    most: T,
+}
+
+impl<T: Scalar> Operation<T> for Clip<'_, T> {
+    type Output = Option<T>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Option<T> {
+        let (Self { gradient, most }, lanes) = (self, lanes.narrow());
+        let largest = largest(lanes, Matrix::of_row(gradient));
+        if !(largest < T::GRADIENT_LIMIT) {
+            return None;
         }
-        largest = if g > largest { g } else { largest };
-    }
-    if !(largest > T::ZERO) {
-        return Ok(T::ZERO);
-    }
-    // Relative to the largest entry, so that small squares do not vanish and large ones do not overflow.
-    let mut sum = T::ZERO;
-    for g in gradient.iter() {
-        let ratio = *g / largest;
-        sum += ratio * ratio;
-    }
-    let had = largest * sum.sqrt();
-    if had > norm {
-        let factor = norm / had;
-        for g in gradient {
-            *g = *g * factor;
+        if !(largest > T::ZERO) {
+            return Some(T::ZERO);
         }
+        let had = norm(lanes, gradient, largest);
+        if had > most {
+            let factor = most / had;
+            for g in gradient {
+                *g = *g * factor;
+            }
+        }
+        Some(had)
     }
-    Ok(had)
 }
 
 /// Stochastic gradient descent with momentum, v <- momentum v + g, w <- w - rate (v + decay w).
@@ -240,47 +354,61 @@ impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Sgd<M> {
     }
 }
 
-impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Sgd<M> {
-    fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
+impl<M: Moments<Scalar = T>, T: Scalar> Sgd<M> {
+    #[inline(always)]
+    fn settings(&mut self) -> SgdUpdate<'_, T> {
         let Self { momentum, decay, velocity } = self;
         let velocity = Some(velocity.moments()).filter(|velocity| !velocity.is_empty());
-        T::once::<SgdOnce>(SgdUpdate { params, gradient, velocity, rate, momentum: *momentum, decay: *decay })
+        SgdUpdate { velocity, momentum: *momentum, decay: *decay }
     }
 }
 
-/// An update by [`Sgd`].
+impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Sgd<M> {
+    fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
+        // Where flash is small, one that is not used is not there.
+        if const { TYPED } {
+            return update_by(self.settings(), params, gradient, rate);
+        }
+        T::once::<UpdateOnce>((Entrywise(OneOf::Sgd(self.settings())), params, gradient, rate))
+    }
+    fn entrywise(&mut self) -> Option<Entrywise<'_, T>> {
+        Some(Entrywise(OneOf::Sgd(self.settings())))
+    }
+}
+
+/// Settings and memory of [`Sgd`].
+#[derive(Debug)]
 struct SgdUpdate<'a, T> {
-    params: &'a mut [T],
-    gradient: &'a [T],
     velocity: Option<&'a mut [T]>,
-    rate: T,
     momentum: T,
     decay: T,
 }
-once!(SgdOnce: SgdUpdate<'a, T> => Result<(), UpdateError>, sgd_once);
 
-fn sgd_once<T: Scalar>(update: SgdUpdate<'_, T>) -> Result<(), UpdateError> {
-    let SgdUpdate { params, gradient, velocity, rate, momentum, decay } = update;
-    let memory = velocity.as_ref().map_or(params.len(), |velocity| velocity.len());
-    check(params, gradient, memory, rate, decay)?;
-    if !(momentum >= T::ZERO && momentum < T::ONE) {
-        return Err(Setting { rule: &Rule { name: "momentum", range: PART }, value: momentum }.into());
-    }
-    let keep = T::ONE - rate * decay;
-    match velocity {
-        None => {
-            for (w, g) in params.iter_mut().zip(gradient) {
-                *w = *w * keep - rate * *g;
-            }
-        }
-        Some(velocity) => {
-            for ((w, g), v) in params.iter_mut().zip(gradient).zip(velocity) {
-                *v = momentum * *v + *g;
-                *w = *w * keep - rate * *v;
-            }
+impl<'a, T: Scalar> Settings<T> for SgdUpdate<'a, T> {
+    type Update = OfSgd<'a, T>;
+    #[inline(always)]
+    fn memory(&self, params: usize) -> Result<(), usize> {
+        match &self.velocity {
+            Some(velocity) if velocity.len() != params => Err(velocity.len()),
+            _ => Ok(()),
         }
     }
-    Ok(())
+    #[inline(always)]
+    fn decay(&self) -> T {
+        self.decay
+    }
+    #[inline(always)]
+    fn update(self, rate: T) -> Result<OfSgd<'a, T>, UpdateError> {
+        let Self { velocity, momentum, decay } = self;
+        if !(momentum >= T::ZERO && momentum < T::ONE) {
+            return Err(Setting { rule: &Rule { name: "momentum", range: PART }, value: momentum }.into());
+        }
+        let keep = T::ONE - rate * decay;
+        Ok(match velocity {
+            None => OfSgd::Plain(Plain { keep, rate }),
+            Some(velocity) => OfSgd::WithMomentum(WithMomentum { keep, rate, momentum, velocity }),
+        })
+    }
 }
 
 /// Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019):
@@ -364,65 +492,228 @@ impl<M: Storage<Content: Flat<Scalar = T>>, T: Scalar> Default for Adam<M> {
     }
 }
 
-impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Adam<M> {
-    fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
-        let update = AdamUpdate {
-            params,
-            gradient,
+impl<M: Moments<Scalar = T>, T: Scalar> Adam<M> {
+    #[inline(always)]
+    fn settings(&mut self) -> AdamUpdate<'_, T> {
+        AdamUpdate {
             first: self.first.moments(),
             second: self.second.moments(),
             steps: &mut self.steps,
-            rate,
             decays: (self.first_decay, self.second_decay),
             epsilon: self.epsilon,
             decay: self.decay,
-        };
-        T::once::<AdamOnce>(update)
+        }
     }
 }
 
-/// An update by [`Adam`].
+impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Adam<M> {
+    fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
+        if const { TYPED } {
+            return update_by(self.settings(), params, gradient, rate);
+        }
+        T::once::<UpdateOnce>((Entrywise(OneOf::Adam(self.settings())), params, gradient, rate))
+    }
+    fn entrywise(&mut self) -> Option<Entrywise<'_, T>> {
+        Some(Entrywise(OneOf::Adam(self.settings())))
+    }
+}
+
+/// Settings and memory of [`Adam`].
+#[derive(Debug)]
 struct AdamUpdate<'a, T> {
-    params: &'a mut [T],
-    gradient: &'a [T],
     first: &'a mut [T],
     second: &'a mut [T],
     steps: &'a mut u64,
-    rate: T,
     decays: (T, T),
     epsilon: T,
     decay: T,
 }
-once!(AdamOnce: AdamUpdate<'a, T> => Result<(), UpdateError>, adam_once);
 
-fn adam_once<T: Scalar>(update: AdamUpdate<'_, T>) -> Result<(), UpdateError> {
-    let AdamUpdate { params, gradient, first, second, steps, rate, decays: (b1, b2), epsilon, decay } =
-        update;
-    check(params, gradient, first.len(), rate, decay)?;
-    for (rule, value) in
-        [(&Rule { name: "first_decay", range: PART }, b1), (&Rule { name: "second_decay", range: PART }, b2)]
+impl<'a, T: Scalar> Settings<T> for AdamUpdate<'a, T> {
+    type Update = Adaptive<'a, T>;
+    #[inline(always)]
+    fn memory(&self, params: usize) -> Result<(), usize> {
+        match [self.first.len(), self.second.len()].into_iter().find(|found| *found != params) {
+            Some(found) => Err(found),
+            None => Ok(()),
+        }
+    }
+    #[inline(always)]
+    fn decay(&self) -> T {
+        self.decay
+    }
+    #[inline(always)]
+    fn update(self, rate: T) -> Result<Adaptive<'a, T>, UpdateError> {
+        let Self { first, second, steps, decays, epsilon, decay } = self;
+        let (b1, b2) = decays;
+        for (rule, value) in [
+            (&Rule { name: "first_decay", range: PART }, b1),
+            (&Rule { name: "second_decay", range: PART }, b2),
+        ] {
+            if !(value >= T::ZERO && value < T::ONE) {
+                return Err(Setting { rule, value }.into());
+            }
+        }
+        if !(epsilon > T::ZERO && epsilon.is_finite()) {
+            return Err(Setting {
+                rule: &Rule { name: "epsilon", range: "more than 0, finite" },
+                value: epsilon,
+            }
+            .into());
+        }
+        // All is in its range: this is a step.
+        *steps = steps.saturating_add(1);
+        let keep = T::ONE - rate * decay;
+        let step = rate / (T::ONE - b1.power(*steps));
+        let unbias = T::ONE / (T::ONE - b2.power(*steps));
+        Ok(Adaptive { keep, step, unbias, decays, epsilon, first, second })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Adam, Apply, Moments, Optimizer, Sgd, clip_on, ready};
+    use crate::kernel::{Scalar, TYPED};
+    use crate::network::NoMemory;
+    use crate::simd::{Backend, Element};
+    use std::vec::Vec;
+
+    /// Numbers between -2 and 2, always the same.
+    fn draw<T: Element>(seed: u64, count: usize) -> Vec<T> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            T::from_f64((state >> 11) as f64 / (1_u64 << 51) as f64 - 2.0)
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn bits<T: Element>(values: &[T]) -> Vec<u64> {
+        values.iter().map(|value| value.to_f64().to_bits()).collect()
+    }
+
+    /// Some updates of `count` parameters on a backend, and what scalar arithmetic in the order of the formulas makes of them, to the bit.
+    fn updates<T: Scalar, P: Optimizer<T>>(
+        backend: Backend,
+        mut optimizer: P,
+        count: usize,
+        mut entry: impl FnMut(u64, usize, T, T) -> T,
+    ) {
+        let mut params: Vec<T> = draw(1, count);
+        let mut expected = params.clone();
+        let rate = T::from_f64(0.1);
+        for step in 1..=3 {
+            let gradient: Vec<T> = draw(1 + step, count);
+            let update = ready(optimizer.entrywise().expect("one of this crate's"), rate).expect("in range");
+            T::run(backend, Apply { update, params: &mut params, gradient: &gradient });
+            for (i, (w, g)) in expected.iter_mut().zip(&gradient).enumerate() {
+                *w = entry(step, i, *w, *g);
+            }
+            assert_eq!(bits(&params), bits(&expected), "{count} on {}", backend.name());
+        }
+    }
+
+    fn each_optimizer<T: Scalar>()
+    where
+        Vec<T>: Moments<Scalar = T>,
     {
-        if !(value >= T::ZERO && value < T::ONE) {
-            return Err(Setting { rule, value }.into());
+        let number = T::from_f64;
+        let (rate, decay, momentum) = (number(0.1), number(0.3), number(0.9));
+        let keep = T::ONE - rate * decay;
+        for backend in Backend::available() {
+            for count in (0..40).chain([257]) {
+                let plain = Sgd { decay, ..Sgd::<NoMemory<T>>::plain() };
+                updates(backend, plain, count, |_, _, w, g| w * keep - rate * g);
+                if count > 0 {
+                    let mut v = std::vec![T::ZERO; count];
+                    let sgd = Sgd { momentum, decay, velocity: v.clone() };
+                    updates(backend, sgd, count, |_, i, w, g| {
+                        v[i] = momentum * v[i] + g;
+                        w * keep - rate * v[i]
+                    });
+                }
+                let (mut m, mut v) = (std::vec![T::ZERO; count], std::vec![T::ZERO; count]);
+                let mut adam = Adam::for_params(&m).decay(decay);
+                // So small that some directions are bounded.
+                adam.epsilon = T::MIN_POSITIVE;
+                let (b1, b2) = (adam.first_decay, adam.second_decay);
+                updates(backend, adam.clone(), count, |step, i, w, g| {
+                    m[i] = b1 * m[i] + (T::ONE - b1) * g;
+                    v[i] = b2 * v[i] + (T::ONE - b2) * g * g;
+                    let (step, unbias) =
+                        (rate / (T::ONE - b1.power(step)), T::ONE / (T::ONE - b2.power(step)));
+                    w * keep - step * (m[i] / ((v[i] * unbias).sqrt() + adam.epsilon))
+                });
+            }
         }
     }
-    if !(epsilon > T::ZERO && epsilon.is_finite()) {
-        return Err(Setting {
-            rule: &Rule { name: "epsilon", range: "more than 0, finite" },
-            value: epsilon,
+
+    #[test]
+    fn updates_have_the_bits_of_scalar_arithmetic_on_every_backend() {
+        each_optimizer::<f32>();
+        each_optimizer::<f64>();
+    }
+
+    /// A square that vanishes beside a mean that does not.
+    #[test]
+    fn directions_of_adam_are_bounded() {
+        for backend in Backend::available() {
+            for sign in [1.0, -1.0] {
+                let mut adam = Adam::for_params(&[0.0_f32; 9]);
+                (adam.epsilon, adam.second_decay) = (f32::from_bits(1), 0.0);
+                let (mut params, gradient) = ([0.0_f32; 9], [sign * 1e-24; 9]);
+                let update = ready(adam.entrywise().expect("one of this crate's"), 1.0).expect("in range");
+                f32::run(backend, Apply { update, params: &mut params, gradient: &gradient });
+                let step = 1.0 / (1.0 - adam.first_decay);
+                assert_eq!(params, [-sign * step * f32::GRADIENT_LIMIT; 9], "{}", backend.name());
+            }
         }
-        .into());
     }
-    *steps = steps.saturating_add(1);
-    let keep = T::ONE - rate * decay;
-    let step = rate / (T::ONE - b1.power(*steps));
-    let unbias = T::ONE / (T::ONE - b2.power(*steps));
-    for ((w, g), (m, v)) in params.iter_mut().zip(gradient).zip(first.iter_mut().zip(second)) {
-        *m = b1 * *m + (T::ONE - b1) * *g;
-        *v = b2 * *v + (T::ONE - b2) * *g * *g;
-        // Bounded, for an epsilon so small that it does not do it.
-        let direction = bounded(*m / ((*v * unbias).sqrt() + epsilon), T::GRADIENT_LIMIT);
-        *w = *w * keep - step * direction;
+
+    /// Near the norm that `f64` finds, whatever the magnitudes; on the portable backend the bits of a sum in order.
+    fn clips<T: Scalar>(precision: f64) {
+        for backend in Backend::available() {
+            for (count, scale) in (0..70).chain([1000]).flat_map(|count| {
+                [1.0, T::MIN_POSITIVE.to_f64() * 8.0, T::GRADIENT_LIMIT.to_f64() / 4.0]
+                    .map(|scale| (count, scale))
+            }) {
+                let before: Vec<T> = draw::<T>(9, count).iter().map(|g| *g * T::from_f64(scale)).collect();
+                let exact = before.iter().map(|g| (g.to_f64() / scale).powi(2)).sum::<f64>().sqrt();
+                for part in [0.5, 2.0] {
+                    let mut gradient = before.clone();
+                    let most = T::from_f64(if count == 0 { 1.0 } else { exact * part * scale });
+                    let had = clip_on(backend, &mut gradient, most).expect("small enough");
+                    let near = precision * count.max(1) as f64;
+                    assert!(
+                        (had.to_f64() / scale - exact).abs() <= near * exact,
+                        "{count} by {scale}: {had:?}"
+                    );
+                    for (found, g) in gradient.iter().zip(&before) {
+                        let expected = g.to_f64() / scale * f64::min(part, 1.0);
+                        let off = (found.to_f64() / scale - expected).abs();
+                        assert!(off <= near * expected.abs() + precision, "{found:?}, {expected}");
+                    }
+                    if TYPED || backend == Backend::portable() {
+                        let largest = before
+                            .iter()
+                            .fold(T::ZERO, |most, g| if g.magnitude() > most { g.magnitude() } else { most });
+                        let mut sum = T::ZERO;
+                        for g in &before {
+                            let ratio = *g / largest;
+                            sum += ratio * ratio;
+                        }
+                        let expected = if largest > T::ZERO { largest * sum.sqrt() } else { T::ZERO };
+                        assert_eq!(had.to_f64().to_bits(), expected.to_f64().to_bits());
+                    }
+                }
+            }
+        }
     }
-    Ok(())
+
+    #[test]
+    fn norms_are_those_of_sums_in_order() {
+        clips::<f32>(f64::from(f32::EPSILON));
+        clips::<f64>(f64::EPSILON);
+    }
 }

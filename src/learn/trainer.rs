@@ -1,14 +1,16 @@
 //! A trainer: network, optimizer and workspace in one place, one batch a call.
 
+use super::adjoint::Sent;
 use super::gradient::{GradientReport, LearnError, Objective};
 use super::learner::Learner;
 use super::loss::Loss;
-use super::optimizer::{Optimizer, check_clip, check_rate, clip};
+use super::one_pass::OnePass;
+use super::optimizer::{Optimizer, check_clip, check_rate, clip_on};
 use super::scaling::saturated;
 use super::units::{UnitLoss, UnitRoom, add_of_units};
 use super::unsolved::{Outcome, Unsolved};
 use crate::certificate::{CONTRACTIONS, Held, bounded, is_contraction};
-use crate::kernel::Scalar;
+use crate::kernel::{Matrix, Scalar, TYPED};
 use crate::network::{Architecture, Form, Network, Samples, State, Storage, Takes, Workspace};
 use crate::simd::{Backend, Element};
 use crate::solve::{Rule, Setting};
@@ -19,6 +21,9 @@ use core::fmt;
 type ScalarOf<R> = <<R as Storage>::Content as Architecture>::Scalar;
 
 /// Holds all that training a network `N` on batches of `B` samples needs. A step allocates nothing.
+///
+/// By one sample, with [`Sgd`](super::Sgd) or [`Adam`](super::Adam) and without clipping, a step reads and writes every weight once: it is updated as soon as there is its gradient
+/// ([`Optimizer::entrywise`]). Everything else, on bare metal too, adds up the gradient first. The bits are the same.
 ///
 /// ```
 /// use attractor::fnn;
@@ -162,15 +167,11 @@ where
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        self.begin()?;
-        let Self { network, gradient, workspace, .. } = self;
-        let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
+        self.begin(Self::MAY_BE_ONE_PASS)?;
+        let (network, workspace) = (self.network.get(), self.workspace.get_mut());
         let on = network.on(self.backend).threads(self.threads);
-        let learned = on.settle_or(self.unsolved, &self.objective, (input, target), workspace)?;
-        if learned.1 != Outcome::Skipped {
-            network.add((self.backend, self.threads), input, workspace, gradient)?;
-        }
-        self.update(learned)
+        let settled = on.settle_or(self.unsolved, &self.objective, (input, target), workspace);
+        self.learn::<_, false, I>(input, settled)
     }
 
     /// [`step`](Self::step) by the objective's solver, and of networks whose activations have their slopes of sums: in room of the caller's, at least
@@ -209,15 +210,11 @@ where
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
         self.objective.check_room(self.objective.room::<Network<A>>(B), room.len())?;
-        self.begin()?;
-        let Self { network, gradient, workspace, .. } = self;
-        let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
+        self.begin(Self::MAY_BE_ONE_PASS)?;
+        let (network, workspace) = (self.network.get(), self.workspace.get_mut());
         let on = network.on(self.backend).threads(self.threads);
-        let learned = on.settle_in(self.unsolved, &self.objective, (input, target), workspace, room)?;
-        if learned.1 != Outcome::Skipped {
-            network.add((self.backend, self.threads), input, workspace, gradient)?;
-        }
-        self.update(learned)
+        let settled = on.settle_in(self.unsolved, &self.objective, (input, target), workspace, room);
+        self.learn::<_, false, I>(input, settled)
     }
 
     /// [`step`](Self::step) with the layers of this network in the code of the caller, for small networks and single samples; see
@@ -235,12 +232,11 @@ where
         X: Samples<T, I, B>,
         C: Loss<A::Output<B>, Y, Scalar = T>,
     {
-        self.begin()?;
-        let Self { network, gradient, workspace, .. } = self;
-        let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
+        self.begin(Self::MAY_BE_ONE_PASS)?;
+        let (network, workspace) = (self.network.get(), self.workspace.get_mut());
         let on = network.on(self.backend).threads(self.threads).specialized();
-        let learned = on.gradient_or(self.unsolved, &self.objective, (input, target), workspace, gradient)?;
-        self.update(learned)
+        let settled = on.settle_or(self.unsolved, &self.objective, (input, target), workspace);
+        self.learn::<_, true, I>(input, settled)
     }
 
     /// [`step`](Self::step) by a loss of all units, hidden ones too, or with a penalty: see [`UnitLoss`]. `room` is the caller's, so that other
@@ -259,7 +255,7 @@ where
         X: Samples<T, I, B>,
         C: UnitLoss<A, Y, B>,
     {
-        self.begin()?;
+        self.begin(false)?;
         let by = (self.backend, self.threads);
         let Self { network, gradient, workspace, .. } = self;
         let (network, gradient, workspace) = (network.get_mut(), gradient.get_mut(), workspace.get_mut());
@@ -271,10 +267,15 @@ where
         self.update(learned)
     }
 
-    /// Nothing of the batch before, and a network within its rate.
-    fn begin(&mut self) -> Result<(), LearnError<T>> {
+    /// Whether a step may be one pass over the weights: by one sample, and not where flash is small.
+    const MAY_BE_ONE_PASS: bool = B == 1 && !TYPED;
+
+    /// Nothing of the batch before, but in a gradient that is `written` and not added to; and a network within its rate.
+    fn begin(&mut self, written: bool) -> Result<(), LearnError<T>> {
         check_settings(self.rate, self.clip, &self.objective)?;
-        self.gradient.get_mut().params_mut().fill(T::ZERO);
+        if !written {
+            self.gradient.get_mut().params_mut().fill(T::ZERO);
+        }
         let workspace = self.workspace.get_mut();
         workspace.state.reset();
         workspace.adjoint.reset();
@@ -282,22 +283,73 @@ where
         begin_held(self.network.get_mut(), self.backend, settings, self.holding.get_mut())
     }
 
+    /// Learns from what was settled: in one pass over the weights, if that can be, or gradient and update one after the other.
+    #[inline(always)]
+    fn learn<X, const SPECIALIZED: bool, const I: usize>(
+        &mut self,
+        input: &X,
+        settled: Result<(GradientReport<T>, Outcome), LearnError<T>>,
+    ) -> Result<Step<T>, LearnError<T>>
+    where
+        A: Takes<I>,
+        X: Samples<T, I, B>,
+    {
+        if const { Self::MAY_BE_ONE_PASS } {
+            match settled {
+                Ok(learned) if learned.1 != Outcome::Skipped && self.one_pass(input.samples()) => {
+                    return Ok(self.end(learned, None));
+                }
+                _ => self.gradient.get_mut().params_mut().fill(T::ZERO),
+            }
+        }
+        let learned = settled?;
+        if learned.1 != Outcome::Skipped {
+            let Self { network, gradient, workspace, .. } = self;
+            let (network, gradient, workspace) = (network.get(), gradient.get_mut(), workspace.get());
+            if const { SPECIALIZED } {
+                let on = network.on(self.backend).threads(self.threads).specialized();
+                on.add(input, workspace, gradient)?;
+            } else {
+                network.add((self.backend, self.threads), input, workspace, gradient)?;
+            }
+        }
+        self.update(learned)
+    }
+
+    /// Gradient and update in one pass over the weights, if the optimizer says what it does and nothing is clipped; whether it was made.
+    fn one_pass(&mut self, input: Matrix<'_, T>) -> bool {
+        let workspace = self.workspace.get();
+        let (Ok(from), None) = (Sent::new(input, &workspace.state, &workspace.adjoint), self.clip) else {
+            return false;
+        };
+        let Some(optimizer) = self.optimizer.entrywise() else { return false };
+        let (params, gradient) = (self.network.get_mut().params_mut(), self.gradient.get_mut().params_mut());
+        let (layout, rate, backend) = (const { &A::LAYOUT }, self.rate, self.backend);
+        OnePass { from, layout, params, gradient, optimizer, rate, backend }.step()
+    }
+
     /// Clips, updates, holds.
-    fn update(&mut self, (report, outcome): (GradientReport<T>, Outcome)) -> Result<Step<T>, LearnError<T>> {
+    fn update(&mut self, learned: (GradientReport<T>, Outcome)) -> Result<Step<T>, LearnError<T>> {
         let (network, gradient) = (self.network.get_mut(), self.gradient.get_mut());
         let mut norm = None;
-        match (outcome, self.unsolved) {
+        match (learned.1, self.unsolved) {
             (Outcome::Skipped, Unsolved::Weaken(factor)) => network.multiply_feedback(factor),
             (Outcome::Skipped, _) => {}
             _ => {
                 let (params, gradient) = (network.params_mut(), gradient.params_mut());
-                norm = clip_and_update(&mut self.optimizer, params, gradient, self.clip, self.rate)?;
+                let by = (self.backend, &mut self.optimizer);
+                norm = clip_and_update(by, params, gradient, self.clip, self.rate)?;
             }
         }
+        Ok(self.end(learned, norm))
+    }
+
+    /// Holds.
+    fn end(&mut self, (report, outcome): (GradientReport<T>, Outcome), norm: Option<T>) -> Step<T> {
         self.count += u64::from(outcome != Outcome::Solved);
-        let held = end_held(network, self.backend, self.hold, self.holding.get_mut());
+        let held = end_held(self.network.get_mut(), self.backend, self.hold, self.holding.get_mut());
         let saturated = saturated(self.backend, &self.workspace.get().state);
-        Ok(Step { report, outcome, norm, held, unsolved: self.count, saturated })
+        Step { report, outcome, norm, held, unsolved: self.count, saturated }
     }
 }
 
@@ -314,13 +366,13 @@ pub(crate) fn check_settings<C, T: Scalar>(
 
 /// Clips a gradient, if it is to be, and updates by it; the norm it had, where it is clipped.
 pub(crate) fn clip_and_update<T: Scalar>(
-    optimizer: &mut impl Optimizer<T>,
+    (backend, optimizer): (Backend, &mut impl Optimizer<T>),
     params: &mut [T],
     gradient: &mut [T],
     most: Option<T>,
     rate: T,
 ) -> Result<Option<T>, LearnError<T>> {
-    let norm = most.map(|most| clip(gradient, most)).transpose().map_err(LearnError::Update)?;
+    let norm = most.map(|most| clip_on(backend, gradient, most)).transpose().map_err(LearnError::Update)?;
     optimizer.update(params, gradient, rate).map_err(LearnError::Update)?;
     Ok(norm)
 }

@@ -423,6 +423,8 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// The larger, `b` when either is NaN.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Square root, correctly rounded.
+    fn sqrt(self, a: Self::Vector) -> Self::Vector;
     /// Absolute value.
     fn abs(self, a: Self::Vector) -> Self::Vector;
     /// The magnitude of `magnitude` with the sign of `sign`.

@@ -4,7 +4,7 @@ use super::{Blocking, Element, Family, Lanes, Portable, Routine};
 use wide::{f32x4, f64x2};
 
 macro_rules! portable {
-    ($scalar:ty, $vector:ident, $width:literal) => {
+    ($scalar:ty, $vector:ident, $width:literal, $sqrt:path) => {
         impl Lanes<$scalar> for Portable {
             type Vector = $vector;
             type Mask = $vector;
@@ -84,6 +84,15 @@ macro_rules! portable {
                 b.simd_lt(a).bitselect(a, b)
             }
             #[inline(always)]
+            fn sqrt(self, a: $vector) -> $vector {
+                // Elsewhere `wide` has one of its own, which is not exact.
+                if cfg!(any(target_feature = "sse2", target_feature = "simd128", target_arch = "aarch64")) {
+                    a.sqrt()
+                } else {
+                    self.map(a, $sqrt)
+                }
+            }
+            #[inline(always)]
             fn abs(self, a: $vector) -> $vector {
                 a.abs()
             }
@@ -112,5 +121,5 @@ macro_rules! portable {
     };
 }
 
-portable!(f32, f32x4, 4);
-portable!(f64, f64x2, 2);
+portable!(f32, f32x4, 4, libm::sqrtf);
+portable!(f64, f64x2, 2, libm::sqrt);

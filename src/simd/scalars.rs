@@ -10,7 +10,7 @@ use super::{Blocking, Element, Lanes, MAX_WIDTH, Portable, Routine};
 pub struct One;
 
 macro_rules! scalars {
-    ($token:ident, $scalar:ty, $width:literal, [$($lane:tt)*]) => {
+    ($token:ident, $scalar:ty, $width:literal, $sqrt:path, [$($lane:tt)*]) => {
         impl Lanes<$scalar> for $token {
             type Vector = [$scalar; $width];
             type Mask = [bool; $width];
@@ -86,6 +86,10 @@ macro_rules! scalars {
                 [$(if b[$lane] < a[$lane] { a[$lane] } else { b[$lane] }),*]
             }
             #[inline(always)]
+            fn sqrt(self, a: Self::Vector) -> Self::Vector {
+                [$($sqrt(a[$lane])),*]
+            }
+            #[inline(always)]
             fn abs(self, a: Self::Vector) -> Self::Vector {
                 [$(a[$lane].abs()),*]
             }
@@ -146,7 +150,7 @@ macro_rules! scalars {
     };
 }
 
-scalars!(Portable, f32, 4, [0 1 2 3]);
-scalars!(Portable, f64, 2, [0 1]);
-scalars!(One, f32, 1, [0]);
-scalars!(One, f64, 1, [0]);
+scalars!(Portable, f32, 4, libm::sqrtf, [0 1 2 3]);
+scalars!(Portable, f64, 2, libm::sqrt, [0 1]);
+scalars!(One, f32, 1, libm::sqrtf, [0]);
+scalars!(One, f64, 1, libm::sqrt, [0]);

@@ -15,6 +15,7 @@ trait Reference: Element {
     const TINY: Self;
     fn fused(self, b: Self, c: Self) -> Self;
     fn bits(self) -> u64;
+    fn root(self) -> Self;
     /// Exponent and first fraction bit, the low three bits of both, by arithmetic on numbers.
     fn octave(self) -> usize;
     fn two_to(self) -> Self;
@@ -29,6 +30,9 @@ macro_rules! reference {
             }
             fn bits(self) -> u64 {
                 u64::from(self.to_bits())
+            }
+            fn root(self) -> Self {
+                <$scalar>::sqrt(self)
             }
             fn octave(self) -> usize {
                 // x = 2^e (1 + f/2 + ...): the biased exponent ends in the bits of e + 7 = e - 1 modulo 8.
@@ -201,6 +205,7 @@ fn arithmetic<T: Reference, L: Lanes<T>>(lanes: L) {
             if L::BLOCKING.split { x[i].fused(y[i], z[i]) } else { x[i] * y[i] + z[i] }
         });
         each(lanes, lanes.abs(a), |i| x[i].magnitude());
+        each(lanes, lanes.sqrt(a), |i| x[i].root());
         each(lanes, lanes.copy_sign(a, b), |i| {
             let negative = y[i].bits() >> (8 * size_of::<T>() - 1) == 1;
             if negative { -x[i].magnitude() } else { x[i].magnitude() }

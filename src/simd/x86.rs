@@ -70,7 +70,7 @@ macro_rules! x86_lanes {
     (
         $token:ident, $entry:ident, $features:literal, $opaque:ident, $tile_columns:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
-        $min:ident, $max:ident, $and:ident, $andnot:ident, $or:ident,
+        $min:ident, $max:ident, $and:ident, $andnot:ident, $or:ident, $sqrt:ident,
         { $($own:item)* }
     ) => {
         // SAFETY of every block in this implementation: the token was made by `detect`, so the processor has
@@ -143,6 +143,10 @@ macro_rules! x86_lanes {
             #[inline(always)]
             fn max(self, a: $vector, b: $vector) -> $vector {
                 unsafe { $max(a, b) }
+            }
+            #[inline(always)]
+            fn sqrt(self, a: $vector) -> $vector {
+                unsafe { $sqrt(a) }
             }
             #[inline(always)]
             fn abs(self, a: $vector) -> $vector {
@@ -273,6 +277,7 @@ x86_lanes! {
     Avx2, avx2, "avx2,fma", opaque_256, 6, f32, __m256, __m256, 8,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
     _mm256_div_ps, _mm256_fmadd_ps, _mm256_min_ps, _mm256_max_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps,
+    _mm256_sqrt_ps,
     {
         #[inline(always)]
         unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, width: usize) {
@@ -352,6 +357,7 @@ x86_lanes! {
     Avx2, avx2, "avx2,fma", opaque_256d, 6, f64, __m256d, __m256d, 4,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
     _mm256_div_pd, _mm256_fmadd_pd, _mm256_min_pd, _mm256_max_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_or_pd,
+    _mm256_sqrt_pd,
     {
         #[inline(always)]
         unsafe fn turn(self, from: *const f64, across: usize, to: *mut f64, width: usize) {
@@ -394,6 +400,7 @@ x86_lanes! {
     Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", opaque_512, 12, f32, __m512, __mmask16, 16,
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
     _mm512_div_ps, _mm512_fmadd_ps, _mm512_min_ps, _mm512_max_ps, _mm512_and_ps, _mm512_andnot_ps, _mm512_or_ps,
+    _mm512_sqrt_ps,
     {
         #[inline(always)]
         unsafe fn turn(self, from: *const f32, across: usize, to: *mut f32, width: usize) {
@@ -488,6 +495,7 @@ x86_lanes! {
     Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", opaque_512d, 12, f64, __m512d, __mmask8, 8,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
     _mm512_div_pd, _mm512_fmadd_pd, _mm512_min_pd, _mm512_max_pd, _mm512_and_pd, _mm512_andnot_pd, _mm512_or_pd,
+    _mm512_sqrt_pd,
     {
         #[inline(always)]
         unsafe fn turn(self, from: *const f64, across: usize, to: *mut f64, width: usize) {

@@ -3,7 +3,8 @@
 use super::oracle::subject;
 use attractor::adapt::{Adapted, AdapterTrainer, BiasOnly, Frozen, LastLayer, LowRank, ParamsOf};
 use attractor::learn::{
-    Adam, CrossEntropy, LearnError, MeanSquared, Method, Objective, Optimizer, Outcome, Sgd, Unsolved, clip,
+    Adam, CrossEntropy, LearnError, MeanSquared, Method, Objective, Optimizer, Outcome, Sgd, Unsolved,
+    clip_on,
 };
 use attractor::network::Flat;
 use attractor::{CertificateError, SolveError, State, Stop, Threads, Workspace, fnn};
@@ -66,7 +67,7 @@ fn a_step_is_gradient_clip_update_and_holding() {
                         let on = own.on(backend);
                         let report =
                             on.gradient(&objective, &x, &labels, &mut workspace, &mut gradient).unwrap();
-                        let norm = clipped.map(|most| clip(gradient.flat_mut(), most).unwrap());
+                        let norm = clipped.map(|most| clip_on(backend, gradient.flat_mut(), most).unwrap());
                         adam.update(own.params_mut().flat_mut(), gradient.flat(), rate).unwrap();
                         let kept = held.map(|rate| own.hold_rate(rate, &mut room).unwrap());
                         let step = trainer.step(&x, &labels).unwrap();

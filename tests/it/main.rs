@@ -20,6 +20,7 @@ mod memory;
 mod model_file;
 mod multiply;
 mod non_finite;
+mod one_pass;
 mod own_activation;
 mod own_loss;
 mod scaling;

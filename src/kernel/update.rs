@@ -1,0 +1,357 @@
+//! The update of parameters by their gradient, each entry on its own: what optimizers do; and for the gradient of one sample, which is outer
+//! products, in the pass in which these are made.
+//!
+//! No operation is fused: an update has the same bits on every backend.
+
+use super::{Scalar, load, store};
+use crate::simd::{Lanes, MAX_WIDTH, Operation};
+
+/// Entries of a gradient that are made before parameters are updated by them and they are stored.
+///
+/// They are made in a place of their own. Gradient and parameters often lie at the same place of a page, and a load whose address has the last 12 bits
+/// of a store that is not done yet waits for that one on some processors (docs/performance.md).
+const AT_ONCE: usize = 256;
+
+/// What an optimizer does with every entry.
+pub(crate) trait Update<T: Scalar> {
+    /// Updates parameters by their gradient, and stores that, if it is to be; `first` is the number of the first among all of them.
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    );
+}
+
+/// The same of one vector of entries.
+trait EachEntry<T: Scalar> {
+    /// For how many entries there is memory.
+    fn entries(&self) -> usize;
+    /// The parameters `w` after the update by `g`, of the entries from `at` on: a vector of them, or so many as `part` says.
+    ///
+    /// # Safety
+    /// There must be memory for these entries.
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        at: usize,
+        part: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector;
+}
+
+/// w <- keep w - rate g.
+#[derive(Debug)]
+pub(crate) struct Plain<T> {
+    pub(crate) keep: T,
+    pub(crate) rate: T,
+}
+
+impl<T: Scalar> EachEntry<T> for Plain<T> {
+    #[inline(always)]
+    fn entries(&self) -> usize {
+        usize::MAX
+    }
+    #[inline(always)]
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        _: usize,
+        _: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector {
+        lanes.sub(lanes.mul(w, lanes.splat(self.keep)), lanes.mul(lanes.splat(self.rate), g))
+    }
+}
+
+/// v <- momentum v + g, w <- keep w - rate v.
+#[derive(Debug)]
+pub(crate) struct WithMomentum<'a, T> {
+    pub(crate) keep: T,
+    pub(crate) rate: T,
+    pub(crate) momentum: T,
+    pub(crate) velocity: &'a mut [T],
+}
+
+impl<T: Scalar> EachEntry<T> for WithMomentum<'_, T> {
+    #[inline(always)]
+    fn entries(&self) -> usize {
+        self.velocity.len()
+    }
+    #[inline(always)]
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        at: usize,
+        part: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector {
+        // SAFETY: the caller vouches for these entries.
+        let v = unsafe {
+            let place = self.velocity.as_mut_ptr().add(at);
+            let v = lanes.add(lanes.mul(lanes.splat(self.momentum), load(lanes, place, part)), g);
+            store(lanes, place, v, part);
+            v
+        };
+        lanes.sub(lanes.mul(w, lanes.splat(self.keep)), lanes.mul(lanes.splat(self.rate), v))
+    }
+}
+
+/// m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- keep w - step m / (sqrt(unbias v) + epsilon).
+#[derive(Debug)]
+pub(crate) struct Adaptive<'a, T> {
+    pub(crate) keep: T,
+    pub(crate) step: T,
+    pub(crate) unbias: T,
+    pub(crate) decays: (T, T),
+    pub(crate) epsilon: T,
+    pub(crate) first: &'a mut [T],
+    pub(crate) second: &'a mut [T],
+}
+
+impl<T: Scalar> EachEntry<T> for Adaptive<'_, T> {
+    #[inline(always)]
+    fn entries(&self) -> usize {
+        self.first.len().min(self.second.len())
+    }
+    #[inline(always)]
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        at: usize,
+        part: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector {
+        let (b1, b2) = self.decays;
+        // SAFETY: the caller vouches for these entries.
+        let (m, v) = unsafe {
+            let (first, second) = (self.first.as_mut_ptr().add(at), self.second.as_mut_ptr().add(at));
+            let (old_m, old_v) = (load(lanes, first, part), load(lanes, second, part));
+            let m = lanes.add(lanes.mul(lanes.splat(b1), old_m), lanes.mul(lanes.splat(T::ONE - b1), g));
+            let square = lanes.mul(lanes.mul(lanes.splat(T::ONE - b2), g), g);
+            let v = lanes.add(lanes.mul(lanes.splat(b2), old_v), square);
+            store(lanes, first, m, part);
+            store(lanes, second, v, part);
+            (m, v)
+        };
+        let root = lanes.sqrt(lanes.mul(v, lanes.splat(self.unbias)));
+        // Bounded, for an epsilon so small that it does not do it.
+        let (most, least) = (lanes.splat(T::GRADIENT_LIMIT), lanes.splat(-T::GRADIENT_LIMIT));
+        let direction = lanes.div(m, lanes.add(root, lanes.splat(self.epsilon)));
+        let direction = lanes.max(lanes.min(direction, most), least);
+        lanes.sub(lanes.mul(w, lanes.splat(self.keep)), lanes.mul(lanes.splat(self.step), direction))
+    }
+}
+
+/// What stochastic gradient descent does.
+#[derive(Debug)]
+pub(crate) enum OfSgd<'a, T> {
+    Plain(Plain<T>),
+    WithMomentum(WithMomentum<'a, T>),
+}
+
+impl<T: Scalar> Update<T> for OfSgd<'_, T> {
+    #[inline(always)]
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
+        match self {
+            Self::Plain(update) => each(lanes, update, first, params, gradient, stored),
+            Self::WithMomentum(update) => each(lanes, update, first, params, gradient, stored),
+        }
+    }
+}
+
+impl<T: Scalar> Update<T> for Adaptive<'_, T> {
+    #[inline(always)]
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
+        each(lanes, self, first, params, gradient, stored);
+    }
+}
+
+/// What an optimizer of this crate does.
+#[derive(Debug)]
+pub(crate) enum OfAny<'a, T> {
+    Sgd(OfSgd<'a, T>),
+    Adaptive(Adaptive<'a, T>),
+}
+
+impl<T: Scalar> Update<T> for OfAny<'_, T> {
+    #[inline(always)]
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
+        match self {
+            Self::Sgd(update) => update.apply(lanes, first, params, gradient, stored),
+            Self::Adaptive(update) => update.apply(lanes, first, params, gradient, stored),
+        }
+    }
+}
+
+#[inline(always)]
+fn each<T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    update: &mut impl EachEntry<T>,
+    first: usize,
+    params: &mut [T],
+    gradient: &[T],
+    stored: Option<&mut [T]>,
+) {
+    let stored = match stored {
+        Some(stored) if stored.len() >= gradient.len() => Some(stored.as_mut_ptr()),
+        _ => None,
+    };
+    let count = params.len().min(gradient.len()).min(update.entries().saturating_sub(first));
+    let (params, gradient) = (params.as_mut_ptr(), gradient.as_ptr());
+    let mut at = 0;
+    // SAFETY: parameters, gradient, memory and what it is stored in have `count` entries.
+    unsafe {
+        while count - at >= L::WIDTH {
+            let (w, g) = (lanes.load(params.add(at)), lanes.load(gradient.add(at)));
+            if let Some(stored) = stored {
+                lanes.store(stored.add(at), g);
+            }
+            lanes.store(params.add(at), update.entry(lanes, first + at, None, w, g));
+            at += L::WIDTH;
+        }
+        if at < count {
+            let rest = count - at;
+            let (w, g) =
+                (lanes.load_partial(params.add(at), rest), lanes.load_partial(gradient.add(at), rest));
+            if let Some(stored) = stored {
+                lanes.store_partial(stored.add(at), g, rest);
+            }
+            lanes.store_partial(params.add(at), update.entry(lanes, first + at, Some(rest), w, g), rest);
+        }
+    }
+}
+
+/// One layer of a network whose parameters are updated as their gradient is made of one sample, its deltas times what its W and U multiply. Writes the
+/// gradient and updates by it.
+pub(crate) struct LayerUpdate<'a, U, T> {
+    /// The first of its parameters: W, then U, then b.
+    pub(crate) first: usize,
+    pub(crate) deltas: &'a [T],
+    /// What W multiplies, and U.
+    pub(crate) inputs: [&'a [T]; 2],
+    pub(crate) update: &'a mut U,
+    /// All parameters.
+    pub(crate) params: &'a mut [T],
+    /// The gradient of all parameters.
+    pub(crate) gradient: &'a mut [T],
+}
+
+impl<T: Scalar, U: Update<T>> Operation<T> for LayerUpdate<'_, U, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        let Self { first, deltas, inputs: [sent, fed_back], update, params, gradient } = self;
+        let mut made = Made([T::ZERO; AT_ONCE + MAX_WIDTH]);
+        let (mut at, columns) = (first, (AT_ONCE / deltas.len().max(1)).max(1));
+        for inputs in [sent, fed_back, T::ONE_PLACE] {
+            for inputs in inputs.chunks(columns) {
+                // Several columns, or a part of one.
+                for deltas in deltas.chunks(AT_ONCE) {
+                    let made = outer_anew(lanes, deltas, inputs, &mut made);
+                    let place = at..at + made.len();
+                    let (Some(gradient), Some(params)) =
+                        (gradient.get_mut(place.clone()), params.get_mut(place))
+                    else {
+                        return;
+                    };
+                    update.apply(lanes, at, params, made, Some(gradient));
+                    at += made.len();
+                }
+            }
+        }
+    }
+}
+
+/// A part of a gradient, with room for a vector after it.
+#[repr(align(64))]
+struct Made<T>([T; AT_ONCE + MAX_WIDTH]);
+
+/// `deltas[i] * inputs[j]`, column after column: at most `AT_ONCE` of them.
+#[inline(always)]
+fn outer_anew<'a, T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    deltas: &[T],
+    inputs: &[T],
+    Made(made): &'a mut Made<T>,
+) -> &'a [T] {
+    let (height, length) = (deltas.len(), deltas.len() * inputs.len());
+    if length > AT_ONCE {
+        return &[];
+    }
+    // As if added to zero, so that no zero is a negative one.
+    let zero = lanes.splat(T::ZERO);
+    let (deltas, mut to) = (deltas.as_ptr(), made.as_mut_ptr());
+    for input in inputs {
+        let (input, mut row) = (lanes.splat(*input), 0);
+        // SAFETY: there are `height` deltas, and of what is made so many for every input, with a vector after all of them.
+        unsafe {
+            while height - row >= L::WIDTH {
+                let product = lanes.mul_add(lanes.load(deltas.add(row)), input, zero);
+                lanes.store(to.add(row), product);
+                row += L::WIDTH;
+            }
+            if row < height {
+                // A whole vector: the next column comes over it.
+                let product = lanes.mul_add(lanes.load_partial(deltas.add(row), height - row), input, zero);
+                lanes.store(to.add(row), product);
+            }
+            to = to.add(height);
+        }
+    }
+    made.get(..length).unwrap_or_default()
+}
+
+/// The Euclidean norm of numbers whose largest magnitude, more than zero, is `most`. Relative to that, so that small squares do not vanish and
+/// large ones do not overflow. Where sums are not split, they are summed up one after the other.
+#[inline(always)]
+pub(crate) fn norm<T: Scalar, L: Lanes<T>>(lanes: L, values: &[T], most: T) -> T {
+    let (mut sum, mut at) = (T::ZERO, 0);
+    if const { L::BLOCKING.split } {
+        let mut sums = [lanes.splat(T::ZERO); 4];
+        while values.len() - at >= 4 * L::WIDTH {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: there are four vectors from `at` on.
+                let value = unsafe { lanes.load(values.as_ptr().add(at + v * L::WIDTH)) };
+                let ratio = lanes.div(value, lanes.splat(most));
+                *sum = lanes.mul_add(ratio, ratio, *sum);
+            }
+            at += 4 * L::WIDTH;
+        }
+        let [a, b, c, d] = sums;
+        sum = lanes.reduce_add(lanes.add(lanes.add(a, b), lanes.add(c, d)));
+    }
+    for value in values.get(at..).unwrap_or_default() {
+        let ratio = *value / most;
+        sum += ratio * ratio;
+    }
+    most * sum.sqrt()
+}
