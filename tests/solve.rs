@@ -2,9 +2,9 @@
 
 mod oracle;
 
-use attractor::kernel::{HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
+use attractor::kernel::{Activation, HardTanh, Identity, Relu, Scalar, Sigmoid, Tanh};
 use attractor::network::Takes;
-use attractor::simd::{Backend, Element};
+use attractor::simd::{Backend, Element, Lanes};
 use attractor::{Adjacent, Dense, Feedforward, Injection, Network, Skip, SolveError, State, Stop, Tied, fnn};
 use nalgebra::SMatrix;
 use oracle::subject;
@@ -198,6 +198,77 @@ fn small(rate: f64) -> (oracle::Network, Small) {
 /// The bits of sample `s` of a state.
 fn sample<const B: usize>(state: &State<Small, B>, s: usize) -> Vec<u32> {
     state.as_slice()[s..].iter().step_by(B).map(|h| h.to_bits()).collect()
+}
+
+/// A sample of a batch of `B` has the bits it has among 32, however many lanes the batch fills.
+fn companions<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize>(zero: &Network<A>) {
+    let mut network = subject::oracle(zero);
+    let random = &mut SmallRng::seed_from_u64(B as u64);
+    network.draw(random, 1.1, 0.6);
+    let net: Network<A> = subject::network(&network);
+    let rows = inputs(random, 32, I);
+    let few: SMatrix<T, B, I> = subject::samples(&rows[..B]);
+    let many: SMatrix<T, 32, I> = subject::samples(&rows);
+    for backend in subject::backends() {
+        let (mut one, mut other) = (Network::<A>::state::<B>(), Network::<A>::state::<32>());
+        net.on(backend).solve(&few, &mut one, Stop::after(5)).unwrap();
+        net.on(backend).solve(&many, &mut other, Stop::after(5)).unwrap();
+        for (unit, (one, other)) in one.as_slice().chunks(B).zip(other.as_slice().chunks(32)).enumerate() {
+            let bits = |values: &[T]| values[..B].iter().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(one), bits(other), "{zero:?}, {B} samples, unit {unit}, {}", backend.name());
+        }
+    }
+}
+
+/// A hump of one's own: whatever is done with it, a value shows what is not finite.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hump;
+impl Activation for Hump {
+    const NAME: &'static str = "hump";
+    #[inline(always)]
+    fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector {
+        let one = lanes.splat(T::ONE);
+        lanes.div(one, lanes.mul_add(z, z, one))
+    }
+    #[inline(always)]
+    fn slope<T: Scalar, L: Lanes<T>>(lanes: L, _: L::Vector) -> L::Vector {
+        lanes.splat(T::ZERO)
+    }
+}
+
+#[test]
+fn a_sample_has_the_bits_it_has_among_many() {
+    macro_rules! of {
+        ($($batch:literal)*) => {$(
+            // Layers of more than four vectors, of one and of parts of one.
+            companions::<_, _, _, $batch>(&<fnn![5, 83, 20, 3; feedback = Dense]>::ZERO);
+            companions::<_, _, _, $batch>(&<fnn![5, 20, 9; feedback = Tied<40>, output = Tanh]>::ZERO);
+            companions::<_, _, _, $batch>(&<fnn![5, 9, 20, 3; feedback = Dense, scalar = f64]>::ZERO);
+        )*};
+    }
+    of!(2 3 4 5 9 18 20 27);
+}
+
+/// The same of an activation of one's own, of which the oracle knows nothing.
+#[test]
+fn own_values_have_the_bits_they_have_among_many() {
+    type Net = fnn![5, 21, 7, 3; hidden = Hump];
+    let random = &mut SmallRng::seed_from_u64(2);
+    let mut net = Net::ZERO;
+    for w in net.params_mut() {
+        *w = random.random_range(-0.4..0.4);
+    }
+    let rows = inputs(random, 32, 5);
+    let many: SMatrix<f32, 32, 5> = subject::samples(&rows);
+    let few: SMatrix<f32, 3, 5> = subject::samples(&rows[..3]);
+    for backend in subject::backends() {
+        let (mut one, mut other) = (Net::state::<3>(), Net::state::<32>());
+        net.on(backend).solve(&few, &mut one, Stop::after(5)).unwrap();
+        net.on(backend).solve(&many, &mut other, Stop::after(5)).unwrap();
+        for (one, other) in one.as_slice().chunks(3).zip(other.as_slice().chunks(32)) {
+            assert_eq!(one, &other[..3], "{}", backend.name());
+        }
+    }
 }
 
 /// A sample's bits depend on no other sample, converged or not.
