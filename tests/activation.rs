@@ -14,7 +14,7 @@ const LARGEST: u32 = 0x7f7f_ffff;
 fn bound(backend: Backend) -> f64 {
     match backend.name() {
         "portable" => 5e-7,
-        "avx2" | "avx512" => 2e-7,
+        "avx2" | "avx512" | "neon" => 2e-7,
         name => panic!("no bound is stated for {name}"),
     }
 }

@@ -859,7 +859,7 @@ macro_rules! activation {
 }
 
 activation!(
-    /// tanh(z), between -1 and 1. In `f32` within 2e-7 of the exact value on AVX2 and AVX-512 and within 5e-7
+    /// tanh(z), between -1 and 1. In `f32` within 2e-7 of the exact value on AVX2, AVX-512 and NEON and within 5e-7
     /// on the portable backend, monotone, odd, exact at infinity; over all 2^32 arguments the largest error is
     /// 7.5e-8 and 8.6e-8 (`cargo run --release --example all_floats`). The default of hidden layers.
     Tanh, 1, "tanh", 1.0, false, Some([-1.0, 1.0]), 2.0, T::TANH_ERROR,

@@ -5,6 +5,8 @@ use super::activation::{WithActivation, built_in, value, with_activation};
 use super::{
     Activate, Activation, Backpropagate, Finish, Identity, Matrix, MatrixMut, Scalar, ShapeError, expect,
 };
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use crate::simd::Neon;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Family, ForEach, Lanes, Portable, Routine};
@@ -317,6 +319,10 @@ macro_rules! for_each {
             avx2: (),
             #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
             avx512: (),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            neon: OnTile(Functions::<$scalar>::$function::<A, Neon>),
+            #[cfg(not(all(target_arch = "aarch64", target_feature = "neon")))]
+            neon: (),
         }
     };
 }

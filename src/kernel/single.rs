@@ -330,20 +330,27 @@ impl<T: Scalar, P: Sources<T>, const N: usize, const S: usize, const PARTIAL: bo
         }
         let mut rows = Rows { lanes, sums, unit, count };
         sources.visit(&mut rows);
-        let mut sums = rows.sums;
-        // Fold the sums by halves.
-        let mut half = S / 2;
-        while half > 0 {
-            let (low, high) = sums.split_at_mut(half);
-            for (low, high) in low.iter_mut().zip(high) {
-                for (low, high) in low.iter_mut().zip(high) {
-                    *low = lanes.add(*low, *high);
-                }
-            }
-            half /= 2;
-        }
-        sums[0]
+        folded(lanes, rows.sums)
     }
+}
+
+/// Split sums, added by halves.
+#[inline(always)]
+fn folded<T: Scalar, L: Lanes<T>, const N: usize, const S: usize>(
+    lanes: L,
+    mut sums: [[L::Vector; N]; S],
+) -> [L::Vector; N] {
+    let mut half = S / 2;
+    while half > 0 {
+        let (low, high) = sums.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            for (low, high) in low.iter_mut().zip(high) {
+                *low = lanes.add(*low, *high);
+            }
+        }
+        half /= 2;
+    }
+    sums[0]
 }
 
 struct Rows<V, L, const N: usize, const S: usize> {
@@ -365,7 +372,7 @@ impl<T: Scalar, L: Lanes<T>, const N: usize, const S: usize> EachTerm<T> for Row
         unsafe {
             while left >= S {
                 for (s, sums) in sums.iter_mut().enumerate() {
-                    let factor = lanes.splat(*x.add(s));
+                    let factor = lanes.splat_of(x, s, S);
                     for (v, sum) in sums.iter_mut().enumerate() {
                         let weights = load(lanes, column.add(s * stride + v * L::WIDTH), count);
                         *sum = lanes.mul_add(weights, factor, *sum);
@@ -376,7 +383,7 @@ impl<T: Scalar, L: Lanes<T>, const N: usize, const S: usize> EachTerm<T> for Row
                 left -= S;
             }
             while const { S > 1 } && left > 0 {
-                let factor = lanes.splat(*x);
+                let factor = lanes.splat_of(x, 0, 1);
                 for (v, sum) in sums[0].iter_mut().enumerate() {
                     let weights = load(lanes, column.add(v * L::WIDTH), count);
                     *sum = lanes.mul_add(weights, factor, *sum);
@@ -399,28 +406,41 @@ pub(super) struct SumColumns<'s, T, P, const PARTIAL: bool> {
 }
 
 impl<T: Scalar, P: Sources<T>, const PARTIAL: bool> SumColumns<'_, T, P, PARTIAL> {
+    /// Few columns are split over several accumulators where the backend allows it, so that one addition need not wait for another.
     #[inline(always)]
     pub(super) fn sums<L: Lanes<T>>(&self, lanes: L) -> L::Vector {
+        match const { if L::BLOCKING.split { 8 / L::WIDTH } else { 1 } } {
+            4 => self.split::<L, 4>(lanes),
+            2 => self.split::<L, 2>(lanes),
+            _ => self.split::<L, 1>(lanes),
+        }
+    }
+
+    #[inline(always)]
+    fn split<L: Lanes<T>, const S: usize>(&self, lanes: L) -> L::Vector {
         let Self { base, sources, unit, count } = *self;
-        let sums = [lanes.splat(T::ZERO); MAX_WIDTH];
-        let mut columns = Columns::<_, _, PARTIAL> { lanes, sums, first: unit, count };
+        let sums = [[lanes.splat(T::ZERO); MAX_WIDTH]; S];
+        let mut columns = Columns::<_, _, S, PARTIAL> { lanes, sums, first: unit, count };
         sources.visit(&mut columns);
         let count = if PARTIAL { Some(count) } else { None };
+        let sums = folded(lanes, columns.sums);
         // SAFETY: the units exist.
-        unsafe { lanes.add(start(lanes, base, unit, count), lanes.sums(&columns.sums)) }
+        unsafe { lanes.add(start(lanes, base, unit, count), lanes.sums(&sums)) }
     }
 }
 
-struct Columns<V, L, const PARTIAL: bool> {
+struct Columns<V, L, const S: usize, const PARTIAL: bool> {
     lanes: L,
-    sums: [V; MAX_WIDTH],
+    sums: [[V; MAX_WIDTH]; S],
     /// The first column.
     first: usize,
     /// How many there are.
     count: usize,
 }
 
-impl<T: Scalar, L: Lanes<T>, const PARTIAL: bool> EachTerm<T> for Columns<L::Vector, L, PARTIAL> {
+impl<T: Scalar, L: Lanes<T>, const S: usize, const PARTIAL: bool> EachTerm<T>
+    for Columns<L::Vector, L, S, PARTIAL>
+{
     #[inline(always)]
     fn term(&mut self, Term { matrix, stride, operand, count: rows }: Term<T>) {
         let Self { lanes, first, count, .. } = *self;
@@ -435,16 +455,26 @@ impl<T: Scalar, L: Lanes<T>, const PARTIAL: bool> EachTerm<T> for Columns<L::Vec
         }
         // SAFETY: row + WIDTH (or the rest) <= rows of existing columns; the operand has as many units, in a row.
         unsafe {
+            while const { S > 1 } && whole - row >= S * L::WIDTH {
+                for (s, sums) in sums.iter_mut().enumerate() {
+                    let row = row + s * L::WIDTH;
+                    let x = lanes.load(operand.add(row));
+                    for (sum, start) in sums.iter_mut().zip(starts).take(L::WIDTH) {
+                        *sum = lanes.mul_add(lanes.load(start.add(row)), x, *sum);
+                    }
+                }
+                row += S * L::WIDTH;
+            }
             while row < whole {
                 let x = lanes.load(operand.add(row));
-                for (sum, start) in sums.iter_mut().zip(starts).take(L::WIDTH) {
+                for (sum, start) in sums[0].iter_mut().zip(starts).take(L::WIDTH) {
                     *sum = lanes.mul_add(lanes.load(start.add(row)), x, *sum);
                 }
                 row += L::WIDTH;
             }
             if row < rows {
                 let x = lanes.load_partial(operand.add(row), rows - row);
-                for (sum, start) in sums.iter_mut().zip(starts).take(L::WIDTH) {
+                for (sum, start) in sums[0].iter_mut().zip(starts).take(L::WIDTH) {
                     *sum = lanes.mul_add(lanes.load_partial(start.add(row), rows - row), x, *sum);
                 }
             }

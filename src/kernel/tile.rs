@@ -33,7 +33,8 @@ pub(super) const fn in_whole_tiles(columns: usize, tile_columns: usize) -> usize
     if tile_columns > LAST { columns - columns % tile_columns } else { 0 }
 }
 
-/// Adds products to the sums of a tile of `V` vectors of rows and `N` columns. `SIDE`: columns of the right operand are side by side.
+/// Adds products to the sums of a tile of `V` vectors of rows and `N` columns. `SIDE`: columns of the right operand are side by side, and
+/// all there.
 ///
 /// # Safety
 /// So many rows (`count` if they are [`CUT`] or [`SCATTERED`]), columns (at most `N`; all `N` unless `N` is at most [`LAST`]) and steps
@@ -132,8 +133,11 @@ impl<T: Scalar, L: Lanes<T>, const V: usize, const N: usize, const LEFT: u8, con
                 };
             }
             for (n, sums) in self.sums.iter_mut().enumerate() {
-                let y = if SIDE { *y.add(n) } else { *self.columns[n].wrapping_add(offset) };
-                let y = lanes.splat(y);
+                let y = if SIDE {
+                    lanes.splat_of(y, n, N)
+                } else {
+                    lanes.splat_of(self.columns[n].wrapping_add(offset), 0, 1)
+                };
                 for (sum, x) in sums.iter_mut().zip(xs) {
                     *sum = lanes.mul_add(x, y, *sum);
                 }

@@ -92,6 +92,9 @@ macro_rules! quantum {
                 let operation = OnAny::<Self, O>(operation, core::marker::PhantomData);
                 match backend.0 {
                     Kind::Portable => Portable.enter(operation),
+                    // The compiler makes vectors of the arrays.
+                    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+                    Kind::Neon(_) => Portable.enter(operation),
                     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
                     Kind::Avx2(lanes) => lanes.enter(operation),
                     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -597,9 +600,10 @@ impl<H: IntState> Packed<i8, H> for Portable {
 impl<T: Element, L: Lanes<T>> Packed<Bf16, T> for L {
     const ROWS: usize = L::WIDTH;
     const GROUP: usize = 2;
-    const VECTORS: usize = if L::WIDTH >= 16 {
+    // Two sums each: 32 registers have room for eight, 16 for four.
+    const VECTORS: usize = if L::BLOCKING.tile_columns >= 12 {
         8
-    } else if L::WIDTH >= 8 {
+    } else if L::BLOCKING.split {
         4
     } else {
         1

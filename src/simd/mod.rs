@@ -1,14 +1,14 @@
 //! Vectors of scalars: the trait [`Lanes`], its backends and the choice among them at run time.
 //!
 //! Everything above this module is written once over [`Lanes`]. A backend is a token: a value of type
-//! [`Avx2`] or [`Avx512`] exists only where the processor was found to have that instruction set, so the
-//! operations that take it are safe.
+//! [`Avx2`] or [`Avx512`] exists only where the processor was found to have that instruction set (and one of type `Neon` only where the
+//! target has it), so the operations that take it are safe.
 //!
 //! # Choosing a backend
 //! [`Backend::best`] asks the processor, in `no_std` too and without compiler flags. To force one, build with
-//! the environment variable `ATTRACTOR_BACKEND` set to `portable`, `avx2` or `avx512` (a processor that lacks it
+//! the environment variable `ATTRACTOR_BACKEND` set to `portable`, `avx2`, `avx512` or `neon` (a processor that lacks it
 //! falls back to [`Backend::best`] of what it has), or pick one at run time with [`Backend::portable`],
-//! [`Backend::avx2`], [`Backend::avx512`] and hand it to `Network::on`.
+//! [`Backend::avx2`], [`Backend::avx512`], [`Backend::neon`] and hand it to `Network::on`.
 
 // The 8087's registers keep more digits than a scalar has and round twice, so tanh, exp and what adds 1.5 * 2^23 to round to a whole
 // number would be wrong without a word. Every target but this one rounds each operation to its type.
@@ -25,6 +25,8 @@ mod dsp;
 mod integers;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod integers_x86;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon;
 #[cfg(all(
     any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
     not(attractor_scalars)
@@ -47,6 +49,8 @@ pub use integers::IntegersOnce;
 pub use integers::{IntState, Integers, OnIntegers, Packed, Single};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use integers_x86::Vnni;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub use neon::Neon;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use x86::{Avx2, Avx512};
 
@@ -78,6 +82,8 @@ mod sealed {
     impl Token for super::Avx512 {}
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     impl Token for super::Vnni {}
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    impl Token for super::Neon {}
 }
 
 /// A number of which networks, states and what is shaped like them may consist. Bytes of zeros are one, as any bytes are. Sealed.
@@ -228,9 +234,15 @@ macro_rules! element {
             const HEADROOM: Self = $headroom;
             const GRADIENT_LIMIT: Self = $limit;
             #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-            type Each<F: Family<Self>> = ForEach<F::On<Portable>, F::On<Avx2>, F::On<Avx512>>;
-            #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-            type Each<F: Family<Self>> = ForEach<F::On<Portable>, (), ()>;
+            type Each<F: Family<Self>> = ForEach<F::On<Portable>, F::On<Avx2>, F::On<Avx512>, ()>;
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            type Each<F: Family<Self>> = ForEach<F::On<Portable>, (), (), F::On<Neon>>;
+            #[cfg(not(any(
+                target_arch = "x86",
+                target_arch = "x86_64",
+                all(target_arch = "aarch64", target_feature = "neon")
+            )))]
+            type Each<F: Family<Self>> = ForEach<F::On<Portable>, (), (), ()>;
 
             #[inline(always)]
             fn from_f32(x: f32) -> Self {
@@ -282,6 +294,8 @@ macro_rules! element {
                     Kind::Avx2(lanes) => Lanes::<$scalar>::vectorize(lanes, OnAny::new(operation)),
                     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
                     Kind::Avx512(lanes) => Lanes::<$scalar>::vectorize(lanes, OnAny::new(operation)),
+                    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+                    Kind::Neon(lanes) => Lanes::<$scalar>::vectorize(lanes, OnAny::new(operation)),
                 }
             }
             #[inline(always)]
@@ -346,6 +360,17 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
 
     /// All lanes `x`.
     fn splat(self, x: T) -> Self::Vector;
+    /// The `n`-th of `of` scalars from `from` on in all lanes, for a product. Where `n` and `of` are constants, what several of them load
+    /// is loaded together.
+    ///
+    /// # Safety
+    /// All of these scalars must be there, and `n` be less than `of`.
+    #[inline(always)]
+    unsafe fn splat_of(self, from: *const T, n: usize, of: usize) -> Self::Vector {
+        let _ = of;
+        // SAFETY: one of the caller's scalars.
+        self.splat(unsafe { *from.add(n) })
+    }
     /// `x` in the first lane, zero in the others.
     #[inline(always)]
     fn first(self, x: T) -> Self::Vector {
@@ -541,13 +566,15 @@ pub trait Family<T: Element>: 'static {
 
 /// One of a [`Family`] for every backend of this target; [`Lanes::of`] takes its own.
 #[derive(Clone, Copy, Debug)]
-pub struct ForEach<P, M, W> {
+pub struct ForEach<P, M, W, N> {
     /// For [`Portable`].
     pub portable: P,
     /// For AVX2; nothing on other processors than x86.
     pub avx2: M,
     /// For AVX-512; nothing on other processors than x86.
     pub avx512: W,
+    /// For NEON; nothing on other processors than AArch64.
+    pub neon: N,
 }
 
 /// What `number` gives for the first `count` lanes or all, the others zero.
@@ -610,6 +637,8 @@ enum Kind {
     Avx2(Avx2),
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     Avx512(Avx512),
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon(Neon),
 }
 
 /// An instruction set this processor has.
@@ -664,8 +693,13 @@ pub(crate) const fn same(a: &str, b: &str) -> bool {
 }
 
 const _: () = assert!(
-    FORCED.is_none() || forced("portable") || forced("avx2") || forced("avx512") || forced(""),
-    "ATTRACTOR_BACKEND must be portable, avx2 or avx512"
+    FORCED.is_none()
+        || forced("portable")
+        || forced("avx2")
+        || forced("avx512")
+        || forced("neon")
+        || forced(""),
+    "ATTRACTOR_BACKEND must be portable, avx2, avx512 or neon"
 );
 
 impl Backend {
@@ -695,6 +729,19 @@ impl Backend {
         None
     }
 
+    /// NEON, if this is AArch64 with it, as its usual targets are.
+    #[must_use]
+    #[inline]
+    pub const fn neon() -> Option<Self> {
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        return match Neon::detect() {
+            Some(token) => Some(Self(Kind::Neon(token))),
+            None => None,
+        };
+        #[cfg(not(all(target_arch = "aarch64", target_feature = "neon")))]
+        None
+    }
+
     /// The fastest backend of this processor, or the one `ATTRACTOR_BACKEND` named when the crate was compiled.
     #[must_use]
     #[inline]
@@ -707,15 +754,15 @@ impl Backend {
         {
             return backend;
         }
-        Self::avx2().unwrap_or(Self::portable())
+        Self::neon().or_else(Self::avx2).unwrap_or(Self::portable())
     }
 
     /// All backends of this processor, the fastest last.
     pub fn available() -> impl Iterator<Item = Self> {
-        [Some(Self::portable()), Self::avx2(), Self::avx512()].into_iter().flatten()
+        [Some(Self::portable()), Self::avx2(), Self::avx512(), Self::neon()].into_iter().flatten()
     }
 
-    /// `portable`, `avx2` or `avx512`.
+    /// `portable`, `avx2`, `avx512` or `neon`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self.0 {
@@ -724,6 +771,8 @@ impl Backend {
             Kind::Avx2(_) => "avx2",
             #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
             Kind::Avx512(_) => "avx512",
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Kind::Neon(_) => "neon",
         }
     }
 }

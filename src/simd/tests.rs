@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::{Backend, Element, Lanes, MAX_WIDTH, Operation};
+use super::{Backend, Bf16, Element, Lanes, MAX_WIDTH, Operation, SQUARE};
 use core::marker::PhantomData;
 use std::vec::Vec;
 
@@ -127,6 +127,7 @@ impl<T: Reference> Operation<T> for Body<T> {
         memory::<T, L>(lanes);
         arithmetic::<T, L>(lanes);
         choices::<T, L>(lanes);
+        pairs_of_16_bits::<T, L>(lanes);
         tables::<T, L>(lanes);
         reductions::<T, L>(lanes);
         L::WIDTH
@@ -180,6 +181,47 @@ fn memory<T: Reference, L: Lanes<T>>(lanes: L) {
     for x in [T::ZERO, -T::ZERO, T::ONE, T::NAN, T::INFINITY] {
         for lane in store(lanes, lanes.splat(x)) {
             same(lane, x);
+        }
+    }
+    // One of several at the very end of an allocation, whichever is asked for.
+    for of in 1..=12 {
+        let exact: Vec<T> = (0..of).map(|_| draw.next()).collect();
+        for (n, x) in exact.iter().enumerate() {
+            // SAFETY: the vector holds `of` scalars.
+            for lane in store(lanes, unsafe { lanes.splat_of(exact.as_ptr(), n, of) }) {
+                same(lane, *x);
+            }
+        }
+    }
+    // As a table of numbers, no two alike.
+    let rows: [T; SQUARE * ROOM] = core::array::from_fn(|i| T::from_f64(i as f64));
+    for across in [SQUARE, SQUARE + 3, ROOM] {
+        for width in [SQUARE, SQUARE + 1, ROOM] {
+            let mut to = [T::NAN; SQUARE * ROOM];
+            // SAFETY: four rows of so many scalars, and four to write.
+            unsafe { lanes.turn(rows.as_ptr(), across, to.as_mut_ptr(), width) };
+            for (i, found) in to.into_iter().enumerate() {
+                let (column, row) = (i / width, i % width);
+                let inside = column < SQUARE && row < SQUARE;
+                same(found, if inside { rows[row * across + column] } else { T::NAN });
+            }
+        }
+    }
+}
+
+/// Pairs of numbers of 16 bits, all and in part, each taken apart by itself.
+fn pairs_of_16_bits<T: Reference, L: Lanes<T>>(lanes: L) {
+    let mut draw = Draw(7);
+    for count in 0..=L::WIDTH {
+        let pairs: Vec<[Bf16; 2]> =
+            (0..count).map(|_| Bf16::pair(draw.next::<f32>(), draw.next::<f32>())).collect();
+        let part = (count < L::WIDTH).then_some(count);
+        // SAFETY: so many pairs are there.
+        let (first, second) = unsafe { lanes.load_bf16_pairs(pairs.as_ptr().cast(), part) };
+        for (which, found) in [first, second].into_iter().enumerate() {
+            each(lanes, found, |i| {
+                pairs.get(i).map_or(T::ZERO, |pair| T::from_f32(Bf16::values(*pair)[which]))
+            });
         }
     }
 }
@@ -314,6 +356,7 @@ fn every_operation_on_every_backend() {
         let expected = match backend.name() {
             "portable" => (4, 2),
             "avx2" => (8, 4),
+            "neon" => (4, 2),
             _ => (16, 8),
         };
         assert_eq!(widths, expected, "{}", backend.name());
@@ -345,7 +388,7 @@ fn elements_know_their_numbers() {
 fn backends_have_names_and_an_order() {
     let names: Vec<&str> = Backend::available().map(Backend::name).collect();
     assert_eq!(names[0], "portable");
-    let order = ["portable", "avx2", "avx512"];
+    let order = ["portable", "avx2", "avx512", "neon"];
     let places: Vec<_> = names.iter().map(|name| order.iter().position(|known| known == name)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{names:?}");
     assert!(names.contains(&Backend::best().name()));

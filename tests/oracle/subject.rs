@@ -18,9 +18,11 @@ pub(crate) fn backends() -> Vec<Backend> {
     announce(&names);
     assert!(names.contains(&"portable"));
     if std::env::var_os("CI").is_some() {
-        for (name, features) in
-            [("avx2", &["avx2", "fma"][..]), ("avx512", &["avx512f", "avx512bw", "avx512dq", "avx512vl"][..])]
-        {
+        for (name, features) in [
+            ("avx2", &["avx2", "fma"][..]),
+            ("avx512", &["avx512f", "avx512bw", "avx512dq", "avx512vl"][..]),
+            ("neon", &["neon"][..]),
+        ] {
             if features.iter().all(|feature| processor_has(feature)) {
                 assert!(names.contains(&name), "this processor has {name}, but it was not tested");
             }
@@ -55,6 +57,7 @@ fn processor_has(feature: &str) -> bool {
         "avx512bw" => std::is_x86_feature_detected!("avx512bw"),
         "avx512dq" => std::is_x86_feature_detected!("avx512dq"),
         "avx512vl" => std::is_x86_feature_detected!("avx512vl"),
+        "neon" => false,
         _ => panic!("unknown feature {feature}"),
     };
     let listed = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| {
@@ -64,8 +67,14 @@ fn processor_has(feature: &str) -> bool {
     detected || listed
 }
 
-/// None of those features; and what the operating system lists under an emulator is what the machine below has.
-#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+/// What the operating system lists under an emulator is what the machine below has.
+#[cfg(target_arch = "aarch64")]
+fn processor_has(feature: &str) -> bool {
+    feature == "neon" && std::arch::is_aarch64_feature_detected!("neon")
+}
+
+/// None of those features.
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
 fn processor_has(_: &str) -> bool {
     false
 }
