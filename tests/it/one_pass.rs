@@ -295,8 +295,9 @@ fn dynamic_networks_learn_in_one_pass() {
                 assert_eq!(bits(dynamic.gradient()), bits(trainer.gradient().params()));
             }
             // Batches go the longer way.
-            let [step, wanted] = [&mut found, &mut exact].map(|trainer| trainer.step(&all.0, &all.1));
-            assert_eq!(step.expect("it converges"), wanted.expect("it converges"));
+            let [step, wanted] =
+                [&mut found, &mut exact].map(|trainer| trainer.step(&all.0, &all.1).expect("it converges"));
+            assert_eq!(step, wanted);
             assert_eq!(bits(found.network.params()), bits(exact.network.params()));
             trainer.network.params_mut().copy_from_slice(found.network.params());
             assert_eq!((found.optimizer.updates, exact.optimizer.updates), (round + 1, 2 * round + 2));
