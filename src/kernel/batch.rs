@@ -136,10 +136,10 @@ where
         // A row of units for every sample; behind the last one there is nothing, which is turned with the others.
         let mut rows = [[T::ZERO; 4 * MAX_WIDTH]; LAST];
         if let Base::Matrix(matrix) = self.base {
-            for u in 0..units {
-                for (s, row) in rows.iter_mut().enumerate().take(count) {
+            for (s, row) in rows.iter_mut().enumerate().take(count) {
+                for (u, sum) in row.iter_mut().enumerate().take(units) {
                     // SAFETY: the base has the samples and units of the output.
-                    row[u] = unsafe { *matrix.start().add((unit + u) * matrix.stride() + sample + s) };
+                    *sum = unsafe { *matrix.start().add((unit + u) * matrix.stride() + sample + s) };
                 }
             }
         }
