@@ -50,6 +50,9 @@ impl Lanes<f32> for Wide {
     fn max(self, a: Vector, _: Vector) -> Vector {
         a
     }
+    fn sqrt(self, a: Vector) -> Vector {
+        a
+    }
     fn abs(self, a: Vector) -> Vector {
         a
     }
