@@ -4,6 +4,7 @@
 //! |-|-|
 //! | `solve/{S,M,D,L}` | one input, 16 sweeps from zero |
 //! | `batch16/..`, `batch64/..` | a batch of inputs, 16 sweeps from zero |
+//! | `few/{2,3,4,8}` | fewer inputs than a vector has lanes, of M |
 //! | `train1/..`, `train64/..` | one step: 16 sweeps, 16 adjoint sweeps, gradient, update |
 //! | `quantized/{S,M,D,L}` | `solve`, with weights of 32 bits, of 16, and of 8 with states of 8 |
 //! | `product/{64,256,1024,4096}` | A B of square matrices; `product-samples/..` a batch times the transpose of weights |
@@ -543,6 +544,23 @@ fn batch_net<const I: usize, const A: usize, const B: usize, const O: usize, con
     group.finish();
 }
 
+/// Batches of M that do not fill a vector.
+fn few(criterion: &mut Criterion) {
+    fn time_few<const N: usize>(criterion: &mut Criterion) {
+        let case = Case::<64, 64, 64, 10, N>::draw();
+        let check = case.checker();
+        let mut group = criterion.benchmark_group(format!("few/{N}"));
+        time_solve(&mut group, "attractor", Some(Backend::best()), &case, &check);
+        time_solve(&mut group, "attractor-avx2", Backend::avx2(), &case, &check);
+        time_solve(&mut group, "attractor-portable", Some(Backend::portable()), &case, &check);
+        group.finish();
+    }
+    time_few::<2>(criterion);
+    time_few::<3>(criterion);
+    time_few::<4>(criterion);
+    time_few::<8>(criterion);
+}
+
 fn train_net<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize>(
     criterion: &mut Criterion,
     name: &str,
@@ -888,7 +906,7 @@ fn header(_: &mut Criterion) {
 }
 
 criterion_group!(
-    benches, header, solve, quantized, batch16, batch64, train1, train64, product, outer, activation,
+    benches, header, solve, quantized, batch16, batch64, few, train1, train64, product, outer, activation,
     dispatch
 );
 criterion_main!(benches);

@@ -214,7 +214,7 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         Q: AsRef<[T]> + AsMut<[T]>,
     {
         objective.check_plain(|| self.network.room(&objective.solver, inputs.nrows()))?;
-        self.gradient_by(objective, (inputs, target), workspace, &mut [], gradient)
+        self.gradient_in(objective, inputs, target, workspace, &mut [], gradient)
     }
 
     /// [`gradient`](Self::gradient) by the objective's solver, in room of the caller's: at least [`DynNetwork::room`] numbers, whatever they hold.
@@ -236,26 +236,9 @@ impl<T: Scalar, P: AsRef<[T]>> Runner<'_, DynNetwork<T, P>> {
         C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
         Q: AsRef<[T]> + AsMut<[T]>,
     {
-        self.gradient_by(objective, (inputs, target), workspace, room, gradient)
-    }
-
-    fn gradient_by<X, Y, C, Q>(
-        self,
-        objective: &Objective<C, T>,
-        (inputs, target): (&DynMatrix<T, X>, &Y),
-        workspace: &mut DynWorkspace<T, Q>,
-        lent: &mut [T],
-        gradient: &mut [T],
-    ) -> Result<GradientReport<T>, DynError<T>>
-    where
-        X: RawStorage<T, Dyn, Dyn>,
-        Y: ?Sized,
-        C: for<'v> Loss<DMatrixViewMut<'v, T>, Y, Scalar = T>,
-        Q: AsRef<[T]> + AsMut<[T]>,
-    {
         let to = ParametersMut::new(gradient, self.network.layout())
             .map_err(|error| super::length("entries of the gradient", error))?;
-        let learned = self.settle_or(Unsolved::Error, objective, (inputs, target), workspace, lent)?;
+        let learned = self.settle_or(Unsolved::Error, objective, (inputs, target), workspace, room)?;
         self.add(workspace.sent(inputs)?, to)?;
         Ok(learned.0)
     }

@@ -76,14 +76,14 @@ pub(crate) use once::once;
 pub(crate) use outer::{Outer, SideBySide, column_sums};
 pub(crate) use packed::{HalfBase, HalfLayer, IntegerLayer, PackedMatrix, integer_injection, place};
 pub use packed::{IntegerRows, integer_layer};
-pub(crate) use plan::{Ingredients, MOST_LAYERS, Plan};
+pub(crate) use plan::{MOST_LAYERS, NewLayer, Plan};
 #[doc(hidden)]
 pub use products::Part;
 pub use products::{Base, Product};
 pub(crate) use products::{Before, EachProduct, Gathered, MOST_PRODUCTS, Products, Term, Terms};
 pub(crate) use scratch::{Lent, Scratch};
 pub(crate) use softmax::cross_entropy;
-pub(crate) use update::{Adaptive, LayerUpdate, OfAny, OfSgd, Plain, Update, WithMomentum, norm};
+pub(crate) use update::{Adaptive, Entries, LayerUpdate, OfAny, OfSgd, Plain, Update, WithMomentum, norm};
 pub(crate) use view::DynMatrix;
 pub use view::{Matrix, MatrixMut};
 

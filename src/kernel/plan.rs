@@ -34,7 +34,7 @@ struct Planned<T> {
 
 /// What a layer of a plan is made of: its units, whether they are the outputs, what its sums start from, and matrices with the units that they
 /// are multiplied with.
-pub(crate) struct Ingredients<'a, T> {
+pub(crate) struct NewLayer<'a, T> {
     pub(crate) own: Range<usize>,
     pub(crate) is_output: bool,
     pub(crate) base: Base<'a, T>,
@@ -58,8 +58,8 @@ impl<'a, T: Scalar, const TRANSPOSED: bool> Plan<'a, T, TRANSPOSED> {
     /// # Errors
     /// [`ShapeError`] if the shapes do not fit, a product reads units that are its own, or there are too many layers; the plan is as it was then.
     #[inline(always)]
-    pub(crate) fn push(&mut self, layer: Ingredients<'a, T>) -> Result<(), ShapeError> {
-        let Ingredients { own, is_output, base, products } = layer;
+    pub(crate) fn push(&mut self, layer: NewLayer<'a, T>) -> Result<(), ShapeError> {
+        let NewLayer { own, is_output, base, products } = layer;
         let (all, units) = (self.states.cols(), own.len());
         if own.end > all {
             return Err(ShapeError { what: "units", expected: all, found: own.end });

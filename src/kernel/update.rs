@@ -12,17 +12,20 @@ use crate::simd::{Lanes, MAX_WIDTH, Operation};
 /// of a store that is not done yet waits for that one on some processors (docs/performance.md).
 const AT_ONCE: usize = 256;
 
+/// Parameters, and the gradient they are updated by.
+pub(crate) struct Entries<'a, T> {
+    /// The number of the first among all of them.
+    pub(crate) first: usize,
+    pub(crate) params: &'a mut [T],
+    pub(crate) gradient: &'a [T],
+    /// Where the gradient is stored, if it is to be.
+    pub(crate) stored: Option<&'a mut [T]>,
+}
+
 /// What an optimizer does with every entry.
 pub(crate) trait Update<T: Scalar> {
-    /// Updates parameters by their gradient, and stores that, if it is to be; `first` is the number of the first among all of them.
-    fn apply<L: Lanes<T>>(
-        &mut self,
-        lanes: L,
-        first: usize,
-        params: &mut [T],
-        gradient: &[T],
-        stored: Option<&mut [T]>,
-    );
+    /// Updates parameters by their gradient.
+    fn apply<L: Lanes<T>>(&mut self, lanes: L, entries: Entries<'_, T>);
 }
 
 /// The same of one vector of entries.
@@ -158,32 +161,18 @@ pub(crate) enum OfSgd<'a, T> {
 
 impl<T: Scalar> Update<T> for OfSgd<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(
-        &mut self,
-        lanes: L,
-        first: usize,
-        params: &mut [T],
-        gradient: &[T],
-        stored: Option<&mut [T]>,
-    ) {
+    fn apply<L: Lanes<T>>(&mut self, lanes: L, entries: Entries<'_, T>) {
         match self {
-            Self::Plain(update) => each(lanes, update, first, params, gradient, stored),
-            Self::WithMomentum(update) => each(lanes, update, first, params, gradient, stored),
+            Self::Plain(update) => each(lanes, update, entries),
+            Self::WithMomentum(update) => each(lanes, update, entries),
         }
     }
 }
 
 impl<T: Scalar> Update<T> for Adaptive<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(
-        &mut self,
-        lanes: L,
-        first: usize,
-        params: &mut [T],
-        gradient: &[T],
-        stored: Option<&mut [T]>,
-    ) {
-        each(lanes, self, first, params, gradient, stored);
+    fn apply<L: Lanes<T>>(&mut self, lanes: L, entries: Entries<'_, T>) {
+        each(lanes, self, entries);
     }
 }
 
@@ -196,17 +185,10 @@ pub(crate) enum OfAny<'a, T> {
 
 impl<T: Scalar> Update<T> for OfAny<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(
-        &mut self,
-        lanes: L,
-        first: usize,
-        params: &mut [T],
-        gradient: &[T],
-        stored: Option<&mut [T]>,
-    ) {
+    fn apply<L: Lanes<T>>(&mut self, lanes: L, entries: Entries<'_, T>) {
         match self {
-            Self::Sgd(update) => update.apply(lanes, first, params, gradient, stored),
-            Self::Adaptive(update) => update.apply(lanes, first, params, gradient, stored),
+            Self::Sgd(update) => update.apply(lanes, entries),
+            Self::Adaptive(update) => update.apply(lanes, entries),
         }
     }
 }
@@ -215,10 +197,7 @@ impl<T: Scalar> Update<T> for OfAny<'_, T> {
 fn each<T: Scalar, L: Lanes<T>>(
     lanes: L,
     update: &mut impl EachEntry<T>,
-    first: usize,
-    params: &mut [T],
-    gradient: &[T],
-    stored: Option<&mut [T]>,
+    Entries { first, params, gradient, stored }: Entries<'_, T>,
 ) {
     let stored = match stored {
         Some(stored) if stored.len() >= gradient.len() => Some(stored.as_mut_ptr()),
@@ -283,7 +262,8 @@ impl<T: Scalar, U: Update<T>> Operation<T> for LayerUpdate<'_, U, T> {
                     else {
                         return;
                     };
-                    update.apply(lanes, at, params, made, Some(gradient));
+                    let entries = Entries { first: at, params, gradient: made, stored: Some(gradient) };
+                    update.apply(lanes, entries);
                     at += made.len();
                 }
             }

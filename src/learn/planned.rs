@@ -2,7 +2,7 @@
 //! the usual activations have code of their own.
 
 use super::gradient::Adjoint;
-use crate::kernel::{Base, Chosen, End, Ends, Identity, Ingredients, Plan, Scalar, Tanh, Typed};
+use crate::kernel::{Base, Chosen, End, Ends, Identity, NewLayer, Plan, Scalar, Tanh, Typed};
 use crate::network::{Layout, Source};
 use crate::simd::{Backend, Lanes, Operation};
 use crate::solve::{Lost, Planned, Progress, refine};
@@ -52,7 +52,7 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> Operation<T> for Planning<'a, 
             let from_below = below
                 .map(|from| (params.u(from).columns(layer.columns_in(from).start, layer.width), from.own()));
             let from_above = layers.get(index + 1).map(|next| (params.w(next), next.own()));
-            plan.push(Ingredients { own: layer.own(), is_output, base, products: [from_below, from_above] })?;
+            plan.push(NewLayer { own: layer.own(), is_output, base, products: [from_below, from_above] })?;
         }
         let (hidden, output) =
             (ends.hidden().back(states, plan.out())?, ends.output().back(states, plan.out())?);

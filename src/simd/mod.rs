@@ -18,6 +18,51 @@ compile_error!(
      build for i686 instead of i586, or with RUSTFLAGS=\"-C target-feature=+sse2\""
 );
 
+/// Writes the methods of `Lanes` that are one instruction each, by their intrinsics' names. The safety of all of them is said where it is used.
+#[cfg(any(
+    target_arch = "x86",
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon")
+))]
+macro_rules! by_intrinsics {
+    (
+        $scalar:ty, $vector:ty,
+        $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident
+    ) => {
+        #[inline(always)]
+        fn splat(self, x: $scalar) -> $vector {
+            unsafe { $splat(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(self, from: *const $scalar) -> $vector {
+            unsafe { $load(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut $scalar, v: $vector) {
+            unsafe { $store(to, v) }
+        }
+        #[inline(always)]
+        fn add(self, a: $vector, b: $vector) -> $vector {
+            unsafe { $add(a, b) }
+        }
+        #[inline(always)]
+        fn sub(self, a: $vector, b: $vector) -> $vector {
+            unsafe { $sub(a, b) }
+        }
+        #[inline(always)]
+        fn mul(self, a: $vector, b: $vector) -> $vector {
+            unsafe { $mul(a, b) }
+        }
+        #[inline(always)]
+        fn div(self, a: $vector, b: $vector) -> $vector {
+            unsafe { $div(a, b) }
+        }
+        #[inline(always)]
+        fn sqrt(self, a: $vector) -> $vector {
+            unsafe { $sqrt(a) }
+        }
+    };
+}
 mod caches;
 // Where `wide` has vectors; to test the scalars on such a machine, build with `--cfg attractor_scalars`.
 #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]

@@ -51,10 +51,7 @@ macro_rules! neon_lanes {
                 Some(&table.neon)
             }
 
-            #[inline(always)]
-            fn splat(self, x: $scalar) -> $vector {
-                unsafe { $splat(x) }
-            }
+            by_intrinsics!($scalar, $vector, $splat, $load, $store, $add, $sub, $mul, $div, $sqrt);
             #[inline(always)]
             unsafe fn splat_of(self, from: *const $scalar, n: usize, of: usize) -> $vector {
                 unsafe {
@@ -68,34 +65,6 @@ macro_rules! neon_lanes {
                     asm!($register, inout(vreg) x, options(pure, nomem, nostack, preserves_flags));
                     $splat(x)
                 }
-            }
-            #[inline(always)]
-            unsafe fn load(self, from: *const $scalar) -> $vector {
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $scalar, v: $vector) {
-                unsafe { $store(to, v) }
-            }
-            #[inline(always)]
-            fn add(self, a: $vector, b: $vector) -> $vector {
-                unsafe { $add(a, b) }
-            }
-            #[inline(always)]
-            fn sub(self, a: $vector, b: $vector) -> $vector {
-                unsafe { $sub(a, b) }
-            }
-            #[inline(always)]
-            fn mul(self, a: $vector, b: $vector) -> $vector {
-                unsafe { $mul(a, b) }
-            }
-            #[inline(always)]
-            fn div(self, a: $vector, b: $vector) -> $vector {
-                unsafe { $div(a, b) }
-            }
-            #[inline(always)]
-            fn sqrt(self, a: $vector) -> $vector {
-                unsafe { $sqrt(a) }
             }
             #[inline(always)]
             fn mul_add(self, a: $vector, b: $vector, c: $vector) -> $vector {

@@ -104,34 +104,7 @@ macro_rules! x86_lanes {
             fn opaque(self, v: $vector) -> $vector {
                 unsafe { $opaque(v) }
             }
-            #[inline(always)]
-            fn splat(self, x: $scalar) -> $vector {
-                unsafe { $splat(x) }
-            }
-            #[inline(always)]
-            unsafe fn load(self, from: *const $scalar) -> $vector {
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $scalar, v: $vector) {
-                unsafe { $store(to, v) }
-            }
-            #[inline(always)]
-            fn add(self, a: $vector, b: $vector) -> $vector {
-                unsafe { $add(a, b) }
-            }
-            #[inline(always)]
-            fn sub(self, a: $vector, b: $vector) -> $vector {
-                unsafe { $sub(a, b) }
-            }
-            #[inline(always)]
-            fn mul(self, a: $vector, b: $vector) -> $vector {
-                unsafe { $mul(a, b) }
-            }
-            #[inline(always)]
-            fn div(self, a: $vector, b: $vector) -> $vector {
-                unsafe { $div(a, b) }
-            }
+            by_intrinsics!($scalar, $vector, $splat, $load, $store, $add, $sub, $mul, $div, $sqrt);
             #[inline(always)]
             fn mul_add(self, a: $vector, b: $vector, c: $vector) -> $vector {
                 unsafe { $fma(a, b, c) }
@@ -143,10 +116,6 @@ macro_rules! x86_lanes {
             #[inline(always)]
             fn max(self, a: $vector, b: $vector) -> $vector {
                 unsafe { $max(a, b) }
-            }
-            #[inline(always)]
-            fn sqrt(self, a: $vector) -> $vector {
-                unsafe { $sqrt(a) }
             }
             #[inline(always)]
             fn abs(self, a: $vector) -> $vector {

@@ -5,7 +5,7 @@ use super::refine::{Progress, Sweep, refine};
 use super::sweep::{HalfRoom, set_injection};
 use super::{Failure, SolveJob};
 use crate::kernel::{
-    Base, Change, Chosen, End, Ends, Finish, Identity, Ingredients, MOST_LAYERS, Matrix, MatrixMut, Plan,
+    Base, Change, Chosen, End, Ends, Finish, Identity, MOST_LAYERS, Matrix, MatrixMut, NewLayer, Plan,
     Scalar, Scratch, Tanh, Typed, largest,
 };
 use crate::network::{Looped, MAX_DEPTH, Source};
@@ -95,7 +95,7 @@ where
             let down = (layer.feedback > 0).then(|| (params.u(layer), layer.above()));
             let up = (index > 0).then(|| (params.w(layer), layer.below()));
             let is_output = index + 1 == layers.len();
-            plan.push(Ingredients { own: layer.own(), is_output, base, products: [down, up] })?;
+            plan.push(NewLayer { own: layer.own(), is_output, base, products: [down, up] })?;
         }
         let mut progress = Progress::default();
         let sweeps = Planned { plan, hidden: ends.hidden().up(), output: ends.output().up() };
