@@ -3,7 +3,7 @@
 use super::Part;
 use super::ends::{Functions, functions};
 use super::once::Once;
-use crate::simd::{Element, IntState, Integers, Lanes, numbered};
+use crate::simd::{Element, IntState, Integers, Lanes, each, numbered};
 use core::fmt::Debug;
 
 /// A scalar networks can be made of: `f32` or `f64`. Sealed through [`Element`].
@@ -158,7 +158,7 @@ impl Scalar for f32 {
     /// correction stay below the rise from one float to the next: the result never decreases.
     #[inline(always)]
     fn tanh<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector {
-        use super::tanh_table::{COLUMNS, MAX, ROWS};
+        use super::tanh_table::{COLUMNS, ENTRIES, MAX, ROWS};
         // `min` gives its second argument when that is NaN.
         let a = lanes.min(lanes.splat(MAX), lanes.abs(x));
         let segment = lanes.add(a, lanes.splat(1.0));
@@ -166,8 +166,15 @@ impl Scalar for f32 {
             lanes.lookup_all(const { &ROWS }, const { &COLUMNS }, segment);
         let t = lanes.sub(a, anchor);
         let mut slope = highest;
-        for coefficient in horner.iter().rev() {
-            slope = lanes.mul_add(slope, t, *coefficient);
+        if const { L::BLOCKING.outlined } {
+            for coefficient in horner.iter().rev() {
+                slope = lanes.mul_add(slope, t, *coefficient);
+            }
+        } else {
+            const TERMS: usize = ENTRIES - 3;
+            each!(term < TERMS => {
+                slope = lanes.mul_add(slope, t, horner[TERMS - 1 - term]);
+            });
         }
         // In the segment at zero the table holds 0 and t is |x| itself: small results keep all their digits.
         // In every other segment t is the smaller.

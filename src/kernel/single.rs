@@ -5,7 +5,7 @@
 
 use super::products::Term;
 use super::{Change, EachProduct, Finish, Product, Products, Scalar, load, store};
-use crate::simd::{Lanes, MAX_WIDTH};
+use crate::simd::{Lanes, MAX_WIDTH, each};
 use core::marker::PhantomData;
 
 /// One sample: units in the lanes. Its base and its operands lie in a row.
@@ -371,23 +371,23 @@ impl<T: Scalar, L: Lanes<T>, const N: usize, const S: usize> EachTerm<T> for Row
         // matrix has columns: `fused` compared them.
         unsafe {
             while left >= S {
-                for (s, sums) in sums.iter_mut().enumerate() {
+                each!(L: s < S => {
                     let factor = lanes.splat_of(x, s, S);
-                    for (v, sum) in sums.iter_mut().enumerate() {
+                    each!(L: v < N => {
                         let weights = load(lanes, column.add(s * stride + v * L::WIDTH), count);
-                        *sum = lanes.mul_add(weights, factor, *sum);
-                    }
-                }
+                        sums[s][v] = lanes.mul_add(weights, factor, sums[s][v]);
+                    });
+                });
                 column = column.wrapping_add(S * stride);
                 x = x.wrapping_add(S);
                 left -= S;
             }
             while const { S > 1 } && left > 0 {
                 let factor = lanes.splat_of(x, 0, 1);
-                for (v, sum) in sums[0].iter_mut().enumerate() {
+                each!(L: v < N => {
                     let weights = load(lanes, column.add(v * L::WIDTH), count);
-                    *sum = lanes.mul_add(weights, factor, *sum);
-                }
+                    sums[0][v] = lanes.mul_add(weights, factor, sums[0][v]);
+                });
                 column = column.wrapping_add(stride);
                 x = x.wrapping_add(1);
                 left -= 1;
@@ -456,20 +456,20 @@ impl<T: Scalar, L: Lanes<T>, const S: usize, const PARTIAL: bool> EachTerm<T>
         // SAFETY: row + WIDTH (or the rest) <= rows of existing columns; the operand has as many units, in a row.
         unsafe {
             while const { S > 1 } && whole - row >= S * L::WIDTH {
-                for (s, sums) in sums.iter_mut().enumerate() {
+                each!(L: s < S => {
                     let row = row + s * L::WIDTH;
                     let x = lanes.load(operand.add(row));
-                    for (sum, start) in sums.iter_mut().zip(starts).take(L::WIDTH) {
-                        *sum = lanes.mul_add(lanes.load(start.add(row)), x, *sum);
-                    }
-                }
+                    each!(L: k < L::WIDTH => {
+                        sums[s][k] = lanes.mul_add(lanes.load(starts[k].add(row)), x, sums[s][k]);
+                    });
+                });
                 row += S * L::WIDTH;
             }
             while row < whole {
                 let x = lanes.load(operand.add(row));
-                for (sum, start) in sums[0].iter_mut().zip(starts).take(L::WIDTH) {
-                    *sum = lanes.mul_add(lanes.load(start.add(row)), x, *sum);
-                }
+                each!(L: k < L::WIDTH => {
+                    sums[0][k] = lanes.mul_add(lanes.load(starts[k].add(row)), x, sums[0][k]);
+                });
                 row += L::WIDTH;
             }
             if row < rows {

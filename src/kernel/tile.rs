@@ -1,7 +1,7 @@
 //! The inner loop of all products: sums that stay in registers.
 
 use super::{Scalar, load};
-use crate::simd::{Lanes, MAX_WIDTH};
+use crate::simd::{Lanes, MAX_WIDTH, each};
 
 /// An operand: where it starts, from row to row (of a right one, from column to column) and from step to step of the sum.
 #[derive(Clone, Copy)]
@@ -122,26 +122,26 @@ impl<T: Scalar, L: Lanes<T>, const V: usize, const N: usize, const LEFT: u8, con
     #[inline(always)]
     unsafe fn step(&mut self) {
         let Self { lanes, x, y, offset, part, .. } = *self;
-        let mut xs = [lanes.splat(T::ZERO); V];
         // SAFETY: rows and columns of a step that exists.
         unsafe {
-            for (v, xs) in xs.iter_mut().enumerate() {
-                *xs = match LEFT {
-                    WHOLE => lanes.load(x.add(v * L::WIDTH)),
-                    CUT => load(lanes, x, part),
-                    _ => scattered(lanes, x, self.left.across, self.count),
-                };
-            }
-            for (n, sums) in self.sums.iter_mut().enumerate() {
+            let row = |v: usize| match LEFT {
+                WHOLE => lanes.load(x.add(v * L::WIDTH)),
+                CUT => load(lanes, x, part),
+                _ => scattered(lanes, x, self.left.across, self.count),
+            };
+            let first = row(0);
+            let second = if const { V > 1 } { row(1) } else { first };
+            each!(L: n < N => {
                 let y = if SIDE {
                     lanes.splat_of(y, n, N)
                 } else {
                     lanes.splat_of(self.columns[n].wrapping_add(offset), 0, 1)
                 };
-                for (sum, x) in sums.iter_mut().zip(xs) {
-                    *sum = lanes.mul_add(x, y, *sum);
+                self.sums[n][0] = lanes.mul_add(first, y, self.sums[n][0]);
+                if const { V > 1 } {
+                    self.sums[n][1] = lanes.mul_add(second, y, self.sums[n][1]);
                 }
-            }
+            });
         }
         self.x = x.wrapping_add(self.left.along);
         self.y = y.wrapping_add(self.along);

@@ -85,6 +85,7 @@ mod scalars;
 #[cfg(target_os = "none")]
 mod small;
 mod tables;
+mod unrolled;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
@@ -96,6 +97,7 @@ pub use integers::{IntState, Integers, OnIntegers, Packed, Single};
 pub use integers_x86::Vnni;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub use neon::Neon;
+pub(crate) use unrolled::each;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use x86::{Avx2, Avx512};
 

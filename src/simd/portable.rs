@@ -1,10 +1,13 @@
 //! Vectors of 128 bits from the crate `wide`: SSE2, NEON or WebAssembly SIMD.
+//!
+//! What is done lane by lane is written out, because a compiler that optimizes for size leaves loops as they are, and so vectors go through memory.
 
-use super::{Blocking, Element, Family, Lanes, Portable, Routine};
+use super::{Blocking, Element, Family, Lanes, MAX_WIDTH, Portable, Routine, each};
+use core::mem::MaybeUninit;
 use wide::{f32x4, f64x2};
 
 macro_rules! portable {
-    ($scalar:ty, $vector:ident, $width:literal, $sqrt:path) => {
+    ($scalar:ty, $vector:ident, $width:literal, $sqrt:path, [$($lane:literal)*]) => {
         impl Lanes<$scalar> for Portable {
             type Vector = $vector;
             type Mask = $vector;
@@ -26,7 +29,7 @@ macro_rules! portable {
 
             #[inline(always)]
             fn splat(self, x: $scalar) -> $vector {
-                $vector::splat(x)
+                $vector::new([$(each_lane!($lane, x)),*])
             }
             #[inline(always)]
             unsafe fn load(self, from: *const $scalar) -> $vector {
@@ -36,11 +39,8 @@ macro_rules! portable {
             #[inline(always)]
             unsafe fn load_partial(self, from: *const $scalar, count: usize) -> $vector {
                 // One by one into the register: a vector loaded from where scalars were just stored would wait for them.
-                let lanes = core::array::from_fn(|i| {
-                    // SAFETY: i < count, and the caller vouches for `count` readable scalars.
-                    if i < count { unsafe { *from.add(i) } } else { 0.0 }
-                });
-                $vector::new(lanes)
+                // SAFETY: the caller vouches for `count` readable scalars.
+                $vector::new(unsafe { [$(if $lane < count { *from.add($lane) } else { 0.0 }),*] })
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $scalar, v: $vector) {
@@ -49,10 +49,9 @@ macro_rules! portable {
             }
             #[inline(always)]
             unsafe fn store_partial(self, to: *mut $scalar, v: $vector, count: usize) {
-                for (i, lane) in v.to_array().into_iter().enumerate().take(count) {
-                    // SAFETY: i < count, and the caller vouches for `count` writable scalars.
-                    unsafe { *to.add(i) = lane };
-                }
+                let v = v.to_array();
+                // SAFETY: the caller vouches for `count` writable scalars.
+                unsafe { $(if $lane < count { *to.add($lane) = v[$lane] })* }
             }
             #[inline(always)]
             fn add(self, a: $vector, b: $vector) -> $vector {
@@ -98,7 +97,7 @@ macro_rules! portable {
             }
             #[inline(always)]
             fn copy_sign(self, magnitude: $vector, sign: $vector) -> $vector {
-                let bit = $vector::splat(-0.0);
+                let bit = Lanes::<$scalar>::splat(self, -0.0);
                 (magnitude & !bit) | (sign & bit)
             }
             #[inline(always)]
@@ -108,6 +107,50 @@ macro_rules! portable {
             #[inline(always)]
             fn select(self, mask: $vector, yes: $vector, no: $vector) -> $vector {
                 mask.bitselect(yes, no)
+            }
+            #[inline(always)]
+            fn map(self, v: $vector, f: impl Fn($scalar) -> $scalar) -> $vector {
+                let v = v.to_array();
+                $vector::new([$(f(v[$lane])),*])
+            }
+            #[inline(always)]
+            fn lookup_all<const N: usize>(
+                self,
+                _: &'static [[$scalar; 8]; N],
+                columns: &'static [[$scalar; N]; 8],
+                by: $vector,
+            ) -> [$vector; N] {
+                let by = by.to_array();
+                // The mask is what the compiler needs to see that the index fits.
+                let columns = [$(&columns[by[$lane].half_octave() & 7]),*];
+                let mut entries = MaybeUninit::<[$vector; N]>::uninit();
+                let start = entries.as_mut_ptr().cast::<$vector>();
+                // SAFETY: N places, each written.
+                unsafe {
+                    each!(row < N => {
+                        start.add(row).write($vector::new([$(columns[$lane][row]),*]));
+                    });
+                    entries.assume_init()
+                }
+            }
+            #[inline(always)]
+            fn reduce_max(self, v: $vector) -> $scalar {
+                let v = v.to_array();
+                let [largest, ..] = v;
+                $(let largest = if v[$lane] > largest { v[$lane] } else { largest };)*
+                largest
+            }
+            #[inline(always)]
+            fn reduce_add(self, v: $vector) -> $scalar {
+                match v.to_array()[..] {
+                    [a, b, c, d] => (a + c) + (b + d),
+                    [a, b] => a + b,
+                    _ => 0.0,
+                }
+            }
+            #[inline(always)]
+            fn sums(self, v: &[$vector; MAX_WIDTH]) -> $vector {
+                $vector::new([$(Lanes::<$scalar>::reduce_add(self, v[$lane])),*])
             }
             #[inline(always)]
             fn vectorize<R: Routine<Self>>(self, routine: R) -> R::Output {
@@ -121,5 +164,12 @@ macro_rules! portable {
     };
 }
 
-portable!(f32, f32x4, 4, libm::sqrtf);
-portable!(f64, f64x2, 2, libm::sqrt);
+/// The same for every lane.
+macro_rules! each_lane {
+    ($lane:literal, $x:expr) => {
+        $x
+    };
+}
+
+portable!(f32, f32x4, 4, libm::sqrtf, [0 1 2 3]);
+portable!(f64, f64x2, 2, libm::sqrt, [0 1]);
