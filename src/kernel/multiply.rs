@@ -10,7 +10,7 @@ use super::{
     Activate, Activation, Finish, Functions, Matrix, MatrixMut, Scalar, ShapeError, TYPED, expect, load,
     once, store,
 };
-use crate::simd::{Backend, Caches, Lanes, Operation, Routine, SQUARE};
+use crate::simd::{Backend, Blocking, Caches, Lanes, Operation, Routine, SQUARE, prefetch};
 use core::marker::PhantomData;
 
 /// Most steps that are summed up at a time: of a panel of both operands so many are in the first cache. A constant of the crate
@@ -240,6 +240,7 @@ impl<T: Scalar, F: Finish<T>> Operation<T> for Multiply<'_, T, F> {
         };
         let depth = steps(inner);
         let plan = Plan::new::<L>(left, right, rows, columns, depth, room);
+        let (high, wide) = tile::<T, L>(plan.tall);
         let mut column = 0;
         while column < columns {
             let width = plan.columns.min(columns - column);
@@ -248,6 +249,7 @@ impl<T: Scalar, F: Finish<T>> Operation<T> for Multiply<'_, T, F> {
             loop {
                 let deep = depth.min(inner - step);
                 let mut part = Part {
+                    tall: plan.tall,
                     left,
                     right: right.at(column, step),
                     packed: [plan.left.is_some(), plan.right.is_some()],
@@ -263,7 +265,7 @@ impl<T: Scalar, F: Finish<T>> Operation<T> for Multiply<'_, T, F> {
                 };
                 if let Some(place) = plan.right {
                     // SAFETY: the plan has room for all panels of so many columns, and `deep` steps of them exist.
-                    unsafe { pack::<T, L>(lanes, part.right, width, deep, L::BLOCKING.tile_columns, place) };
+                    unsafe { pack::<T, L>(lanes, part.right, width, deep, wide, place) };
                     part.right.start = place;
                 }
                 let mut row = 0;
@@ -271,10 +273,10 @@ impl<T: Scalar, F: Finish<T>> Operation<T> for Multiply<'_, T, F> {
                     part.rows = plan.rows.min(rows - row);
                     part.left = left.at(row, step);
                     if let Some(place) = plan.left {
-                        let whole = part.rows - part.rows % (tile_vectors::<T, L>() * L::WIDTH);
+                        let whole = part.rows - part.rows % high;
                         // SAFETY: as above, for rows.
                         unsafe {
-                            let (high, rest) = (tile_vectors::<T, L>() * L::WIDTH, part.rows - whole);
+                            let rest = part.rows - whole;
                             pack::<T, L>(lanes, part.left, whole, deep, high, place);
                             let (from, to) = (part.left.at(whole, 0), place.add(whole * deep));
                             pack::<T, L>(lanes, from, rest, deep, L::WIDTH, to);
@@ -298,14 +300,17 @@ impl<T: Scalar, F: Finish<T>> Operation<T> for Multiply<'_, T, F> {
     }
 }
 
-/// Vectors of rows in a tile: two where there are registers for them.
+/// Rows and columns of a whole tile, of many rows or not.
 #[inline(always)]
-const fn tile_vectors<T: Scalar, L: Lanes<T>>() -> usize {
-    L::BLOCKING.tile_vectors
+const fn tile<T: Scalar, L: Lanes<T>>(tall: bool) -> (usize, usize) {
+    let Blocking { tile_vectors, tile_columns, tall_vectors, tall_columns, .. } = L::BLOCKING;
+    if tall { (tall_vectors * L::WIDTH, tall_columns) } else { (tile_vectors * L::WIDTH, tile_columns) }
 }
 
 /// What a block is, and what is copied of it.
 struct Plan<T> {
+    /// Whether tiles are those of many rows.
+    tall: bool,
     rows: usize,
     columns: usize,
     /// Where the copies of panels begin.
@@ -323,11 +328,17 @@ impl<T: Scalar> Plan<T> {
         depth: usize,
         room: &mut [T],
     ) -> Self {
-        let (high, wide) = (tile_vectors::<T, L>() * L::WIDTH, L::BLOCKING.tile_columns);
+        let tall = rows >= tile::<T, L>(true).0;
+        let (high, wide) = tile::<T, L>(tall);
         let size = size_of::<T>();
         let bytes = depth * size;
-        let mut plan =
-            Self { rows: rows.min(MOST_ROWS), columns: columns.min(MOST_COLUMNS), left: None, right: None };
+        let mut plan = Self {
+            tall,
+            rows: rows.min(MOST_ROWS),
+            columns: columns.min(MOST_COLUMNS),
+            left: None,
+            right: None,
+        };
         // What fits any second cache is one block.
         if rows.saturating_mul(bytes) > Caches::SMALL {
             let caches = Caches::get();
@@ -347,7 +358,7 @@ impl<T: Scalar> Plan<T> {
         // Panels of both operands that there is room for, at `depth` steps each.
         let scattered = left.across != 1;
         // Bytes from step to step from which on a left operand is not read where it stands: a tile of more sums gives its lines more time.
-        let far = 128 * tile_vectors::<T, L>() * wide;
+        let far = 128 * (high / L::WIDTH) * wide;
         let pack_left = scattered || left.along * size >= far && columns >= 4 * wide;
         // Columns that are pages apart are in each other's places of the first cache.
         let crowded = right.across > 1 && (right.across * size).is_multiple_of(PAGE);
@@ -395,6 +406,9 @@ const fn parts(count: usize, most: usize, tile: usize) -> usize {
     let most = if most < tile { tile } else { most };
     count.div_ceil(count.div_ceil(most)).next_multiple_of(tile)
 }
+
+/// Steps of a sum after which the output may have left the first cache.
+const FAR: usize = 64;
 
 /// Copies panels of `width` rows (or columns), one step after another, zeros where there are no more.
 ///
@@ -453,6 +467,8 @@ impl<T: Scalar, L: Lanes<T>> Routine<L> for Pack<T> {
     }
 }
 
+/// Steps on that are asked for while one is copied.
+const AHEAD: usize = 2;
 /// Panels that are copied together.
 const TOGETHER: usize = 8;
 
@@ -469,18 +485,26 @@ unsafe fn copy<T: Scalar, L: Lanes<T>>(
     width: usize,
     to: *mut T,
 ) {
+    let far = from.along;
     for step in 0..deep {
         let mut from = from.at(0, step).start;
         let mut to = to.wrapping_add(step * width);
         let mut left = count;
+        // Two steps on: steps may be pages apart, where the processor foresees nothing.
+        let ahead = from.wrapping_add(AHEAD * far);
+        let mut line = 0;
+        while line < count {
+            prefetch(ahead.wrapping_add(line));
+            line += const { ALIGNMENT / size_of::<T>() };
+        }
         while left > 0 {
             let there = width.min(left);
             // SAFETY: so many numbers at every step.
             unsafe {
-                match const { L::BLOCKING.tile_columns } {
-                    12 if there == 12 => move_all::<T, 12>(from, to),
-                    6 if there == 6 => move_all::<T, 6>(from, to),
-                    4 if there == 4 => move_all::<T, 4>(from, to),
+                match there {
+                    12 => move_all::<T, 12>(from, to),
+                    6 => move_all::<T, 6>(from, to),
+                    4 => move_all::<T, 4>(from, to),
                     _ => {
                         let mut at = 0;
                         while there - at >= L::WIDTH {
@@ -530,11 +554,18 @@ unsafe fn turn<T: Scalar, L: Lanes<T>>(
         while step < deep {
             // A line of the cache at a time, so that it is read while it is there.
             let some = const { ALIGNMENT / size_of::<T>() }.min(deep - step);
-            let mut row = 0;
-            while row < there {
+            let mut next = 0;
+            while next < there {
+                // Fewer than a square are turned with some that were already.
+                let (row, rows) =
+                    if there < SQUARE { (0, there) } else { (next.min(there - SQUARE), SQUARE) };
+                next = row + rows;
                 let from = from.at(row, step);
                 let to = to.add(step * width + row);
-                let rows = SQUARE.min(there - row);
+                // The panel after this one.
+                for r in 0..rows {
+                    prefetch(from.at(width + r, 0).start);
+                }
                 let mut s = 0;
                 while rows == SQUARE && some - s >= SQUARE {
                     lanes.turn(from.at(0, s).start, from.across, to.add(s * width), width);
@@ -546,7 +577,6 @@ unsafe fn turn<T: Scalar, L: Lanes<T>>(
                     }
                     s += 1;
                 }
-                row += rows;
             }
             step += some;
         }
@@ -556,6 +586,7 @@ unsafe fn turn<T: Scalar, L: Lanes<T>>(
 /// A block: some rows and columns, and some steps of their sums.
 #[derive(Clone, Copy)]
 struct Part<T, F> {
+    tall: bool,
     left: Operand<T>,
     right: Operand<T>,
     /// Whether the operands are copies, in panels.
@@ -575,7 +606,7 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
     /// All of it must exist.
     #[inline(always)]
     unsafe fn run<L: Lanes<T>>(self, lanes: L) {
-        let high = tile_vectors::<T, L>() * L::WIDTH;
+        let (high, _) = tile::<T, L>(self.tall);
         let whole = self.rows - self.rows % high;
         // SAFETY: rows that exist.
         unsafe {
@@ -589,17 +620,22 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
                 }
                 return;
             }
-            if const { tile_vectors::<T, L>() == 2 } && whole > 0 {
+            if whole > 0 {
                 let (left, panel) = self.panels(0, high);
-                self.rows::<L, 2, WHOLE>(lanes, left, 0, high, whole / high, panel);
+                if self.tall && const { L::BLOCKING.tall_vectors == 4 } {
+                    self.rows::<L, 4, WHOLE>(lanes, left, 0, high, whole / high, panel);
+                } else if const { L::BLOCKING.tile_vectors == 2 } {
+                    self.rows::<L, 2, WHOLE>(lanes, left, 0, high, whole / high, panel);
+                } else {
+                    self.rows::<L, 1, WHOLE>(lanes, left, 0, high, whole / high, panel);
+                }
             }
-            let from = if const { tile_vectors::<T, L>() == 2 } { whole } else { 0 };
-            let ones = (self.rows - from) / L::WIDTH;
+            let ones = (self.rows - whole) / L::WIDTH;
             if ones > 0 {
-                let (left, panel) = self.panels(from, L::WIDTH);
-                self.rows::<L, 1, WHOLE>(lanes, left, from, L::WIDTH, ones, panel);
+                let (left, panel) = self.panels(whole, L::WIDTH);
+                self.rows::<L, 1, WHOLE>(lanes, left, whole, L::WIDTH, ones, panel);
             }
-            let from = from + ones * L::WIDTH;
+            let from = whole + ones * L::WIDTH;
             if from < self.rows {
                 let (left, panel) = self.panels(from, L::WIDTH);
                 if self.packed[0] {
@@ -636,7 +672,7 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
         panels: usize,
         panel: usize,
     ) {
-        let wide = L::BLOCKING.tile_columns;
+        let (_, wide) = tile::<T, L>(self.tall);
         let whole = self.columns - self.columns % wide;
         let mut tiles = Tiles {
             left,
@@ -659,17 +695,9 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
         }
         if const { LEFT != SCATTERED } && whole > 0 {
             if tiles.right.across == 1 {
-                match const { L::BLOCKING.tile_columns } {
-                    12 => lanes.vectorize(OnTiles::<_, _, V, 12, LEFT, true>(&tiles)),
-                    6 => lanes.vectorize(OnTiles::<_, _, V, 6, LEFT, true>(&tiles)),
-                    _ => lanes.vectorize(OnTiles::<_, _, V, 4, LEFT, true>(&tiles)),
-                }
+                tiles.whole::<L, V, LEFT, true>(lanes, wide);
             } else {
-                match const { L::BLOCKING.tile_columns } {
-                    12 => lanes.vectorize(OnTiles::<_, _, V, 12, LEFT, false>(&tiles)),
-                    6 => lanes.vectorize(OnTiles::<_, _, V, 6, LEFT, false>(&tiles)),
-                    _ => lanes.vectorize(OnTiles::<_, _, V, 4, LEFT, false>(&tiles)),
-                }
+                tiles.whole::<L, V, LEFT, false>(lanes, wide);
             }
         }
         // Columns that are left, four at a time, and two if there are no more.
@@ -713,6 +741,37 @@ struct Tiles<T, F> {
 }
 
 impl<T: Scalar, F: Finish<T>> Tiles<T, F> {
+    /// Whole tiles of so many columns.
+    #[inline(always)]
+    fn whole<L: Lanes<T>, const V: usize, const LEFT: u8, const SIDE: bool>(&self, lanes: L, columns: usize) {
+        // A single vector of rows is what tiles of either kind leave.
+        if const { V == 1 && L::BLOCKING.tall_columns != L::BLOCKING.tile_columns }
+            && columns == L::BLOCKING.tall_columns
+        {
+            lanes.vectorize(OnTiles::<_, _, V, 6, LEFT, SIDE>(self));
+            return;
+        }
+        match const { if V > 2 { L::BLOCKING.tall_columns } else { L::BLOCKING.tile_columns } } {
+            12 => lanes.vectorize(OnTiles::<_, _, V, 12, LEFT, SIDE>(self)),
+            6 => lanes.vectorize(OnTiles::<_, _, V, 6, LEFT, SIDE>(self)),
+            _ => lanes.vectorize(OnTiles::<_, _, V, 4, LEFT, SIDE>(self)),
+        }
+    }
+
+    /// Has the processor load what the end of a long tile will read and write, while the sums are made.
+    #[inline(always)]
+    fn prefetch<L: Lanes<T>, const V: usize, const N: usize>(&self, row: usize, column: usize) {
+        if self.deep < FAR {
+            return;
+        }
+        let out = self.out.wrapping_add(column * self.stride + row);
+        for n in 0..N {
+            for v in 0..V {
+                prefetch(out.wrapping_add(n * self.stride + v * L::WIDTH));
+            }
+        }
+    }
+
     /// Has them give other columns.
     #[inline(always)]
     fn to(&mut self, part: &Part<T, F>, row: usize, column: usize, columns: usize) {
@@ -743,6 +802,7 @@ impl<T: Scalar, F: Finish<T>, L: Lanes<T>, const V: usize, const N: usize, const
                 // SAFETY: `rows` says that the tile exists.
                 unsafe {
                     let (count, columns) = (tiles.count, tiles.columns - column);
+                    tiles.prefetch::<L, V, N>(row, column);
                     let mut sums = [[lanes.splat(T::ZERO); V]; N];
                     add::<T, L, V, N, LEFT, SIDE>(lanes, left, right, tiles.deep, count, columns, &mut sums);
                     end::<T, F, L, V, N>(lanes, tiles, row, column, sums);

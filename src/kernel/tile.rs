@@ -129,18 +129,19 @@ impl<T: Scalar, L: Lanes<T>, const V: usize, const N: usize, const LEFT: u8, con
                 CUT => load(lanes, x, part),
                 _ => scattered(lanes, x, self.left.across, self.count),
             };
-            let first = row(0);
-            let second = if const { V > 1 } { row(1) } else { first };
+            let mut xs = [row(0); V];
+            each!(L: v < V => {
+                if v > 0 { xs[v] = row(v); }
+            });
             each!(L: n < N => {
                 let y = if SIDE {
                     lanes.splat_of(y, n, N)
                 } else {
                     lanes.splat_of(self.columns[n].wrapping_add(offset), 0, 1)
                 };
-                self.sums[n][0] = lanes.mul_add(first, y, self.sums[n][0]);
-                if const { V > 1 } {
-                    self.sums[n][1] = lanes.mul_add(second, y, self.sums[n][1]);
-                }
+                each!(L: v < V => {
+                    self.sums[n][v] = lanes.mul_add(xs[v], y, self.sums[n][v]);
+                });
             });
         }
         self.x = x.wrapping_add(self.left.along);

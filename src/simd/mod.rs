@@ -98,6 +98,18 @@ pub use integers_x86::Vnni;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub use neon::Neon;
 pub(crate) use unrolled::each;
+
+/// Has the processor load a line of memory that will soon be read or written, where it can be asked to. There may be nothing at the address.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which reads nothing and fails at no address; every x86-64 has it.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use x86::{Avx2, Avx512};
 
@@ -383,6 +395,11 @@ pub struct Blocking {
     pub tile_vectors: usize,
     /// A batch, or a product of matrices: units, or columns, in a tile of sums, 12, 6 or 4.
     pub tile_columns: usize,
+    /// A product of matrices with rows enough for it: vectors of rows in a tile, 4 or as above. What is loaded of the rows serves
+    /// fewer columns, and what is loaded of the columns more rows.
+    pub tall_vectors: usize,
+    /// The same: columns, 12, 6 or 4.
+    pub tall_columns: usize,
 }
 
 /// Vectors of [`WIDTH`](Lanes::WIDTH) scalars `T` and the arithmetic on them. The implementing type is a token

@@ -37,7 +37,7 @@ macro_rules! neon_lanes {
             type Mask = $mask;
             const WIDTH: usize = $width;
             const BLOCKING: Blocking =
-                Blocking { rows: 8, outlined: false, split: true, tile_vectors: 2, tile_columns: 12 };
+                Blocking { rows: 8, outlined: false, split: true, tile_vectors: 2, tile_columns: 12, tall_vectors: 2, tall_columns: 12 };
             type Narrow = Self;
 
             #[inline(always)]

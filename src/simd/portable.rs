@@ -13,7 +13,7 @@ macro_rules! portable {
             type Mask = $vector;
             const WIDTH: usize = $width;
             const BLOCKING: Blocking =
-                Blocking { rows: 8, outlined: false, split: false, tile_vectors: 2, tile_columns: 4 };
+                Blocking { rows: 8, outlined: false, split: false, tile_vectors: 2, tile_columns: 4, tall_vectors: 2, tall_columns: 4 };
             type Narrow = Self;
 
             #[inline(always)]

@@ -22,6 +22,8 @@ macro_rules! scalars {
                 split: false,
                 tile_vectors: 1,
                 tile_columns: 4,
+                tall_vectors: 1,
+                tall_columns: 4,
             };
 
             #[inline(always)]

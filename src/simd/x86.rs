@@ -68,7 +68,7 @@ opaque! {
 /// intrinsics and in the few methods that stand in braces.
 macro_rules! x86_lanes {
     (
-        $token:ident, $entry:ident, $features:literal, $opaque:ident, $tile_columns:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
+        $token:ident, $entry:ident, $features:literal, $opaque:ident, $tile_columns:literal, $tall_vectors:literal, $scalar:ty, $vector:ty, $mask:ty, $width:literal,
         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
         $min:ident, $max:ident, $and:ident, $andnot:ident, $or:ident, $sqrt:ident,
         { $($own:item)* }
@@ -86,6 +86,8 @@ macro_rules! x86_lanes {
                 split: true,
                 tile_vectors: 2,
                 tile_columns: $tile_columns,
+                tall_vectors: $tall_vectors,
+                tall_columns: 6,
             };
             type Narrow = Self;
 
@@ -243,7 +245,7 @@ unsafe fn store_doubles(_: Avx2, mut to: *mut f64, v: __m256d, count: usize) {
 }
 
 x86_lanes! {
-    Avx2, avx2, "avx2,fma", opaque_256, 6, f32, __m256, __m256, 8,
+    Avx2, avx2, "avx2,fma", opaque_256, 6, 2, f32, __m256, __m256, 8,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
     _mm256_div_ps, _mm256_fmadd_ps, _mm256_min_ps, _mm256_max_ps, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps,
     _mm256_sqrt_ps,
@@ -323,7 +325,7 @@ x86_lanes! {
 }
 
 x86_lanes! {
-    Avx2, avx2, "avx2,fma", opaque_256d, 6, f64, __m256d, __m256d, 4,
+    Avx2, avx2, "avx2,fma", opaque_256d, 6, 2, f64, __m256d, __m256d, 4,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
     _mm256_div_pd, _mm256_fmadd_pd, _mm256_min_pd, _mm256_max_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_or_pd,
     _mm256_sqrt_pd,
@@ -366,7 +368,7 @@ const fn first(count: usize) -> u32 {
 }
 
 x86_lanes! {
-    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", opaque_512, 12, f32, __m512, __mmask16, 16,
+    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", opaque_512, 12, 4, f32, __m512, __mmask16, 16,
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
     _mm512_div_ps, _mm512_fmadd_ps, _mm512_min_ps, _mm512_max_ps, _mm512_and_ps, _mm512_andnot_ps, _mm512_or_ps,
     _mm512_sqrt_ps,
@@ -461,7 +463,7 @@ x86_lanes! {
 }
 
 x86_lanes! {
-    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", opaque_512d, 12, f64, __m512d, __mmask8, 8,
+    Avx512, avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl", opaque_512d, 12, 4, f64, __m512d, __mmask8, 8,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
     _mm512_div_pd, _mm512_fmadd_pd, _mm512_min_pd, _mm512_max_pd, _mm512_and_pd, _mm512_andnot_pd, _mm512_or_pd,
     _mm512_sqrt_pd,

@@ -11,7 +11,7 @@ impl Lanes<f32> for Wide {
     type Mask = [bool; 32];
     type Narrow = Portable;
     const WIDTH: usize = 32;
-    const BLOCKING: Blocking = Blocking { rows: 4, outlined: false, split: false, tile_vectors: 2, tile_columns: 4 };
+    const BLOCKING: Blocking = Blocking { rows: 4, outlined: false, split: false, tile_vectors: 2, tile_columns: 4, tall_vectors: 2, tall_columns: 4 };
 
     fn narrow(self) -> Portable {
         Portable
