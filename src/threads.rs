@@ -3,7 +3,7 @@
 //! A sample never depends on the rest of its batch, and every entry of a gradient is summed by one thread over all
 //! samples in their order. So there is nothing to reduce, and the number of threads cannot be seen in the result.
 
-use crate::kernel::CHUNK;
+use crate::kernel::{CHUNK, Scalar};
 
 /// The threads a batch is worked on with; see [`Runner::threads`](crate::Runner::threads).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub enum Threads {
     Rayon,
 }
 
+/// Parameters from which on two threads update them sooner than one: waking one takes some microseconds.
+const MANY_ENTRIES: usize = 1 << 16;
+
 impl Threads {
     /// Does both, side by side where there are threads for it.
     pub(crate) fn join<A: Send, B: Send>(
@@ -29,6 +32,24 @@ impl Threads {
             Self::One => (a(), b()),
             #[cfg(feature = "rayon")]
             Self::Rayon => rayon::join(a, b),
+        }
+    }
+
+    /// Where to split so many parameters in two, if that is of use: whole lines of a cache for both.
+    #[inline(always)]
+    pub(crate) fn split_entries(self, entries: usize) -> Option<usize> {
+        (cfg!(feature = "rayon") && self != Self::One && entries >= MANY_ENTRIES)
+            .then(|| (entries / 2).next_multiple_of(16))
+    }
+
+    /// Sets parameters to zero.
+    pub(crate) fn clear<T: Scalar>(self, params: &mut [T]) {
+        match self.split_entries(params.len()) {
+            Some(at) => {
+                let (low, high) = params.split_at_mut(at);
+                self.join(|| low.fill(T::ZERO), || high.fill(T::ZERO));
+            }
+            None => params.fill(T::ZERO),
         }
     }
 

@@ -173,7 +173,7 @@ where
             _ => {
                 adapted.add((*backend, *threads), input, workspace, gradient)?;
                 let (params, gradient) = (adapted.params_mut().flat_mut(), gradient.flat_mut());
-                let by = (*backend, &mut self.optimizer);
+                let by = ((*backend, *threads), &mut self.optimizer);
                 norm = clip_and_update(by, params, gradient, self.clip, self.rate)?;
             }
         }

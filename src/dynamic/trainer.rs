@@ -119,7 +119,7 @@ impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O,
                     norm = self.add_and_update(inputs)?;
                 }
             }
-            _ => self.gradient.as_mut().fill(T::ZERO),
+            _ => self.threads.clear(self.gradient.as_mut()),
         }
         let (report, outcome) = settled?;
         if let (Outcome::Skipped, Unsolved::Weaken(factor)) = (outcome, self.unsolved) {
@@ -152,7 +152,7 @@ impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O,
             .map_err(|error| super::length("entries of the gradient", error))?;
         let on = self.network.on(self.backend).threads(self.threads);
         on.add(self.workspace.sent(inputs)?, to)?;
-        let (by, params) = ((self.backend, &mut self.optimizer), self.network.params_mut());
+        let (by, params) = (((self.backend, self.threads), &mut self.optimizer), self.network.params_mut());
         Ok(clip_and_update(by, params, self.gradient.as_mut(), self.clip, self.rate)?)
     }
 

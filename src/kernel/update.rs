@@ -176,11 +176,55 @@ impl<T: Scalar> Update<T> for Adaptive<'_, T> {
     }
 }
 
+impl<T> OfSgd<'_, T> {
+    fn split_at(self, at: usize) -> (Self, Self)
+    where
+        T: Copy,
+    {
+        match self {
+            Self::Plain(Plain { keep, rate }) => {
+                (Self::Plain(Plain { keep, rate }), Self::Plain(Plain { keep, rate }))
+            }
+            Self::WithMomentum(WithMomentum { keep, rate, momentum, velocity }) => {
+                let (low, high) = velocity.split_at_mut(at.min(velocity.len()));
+                let of = |velocity| Self::WithMomentum(WithMomentum { keep, rate, momentum, velocity });
+                (of(low), of(high))
+            }
+        }
+    }
+}
+
+impl<T: Copy> Adaptive<'_, T> {
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let Self { keep, step, unbias, decays, epsilon, first, second } = self;
+        let (first_low, first_high) = first.split_at_mut(at.min(first.len()));
+        let (second_low, second_high) = second.split_at_mut(at.min(second.len()));
+        let of = |first, second| Self { keep, step, unbias, decays, epsilon, first, second };
+        (of(first_low, second_low), of(first_high, second_high))
+    }
+}
+
 /// What an optimizer of this crate does.
 #[derive(Debug)]
 pub(crate) enum OfAny<'a, T> {
     Sgd(OfSgd<'a, T>),
     Adaptive(Adaptive<'a, T>),
+}
+
+impl<T: Copy> OfAny<'_, T> {
+    /// What is done with the entries before this one, and with the others, which are counted anew.
+    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
+        match self {
+            Self::Sgd(update) => {
+                let (low, high) = update.split_at(at);
+                (Self::Sgd(low), Self::Sgd(high))
+            }
+            Self::Adaptive(update) => {
+                let (low, high) = update.split_at(at);
+                (Self::Adaptive(low), Self::Adaptive(high))
+            }
+        }
+    }
 }
 
 impl<T: Scalar> Update<T> for OfAny<'_, T> {

@@ -7,6 +7,7 @@ use crate::kernel::{
 use crate::network::{Flat, NoMemory, Storage};
 use crate::simd::{Backend, Element, Entry, Lanes, Operation};
 use crate::solve::{Rule, Setting};
+use crate::threads::Threads;
 use core::fmt;
 
 /// Why an update was refused. Nothing has been changed.
@@ -240,12 +241,42 @@ impl<U: Update<T>, T: Scalar> Operation<T> for Apply<'_, U, T> {
     }
 }
 
-once!(UpdateOnce: (Entrywise<'a, T>, &'a mut [T], &'a [T], T) => Result<(), UpdateError>, update_once);
+once!(UpdateOnce: (Threads, Entrywise<'a, T>, &'a mut [T], &'a [T], T) => Result<(), UpdateError>, update_once);
 
 fn update_once<T: Scalar>(
-    (settings, params, gradient, rate): (Entrywise<'_, T>, &mut [T], &[T], T),
+    (threads, settings, params, gradient, rate): (Threads, Entrywise<'_, T>, &mut [T], &[T], T),
 ) -> Result<(), UpdateError> {
-    update_by(settings, params, gradient, rate)
+    let Some((at, low)) = threads.split_entries(params.len()).and_then(|at| Some((at, gradient.get(..at)?)))
+    else {
+        return update_by(settings, params, gradient, rate);
+    };
+    check_lengths(&settings, params.len(), gradient.len())?;
+    let (params_low, params_high) = params.split_at_mut(at);
+    let high = gradient.get(at..).unwrap_or_default();
+    let checked = threads.join(|| check(params_low, low), || check(params_high, high));
+    if (Ok(()), Ok(())) != checked {
+        return check(params, gradient);
+    }
+    let (update_low, update_high) = ready(settings, rate)?.split_at(at);
+    let of = |update, params, gradient| T::run(Backend::best(), Apply { update, params, gradient });
+    threads.join(|| of(update_low, params_low, low), || of(update_high, params_high, high));
+    Ok(())
+}
+
+/// [`Optimizer::update`], on many threads if the optimizer says what it does; the same bits.
+pub(super) fn update_on<T: Scalar>(
+    threads: Threads,
+    optimizer: &mut impl Optimizer<T>,
+    params: &mut [T],
+    gradient: &[T],
+    rate: T,
+) -> Result<(), UpdateError> {
+    if threads.split_entries(params.len()).is_some()
+        && let Some(settings) = optimizer.entrywise()
+    {
+        return T::once::<UpdateOnce>((threads, settings, params, gradient, rate));
+    }
+    optimizer.update(params, gradient, rate)
 }
 
 /// Which entry it is, where flash is not small.
@@ -370,7 +401,7 @@ impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Sgd<M> {
         if const { TYPED } {
             return update_by(self.settings(), params, gradient, rate);
         }
-        T::once::<UpdateOnce>((Entrywise(OneOf::Sgd(self.settings())), params, gradient, rate))
+        T::once::<UpdateOnce>((Threads::One, Entrywise(OneOf::Sgd(self.settings())), params, gradient, rate))
     }
     fn entrywise(&mut self) -> Option<Entrywise<'_, T>> {
         Some(Entrywise(OneOf::Sgd(self.settings())))
@@ -512,7 +543,7 @@ impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Adam<M> {
         if const { TYPED } {
             return update_by(self.settings(), params, gradient, rate);
         }
-        T::once::<UpdateOnce>((Entrywise(OneOf::Adam(self.settings())), params, gradient, rate))
+        T::once::<UpdateOnce>((Threads::One, Entrywise(OneOf::Adam(self.settings())), params, gradient, rate))
     }
     fn entrywise(&mut self) -> Option<Entrywise<'_, T>> {
         Some(Entrywise(OneOf::Adam(self.settings())))
@@ -574,10 +605,11 @@ impl<'a, T: Scalar> Settings<T> for AdamUpdate<'a, T> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Adam, Apply, Moments, Optimizer, Sgd, clip_on, ready};
+    use super::{Adam, Apply, Moments, Optimizer, Sgd, UpdateError, clip_on, ready, update_on};
     use crate::kernel::{Scalar, TYPED};
     use crate::network::NoMemory;
     use crate::simd::{Backend, Element};
+    use crate::threads::Threads;
     use std::vec::Vec;
 
     /// Numbers between -2 and 2, always the same.
@@ -594,9 +626,16 @@ mod tests {
         values.iter().map(|value| value.to_f64().to_bits()).collect()
     }
 
-    /// Some updates of `count` parameters on a backend, and what scalar arithmetic in the order of the formulas makes of them, to the bit.
+    /// What makes an update: a backend, or threads.
+    #[derive(Clone, Copy, Debug)]
+    enum By {
+        Backend(Backend),
+        Threads(Threads),
+    }
+
+    /// Some updates of `count` parameters, and what scalar arithmetic in the order of the formulas makes of them, to the bit.
     fn updates<T: Scalar, P: Optimizer<T>>(
-        backend: Backend,
+        by: By,
         mut optimizer: P,
         count: usize,
         mut entry: impl FnMut(u64, usize, T, T) -> T,
@@ -606,54 +645,78 @@ mod tests {
         let rate = T::from_f64(0.1);
         for step in 1..=3 {
             let gradient: Vec<T> = draw(1 + step, count);
-            let update = ready(optimizer.entrywise().expect("one of this crate's"), rate).expect("in range");
-            T::run(backend, Apply { update, params: &mut params, gradient: &gradient });
+            match by {
+                By::Backend(backend) => {
+                    let settings = optimizer.entrywise().expect("one of this crate's");
+                    let update = ready(settings, rate).expect("in range");
+                    T::run(backend, Apply { update, params: &mut params, gradient: &gradient });
+                }
+                By::Threads(threads) => {
+                    // An entry that is not finite changes nothing, wherever it is.
+                    for wrong in [0, count / 3, count / 2, count - 1] {
+                        let mut gradient = gradient.clone();
+                        gradient[wrong] = T::from_f64(f64::NAN);
+                        let refused = update_on(threads, &mut optimizer, &mut params, &gradient, rate);
+                        assert_eq!(refused, Err(UpdateError::NotFinite(wrong)));
+                    }
+                    update_on(threads, &mut optimizer, &mut params, &gradient, rate).expect("finite");
+                }
+            }
             for (i, (w, g)) in expected.iter_mut().zip(&gradient).enumerate() {
                 *w = entry(step, i, *w, *g);
             }
-            assert_eq!(bits(&params), bits(&expected), "{count} on {}", backend.name());
+            assert_eq!(bits(&params), bits(&expected), "{count} by {by:?}");
         }
     }
 
-    fn each_optimizer<T: Scalar>()
+    fn each_optimizer<T: Scalar>(by: By, counts: impl IntoIterator<Item = usize>)
     where
         Vec<T>: Moments<Scalar = T>,
     {
         let number = T::from_f64;
         let (rate, decay, momentum) = (number(0.1), number(0.3), number(0.9));
         let keep = T::ONE - rate * decay;
-        for backend in Backend::available() {
-            for count in (0..40).chain([257]) {
-                let plain = Sgd { decay, ..Sgd::<NoMemory<T>>::plain() };
-                updates(backend, plain, count, |_, _, w, g| w * keep - rate * g);
-                if count > 0 {
-                    let mut v = std::vec![T::ZERO; count];
-                    let sgd = Sgd { momentum, decay, velocity: v.clone() };
-                    updates(backend, sgd, count, |_, i, w, g| {
-                        v[i] = momentum * v[i] + g;
-                        w * keep - rate * v[i]
-                    });
-                }
-                let (mut m, mut v) = (std::vec![T::ZERO; count], std::vec![T::ZERO; count]);
-                let mut adam = Adam::for_params(&m).decay(decay);
-                // So small that some directions are bounded.
-                adam.epsilon = T::MIN_POSITIVE;
-                let (b1, b2) = (adam.first_decay, adam.second_decay);
-                updates(backend, adam.clone(), count, |step, i, w, g| {
-                    m[i] = b1 * m[i] + (T::ONE - b1) * g;
-                    v[i] = b2 * v[i] + (T::ONE - b2) * g * g;
-                    let (step, unbias) =
-                        (rate / (T::ONE - b1.power(step)), T::ONE / (T::ONE - b2.power(step)));
-                    w * keep - step * (m[i] / ((v[i] * unbias).sqrt() + adam.epsilon))
+        for count in counts {
+            let plain = Sgd { decay, ..Sgd::<NoMemory<T>>::plain() };
+            updates(by, plain, count, |_, _, w, g| w * keep - rate * g);
+            if count > 0 {
+                let mut v = std::vec![T::ZERO; count];
+                let sgd = Sgd { momentum, decay, velocity: v.clone() };
+                updates(by, sgd, count, |_, i, w, g| {
+                    v[i] = momentum * v[i] + g;
+                    w * keep - rate * v[i]
                 });
             }
+            let (mut m, mut v) = (std::vec![T::ZERO; count], std::vec![T::ZERO; count]);
+            let mut adam = Adam::for_params(&m).decay(decay);
+            // So small that some directions are bounded.
+            adam.epsilon = T::MIN_POSITIVE;
+            let (b1, b2) = (adam.first_decay, adam.second_decay);
+            updates(by, adam.clone(), count, |step, i, w, g| {
+                m[i] = b1 * m[i] + (T::ONE - b1) * g;
+                v[i] = b2 * v[i] + (T::ONE - b2) * g * g;
+                let (step, unbias) = (rate / (T::ONE - b1.power(step)), T::ONE / (T::ONE - b2.power(step)));
+                w * keep - step * (m[i] / ((v[i] * unbias).sqrt() + adam.epsilon))
+            });
         }
     }
 
     #[test]
     fn updates_have_the_bits_of_scalar_arithmetic_on_every_backend() {
-        each_optimizer::<f32>();
-        each_optimizer::<f64>();
+        for by in Backend::available().map(By::Backend) {
+            each_optimizer::<f32>(by, (0..40).chain([257]));
+            each_optimizer::<f64>(by, (0..40).chain([257]));
+        }
+    }
+
+    /// Two halves, of as many parameters as it takes and of one more.
+    #[test]
+    #[cfg(feature = "rayon")]
+    fn updates_on_threads_have_the_same_bits_and_refuse_the_same() {
+        let by = By::Threads(Threads::Rayon);
+        assert!(Threads::Rayon.split_entries(1 << 16).is_some());
+        each_optimizer::<f32>(by, [1 << 16, (1 << 16) + 1, 70_007]);
+        each_optimizer::<f64>(by, [1 << 16, (1 << 16) + 1]);
     }
 
     /// A square that vanishes beside a mean that does not.

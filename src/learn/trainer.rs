@@ -5,7 +5,7 @@ use super::gradient::{GradientReport, LearnError, Objective};
 use super::learner::Learner;
 use super::loss::Loss;
 use super::one_pass::OnePass;
-use super::optimizer::{Optimizer, check_clip, check_rate, clip_on};
+use super::optimizer::{Optimizer, check_clip, check_rate, clip_on, update_on};
 use super::scaling::saturated;
 use super::units::{UnitLoss, UnitRoom, add_of_units};
 use super::unsolved::{Outcome, Unsolved};
@@ -274,7 +274,7 @@ where
     fn begin(&mut self, written: bool) -> Result<(), LearnError<T>> {
         check_settings(self.rate, self.clip, &self.objective)?;
         if !written {
-            self.gradient.get_mut().params_mut().fill(T::ZERO);
+            self.threads.clear(self.gradient.get_mut().params_mut());
         }
         let workspace = self.workspace.get_mut();
         workspace.state.reset();
@@ -337,7 +337,7 @@ where
             (Outcome::Skipped, _) => {}
             _ => {
                 let (params, gradient) = (network.params_mut(), gradient.params_mut());
-                let by = (self.backend, &mut self.optimizer);
+                let by = ((self.backend, self.threads), &mut self.optimizer);
                 norm = clip_and_update(by, params, gradient, self.clip, self.rate)?;
             }
         }
@@ -366,14 +366,14 @@ pub(crate) fn check_settings<C, T: Scalar>(
 
 /// Clips a gradient, if it is to be, and updates by it; the norm it had, where it is clipped.
 pub(crate) fn clip_and_update<T: Scalar>(
-    (backend, optimizer): (Backend, &mut impl Optimizer<T>),
+    ((backend, threads), optimizer): ((Backend, Threads), &mut impl Optimizer<T>),
     params: &mut [T],
     gradient: &mut [T],
     most: Option<T>,
     rate: T,
 ) -> Result<Option<T>, LearnError<T>> {
     let norm = most.map(|most| clip_on(backend, gradient, most)).transpose().map_err(LearnError::Update)?;
-    optimizer.update(params, gradient, rate).map_err(LearnError::Update)?;
+    update_on(threads, optimizer, params, gradient, rate).map_err(LearnError::Update)?;
     Ok(norm)
 }
 
