@@ -670,21 +670,26 @@ pub(crate) fn solve_once<'a, T: Scalar, S: Source<'a, T>>(
     job: SolveJob<'a, T, S, Chosen<T>>,
 ) -> Result<Progress<T>, Failure> {
     job.side_by_side(&|part: SolveJob<'a, T, S, Chosen<T>>| {
-        let widest = part.params.layout().layers().iter().map(|layer| layer.width).max().unwrap_or(0);
-        if !part.is_one() || widest.max(part.params.rank()) > SMALL_ROOM {
-            solve_in_room::<_, _, ROOM>(part)
+        let layers = part.params.layout().layers();
+        let widest = layers.iter().map(|layer| layer.width).max().unwrap_or(0);
+        let first = layers.first().map_or(0, |layer| layer.width);
+        if !part.is_one() && first.saturating_mul(part.states.rows().min(CHUNK)) > ROOM {
+            solve_in_room::<_, _, WIDE_ROOM, ROOM>(part)
+        } else if !part.is_one() || widest.max(part.params.rank()) > SMALL_ROOM {
+            solve_in_room::<_, _, ROOM, ROOM>(part)
         } else {
-            solve_in_room::<_, _, SMALL_ROOM>(part)
+            solve_in_room::<_, _, SMALL_ROOM, SMALL_ROOM>(part)
         }
     })
 }
 
-/// With room for so many scalars, twice, which is not in the frames above, of which there are as many as there are halvings.
+/// With room for so many scalars, of the first sums and beside them, which is not in the frames above, of which there are as many as there are
+/// halvings.
 #[inline(never)]
-fn solve_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize>(
+fn solve_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize, const M: usize>(
     job: SolveJob<'a, T, S, Chosen<T>>,
 ) -> Result<Progress<T>, Failure> {
-    let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
+    let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, M>::new());
     let (base, room) = (&mut base.lend(), &mut room.lend());
     if !job.is_one() {
         return job.run::<_, _, CHUNK>(base, room);
@@ -743,6 +748,8 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> SolveJob<'a, T, S, E> {
 
 /// Scalars a batch, or a wide network, may take of the stack for W^1 x + b^1, and as many for half sums and those of corrections.
 pub(crate) const ROOM: usize = 1 << 14;
+/// The same of W^1 x + b^1 of a batch where the first layer is wide: weights that are in no near cache are read for a whole chunk of samples.
+pub(crate) const WIDE_ROOM: usize = 1 << 15;
 /// The same of one sample of most networks: a large frame costs time, for its pages are touched one by one.
 pub(crate) const SMALL_ROOM: usize = 512;
 
