@@ -1,8 +1,9 @@
 //! The fused layer of a batch: samples in the lanes, a weight one broadcast whichever way the matrix is read.
 
 use super::tile::{CUT, LAST, Operand, WHOLE, add, in_whole_tiles};
-use super::{Base, Change, EachProduct, Finish, Product, Products, Scalar, load, store};
+use super::{Base, CHUNK, Change, EachProduct, Finish, Product, Products, Scalar, load, store};
 use crate::simd::{Lanes, MAX_WIDTH, SQUARE};
+use core::ops::Range;
 
 /// A batch: samples in the lanes, weights as broadcasts.
 pub(super) struct Batch<'a, const TRANSPOSED: bool, T, L, P, F> {
@@ -16,6 +17,19 @@ pub(super) struct Batch<'a, const TRANSPOSED: bool, T, L, P, F> {
     pub(super) first: usize,
     pub(super) samples: usize,
     pub(super) units: usize,
+}
+
+/// Bytes of a matrix from which on it is far: it and what is read beside it are more than the second caches of many processors hold.
+const FAR: usize = 1 << 20;
+
+/// How many numbers the largest matrix of products has.
+struct Largest(usize);
+
+impl<'a, T> EachProduct<'a, T> for Largest {
+    #[inline(always)]
+    fn product(&mut self, Product { matrix, .. }: Product<'a, T>) {
+        self.0 = self.0.max(matrix.rows() * matrix.cols());
+    }
 }
 
 /// Some samples: the first one, and how many of a vector there are.
@@ -40,30 +54,43 @@ where
     pub(super) unsafe fn run(&self, changes: &mut [Change<L::Vector>]) {
         let (mut sample, end) = (self.first, self.first + self.samples);
         let mut index = 0;
+        // Weights that are far are read once for all samples.
+        let far = const { 2 * L::WIDTH < CHUNK } && self.is_far();
         // One place for each kind of group, which is long code.
         while let Some(left) = changes.get_mut(index..).filter(|left| !left.is_empty()) {
             let count = (end - sample).min(2 * L::WIDTH);
             let some = Samples { sample, count };
             let pair = if const { L::BLOCKING.tile_vectors == 2 } && count == 2 * L::WIDTH {
-                left.first_chunk_mut::<2>()
+                let pairs = if far { (end - sample) / (2 * L::WIDTH) } else { 1 };
+                left.as_chunks_mut::<2>().0.get_mut(..pairs)
             } else {
                 None
             };
             // SAFETY: so many samples exist from here on.
             unsafe {
-                if let Some(pair) = pair {
-                    self.group::<2, WHOLE>(some, pair);
-                    index += 1;
+                if let Some(pairs) = pair {
+                    index += 2 * pairs.len() - 1;
+                    let at_once = if far { L::BLOCKING.tile_columns } else { self.units };
+                    let mut unit = 0;
+                    while unit < self.units {
+                        let to = (unit + at_once).min(self.units);
+                        let mut some = some;
+                        for pair in &mut *pairs {
+                            self.group::<2, WHOLE>(unit..to, some, pair);
+                            some.sample += 2 * L::WIDTH;
+                        }
+                        unit = to;
+                    }
                 } else if let Some(one) = left.first_chunk_mut::<1>() {
                     if count >= L::WIDTH {
-                        self.group::<1, WHOLE>(some, one);
+                        self.group::<1, WHOLE>(0..self.units, some, one);
                     } else if const { F::TILED && !TRANSPOSED && L::WIDTH > LAST }
                         && count <= LAST
                         && self.finish.is_elementwise()
                     {
                         self.few(some, one);
                     } else {
-                        self.group::<1, CUT>(some, one);
+                        self.group::<1, CUT>(0..self.units, some, one);
                     }
                 }
             }
@@ -72,26 +99,36 @@ where
         }
     }
 
-    /// All units for `V` vectors of samples.
+    /// Whether the weights of a product are more than stay in a second cache beside the samples.
+    #[inline(always)]
+    fn is_far(&self) -> bool {
+        let mut largest = Largest(0);
+        self.products.visit(&mut largest);
+        largest.0.saturating_mul(size_of::<T>()) >= FAR
+    }
+
+    /// Some units for `V` vectors of samples.
     ///
     /// # Safety
-    /// The samples must exist.
+    /// They must exist.
     #[inline(always)]
     unsafe fn group<const V: usize, const LEFT: u8>(
         &self,
+        units: Range<usize>,
         some: Samples,
         changes: &mut [Change<L::Vector>; V],
     ) {
         let mut changed = *changes;
-        let whole = in_whole_tiles(self.units, L::BLOCKING.tile_columns);
-        // SAFETY: units below `units`, samples the caller's.
+        let Range { start, end } = units;
+        let whole = start + in_whole_tiles(end - start, L::BLOCKING.tile_columns);
+        // SAFETY: the caller's units and samples.
         unsafe {
             match const { L::BLOCKING.tile_columns } {
-                12 => self.tiles::<V, 12, LEFT>(0, whole, some, &mut changed),
-                6 => self.tiles::<V, 6, LEFT>(0, whole, some, &mut changed),
+                12 => self.tiles::<V, 12, LEFT>(start, whole, some, &mut changed),
+                6 => self.tiles::<V, 6, LEFT>(start, whole, some, &mut changed),
                 _ => {}
             }
-            self.tiles::<V, LAST, LEFT>(whole, self.units, some, &mut changed);
+            self.tiles::<V, LAST, LEFT>(whole, end, some, &mut changed);
         }
         *changes = changed;
     }

@@ -33,7 +33,7 @@ pub(super) const fn in_whole_tiles(columns: usize, tile_columns: usize) -> usize
     if tile_columns > LAST { columns - columns % tile_columns } else { 0 }
 }
 
-/// Adds products to the sums of a tile of `V` vectors of rows and `N` columns. `SIDE`: columns of the right operand are side by side, and
+/// Adds products to the sums of a tile of `V` vectors of rows (1, 2 or 4) and `N` columns. `SIDE`: columns of the right operand are side by side, and
 /// all there.
 ///
 /// # Safety
@@ -129,19 +129,24 @@ impl<T: Scalar, L: Lanes<T>, const V: usize, const N: usize, const LEFT: u8, con
                 CUT => load(lanes, x, part),
                 _ => scattered(lanes, x, self.left.across, self.count),
             };
-            let mut xs = [row(0); V];
-            each!(L: v < V => {
-                if v > 0 { xs[v] = row(v); }
-            });
+            // By name and not in an array, which compilers keep in memory.
+            let first = row(0);
+            let second = if const { V > 1 } { row(1) } else { first };
+            let (third, fourth) = if const { V > 2 } { (row(2), row(3)) } else { (first, first) };
             each!(L: n < N => {
                 let y = if SIDE {
                     lanes.splat_of(y, n, N)
                 } else {
                     lanes.splat_of(self.columns[n].wrapping_add(offset), 0, 1)
                 };
-                each!(L: v < V => {
-                    self.sums[n][v] = lanes.mul_add(xs[v], y, self.sums[n][v]);
-                });
+                self.sums[n][0] = lanes.mul_add(first, y, self.sums[n][0]);
+                if const { V > 1 } {
+                    self.sums[n][1] = lanes.mul_add(second, y, self.sums[n][1]);
+                }
+                if const { V > 2 } {
+                    self.sums[n][2] = lanes.mul_add(third, y, self.sums[n][2]);
+                    self.sums[n][3] = lanes.mul_add(fourth, y, self.sums[n][3]);
+                }
             });
         }
         self.x = x.wrapping_add(self.left.along);
