@@ -220,6 +220,50 @@ fn companions<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize
     }
 }
 
+/// Three sweeps of a network in a box against the oracle, in two batches: all samples, and those of them that fill one vector.
+fn far<A: Takes<3, Scalar = f32>, const B: usize>(mut net: Box<Network<A>>) {
+    let mut network = subject::oracle(&*net);
+    let random = &mut SmallRng::seed_from_u64(B as u64);
+    network.draw(random, 0.9, 0.5);
+    for (w, exact) in net.params_mut().iter_mut().zip(&network.params) {
+        *w = *exact as f32;
+    }
+    let rows = inputs(random, B, 3);
+    let exact: Vec<Vec<f64>> = rows
+        .iter()
+        .map(|x| {
+            let mut h = network.start(x);
+            for _ in 0..3 {
+                network.sweep(&mut h);
+            }
+            h[1..].concat()
+        })
+        .collect();
+    let (all, some): (SMatrix<f32, B, 3>, SMatrix<f32, 8, 3>) =
+        (subject::samples(&rows), subject::samples(&rows[B - 8..]));
+    for backend in subject::backends() {
+        let what = format!("{:?} of {B} on {}", network.widths, backend.name());
+        let (mut state, mut last) =
+            (Box::new(Network::<A>::state::<B>()), Box::new(Network::<A>::state::<8>()));
+        net.on(backend).solve(&all, &mut state, Stop::after(3)).unwrap();
+        net.on(backend).solve(&some, &mut last, Stop::after(3)).unwrap();
+        for (found, exact) in subject::states(&state).iter().zip(&exact) {
+            close(found, exact, bound::<f32>(), &what);
+        }
+        for (all, some) in state.as_slice().chunks(B).zip(last.as_slice().chunks(8)) {
+            assert_eq!(all[B - 8..], *some, "{what}");
+        }
+    }
+}
+
+/// Weights of more than a megabyte, which are read in another order; and first layers for which there is no room for a whole chunk of samples.
+#[test]
+fn wide_layers_of_a_batch() {
+    far::<_, 37>(Box::new(<fnn![3, 600, 600, 2; feedback = Dense]>::ZERO));
+    far::<_, 70>(Box::new(<fnn![3, 513, 513, 2; feedback = Dense]>::ZERO));
+    far::<_, 33>(Box::new(<fnn![3, 1100, 250, 2; feedback = Dense]>::ZERO));
+}
+
 /// A hump of one's own: whatever is done with it, a value shows what is not finite.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hump;
