@@ -626,6 +626,11 @@ fn batch16(criterion: &mut Criterion) {
     each_net!(batch_net, criterion, "batch16", 16);
 }
 
+/// Weights that stay in no second cache.
+fn wide(criterion: &mut Criterion) {
+    batch_net::<1024, 1024, 1024, 1024, 32>(criterion, "wide/1024");
+}
+
 fn batch64(criterion: &mut Criterion) {
     each_net!(batch_net, criterion, "batch64", 64);
 }
@@ -906,7 +911,7 @@ fn header(_: &mut Criterion) {
 }
 
 criterion_group!(
-    benches, header, solve, quantized, batch16, batch64, few, train1, train64, product, outer, activation,
-    dispatch
+    benches, header, solve, quantized, batch16, batch64, wide, few, train1, train64, product, outer,
+    activation, dispatch
 );
 criterion_main!(benches);

@@ -221,8 +221,8 @@ fn companions<T: Scalar, A: Takes<I, Scalar = T>, const I: usize, const B: usize
 }
 
 /// Three sweeps of a network in a box against the oracle, in two batches: all samples, and those of them that fill one vector.
-fn far<A: Takes<3, Scalar = f32>, const B: usize>(mut net: Box<Network<A>>) {
-    let mut network = subject::oracle(&*net);
+fn far<A: Takes<3, Scalar = f32>, const B: usize>(net: &mut Network<A>) {
+    let mut network = subject::oracle(net);
     let random = &mut SmallRng::seed_from_u64(B as u64);
     network.draw(random, 0.9, 0.5);
     for (w, exact) in net.params_mut().iter_mut().zip(&network.params) {
@@ -259,9 +259,9 @@ fn far<A: Takes<3, Scalar = f32>, const B: usize>(mut net: Box<Network<A>>) {
 /// Weights of more than a megabyte, which are read in another order; and first layers for which there is no room for a whole chunk of samples.
 #[test]
 fn wide_layers_of_a_batch() {
-    far::<_, 37>(Box::new(<fnn![3, 600, 600, 2; feedback = Dense]>::ZERO));
-    far::<_, 70>(Box::new(<fnn![3, 513, 513, 2; feedback = Dense]>::ZERO));
-    far::<_, 33>(Box::new(<fnn![3, 1100, 250, 2; feedback = Dense]>::ZERO));
+    far::<_, 37>(&mut *Box::new(<fnn![3, 600, 600, 2; feedback = Dense]>::ZERO));
+    far::<_, 70>(&mut *Box::new(<fnn![3, 513, 513, 2; feedback = Dense]>::ZERO));
+    far::<_, 33>(&mut *Box::new(<fnn![3, 1100, 250, 2; feedback = Dense]>::ZERO));
 }
 
 /// A hump of one's own: whatever is done with it, a value shows what is not finite.

@@ -55,7 +55,7 @@ where
         let (mut sample, end) = (self.first, self.first + self.samples);
         let mut index = 0;
         // Weights that are far are read once for all samples.
-        let far = const { 2 * L::WIDTH < CHUNK } && self.is_far();
+        let far = const { 2 * L::WIDTH < CHUNK } && self.samples >= 4 * L::WIDTH && self.is_far();
         // One place for each kind of group, which is long code.
         while let Some(left) = changes.get_mut(index..).filter(|left| !left.is_empty()) {
             let count = (end - sample).min(2 * L::WIDTH);

@@ -83,7 +83,7 @@ pub use products::{Base, Product};
 pub(crate) use products::{Before, EachProduct, Gathered, MOST_PRODUCTS, Products, Term, Terms};
 pub(crate) use scratch::{Lent, Scratch};
 pub(crate) use softmax::cross_entropy;
-pub(crate) use update::{Adaptive, Entries, LayerUpdate, OfAny, OfSgd, Plain, Update, WithMomentum, norm};
+pub(crate) use update::{Adaptive, LayerUpdate, OfAny, OfSgd, Plain, Update, WithMomentum, norm};
 pub(crate) use view::DynMatrix;
 pub use view::{Matrix, MatrixMut};
 

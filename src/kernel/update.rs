@@ -12,20 +12,18 @@ use crate::simd::{Lanes, MAX_WIDTH, Operation};
 /// of a store that is not done yet waits for that one on some processors (docs/performance.md).
 const AT_ONCE: usize = 256;
 
-/// Parameters, and the gradient they are updated by.
-pub(crate) struct Entries<'a, T> {
-    /// The number of the first among all of them.
-    pub(crate) first: usize,
-    pub(crate) params: &'a mut [T],
-    pub(crate) gradient: &'a [T],
-    /// Where the gradient is stored, if it is to be.
-    pub(crate) stored: Option<&'a mut [T]>,
-}
-
 /// What an optimizer does with every entry.
 pub(crate) trait Update<T: Scalar> {
-    /// Updates parameters by their gradient.
-    fn apply<L: Lanes<T>>(&mut self, lanes: L, entries: Entries<'_, T>);
+    /// Updates parameters by their gradient, and stores that, if it is to be; `first` is the number of the first among all of them. Slices one by one
+    /// and not in a structure: the compiler then knows that none overlaps another, and keeps the settings in registers.
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    );
 }
 
 /// The same of one vector of entries.
@@ -161,18 +159,32 @@ pub(crate) enum OfSgd<'a, T> {
 
 impl<T: Scalar> Update<T> for OfSgd<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(&mut self, lanes: L, entries: Entries<'_, T>) {
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
         match self {
-            Self::Plain(update) => each(lanes, update, entries),
-            Self::WithMomentum(update) => each(lanes, update, entries),
+            Self::Plain(update) => each(lanes, update, first, params, gradient, stored),
+            Self::WithMomentum(update) => each(lanes, update, first, params, gradient, stored),
         }
     }
 }
 
 impl<T: Scalar> Update<T> for Adaptive<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(&mut self, lanes: L, entries: Entries<'_, T>) {
-        each(lanes, self, entries);
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
+        each(lanes, self, first, params, gradient, stored);
     }
 }
 
@@ -229,10 +241,17 @@ impl<T: Copy> OfAny<'_, T> {
 
 impl<T: Scalar> Update<T> for OfAny<'_, T> {
     #[inline(always)]
-    fn apply<L: Lanes<T>>(&mut self, lanes: L, entries: Entries<'_, T>) {
+    fn apply<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        params: &mut [T],
+        gradient: &[T],
+        stored: Option<&mut [T]>,
+    ) {
         match self {
-            Self::Sgd(update) => update.apply(lanes, entries),
-            Self::Adaptive(update) => update.apply(lanes, entries),
+            Self::Sgd(update) => update.apply(lanes, first, params, gradient, stored),
+            Self::Adaptive(update) => update.apply(lanes, first, params, gradient, stored),
         }
     }
 }
@@ -241,7 +260,10 @@ impl<T: Scalar> Update<T> for OfAny<'_, T> {
 fn each<T: Scalar, L: Lanes<T>>(
     lanes: L,
     update: &mut impl EachEntry<T>,
-    Entries { first, params, gradient, stored }: Entries<'_, T>,
+    first: usize,
+    params: &mut [T],
+    gradient: &[T],
+    stored: Option<&mut [T]>,
 ) {
     let stored = match stored {
         Some(stored) if stored.len() >= gradient.len() => Some(stored.as_mut_ptr()),
@@ -306,8 +328,7 @@ impl<T: Scalar, U: Update<T>> Operation<T> for LayerUpdate<'_, U, T> {
                     else {
                         return;
                     };
-                    let entries = Entries { first: at, params, gradient: made, stored: Some(gradient) };
-                    update.apply(lanes, entries);
+                    update.apply(lanes, at, params, made, Some(gradient));
                     at += made.len();
                 }
             }

@@ -1,8 +1,8 @@
 //! Optimizers over flat slices: what they need beside the parameters is shaped like the network.
 
 use crate::kernel::{
-    Adaptive, Entries, Matrix, OfAny, OfSgd, Plain, Scalar, TYPED, Update, WithMomentum, largest, largest_on,
-    norm, once,
+    Adaptive, Matrix, OfAny, OfSgd, Plain, Scalar, TYPED, Update, WithMomentum, largest, largest_on, norm,
+    once,
 };
 use crate::network::{Flat, NoMemory, Storage};
 use crate::simd::{Backend, Element, Entry, Lanes, Operation};
@@ -236,8 +236,7 @@ impl<U: Update<T>, T: Scalar> Operation<T> for Apply<'_, U, T> {
 
     #[inline(always)]
     fn run<L: Lanes<T>>(mut self, lanes: L) {
-        let Self { params, gradient, .. } = self;
-        self.update.apply(lanes.narrow(), Entries { first: 0, params, gradient, stored: None });
+        self.update.apply(lanes.narrow(), 0, self.params, self.gradient, None);
     }
 }
 
