@@ -4,6 +4,7 @@
 //! |-|-|
 //! | `solve/{S,M,D,L}` | one input, 16 sweeps from zero |
 //! | `batch16/..`, `batch64/..` | a batch of inputs, 16 sweeps from zero |
+//! | `wide/1024` | 32 inputs of layers whose weights stay in no second cache |
 //! | `few/{2,3,4,8}` | fewer inputs than a vector has lanes, of M |
 //! | `train1/..`, `train64/..` | one step: 16 sweeps, 16 adjoint sweeps, gradient, update |
 //! | `quantized/{S,M,D,L}` | `solve`, with weights of 32 bits, of 16, and of 8 with states of 8 |
