@@ -259,9 +259,9 @@ fn far<A: Takes<3, Scalar = f32>, const B: usize>(net: &mut Network<A>) {
 /// Weights of more than a megabyte, which are read in another order; and first layers for which there is no room for a whole chunk of samples.
 #[test]
 fn wide_layers_of_a_batch() {
-    far::<_, 37>(&mut *Box::new(<fnn![3, 600, 600, 2; feedback = Dense]>::ZERO));
-    far::<_, 70>(&mut *Box::new(<fnn![3, 513, 513, 2; feedback = Dense]>::ZERO));
-    far::<_, 33>(&mut *Box::new(<fnn![3, 1100, 250, 2; feedback = Dense]>::ZERO));
+    far::<_, 37>(&mut <fnn![3, 600, 600, 2; feedback = Dense]>::boxed().0);
+    far::<_, 70>(&mut <fnn![3, 513, 513, 2; feedback = Dense]>::boxed().0);
+    far::<_, 33>(&mut <fnn![3, 1100, 250, 2; feedback = Dense]>::boxed().0);
 }
 
 /// A hump of one's own: whatever is done with it, a value shows what is not finite.
