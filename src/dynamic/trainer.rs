@@ -147,7 +147,7 @@ impl<T: Scalar, O: Optimizer<T>, C, P: AsRef<[T]> + AsMut<[T]>> DynTrainer<T, O,
         inputs: &DynMatrix<T, X>,
     ) -> Result<Option<T>, DynError<T>> {
         let gradient = self.gradient.as_mut();
-        gradient.fill(T::ZERO);
+        self.threads.clear(gradient);
         let to = ParametersMut::new(gradient, self.network.layout())
             .map_err(|error| super::length("entries of the gradient", error))?;
         let on = self.network.on(self.backend).threads(self.threads);

@@ -408,7 +408,7 @@ const fn parts(count: usize, most: usize, tile: usize) -> usize {
 }
 
 /// Steps of a sum after which the output may have left the first cache.
-const FAR: usize = 64;
+const LONG: usize = 64;
 
 /// Copies panels of `width` rows (or columns), one step after another, zeros where there are no more.
 ///
@@ -485,13 +485,13 @@ unsafe fn copy<T: Scalar, L: Lanes<T>>(
     width: usize,
     to: *mut T,
 ) {
-    let far = from.along;
+    let along = from.along;
     for step in 0..deep {
         let mut from = from.at(0, step).start;
         let mut to = to.wrapping_add(step * width);
         let mut left = count;
-        // Two steps on: steps may be pages apart, where the processor foresees nothing.
-        let ahead = from.wrapping_add(AHEAD * far);
+        // Steps may be pages apart, where the processor foresees nothing.
+        let ahead = from.wrapping_add(AHEAD * along);
         let mut line = 0;
         while line < count {
             prefetch(ahead.wrapping_add(line));
@@ -586,6 +586,7 @@ unsafe fn turn<T: Scalar, L: Lanes<T>>(
 /// A block: some rows and columns, and some steps of their sums.
 #[derive(Clone, Copy)]
 struct Part<T, F> {
+    /// As in the plan.
     tall: bool,
     left: Operand<T>,
     right: Operand<T>,
@@ -695,9 +696,9 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
         }
         if const { LEFT != SCATTERED } && whole > 0 {
             if tiles.right.across == 1 {
-                tiles.whole::<L, V, LEFT, true>(lanes, wide);
+                tiles.whole::<L, V, LEFT, true>(lanes, self.tall);
             } else {
-                tiles.whole::<L, V, LEFT, false>(lanes, wide);
+                tiles.whole::<L, V, LEFT, false>(lanes, self.tall);
             }
         }
         // Columns that are left, four at a time, and two if there are no more.
@@ -741,17 +742,20 @@ struct Tiles<T, F> {
 }
 
 impl<T: Scalar, F: Finish<T>> Tiles<T, F> {
-    /// Whole tiles of so many columns.
+    /// Whole tiles. A single vector of rows is what tiles of either kind leave.
     #[inline(always)]
-    fn whole<L: Lanes<T>, const V: usize, const LEFT: u8, const SIDE: bool>(&self, lanes: L, columns: usize) {
-        // A single vector of rows is what tiles of either kind leave.
-        if const { V == 1 && L::BLOCKING.tall_columns != L::BLOCKING.tile_columns }
-            && columns == L::BLOCKING.tall_columns
+    fn whole<L: Lanes<T>, const V: usize, const LEFT: u8, const SIDE: bool>(&self, lanes: L, tall: bool) {
+        if const { V > 2 } || const { V == 1 && L::BLOCKING.tall_columns != L::BLOCKING.tile_columns } && tall
         {
-            lanes.vectorize(OnTiles::<_, _, V, 6, LEFT, SIDE>(self));
-            return;
+            self.of::<L, V, LEFT, SIDE, true>(lanes);
+        } else {
+            self.of::<L, V, LEFT, SIDE, false>(lanes);
         }
-        match const { if V > 2 { L::BLOCKING.tall_columns } else { L::BLOCKING.tile_columns } } {
+    }
+
+    #[inline(always)]
+    fn of<L: Lanes<T>, const V: usize, const LEFT: u8, const SIDE: bool, const TALL: bool>(&self, lanes: L) {
+        match const { tile::<T, L>(TALL).1 } {
             12 => lanes.vectorize(OnTiles::<_, _, V, 12, LEFT, SIDE>(self)),
             6 => lanes.vectorize(OnTiles::<_, _, V, 6, LEFT, SIDE>(self)),
             _ => lanes.vectorize(OnTiles::<_, _, V, 4, LEFT, SIDE>(self)),
@@ -761,7 +765,7 @@ impl<T: Scalar, F: Finish<T>> Tiles<T, F> {
     /// Has the processor load what the end of a long tile will read and write, while the sums are made.
     #[inline(always)]
     fn prefetch<L: Lanes<T>, const V: usize, const N: usize>(&self, row: usize, column: usize) {
-        if self.deep < FAR {
+        if self.deep < LONG {
             return;
         }
         let out = self.out.wrapping_add(column * self.stride + row);

@@ -13,7 +13,10 @@ use crate::simd::{Lanes, MAX_WIDTH, Operation};
 const AT_ONCE: usize = 256;
 
 /// What an optimizer does with every entry.
-pub(crate) trait Update<T: Scalar> {
+pub(crate) trait Update<T: Scalar>: Sized + Send {
+    /// What is done with the entries before this one, and with the others, which are counted anew.
+    fn split_at(self, at: usize) -> (Self, Self);
+
     /// Updates parameters by their gradient, and stores that, if it is to be; `first` is the number of the first among all of them. Slices one by one
     /// and not in a structure: the compiler then knows that none overlaps another, and keeps the settings in registers.
     fn apply<L: Lanes<T>>(
@@ -159,6 +162,19 @@ pub(crate) enum OfSgd<'a, T> {
 
 impl<T: Scalar> Update<T> for OfSgd<'_, T> {
     #[inline(always)]
+    fn split_at(self, at: usize) -> (Self, Self) {
+        match self {
+            Self::Plain(Plain { keep, rate }) => {
+                (Self::Plain(Plain { keep, rate }), Self::Plain(Plain { keep, rate }))
+            }
+            Self::WithMomentum(WithMomentum { keep, rate, momentum, velocity }) => {
+                let (low, high) = velocity.split_at_mut(at.min(velocity.len()));
+                let of = |velocity| Self::WithMomentum(WithMomentum { keep, rate, momentum, velocity });
+                (of(low), of(high))
+            }
+        }
+    }
+    #[inline(always)]
     fn apply<L: Lanes<T>>(
         &mut self,
         lanes: L,
@@ -176,6 +192,14 @@ impl<T: Scalar> Update<T> for OfSgd<'_, T> {
 
 impl<T: Scalar> Update<T> for Adaptive<'_, T> {
     #[inline(always)]
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let Self { keep, step, unbias, decays, epsilon, first, second } = self;
+        let (first_low, first_high) = first.split_at_mut(at.min(first.len()));
+        let (second_low, second_high) = second.split_at_mut(at.min(second.len()));
+        let of = |first, second| Self { keep, step, unbias, decays, epsilon, first, second };
+        (of(first_low, second_low), of(first_high, second_high))
+    }
+    #[inline(always)]
     fn apply<L: Lanes<T>>(
         &mut self,
         lanes: L,
@@ -188,34 +212,6 @@ impl<T: Scalar> Update<T> for Adaptive<'_, T> {
     }
 }
 
-impl<T> OfSgd<'_, T> {
-    fn split_at(self, at: usize) -> (Self, Self)
-    where
-        T: Copy,
-    {
-        match self {
-            Self::Plain(Plain { keep, rate }) => {
-                (Self::Plain(Plain { keep, rate }), Self::Plain(Plain { keep, rate }))
-            }
-            Self::WithMomentum(WithMomentum { keep, rate, momentum, velocity }) => {
-                let (low, high) = velocity.split_at_mut(at.min(velocity.len()));
-                let of = |velocity| Self::WithMomentum(WithMomentum { keep, rate, momentum, velocity });
-                (of(low), of(high))
-            }
-        }
-    }
-}
-
-impl<T: Copy> Adaptive<'_, T> {
-    fn split_at(self, at: usize) -> (Self, Self) {
-        let Self { keep, step, unbias, decays, epsilon, first, second } = self;
-        let (first_low, first_high) = first.split_at_mut(at.min(first.len()));
-        let (second_low, second_high) = second.split_at_mut(at.min(second.len()));
-        let of = |first, second| Self { keep, step, unbias, decays, epsilon, first, second };
-        (of(first_low, second_low), of(first_high, second_high))
-    }
-}
-
 /// What an optimizer of this crate does.
 #[derive(Debug)]
 pub(crate) enum OfAny<'a, T> {
@@ -223,9 +219,9 @@ pub(crate) enum OfAny<'a, T> {
     Adaptive(Adaptive<'a, T>),
 }
 
-impl<T: Copy> OfAny<'_, T> {
-    /// What is done with the entries before this one, and with the others, which are counted anew.
-    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
+impl<T: Scalar> Update<T> for OfAny<'_, T> {
+    #[inline(always)]
+    fn split_at(self, at: usize) -> (Self, Self) {
         match self {
             Self::Sgd(update) => {
                 let (low, high) = update.split_at(at);
@@ -237,9 +233,6 @@ impl<T: Copy> OfAny<'_, T> {
             }
         }
     }
-}
-
-impl<T: Scalar> Update<T> for OfAny<'_, T> {
     #[inline(always)]
     fn apply<L: Lanes<T>>(
         &mut self,

@@ -209,19 +209,31 @@ fn check<T: Scalar>(params: &[T], gradient: &[T]) -> Result<(), UpdateError> {
     if small & finite { Ok(()) } else { Err(not_finite(params, gradient)) }
 }
 
-/// Updates parameters by their gradient.
+/// Updates parameters by their gradient: in two halves, side by side, where that is of use.
 #[inline(always)]
 fn update_by<T: Scalar, S: Settings<T>>(
+    threads: Threads,
     settings: S,
     params: &mut [T],
     gradient: &[T],
     rate: T,
 ) -> Result<(), UpdateError> {
     check_lengths(&settings, params.len(), gradient.len())?;
-    check(params, gradient)?;
-    let update = ready(settings, rate)?;
-    // The bits are those of any backend.
-    T::run_here(Backend::best(), Apply { update, params, gradient });
+    let Some(at) = threads.split_entries(params.len()) else {
+        check(params, gradient)?;
+        // The bits are those of any backend.
+        T::run_here(Backend::best(), Apply { update: ready(settings, rate)?, params, gradient });
+        return Ok(());
+    };
+    let ((params_low, params_high), (low, high)) = (params.split_at_mut(at), gradient.split_at(at));
+    let checked = threads.join(|| check(params_low, low), || check(params_high, high));
+    if checked != (Ok(()), Ok(())) {
+        // The entry has another number among all.
+        return check(params, gradient);
+    }
+    let (update_low, update_high) = ready(settings, rate)?.split_at(at);
+    let of = |update, params, gradient| T::run(Backend::best(), Apply { update, params, gradient });
+    threads.join(|| of(update_low, params_low, low), || of(update_high, params_high, high));
     Ok(())
 }
 
@@ -245,21 +257,7 @@ once!(UpdateOnce: (Threads, Entrywise<'a, T>, &'a mut [T], &'a [T], T) => Result
 fn update_once<T: Scalar>(
     (threads, settings, params, gradient, rate): (Threads, Entrywise<'_, T>, &mut [T], &[T], T),
 ) -> Result<(), UpdateError> {
-    let Some((at, low)) = threads.split_entries(params.len()).and_then(|at| Some((at, gradient.get(..at)?)))
-    else {
-        return update_by(settings, params, gradient, rate);
-    };
-    check_lengths(&settings, params.len(), gradient.len())?;
-    let (params_low, params_high) = params.split_at_mut(at);
-    let high = gradient.get(at..).unwrap_or_default();
-    let checked = threads.join(|| check(params_low, low), || check(params_high, high));
-    if (Ok(()), Ok(())) != checked {
-        return check(params, gradient);
-    }
-    let (update_low, update_high) = ready(settings, rate)?.split_at(at);
-    let of = |update, params, gradient| T::run(Backend::best(), Apply { update, params, gradient });
-    threads.join(|| of(update_low, params_low, low), || of(update_high, params_high, high));
-    Ok(())
+    update_by(threads, settings, params, gradient, rate)
 }
 
 /// [`Optimizer::update`], on many threads if the optimizer says what it does; the same bits.
@@ -398,7 +396,7 @@ impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Sgd<M> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
         // Where flash is small, one that is not used is not there.
         if const { TYPED } {
-            return update_by(self.settings(), params, gradient, rate);
+            return update_by(Threads::One, self.settings(), params, gradient, rate);
         }
         T::once::<UpdateOnce>((Threads::One, Entrywise(OneOf::Sgd(self.settings())), params, gradient, rate))
     }
@@ -540,7 +538,7 @@ impl<M: Moments<Scalar = T>, T: Scalar> Adam<M> {
 impl<M: Moments<Scalar = T>, T: Scalar> Optimizer<T> for Adam<M> {
     fn update(&mut self, params: &mut [T], gradient: &[T], rate: T) -> Result<(), UpdateError> {
         if const { TYPED } {
-            return update_by(self.settings(), params, gradient, rate);
+            return update_by(Threads::One, self.settings(), params, gradient, rate);
         }
         T::once::<UpdateOnce>((Threads::One, Entrywise(OneOf::Adam(self.settings())), params, gradient, rate))
     }

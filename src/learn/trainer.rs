@@ -299,7 +299,7 @@ where
                 Ok(learned) if learned.1 != Outcome::Skipped && self.one_pass(input.samples()) => {
                     return Ok(self.end(learned, None));
                 }
-                _ => self.gradient.get_mut().params_mut().fill(T::ZERO),
+                _ => self.threads.clear(self.gradient.get_mut().params_mut()),
             }
         }
         let learned = settled?;

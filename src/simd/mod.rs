@@ -63,6 +63,7 @@ macro_rules! by_intrinsics {
         }
     };
 }
+
 mod caches;
 // Where `wide` has vectors; to test the scalars on such a machine, build with `--cfg attractor_scalars`.
 #[cfg(all(any(feature = "asm", feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
@@ -98,6 +99,12 @@ pub use integers_x86::Vnni;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub use neon::Neon;
 pub(crate) use unrolled::each;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub use x86::{Avx2, Avx512};
+
+use core::fmt::Debug;
+use core::marker::PhantomData;
+use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 /// Has the processor load a line of memory that will soon be read or written, where it can be asked to. There may be nothing at the address.
 #[inline(always)]
@@ -110,12 +117,6 @@ pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
 }
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub use x86::{Avx2, Avx512};
-
-use core::fmt::Debug;
-use core::marker::PhantomData;
-use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 mod sealed {
     pub trait Sealed {}

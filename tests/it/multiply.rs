@@ -248,6 +248,7 @@ fn products_of_all_shapes_f64() {
 fn products_of_several_blocks() {
     let shapes = [
         [1100, 20, 13],
+        [1030, 260, 13],
         [40, 1030, 30],
         [9, 5, 4110],
         [129, 259, 129],
