@@ -4,7 +4,7 @@
 //! |-|-|
 //! | `solve/{S,M,D,L}` | one input, 16 sweeps from zero |
 //! | `batch16/..`, `batch64/..` | a batch of inputs, 16 sweeps from zero |
-//! | `wide/1024` | 32 inputs of layers whose weights stay in no second cache |
+//! | `wide/{512x32,1024x32,1024x64}` | so many inputs of layers of that width, whose weights do not stay in a second cache |
 //! | `few/{2,3,4,8}` | fewer inputs than a vector has lanes, of M |
 //! | `train1/..`, `train64/..` | one step: 16 sweeps, 16 adjoint sweeps, gradient, update |
 //! | `quantized/{S,M,D,L}` | `solve`, with weights of 32 bits, of 16, and of 8 with states of 8 |
@@ -271,15 +271,16 @@ impl<const I: usize, const A: usize, const B: usize, const O: usize, const N: us
 fn time_solve<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: &str,
-    backend: Option<Backend>,
+    by: Option<(Backend, Threads)>,
     case: &Case<I, A, B, O, N>,
     check: impl Fn(&str, &[f32]),
 ) {
-    let Some(backend) = backend else { return };
+    let Some((backend, threads)) = by else { return };
     let run = |state: &mut Boxed<State<Net<I, A, B, O>, N>>| {
         state.reset();
         let input = black_box(&**case.input);
-        let solved = case.net.on(backend).specialized().solve(input, state, Stop::after(SWEEPS));
+        let on = case.net.on(backend).threads(threads).specialized();
+        let solved = on.solve(input, state, Stop::after(SWEEPS));
         black_box(solved.expect("finite"));
     };
     time(group, id, State::boxed(), run, |state| check(id, state.output().as_slice()));
@@ -534,8 +535,18 @@ fn batch_net<const I: usize, const A: usize, const B: usize, const O: usize, con
     let mut group = criterion.benchmark_group(name);
     // An element is one floating-point operation, half a multiply-add; Gelem/s are GFLOP/s.
     group.throughput(Throughput::Elements(2 * count as u64));
-    time_solve(&mut group, "attractor", Some(Backend::best()), &case, &check);
-    time_solve(&mut group, "attractor-avx2", Backend::avx2(), &case, &check);
+    time_solve(&mut group, "attractor", Some((Backend::best(), Threads::One)), &case, &check);
+    time_solve(
+        &mut group,
+        "attractor-avx2",
+        Backend::avx2().map(|backend| (backend, Threads::One)),
+        &case,
+        &check,
+    );
+    // One chunk of samples is not shared out.
+    if N > 32 {
+        time_solve(&mut group, "attractor-rayon", Some((Backend::best(), Threads::Rayon)), &case, &check);
+    }
     let memory = Multiplied { injection: vec![0.0; N * A], state: State::boxed() };
     let run = |memory: &mut _| solve_multiplied(&case.net, black_box(&**case.input), memory);
     time(&mut group, "matrixmultiply", memory, run, |memory| {
@@ -551,9 +562,21 @@ fn few(criterion: &mut Criterion) {
         let case = Case::<64, 64, 64, 10, N>::draw();
         let check = case.checker();
         let mut group = criterion.benchmark_group(format!("few/{N}"));
-        time_solve(&mut group, "attractor", Some(Backend::best()), &case, &check);
-        time_solve(&mut group, "attractor-avx2", Backend::avx2(), &case, &check);
-        time_solve(&mut group, "attractor-portable", Some(Backend::portable()), &case, &check);
+        time_solve(&mut group, "attractor", Some((Backend::best(), Threads::One)), &case, &check);
+        time_solve(
+            &mut group,
+            "attractor-avx2",
+            Backend::avx2().map(|backend| (backend, Threads::One)),
+            &case,
+            &check,
+        );
+        time_solve(
+            &mut group,
+            "attractor-portable",
+            Some((Backend::portable(), Threads::One)),
+            &case,
+            &check,
+        );
         group.finish();
     }
     time_few::<2>(criterion);
@@ -629,7 +652,9 @@ fn batch16(criterion: &mut Criterion) {
 
 /// Weights that stay in no second cache.
 fn wide(criterion: &mut Criterion) {
-    batch_net::<1024, 1024, 1024, 1024, 32>(criterion, "wide/1024");
+    batch_net::<512, 512, 512, 512, 32>(criterion, "wide/512x32");
+    batch_net::<1024, 1024, 1024, 1024, 32>(criterion, "wide/1024x32");
+    batch_net::<1024, 1024, 1024, 1024, 64>(criterion, "wide/1024x64");
 }
 
 fn batch64(criterion: &mut Criterion) {
