@@ -1,0 +1,3 @@
+//! The program `attractor-lm`.
+
+fn main() {}
