@@ -282,7 +282,10 @@ impl Config {
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { vocabulary, context, width, heads, blocks, feedback, causal } = self;
-        write!(f, "vocabulary {vocabulary}, context {context}, width {width}, heads {heads}, blocks {blocks}")?;
+        write!(
+            f,
+            "vocabulary {vocabulary}, context {context}, width {width}, heads {heads}, blocks {blocks}"
+        )?;
         f.write_str(if *feedback { ", feedback" } else { ", no feedback" })?;
         f.write_str(if *causal { ", causal" } else { ", bidirectional" })
     }

@@ -14,8 +14,9 @@
 #![deny(unsafe_code)]
 
 mod config;
-// pub mod pass;
-// #[cfg(feature = "std")]
-// pub mod train;
+pub mod generate;
+pub mod pass;
+#[cfg(feature = "std")]
+pub mod train;
 
 pub use config::{BlockLayout, Config, ConfigError, EPSILON, FeedbackLayout};

@@ -1,0 +1,275 @@
+//! One token after another: keys and values of earlier tokens are kept, for every sweep, so that the logits are those of a whole pass.
+
+use crate::pass::{Model, PassError};
+use crate::{Config, EPSILON};
+use attractor::kernel::{
+    self, Base, Gelu, Matrix, MatrixMut, Product, ShapeError, affine, normalize, transposed,
+};
+use attractor::simd::Backend;
+
+/// Lines of the first cache: columns of keys begin in different places of it.
+const LINE: usize = 16;
+
+/// Reads tokens and foretells the next one. The memory is the caller's: [`Generator::room`].
+///
+/// ```
+/// use attractor_language::{Config, generate::Generator, pass::Model};
+/// use attractor::simd::Backend;
+///
+/// const CONFIG: Config = Config { vocabulary: 5, ..Config::new(8, 2, 2, 4) };
+/// let parameters = [0.0; CONFIG.parameters()];
+/// let mut room = [0.0; Generator::room(&CONFIG, 2)];
+/// let model = Model::new(CONFIG, &parameters)?;
+/// let mut generator = Generator::new(Backend::best(), model, 2, &mut room)?;
+/// assert_eq!(generator.read(&[0, 4])?, [0.0; 5]); // the logits of the third token
+/// # Ok::<(), attractor_language::pass::PassError>(())
+/// ```
+#[derive(Debug)]
+pub struct Generator<'a> {
+    backend: Backend,
+    model: Model<'a>,
+    sweeps: usize,
+    /// Keys and values, a column a feature and a row a place: of every block, of every sweep.
+    caches: &'a mut [f32],
+    working: &'a mut [f32],
+    length: usize,
+}
+
+/// What one token takes.
+struct Working<'w> {
+    /// The states of all blocks.
+    states: &'w mut [f32],
+    input: &'w mut [f32],
+    normal: &'w mut [f32],
+    wide: &'w mut [f32],
+    other: &'w mut [f32],
+    scores: &'w mut [f32],
+    logits: &'w mut [f32],
+}
+
+const fn stride(config: &Config) -> usize {
+    (config.context.div_ceil(LINE) | 1) * LINE
+}
+
+fn row(data: &[f32]) -> Result<Matrix<'_, f32>, ShapeError> {
+    Matrix::new(data, 1, data.len())
+}
+fn row_mut(data: &mut [f32]) -> Result<MatrixMut<'_, f32>, ShapeError> {
+    let count = data.len();
+    MatrixMut::new(data, 1, count)
+}
+
+impl<'a> Generator<'a> {
+    /// How many numbers of room a model takes with so many sweeps.
+    #[must_use]
+    pub const fn room(config: &Config, sweeps: usize) -> usize {
+        Self::caches(config, sweeps) + Self::working(config)
+    }
+    const fn caches(config: &Config, sweeps: usize) -> usize {
+        sweeps * config.blocks * Self::cache(config)
+    }
+    const fn cache(config: &Config) -> usize {
+        2 * stride(config) * config.width
+    }
+    const fn working(config: &Config) -> usize {
+        (config.blocks + 1 + 2 + 4 + 4) * config.width + config.context + config.vocabulary
+    }
+
+    /// Nothing is read yet. What `room` holds does not matter.
+    ///
+    /// # Errors
+    /// [`PassError`] if there is no sweep, too little room, or the model is not causal.
+    pub fn new(
+        backend: Backend,
+        model: Model<'a>,
+        sweeps: usize,
+        room: &'a mut [f32],
+    ) -> Result<Self, PassError> {
+        let config = model.config();
+        if sweeps == 0 {
+            return Err(PassError::NoSweep);
+        }
+        if !config.causal {
+            return Err(PassError::NotCausal);
+        }
+        let (expected, found) = (Self::room(config, sweeps), room.len());
+        if found < expected {
+            return Err(PassError::Length { what: "room", expected, found });
+        }
+        // A model without feedback is the same in every sweep.
+        let (caches, working) = room.split_at_mut(Self::caches(config, sweeps));
+        let sweeps = if config.feedback { sweeps } else { 1 };
+        Ok(Self { backend, model, sweeps, caches, working, length: 0 })
+    }
+
+    /// How many tokens were read.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+    /// Whether none was.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+    /// Forgets all that was read.
+    pub const fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// Reads tokens, one at least, and returns the logits of the one after the last.
+    ///
+    /// # Errors
+    /// [`PassError`]: an unknown token, or more than there are places left; nothing is read then. A number that is not finite ends it.
+    pub fn read(&mut self, tokens: &[u32]) -> Result<&[f32], PassError> {
+        let Config { context, vocabulary, .. } = *self.model.config();
+        let left = context - self.length;
+        if tokens.is_empty() || tokens.len() > left {
+            return Err(PassError::Tokens { found: tokens.len(), most: left });
+        }
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            return Err(PassError::Token { token, vocabulary });
+        }
+        for (number, &token) in tokens.iter().enumerate() {
+            self.one(token, number + 1 == tokens.len())?;
+            self.length += 1;
+        }
+        let logits = self.working.get(self.working.len().saturating_sub(vocabulary)..).unwrap_or_default();
+        if logits.iter().all(|x| x.is_finite()) { Ok(logits) } else { Err(PassError::NotFinite) }
+    }
+
+    fn one(&mut self, token: u32, last: bool) -> Result<(), PassError> {
+        let config = *self.model.config();
+        let Config { width, blocks, context, vocabulary, .. } = config;
+        let (backend, length) = (self.backend, self.length);
+        let parameters = self.model.parameters();
+        let at = |place: core::ops::Range<usize>| parameters.get(place).unwrap_or_default();
+        let mut rest = &mut *self.working;
+        // Logits come last, where `read` finds them.
+        let mut take = |count: usize| {
+            let (some, left) = core::mem::take(&mut rest).split_at_mut(count);
+            rest = left;
+            some
+        };
+        let working = Working {
+            states: take((blocks + 1) * width),
+            input: take(width),
+            normal: take(width),
+            wide: take(4 * width),
+            other: take(4 * width),
+            scores: take(context),
+            logits: take(vocabulary),
+        };
+        let Working { states, input, normal, wide, other, scores, logits } = working;
+        let epsilon = EPSILON as f32;
+        let product = |start: Base<'_, f32>, weights: &[f32], from: &[f32], to: &mut [f32]| {
+            let matrix = Matrix::new(weights, to.len(), from.len())?;
+            affine(backend, start, &[Product { matrix, operand: row(from)? }], row_mut(to)?)
+        };
+        let mut statistics = [0.0; 2];
+        let mut normalized = |from: &[f32], gain: &[f32], shift: &[f32], to: &mut [f32]| {
+            normalize(backend, row(from)?, gain, shift, epsilon, &mut statistics, row_mut(to)?)
+        };
+
+        let (embedding, states) = states.split_at_mut(width);
+        let word = at(config.wte()).iter().skip(token as usize * width);
+        let place = at(config.wpe()).iter().skip(length * width);
+        for ((to, word), place) in embedding.iter_mut().zip(word).zip(place) {
+            *to = *word + *place;
+        }
+        for sweep in 0..self.sweeps {
+            for block in 0..blocks {
+                let layout = config.block(block);
+                let below = match block {
+                    0 => &*embedding,
+                    _ => states.get((block - 1) * width..block * width).unwrap_or_default(),
+                };
+                input.copy_from_slice(below);
+                if let (Some(feedback), true) = (config.feedback_of(block), sweep > 0) {
+                    let above = states.get((block + 1) * width..(block + 2) * width).unwrap_or_default();
+                    normalized(above, at(feedback.ln_weight), at(feedback.ln_bias), normal)?;
+                    let fed_back = wide.get_mut(..width).unwrap_or_default();
+                    product(Base::Zero, at(feedback.weight), normal, fed_back)?;
+                    for ((to, u), gate) in input.iter_mut().zip(fed_back).zip(at(feedback.gate)) {
+                        *to += *gate * *u;
+                    }
+                }
+                normalized(input, at(layout.ln_1_weight), at(layout.ln_1_bias), normal)?;
+                let qkv = wide.get_mut(..3 * width).unwrap_or_default();
+                product(Base::Bias(at(layout.attn_c_attn_bias)), at(layout.attn_c_attn_weight), normal, qkv)?;
+                let start = (sweep * blocks + block) * Self::cache(&config);
+                let cache = self.caches.get_mut(start..start + Self::cache(&config)).unwrap_or_default();
+                let attended = other.get_mut(..width).unwrap_or_default();
+                attend_to(backend, &config, length, qkv, cache, scores, attended)?;
+                let proj = Base::Bias(at(layout.attn_c_proj_bias));
+                product(proj, at(layout.attn_c_proj_weight), attended, normal)?;
+                for (to, x) in input.iter_mut().zip(&*normal) {
+                    *to += *x;
+                }
+                normalized(input, at(layout.ln_2_weight), at(layout.ln_2_bias), normal)?;
+                product(Base::Bias(at(layout.mlp_c_fc_bias)), at(layout.mlp_c_fc_weight), normal, wide)?;
+                kernel::activate::<_, Gelu>(backend, wide);
+                product(Base::Bias(at(layout.mlp_c_proj_bias)), at(layout.mlp_c_proj_weight), wide, normal)?;
+                let state = states.get_mut(block * width..(block + 1) * width).unwrap_or_default();
+                for ((to, x), y) in state.iter_mut().zip(&*input).zip(&*normal) {
+                    *to = *x + *y;
+                }
+            }
+        }
+        if last {
+            let top = states.get((blocks - 1) * width..).unwrap_or_default();
+            let (gain, shift) = config.ln_f();
+            normalized(top, at(gain), at(shift), normal)?;
+            let matrix = Matrix::new(at(config.wte()), width, vocabulary)?;
+            transposed(backend, Base::Zero, &[Product { matrix, operand: row(normal)? }], row_mut(logits)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps key and value of a token, and attends to all there are.
+fn attend_to(
+    backend: Backend,
+    config: &Config,
+    length: usize,
+    qkv: &[f32],
+    cache: &mut [f32],
+    scores: &mut [f32],
+    out: &mut [f32],
+) -> Result<(), PassError> {
+    let Config { width, heads, .. } = *config;
+    let stride = stride(config);
+    let features = width / heads;
+    let mut parts = qkv.chunks_exact(width);
+    let [query, key, value] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    let (keys, values) = cache.split_at_mut(cache.len() / 2);
+    for (cache, new) in [(&mut *keys, key), (&mut *values, value)] {
+        for (place, x) in cache.iter_mut().skip(length).step_by(stride).zip(new) {
+            *place = *x;
+        }
+    }
+    let count = length + 1;
+    let (keys, values) = (
+        Matrix::with_stride(keys, count, width, stride)?,
+        Matrix::with_stride(values, count, width, stride)?,
+    );
+    let scores = scores.get_mut(..count).unwrap_or_default();
+    let scale = 1.0 / libm::sqrtf(features as f32);
+    for (head, (query, out)) in query.chunks_exact(features).zip(out.chunks_exact_mut(features)).enumerate() {
+        let (keys, values) =
+            (keys.columns(head * features, features), values.columns(head * features, features));
+        affine(backend, Base::Zero, &[Product { matrix: keys, operand: row(query)? }], row_mut(scores)?)?;
+        let largest = scores.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        for score in &mut *scores {
+            *score = (*score - largest) * scale;
+        }
+        kernel::exp(backend, scores);
+        let sum: f32 = scores.iter().sum();
+        for score in &mut *scores {
+            *score /= sum;
+        }
+        let operand = row(scores)?;
+        transposed(backend, Base::Zero, &[Product { matrix: values, operand }], row_mut(out)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,575 @@
+//! Training: exact gradients of a batch on all cores, and AdamW.
+//!
+//! A batch is cut into [`SHARDS`] parts, whatever the number of threads, and their gradients are added up in a fixed order. So a step has the same bits
+//! on any number of threads. A step allocates nothing.
+
+use crate::pass::{Model, PassError, Sequences, Sweeps, room};
+use crate::{Config, ConfigError};
+use attractor::kernel::{self, AdamStep};
+use attractor::simd::{Backend, Element, Lanes, Operation};
+use core::fmt;
+use core::ops::Range;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Parts of a batch: as many threads can work at once.
+pub const SHARDS: usize = 8;
+
+/// Sequences that are one matrix: products are of more rows then, and the matrices between them take more memory.
+const TOGETHER: usize = 1;
+
+/// Entries that one thread updates at a time.
+const PIECE: usize = 1 << 14;
+
+/// Sequences, and what is to be predicted.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// How many sequences.
+    pub sequences: usize,
+    /// Tokens of each.
+    pub length: usize,
+    /// The tokens, one sequence after another.
+    pub tokens: &'a [u32],
+    /// A target for every token, or [`IGNORED`](crate::pass::IGNORED).
+    pub targets: &'a [u32],
+}
+
+/// Settings of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSettings {
+    /// Learning rate.
+    pub rate: f32,
+    /// Decay of weights, a unit of rate; biases, gains, shifts, gates and embeddings of places have none.
+    pub decay: f32,
+    /// The largest norm of a gradient; a longer one is shortened to it.
+    pub clip: f32,
+    /// How states are refined, and what the gradient is of.
+    pub sweeps: Sweeps,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// The mean loss before the step, in nats a target.
+    pub loss: f64,
+    /// The gradient's norm, before it is shortened.
+    pub norm: f64,
+}
+
+/// Why a step, or a learner, was refused. Nothing has been changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The pass over the model.
+    Pass(PassError),
+    /// The batch is not of the size the learner was made for.
+    Batch {
+        /// What.
+        what: &'static str,
+        /// How many there may be at most.
+        most: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A setting is out of its range.
+    Setting {
+        /// Which.
+        name: &'static str,
+        /// Its range.
+        range: &'static str,
+        /// What it is.
+        value: f32,
+    },
+    /// The gradient is infinite or not a number.
+    NotFinite,
+}
+
+impl fmt::Display for TrainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass(error) => error.fmt(f),
+            Self::Batch { what, most, found } => write!(f, "{what}: {found}; there is room for {most}"),
+            Self::Setting { name, range, value } => write!(f, "{name} is {value}; it may be {range}"),
+            Self::NotFinite => f.write_str("the gradient is infinite or not a number"),
+        }
+    }
+}
+
+impl std::error::Error for TrainError {}
+
+impl From<PassError> for TrainError {
+    fn from(error: PassError) -> Self {
+        Self::Pass(error)
+    }
+}
+impl From<ConfigError> for TrainError {
+    fn from(error: ConfigError) -> Self {
+        Self::Pass(error.into())
+    }
+}
+
+/// One part of a batch: its memory and its gradient.
+#[derive(Debug)]
+struct Shard {
+    room: Vec<f32>,
+    gradient: Vec<f32>,
+    /// Sum of losses, and targets that were counted.
+    loss: Result<(f64, usize), PassError>,
+}
+
+/// Parameters of one kind, a piece of them.
+#[derive(Clone, Debug)]
+struct Piece {
+    place: Range<usize>,
+    decays: bool,
+}
+
+/// A model that learns: parameters, the moments of AdamW (Loshchilov and Hutter 2019), memory.
+///
+/// ```
+/// use attractor_language::{Config, pass::Sweeps, train::{Batch, Learner, StepSettings}};
+///
+/// let config = Config { vocabulary: 7, ..Config::new(16, 2, 2, 8) };
+/// let mut learner = Learner::new(config, 4, 8, 2)?;
+/// learner.initialize(1);
+/// let tokens: Vec<u32> = (0..4 * 8).map(|i| i % 7).collect();
+/// let targets: Vec<u32> = (0..4 * 8).map(|i| (i + 1) % 7).collect();
+/// let batch = Batch { sequences: 4, length: 8, tokens: &tokens, targets: &targets };
+/// let settings = StepSettings { rate: 0.01, decay: 0.0, clip: 1.0, sweeps: Sweeps::Unrolled(2) };
+/// let first = learner.step(&batch, &settings)?.loss;
+/// for _ in 0..20 {
+///     learner.step(&batch, &settings)?;
+/// }
+/// assert!(learner.step(&batch, &settings)?.loss < 0.5 * first);
+/// # Ok::<(), attractor_language::train::TrainError>(())
+/// ```
+#[derive(Debug)]
+pub struct Learner {
+    config: Config,
+    backend: Backend,
+    batch: usize,
+    length: usize,
+    kept: usize,
+    parameters: Vec<f32>,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    steps: u32,
+    shards: Vec<Shard>,
+    pieces: Vec<Piece>,
+    /// The sum of squares of each piece of the gradient.
+    squares: Vec<f32>,
+}
+
+/// What is left after the first of `count` in the middle.
+const fn middle(count: usize) -> usize {
+    count.div_ceil(2)
+}
+
+impl Learner {
+    /// A model of this shape, all parameters zero, with memory for batches of so many sequences of so many tokens, and so many unrolled sweeps.
+    ///
+    /// # Errors
+    /// [`TrainError`] if there is no such shape, or nothing to be learned from.
+    pub fn new(config: Config, batch: usize, length: usize, sweeps: usize) -> Result<Self, TrainError> {
+        config.check()?;
+        if length == 0 || length > config.context {
+            return Err(PassError::Tokens { found: length, most: config.context }.into());
+        }
+        if batch == 0 {
+            return Err(TrainError::Batch { what: "sequences", most: 1, found: 0 });
+        }
+        if sweeps == 0 {
+            return Err(PassError::NoSweep.into());
+        }
+        let kept = if config.feedback { sweeps } else { 1 };
+        let count = config.parameters();
+        let together = TOGETHER.min(batch.div_ceil(SHARDS));
+        let shards = (0..SHARDS.min(batch))
+            .map(|_| Shard {
+                room: vec![0.0; room(&config, together, length, kept)],
+                gradient: vec![0.0; count],
+                loss: Ok((0.0, 0)),
+            })
+            .collect();
+        let mut pieces = Vec::new();
+        let places = config.wpe();
+        config.tensors(|_, shape, place| {
+            let decays = shape.len() > 1 && place != places;
+            let mut start = place.start;
+            while start < place.end {
+                let end = place.end.min(start + PIECE);
+                pieces.push(Piece { place: start..end, decays });
+                start = end;
+            }
+        });
+        let squares = vec![0.0; pieces.len()];
+        Ok(Self {
+            config,
+            backend: Backend::best(),
+            batch,
+            length,
+            kept,
+            parameters: vec![0.0; count],
+            first: vec![0.0; count],
+            second: vec![0.0; count],
+            steps: 0,
+            shards,
+            pieces,
+            squares,
+        })
+    }
+
+    /// Draws parameters as GPT-2 does: weights normal of deviation 0.02, those that end in the residual stream divided by the root of twice the number of
+    /// blocks; gains 1; shifts and biases 0. Feedback: U as small as those, gates 1. Moments and steps are zero then.
+    pub fn initialize(&mut self, seed: u64) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let narrow = 0.02 / (2.0 * self.config.blocks as f32).sqrt();
+        let parameters = &mut self.parameters;
+        self.config.tensors(|name, _, place| {
+            let name = name.to_string();
+            let Some(tensor) = parameters.get_mut(place) else { return };
+            let deviation = match name.rsplit_once('.').map_or("", |(_, last)| last) {
+                "bias" => 0.0,
+                "gate" => f32::NAN,
+                _ if name.contains("ln_") || name.contains(".ln.") => f32::NAN,
+                _ if name.ends_with("c_proj.weight") || name.contains("feedback") => narrow,
+                _ => 0.02,
+            };
+            if deviation.is_nan() {
+                tensor.fill(1.0);
+            } else if deviation == 0.0 {
+                tensor.fill(0.0);
+            } else {
+                tensor.iter_mut().for_each(|x| *x = deviation * normal(&mut random));
+            }
+        });
+        self.first.fill(0.0);
+        self.second.fill(0.0);
+        self.steps = 0;
+    }
+
+    /// The shape.
+    #[must_use]
+    pub const fn config(&self) -> Config {
+        self.config
+    }
+    /// The parameters, in the order of [`Config::tensors`].
+    #[must_use]
+    pub fn parameters(&self) -> &[f32] {
+        &self.parameters
+    }
+    /// The moments of AdamW, the first and the second.
+    #[must_use]
+    pub fn moments(&self) -> (&[f32], &[f32]) {
+        (&self.first, &self.second)
+    }
+    /// How many steps were made.
+    #[must_use]
+    pub const fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// Goes on from stored parameters, moments and steps.
+    ///
+    /// # Errors
+    /// [`TrainError`] if their number is another one, or one is infinite or not a number.
+    pub fn restore(
+        &mut self,
+        parameters: &[f32],
+        first: &[f32],
+        second: &[f32],
+        steps: u32,
+    ) -> Result<(), TrainError> {
+        let expected = self.parameters.len();
+        for (what, stored) in
+            [("parameters", parameters), ("first moments", first), ("second moments", second)]
+        {
+            if stored.len() != expected {
+                return Err(PassError::Length { what, expected, found: stored.len() }.into());
+            }
+            if !stored.iter().all(|x| x.is_finite()) {
+                return Err(TrainError::NotFinite);
+            }
+        }
+        self.parameters.copy_from_slice(parameters);
+        self.first.copy_from_slice(first);
+        self.second.copy_from_slice(second);
+        self.steps = steps;
+        Ok(())
+    }
+
+    fn check(&self, batch: &Batch<'_>) -> Result<(), TrainError> {
+        let Batch { sequences, length, tokens, targets } = *batch;
+        if sequences == 0 || sequences > self.batch {
+            return Err(TrainError::Batch { what: "sequences", most: self.batch, found: sequences });
+        }
+        if length == 0 || length > self.length {
+            return Err(TrainError::Batch { what: "tokens of a sequence", most: self.length, found: length });
+        }
+        for (what, list) in [("tokens", tokens), ("targets", targets)] {
+            if list.len() != sequences * length {
+                return Err(
+                    PassError::Length { what, expected: sequences * length, found: list.len() }.into()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// One step: the exact gradient of the mean loss over all targets that are counted, shortened, and AdamW.
+    ///
+    /// # Errors
+    /// [`TrainError`]; nothing is changed then.
+    pub fn step(&mut self, batch: &Batch<'_>, settings: &StepSettings) -> Result<StepReport, TrainError> {
+        self.check(batch)?;
+        for (name, range, value, sound) in [
+            ("rate", "0 to 1", settings.rate, (0.0..=1.0).contains(&settings.rate)),
+            ("decay", "0 to 100", settings.decay, (0.0..=100.0).contains(&settings.decay)),
+            ("clip", "more than 0", settings.clip, settings.clip > 0.0),
+        ] {
+            if !sound {
+                return Err(TrainError::Setting { name, range, value });
+            }
+        }
+        if let Sweeps::Unrolled(found) = settings.sweeps
+            && self.config.feedback
+            && found > self.kept
+        {
+            return Err(TrainError::Batch { what: "sweeps", most: self.kept, found });
+        }
+        let sweeps = match settings.sweeps {
+            Sweeps::Unrolled(1..) if !self.config.feedback => Sweeps::Unrolled(1),
+            sweeps => sweeps,
+        };
+        let counted = batch.targets.iter().filter(|&&target| target != crate::pass::IGNORED).count();
+        if counted == 0 {
+            return Err(PassError::NoTarget.into());
+        }
+        let model = Model::new(self.config, &self.parameters)?;
+        let work = Work { backend: self.backend, model, sweeps, share: Some(1.0 / counted as f32), batch };
+        let each = batch.sequences.div_ceil(self.shards.len());
+        work.all(&mut self.shards, 0, each);
+        let (loss, counted) = losses(&self.shards)?;
+
+        let (sums, others) = self.shards.split_first_mut().ok_or(TrainError::NotFinite)?;
+        let start = Summed { backend: self.backend, others };
+        start.all(&self.pieces, 0, &mut sums.gradient, &mut self.squares);
+        let norm = f64::from(self.squares.iter().sum::<f32>()).sqrt();
+        if !norm.is_finite() {
+            return Err(TrainError::NotFinite);
+        }
+        let scale = if norm > f64::from(settings.clip) { settings.clip / norm as f32 } else { 1.0 };
+        self.steps += 1;
+        let update = AdamStep {
+            rate: settings.rate,
+            decay: settings.decay,
+            decays: (0.9, 0.95),
+            epsilon: 1e-8,
+            steps: self.steps.into(),
+            scale,
+        };
+        let all = [&mut *self.parameters, &mut *self.first, &mut *self.second];
+        update_all(self.backend, update, &self.pieces, &sums.gradient, all)?;
+        Ok(StepReport { loss: loss / counted as f64, norm })
+    }
+
+    /// The sum of the loss over all targets that are counted, in nats, and how many those are. Nothing is learned.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn evaluate(&mut self, batch: &Batch<'_>, sweeps: Sweeps) -> Result<(f64, usize), TrainError> {
+        self.check(batch)?;
+        let model = Model::new(self.config, &self.parameters)?;
+        let work = Work { backend: self.backend, model, sweeps, share: None, batch };
+        let each = batch.sequences.div_ceil(self.shards.len());
+        work.all(&mut self.shards, 0, each);
+        Ok(losses(&self.shards)?)
+    }
+}
+
+/// A number of a normal distribution, by Box and Muller.
+fn normal(random: &mut ChaCha8Rng) -> f32 {
+    let (a, b): (f64, f64) = (random.random(), random.random());
+    ((-2.0 * (1.0 - a).ln()).sqrt() * (core::f64::consts::TAU * b).cos()) as f32
+}
+
+fn losses(shards: &[Shard]) -> Result<(f64, usize), PassError> {
+    let (mut total, mut counted) = (0.0, 0);
+    for shard in shards {
+        let (loss, count) = shard.loss?;
+        total += loss;
+        counted += count;
+    }
+    Ok((total, counted))
+}
+
+/// The gradients of the parts of a batch, or their losses alone.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    backend: Backend,
+    model: Model<'a>,
+    sweeps: Sweeps,
+    share: Option<f32>,
+    batch: &'a Batch<'a>,
+}
+
+impl Work<'_> {
+    /// All parts from the one of number `first` on, of `each` sequences.
+    fn all(self, shards: &mut [Shard], first: usize, each: usize) {
+        if let [shard] = shards {
+            shard.loss = self.one(shard, first * each, each);
+        } else if !shards.is_empty() {
+            let at = middle(shards.len());
+            let (some, others) = shards.split_at_mut(at);
+            rayon::join(|| self.all(some, first, each), || self.all(others, first + at, each));
+        }
+    }
+
+    fn one(self, shard: &mut Shard, from: usize, each: usize) -> Result<(f64, usize), PassError> {
+        let Batch { sequences, length, tokens, targets } = *self.batch;
+        if self.share.is_some() {
+            shard.gradient.fill(0.0);
+        }
+        let (mut total, mut counted) = (0.0, 0);
+        let end = sequences.min(from + each);
+        let mut at = from;
+        while at < end {
+            let place = at * length..end.min(at + TOGETHER) * length;
+            let tokens = tokens.get(place.clone()).unwrap_or_default();
+            let targets = targets.get(place).unwrap_or_default();
+            at += TOGETHER;
+            if targets.iter().all(|&target| target == crate::pass::IGNORED) {
+                continue;
+            }
+            let sequences = Sequences { length, tokens, targets };
+            let (loss, count) = match self.share {
+                Some(share) => self.model.gradient(
+                    self.backend,
+                    sequences,
+                    self.sweeps,
+                    share,
+                    &mut shard.room,
+                    &mut shard.gradient,
+                )?,
+                None => self.model.loss(self.backend, sequences, self.sweeps, &mut shard.room)?,
+            };
+            total += f64::from(loss);
+            counted += count;
+        }
+        Ok((total, counted))
+    }
+}
+
+/// Gradients that are added to the first one.
+#[derive(Clone, Copy)]
+struct Summed<'a> {
+    backend: Backend,
+    others: &'a [Shard],
+}
+
+impl Summed<'_> {
+    /// `sums` are the entries from `start` on, of these pieces.
+    fn all(self, pieces: &[Piece], start: usize, sums: &mut [f32], squares: &mut [f32]) {
+        if let ([piece], [square]) = (pieces, &mut *squares) {
+            for other in self.others {
+                let values = other.gradient.get(piece.place.clone()).unwrap_or_default();
+                // Of one length: both are gradients of one model.
+                let _ = kernel::add_to(self.backend, values, sums);
+            }
+            *square = kernel::sum_of_squares(self.backend, sums);
+        } else if !pieces.is_empty() {
+            let at = middle(pieces.len());
+            let (some, others) = pieces.split_at(at);
+            let cut = some.last().map_or(start, |piece| piece.place.end);
+            let (low, high) = sums.split_at_mut(cut - start);
+            let (low_squares, high_squares) = squares.split_at_mut(at);
+            rayon::join(
+                || self.all(some, start, low, low_squares),
+                || self.all(others, cut, high, high_squares),
+            );
+        }
+    }
+}
+
+fn update_all(
+    backend: Backend,
+    update: AdamStep<f32>,
+    pieces: &[Piece],
+    gradient: &[f32],
+    all: [&mut [f32]; 3],
+) -> Result<(), PassError> {
+    let [parameters, first, second] = all;
+    match pieces {
+        [] => Ok(()),
+        [piece] => {
+            let decay = if piece.decays { update.decay } else { 0.0 };
+            Ok(kernel::adam(backend, AdamStep { decay, ..update }, parameters, gradient, first, second)?)
+        }
+        [start, ..] => {
+            let at = middle(pieces.len());
+            let (some, others) = pieces.split_at(at);
+            let cut = others.first().map_or(0, |piece| piece.place.start - start.place.start);
+            let (gradient, gradient_2) = gradient.split_at(cut);
+            let (parameters, parameters_2) = parameters.split_at_mut(cut);
+            let (first, first_2) = first.split_at_mut(cut);
+            let (second, second_2) = second.split_at_mut(cut);
+            let (one, other) = rayon::join(
+                || update_all(backend, update, some, gradient, [parameters, first, second]),
+                || update_all(backend, update, others, gradient_2, [parameters_2, first_2, second_2]),
+            );
+            one.and(other)
+        }
+    }
+}
+
+/// What one thread can do at best, in multiplications and additions a second: fused ones, in registers alone. Takes a few milliseconds.
+#[must_use]
+pub fn peak_flops() -> f64 {
+    const COUNT: usize = 1 << 20;
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
+        let start = Instant::now();
+        black_box(f32::run(Backend::best(), Peak { count: black_box(COUNT) }));
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    2.0 * COUNT as f64 / best
+}
+
+struct Peak {
+    count: usize,
+}
+
+impl Operation<f32> for Peak {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<L: Lanes<f32>>(self, lanes: L) -> f32 {
+        const SUMS: usize = 12;
+        let (factor, term) = (lanes.splat(black_box(0.5)), lanes.splat(black_box(1.0)));
+        // Sums that start alike would be computed once.
+        let mut sums: [L::Vector; SUMS] = core::array::from_fn(|v| lanes.splat(v as f32));
+        for _ in 0..self.count / (SUMS * L::WIDTH) {
+            for sum in &mut sums {
+                *sum = lanes.mul_add(*sum, factor, term);
+            }
+        }
+        let total = sums.into_iter().fold(lanes.splat(0.0), |total, sum| lanes.add(total, sum));
+        lanes.reduce_add(total)
+    }
+}
+
+/// Multiplications and additions that a step takes a token: six a weight that tokens are multiplied with, once a sweep for those of the blocks, and
+/// attention's.
+#[must_use]
+pub fn flops_per_token(config: &Config, length: usize, sweeps: usize) -> f64 {
+    let (width, blocks) = (config.width as f64, config.blocks as f64);
+    // A causal token sees half of the sequence.
+    let seen = if config.causal { (length + 1) as f64 / 2.0 } else { length as f64 };
+    let block = 6.0 * 12.0 * width * width + 6.0 * 2.0 * seen * width;
+    let head = 6.0 * width * config.vocabulary as f64;
+    let sweeps = if config.feedback { sweeps as f64 } else { 1.0 };
+    let fed_back = if config.feedback { (blocks - 1.0) * (sweeps - 1.0) * 6.0 * width * width } else { 0.0 };
+    head + sweeps * blocks * block + fed_back
+}

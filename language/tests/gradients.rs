@@ -1,0 +1,282 @@
+//! Logits and gradients against plain loops and central differences in `f64`.
+
+mod naive;
+
+use attractor::simd::Backend;
+use attractor_language::generate::Generator;
+use attractor_language::pass::{IGNORED, Model, PassError, Sequences, Sweeps, room};
+use attractor_language::{Config, ConfigError};
+use naive::Noise;
+
+/// Shapes: blocks, heads, causal or not, feedback or not, sequences, their length.
+fn cases() -> Vec<(Config, usize, usize)> {
+    let config = |blocks, heads, causal, feedback| Config {
+        vocabulary: 11,
+        context: 9,
+        width: 6,
+        heads,
+        blocks,
+        feedback,
+        causal,
+    };
+    vec![
+        (config(1, 1, true, true), 1, 1),
+        (config(1, 2, false, true), 2, 9),
+        (config(2, 3, true, true), 3, 7),
+        (config(2, 1, false, true), 1, 9),
+        (config(3, 2, true, true), 2, 9),
+        (config(3, 6, false, true), 2, 5),
+        (config(3, 2, true, false), 3, 9),
+    ]
+}
+
+fn drawn(config: &Config, count: usize, noise: &mut Noise) -> (Vec<u32>, Vec<u32>) {
+    let token = |noise: &mut Noise| noise.below(config.vocabulary) as u32;
+    let tokens = (0..count).map(|_| token(noise)).collect();
+    // Some are not counted, but for the first.
+    let target = |i, noise: &mut Noise| if i > 0 && noise.next() > 0.4 { IGNORED } else { token(noise) };
+    (tokens, (0..count).map(|i| target(i, noise)).collect())
+}
+
+#[test]
+fn logits_and_losses_are_those_of_plain_loops() {
+    for (config, sequences, length) in cases() {
+        let all = naive::parameters(&config, 0.4, 3);
+        let small: Vec<f32> = all.iter().map(|x| *x as f32).collect();
+        let mut noise = Noise::new(5);
+        let (tokens, targets) = drawn(&config, sequences * length, &mut noise);
+        for sweeps in 1..=3 {
+            let of = &tokens[..length];
+            let right = naive::logits(&config, &all, of, sweeps);
+            let total = naive::loss(&config, &all, length, &tokens, &targets, sweeps);
+            for backend in Backend::available() {
+                let model = Model::new(config, &small).unwrap();
+                let mut memory = vec![f32::NAN; room(&config, sequences, length, 0)];
+                let mut logits = vec![f32::NAN; length * config.vocabulary];
+                let some = Sweeps::Unrolled(sweeps);
+                assert_eq!(model.logits(backend, of, some, &mut memory, &mut logits), Ok(sweeps));
+                for (t, row) in right.iter().enumerate() {
+                    for (v, right) in row.iter().enumerate() {
+                        let found = f64::from(logits[v * length + t]);
+                        assert!(
+                            (found - right).abs() < 2e-5,
+                            "{config}, {sweeps} sweeps: {found}, not {right}"
+                        );
+                    }
+                }
+                let of = Sequences { length, tokens: &tokens, targets: &targets };
+                let (loss, counted) = model.loss(backend, of, some, &mut memory).unwrap();
+                assert!((f64::from(loss) - total).abs() < 1e-5 * total, "{loss}, not {total}");
+                assert_eq!(counted, targets.iter().filter(|t| **t != IGNORED).count());
+            }
+        }
+    }
+}
+
+/// Compares entries of every tensor with central differences of `loss`.
+fn compare(config: &Config, all: &[f64], gradient: &[f64], bound: f64, loss: impl Fn(&[f64]) -> f64) {
+    let step = 1e-5;
+    let mut noise = Noise::new(17);
+    config.tensors(|name, _, place| {
+        for _ in 0..4 {
+            let at = place.start + noise.below(place.len());
+            let mut moved = all.to_vec();
+            moved[at] = all[at] + step;
+            let above = loss(&moved);
+            moved[at] = all[at] - step;
+            let right = (above - loss(&moved)) / (2.0 * step);
+            let found = gradient[at];
+            let off = (found - right).abs();
+            assert!(off < bound * (1.0 + right.abs()), "{config}, {name}, entry {at}: {found}, not {right}");
+        }
+    });
+}
+
+#[test]
+fn gradients_through_all_sweeps_are_exact() {
+    for (config, sequences, length) in cases() {
+        let all = naive::parameters(&config, 0.4, 8);
+        let mut noise = Noise::new(9);
+        let (tokens, targets) = drawn(&config, sequences * length, &mut noise);
+        for sweeps in 1..=3 {
+            let backend = if sweeps == 2 { Backend::portable() } else { Backend::best() };
+            let model = Model::new(config, &all).unwrap();
+            let mut memory = vec![f64::NAN; room(&config, sequences, length, sweeps)];
+            let mut gradient = vec![0.0; all.len()];
+            let of = Sequences { length, tokens: &tokens, targets: &targets };
+            model.gradient(backend, of, Sweeps::Unrolled(sweeps), 0.25, &mut memory, &mut gradient).unwrap();
+            compare(&config, &all, &gradient, 1e-7, |all| {
+                0.25 * naive::loss(&config, all, length, &tokens, &targets, sweeps)
+            });
+            // What was there before is added to.
+            let once = gradient.clone();
+            model.gradient(backend, of, Sweeps::Unrolled(sweeps), 0.25, &mut memory, &mut gradient).unwrap();
+            assert!(once.iter().zip(&gradient).all(|(once, twice)| (twice - 2.0 * once).abs() < 1e-12));
+        }
+    }
+}
+
+/// With gates that let sweeps settle.
+fn settling(config: &Config, seed: u64) -> Vec<f64> {
+    naive::parameters(config, 0.25, seed)
+}
+
+#[test]
+fn gradients_at_fixed_points_are_exact_and_those_of_one_step_are_its() {
+    for (config, sequences, length) in cases() {
+        let all = settling(&config, 21);
+        let mut noise = Noise::new(23);
+        let (tokens, targets) = drawn(&config, sequences * length, &mut noise);
+        let model = Model::new(config, &all).unwrap();
+        let of = Sequences { length, tokens: &tokens, targets: &targets };
+        let mut memory = vec![f64::NAN; room(&config, sequences, length, 1)];
+        let mut gradient = vec![0.0; all.len()];
+        let sweeps = Sweeps::Settled { tolerance: 1e-12, most: 200 };
+        let (loss, _) = model.gradient(Backend::best(), of, sweeps, 1.0, &mut memory, &mut gradient).unwrap();
+        let right = naive::loss(&config, &all, length, &tokens, &targets, 100);
+        assert!((loss - right).abs() < 1e-9 * right);
+        compare(&config, &all, &gradient, 1e-6, |all| {
+            naive::loss(&config, all, length, &tokens, &targets, 100)
+        });
+
+        // What is fed back is held where it settled.
+        let mut gradient = vec![0.0; all.len()];
+        let sweeps = Sweeps::OneStep { tolerance: 1e-12, most: 200 };
+        model.gradient(Backend::best(), of, sweeps, 1.0, &mut memory, &mut gradient).unwrap();
+        let held: Vec<_> =
+            tokens.chunks_exact(length).map(|tokens| naive::states(&config, &all, tokens, 100)).collect();
+        compare(&config, &all, &gradient, 1e-6, |all| {
+            let each = tokens.chunks_exact(length).zip(targets.chunks_exact(length)).zip(&held);
+            each.map(|((tokens, targets), held)| {
+                let embedded = naive::embedded(&config, all, tokens);
+                let states = naive::sweep(&config, all, &embedded, Some(held));
+                naive::loss_of(&naive::logits_of(&config, all, states.last().unwrap()), targets)
+            })
+            .sum()
+        });
+    }
+}
+
+#[test]
+fn what_does_not_settle_is_an_error_and_gives_no_gradient() {
+    let (config, sequences, length) = cases()[4];
+    let all = naive::parameters(&config, 3.0, 2);
+    let (tokens, targets) = drawn(&config, sequences * length, &mut Noise::new(4));
+    let model = Model::new(config, &all).unwrap();
+    let mut memory = vec![0.0; room(&config, sequences, length, 1)];
+    let mut gradient = vec![7.0; all.len()];
+    let of = Sequences { length, tokens: &tokens, targets: &targets };
+    let sweeps = Sweeps::Settled { tolerance: 1e-12, most: 5 };
+    let error = model.gradient(Backend::best(), of, sweeps, 1.0, &mut memory, &mut gradient);
+    assert!(
+        matches!(error, Err(PassError::NotConverged { sweeps: 5, residual }) if residual > 1e-12),
+        "{error:?}"
+    );
+    assert!(gradient.iter().all(|x| *x == 7.0));
+}
+
+#[test]
+fn tokens_one_by_one_have_the_logits_of_whole_sequences() {
+    for (config, _, _) in cases().into_iter().filter(|(config, ..)| config.causal) {
+        let all = naive::parameters(&config, 0.4, 31);
+        let small: Vec<f32> = all.iter().map(|x| *x as f32).collect();
+        let (tokens, _) = drawn(&config, config.context, &mut Noise::new(32));
+        for sweeps in 1..=3 {
+            let right = naive::logits(&config, &all, &tokens, sweeps);
+            let mut memory = vec![f32::NAN; Generator::room(&config, sweeps)];
+            let model = Model::new(config, &small).unwrap();
+            let mut generator = Generator::new(Backend::best(), model, sweeps, &mut memory).unwrap();
+            // Some at once, then each on its own; and all of it once more.
+            for _ in 0..2 {
+                let mut read = 0;
+                for count in [1, 2, 1, 1, 1, 1, 1, 1] {
+                    let found = generator.read(&tokens[read..read + count]).unwrap();
+                    read += count;
+                    for (found, right) in found.iter().zip(&right[read - 1]) {
+                        assert!((f64::from(*found) - right).abs() < 2e-5, "{config}: {found}, not {right}");
+                    }
+                }
+                assert_eq!(generator.len(), 9);
+                assert_eq!(generator.read(&[0]), Err(PassError::Tokens { found: 1, most: 0 }));
+                generator.clear();
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_input_is_refused_and_changes_nothing() {
+    let (config, sequences, length) = cases()[2];
+    let all = naive::parameters(&config, 0.4, 1);
+    assert_eq!(
+        Model::new(config, &all[1..]).unwrap_err(),
+        PassError::Length { what: "parameters", expected: all.len(), found: all.len() - 1 }
+    );
+    let odd = Config { heads: 4, ..config };
+    assert_eq!(odd.check(), Err(ConfigError::Heads { width: 6, heads: 4 }));
+    for wrong in [
+        Config { blocks: 0, ..config },
+        Config { heads: 0, ..config },
+        Config { width: 0, ..config },
+        Config { context: 0, ..config },
+        Config { vocabulary: 1, ..config },
+        Config { width: usize::MAX, ..config },
+        Config { blocks: usize::MAX, ..config },
+    ] {
+        assert!(matches!(wrong.check(), Err(ConfigError::Range { .. })), "{wrong}");
+        assert!(Model::<f64>::new(wrong, &[]).is_err());
+    }
+    let model = Model::new(config, &all).unwrap();
+    let (tokens, targets) = drawn(&config, sequences * length, &mut Noise::new(1));
+    let mut memory = vec![0.0; room(&config, sequences, length, 2)];
+    let size = memory.len();
+    let mut gradient = vec![7.0; all.len()];
+    let mut refused =
+        |tokens: &[u32], targets: &[u32], length, sweeps, share_of_room: usize, what: PassError| {
+            let of = Sequences { length, tokens, targets };
+            let found =
+                model.gradient(Backend::best(), of, sweeps, 1.0, &mut memory[..share_of_room], &mut gradient);
+            assert_eq!(found, Err(what));
+            assert!(gradient.iter().all(|x| *x == 7.0));
+        };
+    let two = Sweeps::Unrolled(2);
+    let unknown = [11; 21];
+    refused(&tokens, &targets, length, Sweeps::Unrolled(0), size, PassError::NoSweep);
+    refused(&tokens, &targets, 0, two, size, PassError::Tokens { found: 0, most: 9 });
+    refused(&tokens, &targets, 10, two, size, PassError::Tokens { found: 10, most: 9 });
+    refused(&[], &[], 3, two, size, PassError::Length { what: "tokens", expected: 3, found: 0 });
+    refused(
+        &tokens[1..],
+        &targets[1..],
+        length,
+        two,
+        size,
+        PassError::Length { what: "tokens", expected: 21, found: 20 },
+    );
+    refused(
+        &tokens,
+        &targets[1..],
+        length,
+        two,
+        size,
+        PassError::Length { what: "targets", expected: 21, found: 20 },
+    );
+    refused(&unknown, &targets, length, two, size, PassError::Token { token: 11, vocabulary: 11 });
+    refused(&tokens, &unknown, length, two, size, PassError::Token { token: 11, vocabulary: 11 });
+    refused(&tokens, &[IGNORED; 21], length, two, size, PassError::NoTarget);
+    refused(
+        &tokens,
+        &targets,
+        length,
+        two,
+        size - 1,
+        PassError::Length { what: "room", expected: size, found: size - 1 },
+    );
+    let mut broken = all.clone();
+    broken[config.wte().start + tokens[0] as usize * config.width] = f64::NAN;
+    let model = Model::new(config, &broken).unwrap();
+    let of = Sequences { length, tokens: &tokens, targets: &targets };
+    let found = model.gradient(Backend::best(), of, two, 1.0, &mut memory, &mut gradient);
+    assert_eq!(found, Err(PassError::NotFinite));
+    assert!(gradient.iter().all(|x| *x == 7.0));
+}
