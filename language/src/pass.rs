@@ -807,7 +807,7 @@ impl<'a, T: Scalar> Model<'a, T> {
             for block in 0..plan.blocks {
                 let kept = plan.kept(sweep, block);
                 let below = if block == 0 { plan.embedding() } else { output(sweep, block - 1) };
-                let above = (block < top && (fixed || sweep > 0))
+                let above = (self.config.feedback && block < top && (fixed || sweep > 0))
                     .then(|| if fixed { plan.state(block + 1) } else { output(sweep - 1, block + 1) });
                 self.block(&mut on, block, memory, (below, above, kept.output.clone()), &kept)?;
             }
@@ -932,7 +932,7 @@ impl<'a, T: Scalar> Model<'a, T> {
             add(from_above, d);
             let kept = plan.kept(sweep, block);
             let below = if block == 0 { plan.embedding() } else { output(block - 1) };
-            let above = (block < top && (back.fixed || sweep > 0)).then(|| {
+            let above = (self.config.feedback && block < top && (back.fixed || sweep > 0)).then(|| {
                 let state =
                     if back.fixed { plan.state(block + 1) } else { plan.kept(sweep - 1, block + 1).output };
                 (state, plan.carried(parity + 1, block + 1))
