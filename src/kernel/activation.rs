@@ -390,7 +390,22 @@ const fn magnitude(range: Option<[f64; 2]>) -> Option<f64> {
 /// has looked at z.
 #[inline(always)]
 pub(super) fn value<A: Activation, T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector {
-    let h = A::value(lanes, z);
+    kept::<A, T, L>(lanes, z, A::value(lanes, z))
+}
+
+/// [`value`] and the slope, which may share work.
+#[inline(always)]
+pub(super) fn value_and_slope<A: Activation, T: Scalar, L: Lanes<T>>(
+    lanes: L,
+    z: L::Vector,
+) -> (L::Vector, L::Vector) {
+    let (h, slope) = A::value_and_slope(lanes, z);
+    (kept::<A, T, L>(lanes, z, h), slope)
+}
+
+/// h = s(z), as the activation gives it, so kept.
+#[inline(always)]
+fn kept<A: Activation, T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector, h: L::Vector) -> L::Vector {
     if const { A::BUILT_IN.is_some() } {
         return h;
     }
@@ -621,6 +636,16 @@ pub trait Activation: Copy + Default + Debug + Send + Sync + 'static {
     const SLOPE: Slope = Slope::OfValue;
     /// s'(z), from h = s(z), or from z: as [`SLOPE`](Self::SLOPE) says.
     fn slope<T: Scalar, L: Lanes<T>>(lanes: L, h: L::Vector) -> L::Vector;
+    /// s(z) and s'(z). One that computes the same for both may do it once here.
+    #[inline(always)]
+    fn value_and_slope<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> (L::Vector, L::Vector) {
+        let h = value::<Self, T, L>(lanes, z);
+        let slope = match Self::SLOPE {
+            Slope::OfSum => Self::slope(lanes, z),
+            Slope::OfValue => Self::slope(lanes, h),
+        };
+        (h, slope)
+    }
     /// d s' / d h, how the slope changes with h, from h = s(z): for [`JacobianPenalty`](crate::learn::JacobianPenalty), which refuses an activation
     /// without it.
     #[inline(always)]
@@ -947,3 +972,73 @@ activation!(
     |lanes, _h| lanes.splat(T::ONE),
     |lanes, _h| lanes.splat(T::ZERO)
 );
+
+/// z (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) / 2: the Gaussian error linear unit by tanh (Hendrycks and Gimpel 2016), as GPT-2 has it
+/// ("gelu_new"). Its slope is a function of z. It has no number in model files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gelu;
+
+impl Gelu {
+    /// sqrt(2/pi).
+    const SCALE: f64 = core::f64::consts::FRAC_2_SQRT_PI * core::f64::consts::FRAC_1_SQRT_2;
+    const CUBIC: f64 = 0.044715;
+
+    /// The tanh, and z cut to where that is not yet 1 or -1.
+    #[inline(always)]
+    fn tanh<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> (L::Vector, L::Vector) {
+        let number = |x| lanes.splat(T::from_f64(x));
+        // Either gives its second argument where that is NaN.
+        let cut = lanes.max(number(-16.0), lanes.min(number(16.0), z));
+        let square = lanes.mul(cut, cut);
+        let factor = lanes.mul_add(number(Self::SCALE * Self::CUBIC), square, number(Self::SCALE));
+        (T::tanh(lanes, lanes.mul(cut, factor)), cut)
+    }
+    #[inline(always)]
+    fn value_of<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector, tanh: L::Vector) -> L::Vector {
+        let half = lanes.mul(lanes.splat(T::from_f64(0.5)), z);
+        lanes.mul_add(half, tanh, half)
+    }
+    /// (1 + t) / 2 + z (1 - t^2) u' / 2.
+    #[inline(always)]
+    fn slope_of<T: Scalar, L: Lanes<T>>(lanes: L, tanh: L::Vector, cut: L::Vector) -> L::Vector {
+        let number = |x| lanes.splat(T::from_f64(x));
+        let half = number(0.5);
+        let inner = lanes.mul_add(
+            number(1.5 * Self::SCALE * Self::CUBIC),
+            lanes.mul(cut, cut),
+            number(0.5 * Self::SCALE),
+        );
+        let rest = lanes.sub(lanes.splat(T::ONE), lanes.mul(tanh, tanh));
+        lanes.mul_add(lanes.mul(cut, inner), rest, lanes.mul_add(half, tanh, half))
+    }
+}
+
+impl Activation for Gelu {
+    const NAME: &'static str = "gelu";
+    const LIPSCHITZ: Option<f64> = Some(1.129);
+    const SLOPE: Slope = Slope::OfSum;
+    fn f32() -> &'static Functions<f32> {
+        functions!(Gelu, f32)
+    }
+    fn f64() -> &'static Functions<f64> {
+        functions!(Gelu, f64)
+    }
+    /// The tanh is 1 or -1 beyond |z| = 7, where nothing is rounded any more.
+    fn error<T: Scalar>() -> f64 {
+        10.0 * T::TANH_ERROR
+    }
+    #[inline(always)]
+    fn value<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector {
+        Self::value_of(lanes, z, Self::tanh(lanes, z).0)
+    }
+    #[inline(always)]
+    fn slope<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> L::Vector {
+        let (tanh, cut) = Self::tanh(lanes, z);
+        Self::slope_of(lanes, tanh, cut)
+    }
+    #[inline(always)]
+    fn value_and_slope<T: Scalar, L: Lanes<T>>(lanes: L, z: L::Vector) -> (L::Vector, L::Vector) {
+        let (tanh, cut) = Self::tanh(lanes, z);
+        (Self::value_of(lanes, z, tanh), Self::slope_of(lanes, tanh, cut))
+    }
+}

@@ -1,5 +1,5 @@
 //! The arithmetic, written once over [`Lanes`]: fused layers, transposed products,
-//! outer-product updates, activations, softmax.
+//! outer-product updates, activations, softmax; layer normalisation, attention and steps of Adam for transformers.
 //!
 //! Other numeric crates can call these directly. They take column-major views checked by their shapes, work for
 //! every width and every number of samples, allocate nothing and do not panic.
@@ -27,6 +27,7 @@ mod activation;
 mod assembly;
 #[cfg(all(feature = "asm", not(feature = "helium"), target_arch = "arm", target_abi = "eabihf"))]
 mod assembly;
+mod attention;
 mod batch;
 mod change;
 mod comparison;
@@ -41,10 +42,12 @@ mod ends;
 mod finish;
 mod fused;
 mod multiply;
+mod normalize;
 mod once;
 mod outer;
 mod outlined;
 mod packed;
+mod pairs;
 mod plan;
 mod products;
 mod scratch;
@@ -59,6 +62,7 @@ mod view;
 pub use activation::*;
 #[cfg(feature = "alloc")]
 pub(crate) use activation::{WithActivation, with_activation};
+pub use attention::{attend, attend_back, attention_room};
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 #[doc(hidden)]
@@ -70,19 +74,22 @@ pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Facts, Typed};
 pub(crate) use finish::{Activate, Backpropagate, Finish};
 pub(crate) use fused::{fused, fused_outlined};
 pub use multiply::{Factors, Start, multiply, multiply_room};
+pub use normalize::{normalize, normalize_back};
 #[doc(hidden)]
 pub use once::Once;
 pub(crate) use once::once;
 pub(crate) use outer::{Outer, SideBySide, column_sums};
 pub(crate) use packed::{HalfBase, HalfLayer, IntegerLayer, PackedMatrix, integer_injection, place};
 pub use packed::{IntegerRows, integer_layer};
+pub use pairs::{activate_with_slopes, scale_by};
 pub(crate) use plan::{MOST_LAYERS, NewLayer, Plan};
 #[doc(hidden)]
 pub use products::Part;
 pub use products::{Base, Product};
 pub(crate) use products::{Before, EachProduct, Gathered, MOST_PRODUCTS, Products, Term, Terms};
 pub(crate) use scratch::{Lent, Scratch};
-pub(crate) use softmax::cross_entropy;
+pub use softmax::cross_entropy;
+pub use update::{AdamStep, adam, add_to, sum_of_squares};
 pub(crate) use update::{Adaptive, LayerUpdate, OfAny, OfSgd, Plain, Update, WithMomentum, norm};
 pub(crate) use view::DynMatrix;
 pub use view::{Matrix, MatrixMut};

@@ -4,14 +4,28 @@ use super::{Matrix, MatrixMut, Scalar, ShapeError, expect, load, once, store};
 use crate::simd::{Backend, Lanes, Operation};
 
 /// Softmax of every sample's logits and, from it, the cross-entropy against targets that put `1 - smoothing` on
-/// the labelled class and spread `smoothing` evenly over all classes.
+/// the labelled class and spread `smoothing` evenly over all classes: 0 for the label alone, less than 1.
 ///
-/// Returns the mean loss over the samples and writes its gradient (p - y) / samples. `labels` must hold one
-/// class below the number of logits for every sample.
+/// Returns the mean loss over the samples and writes its gradient (p - y) / samples. Shapes: `logits` and `gradient` are
+/// `samples x classes`; `labels` holds one class below the number of logits for every sample. Without samples it is 0.
+///
+/// ```
+/// use attractor::kernel;
+/// use attractor::simd::Backend;
+/// use nalgebra::{SMatrix, matrix};
+///
+/// let logits = matrix![0.0_f32, 0.0; 100.0, 0.0]; // 2 samples x 2 classes
+/// let mut gradient = SMatrix::<f32, 2, 2>::zeros();
+/// let backend = Backend::best();
+/// let loss = kernel::cross_entropy(backend, (&logits).into(), &[1, 0], 0.0, (&mut gradient).into())?;
+/// assert!((loss - 2.0_f32.ln() / 2.0).abs() < 1e-6); // one sample is undecided, the other sure and right
+/// assert_eq!(gradient, matrix![0.25, -0.25; 0.0, 0.0]);
+/// # Ok::<(), kernel::ShapeError>(())
+/// ```
 ///
 /// # Errors
 /// [`ShapeError`] if the shapes do not fit or a label names no class; the gradient is unchanged then.
-pub(crate) fn cross_entropy<T: Scalar>(
+pub fn cross_entropy<T: Scalar>(
     backend: Backend,
     logits: Matrix<'_, T>,
     labels: &[usize],

@@ -3,8 +3,8 @@
 //!
 //! No operation is fused: an update has the same bits on every backend.
 
-use super::{Scalar, load, store};
-use crate::simd::{Lanes, MAX_WIDTH, Operation};
+use super::{Scalar, ShapeError, expect, load, once, store};
+use crate::simd::{Backend, Lanes, MAX_WIDTH, Operation};
 
 /// Entries of a gradient that are made before parameters are updated by them and they are stored.
 ///
@@ -116,6 +116,23 @@ pub(crate) struct Adaptive<'a, T> {
     pub(crate) epsilon: T,
     pub(crate) first: &'a mut [T],
     pub(crate) second: &'a mut [T],
+}
+
+impl<'a, T: Scalar> Adaptive<'a, T> {
+    /// With what frees the moments from their start at zero, at the step of this number, from 1.
+    #[inline(always)]
+    pub(crate) fn new(
+        (rate, decay): (T, T),
+        decays: (T, T),
+        epsilon: T,
+        steps: u64,
+        (first, second): (&'a mut [T], &'a mut [T]),
+    ) -> Self {
+        let keep = T::ONE - rate * decay;
+        let step = rate / (T::ONE - decays.0.power(steps));
+        let unbias = T::ONE / (T::ONE - decays.1.power(steps));
+        Self { keep, step, unbias, decays, epsilon, first, second }
+    }
 }
 
 impl<T: Scalar> EachEntry<T> for Adaptive<'_, T> {
@@ -392,4 +409,222 @@ pub(crate) fn norm<T: Scalar, L: Lanes<T>>(lanes: L, values: &[T], most: T) -> T
         sum += ratio * ratio;
     }
     most * sum.sqrt()
+}
+
+/// The settings of a step of Adam with decoupled weight decay; see [`adam`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep<T> {
+    /// The learning rate.
+    pub rate: T,
+    /// Weight decay a unit of rate.
+    pub decay: T,
+    /// b1 and b2, the parts of the moments that are kept, 0 to below 1: often 0.9 and 0.999.
+    pub decays: (T, T),
+    /// Added to the root; more than 0.
+    pub epsilon: T,
+    /// Which step this is, from 1. As the moments start at zero, the first ones are made larger.
+    pub steps: u64,
+    /// What the gradient is multiplied with before: 1, or less to clip it by its norm.
+    pub scale: T,
+}
+
+/// A step of Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), entry by entry, as
+/// [`learn::Adam`](crate::learn::Adam) takes it:
+/// g <- scale g, m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w (1 - rate decay) - rate m' / (sqrt(v') + epsilon), with
+/// m' = m / (1 - b1^steps) and v' = v / (1 - b2^steps).
+///
+/// `first` and `second` are the moments m and v, zero before the first step. Entries do not depend on one another, so that slices may be updated
+/// part by part. The bits are the same on every backend. Nothing is looked at before: the gradient should be finite, which
+/// [`sum_of_squares`] shows.
+///
+/// ```
+/// use attractor::kernel::{AdamStep, adam};
+/// use attractor::simd::Backend;
+/// let (mut weights, mut first, mut second) = ([1.0_f32, -1.0], [0.0; 2], [0.0; 2]);
+/// let step = AdamStep { rate: 0.1, decay: 0.0, decays: (0.9, 0.999), epsilon: 1e-8, steps: 1, scale: 1.0 };
+/// adam(Backend::best(), step, &mut weights, &[3.0, -0.5], &mut first, &mut second)?;
+/// assert!((weights[0] - 0.9).abs() < 1e-6 && (weights[1] + 0.9).abs() < 1e-6); // the first step is the rate
+/// # Ok::<(), attractor::kernel::ShapeError>(())
+/// ```
+///
+/// # Errors
+/// [`ShapeError`] if the slices are not of one length; nothing is changed then.
+pub fn adam<T: Scalar>(
+    backend: Backend,
+    step: AdamStep<T>,
+    params: &mut [T],
+    gradient: &[T],
+    first: &mut [T],
+    second: &mut [T],
+) -> Result<(), ShapeError> {
+    expect("entries of the gradient", params.len(), gradient.len())?;
+    expect("first moments", params.len(), first.len())?;
+    expect("second moments", params.len(), second.len())?;
+    let AdamStep { rate, decay, decays, epsilon, steps, scale } = step;
+    let update = Adaptive::new((rate, decay), decays, epsilon, steps, (first, second));
+    T::once::<AdamOnce>((backend, ByAdam { update: Scaled { scale, update }, params, gradient }));
+    Ok(())
+}
+once!(AdamOnce: (Backend, ByAdam<'a, T>) => (), adam_once);
+
+fn adam_once<T: Scalar>((backend, adam): (Backend, ByAdam<'_, T>)) {
+    T::run(backend, adam);
+}
+
+struct ByAdam<'a, T> {
+    update: Scaled<'a, T>,
+    params: &'a mut [T],
+    gradient: &'a [T],
+}
+
+impl<T: Scalar> Operation<T> for ByAdam<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(mut self, lanes: L) {
+        each(lanes.narrow(), &mut self.update, 0, self.params, self.gradient, None);
+    }
+}
+
+/// [`Adaptive`] by a gradient times `scale`.
+struct Scaled<'a, T> {
+    scale: T,
+    update: Adaptive<'a, T>,
+}
+
+impl<T: Scalar> EachEntry<T> for Scaled<'_, T> {
+    #[inline(always)]
+    fn entries(&self) -> usize {
+        self.update.entries()
+    }
+    #[inline(always)]
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        at: usize,
+        part: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector {
+        // SAFETY: the same contract, which the caller keeps.
+        unsafe { self.update.entry(lanes, at, part, w, lanes.mul(lanes.splat(self.scale), g)) }
+    }
+}
+
+/// Values whose squares are summed up in the scalar's own digits; sums of so many are added in `f64`.
+const SQUARES: usize = 4096;
+
+/// The sum of the squares of all values: of a gradient, the square of its norm. Infinite or NaN if a value is, or if it is too large.
+///
+/// Off by no more than some roundings, however many values there are. The bits depend on the values and the backend alone; sums of parts
+/// of a slice, added up, may round otherwise.
+///
+/// ```
+/// use attractor::{kernel::sum_of_squares, simd::Backend};
+/// assert_eq!(sum_of_squares(Backend::best(), &[3.0_f32, -4.0]), 25.0);
+/// ```
+#[must_use]
+pub fn sum_of_squares<T: Scalar>(backend: Backend, values: &[T]) -> T {
+    T::once::<SquaresOnce>((backend, Squares(values)))
+}
+once!(SquaresOnce: (Backend, Squares<'a, T>) => T, squares_once);
+
+fn squares_once<T: Scalar>((backend, squares): (Backend, Squares<'_, T>)) -> T {
+    T::run(backend, squares)
+}
+
+struct Squares<'a, T>(&'a [T]);
+
+impl<T: Scalar> Operation<T> for Squares<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> T {
+        let mut total = 0.0;
+        for values in self.0.chunks(SQUARES) {
+            total += squares(lanes, values).to_f64();
+        }
+        T::from_f64(total)
+    }
+}
+
+/// Where sums are not split, one after the other.
+#[inline(always)]
+fn squares<T: Scalar, L: Lanes<T>>(lanes: L, values: &[T]) -> T {
+    let (mut sum, mut at) = (T::ZERO, 0);
+    if const { L::BLOCKING.split } {
+        let mut sums = [lanes.splat(T::ZERO); 4];
+        while values.len() - at >= 4 * L::WIDTH {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: there are four vectors from `at` on.
+                let value = unsafe { lanes.load(values.as_ptr().add(at + v * L::WIDTH)) };
+                *sum = lanes.mul_add(value, value, *sum);
+            }
+            at += 4 * L::WIDTH;
+        }
+        let [a, b, c, d] = sums;
+        sum = lanes.reduce_add(lanes.add(lanes.add(a, b), lanes.add(c, d)));
+    }
+    for value in values.get(at..).unwrap_or_default() {
+        sum += *value * *value;
+    }
+    sum
+}
+
+/// `sums += values`, entry by entry: to add up the gradients of parts of a batch. The bits are the same on every backend.
+///
+/// ```
+/// use attractor::{kernel::add_to, simd::Backend};
+/// let mut sums = [1.0_f32, 2.0];
+/// add_to(Backend::best(), &[0.5, -2.0], &mut sums)?;
+/// assert_eq!(sums, [1.5, 0.0]);
+/// # Ok::<(), attractor::kernel::ShapeError>(())
+/// ```
+///
+/// # Errors
+/// [`ShapeError`] if the slices are not of one length; nothing is changed then.
+pub fn add_to<T: Scalar>(backend: Backend, values: &[T], sums: &mut [T]) -> Result<(), ShapeError> {
+    expect("values to add", sums.len(), values.len())?;
+    T::once::<AddOnce>((backend, Add { values, sums }));
+    Ok(())
+}
+once!(AddOnce: (Backend, Add<'a, T>) => (), add_once);
+
+fn add_once<T: Scalar>((backend, add): (Backend, Add<'_, T>)) {
+    T::run(backend, add);
+}
+
+struct Add<'a, T> {
+    values: &'a [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Scalar> Operation<T> for Add<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        each(lanes, &mut Sum, 0, self.sums, self.values, None);
+    }
+}
+
+/// w <- w + g.
+struct Sum;
+
+impl<T: Scalar> EachEntry<T> for Sum {
+    #[inline(always)]
+    fn entries(&self) -> usize {
+        usize::MAX
+    }
+    #[inline(always)]
+    unsafe fn entry<L: Lanes<T>>(
+        &mut self,
+        lanes: L,
+        _: usize,
+        _: Option<usize>,
+        w: L::Vector,
+        g: L::Vector,
+    ) -> L::Vector {
+        lanes.add(w, g)
+    }
 }

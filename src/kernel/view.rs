@@ -56,6 +56,23 @@ fn check(length: usize, rows: usize, cols: usize) -> Result<(), ShapeError> {
     }
 }
 
+/// Columns of so many rows, `stride` apart, that do not overlap, in so many scalars.
+#[inline(always)]
+fn check_apart(length: usize, rows: usize, cols: usize, stride: usize) -> Result<(), ShapeError> {
+    if stride < rows {
+        return Err(ShapeError { what: "stride", expected: rows, found: stride });
+    }
+    // The last column may end where its rows do.
+    let needed = match cols.checked_sub(1) {
+        Some(before) if rows > 0 => before.checked_mul(stride).and_then(|start| start.checked_add(rows)),
+        _ => Some(0),
+    };
+    match needed {
+        Some(needed) if needed <= length => Ok(()),
+        needed => Err(ShapeError { what: "length", expected: needed.unwrap_or(usize::MAX), found: length }),
+    }
+}
+
 impl<'a, T> Matrix<'a, T> {
     /// Views `data`, column after column.
     ///
@@ -65,6 +82,23 @@ impl<'a, T> Matrix<'a, T> {
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Result<Self, ShapeError> {
         check(data.len(), rows, cols)?;
         Ok(Self { start: data.as_ptr(), rows, cols, stride: rows, borrow: PhantomData })
+    }
+    /// Views a part of `data`: columns that begin `stride` scalars apart, the first one at its start. What lies between them is not part of the matrix.
+    ///
+    /// ```
+    /// use attractor::kernel::Matrix;
+    /// let data = [1.0_f32, 2.0, 0.0, 3.0, 4.0];
+    /// let matrix = Matrix::with_stride(&data, 2, 2, 3)?;
+    /// assert_eq!(matrix.at(1, 1), Some(4.0));
+    /// # Ok::<(), attractor::kernel::ShapeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ShapeError`] if `stride` is less than `rows`, or `data` too short for the last column.
+    #[inline]
+    pub fn with_stride(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Result<Self, ShapeError> {
+        check_apart(data.len(), rows, cols, stride)?;
+        Ok(Self { start: data.as_ptr(), rows, cols, stride, borrow: PhantomData })
     }
     /// One row, a column for each.
     #[inline(always)]
@@ -177,6 +211,29 @@ impl<'a, T> MatrixMut<'a, T> {
     pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self, ShapeError> {
         check(data.len(), rows, cols)?;
         Ok(Self { start: data.as_mut_ptr(), rows, cols, stride: rows, borrow: PhantomData })
+    }
+
+    /// Views a part of `data`: columns that begin `stride` scalars apart, the first one at its start. What lies between them is not part of the matrix.
+    ///
+    /// ```
+    /// use attractor::kernel::MatrixMut;
+    /// let mut data = [1.0_f32, 2.0, 0.0, 3.0, 4.0];
+    /// let matrix = MatrixMut::with_stride(&mut data, 2, 2, 3)?;
+    /// assert_eq!(matrix.as_ref().at(1, 1), Some(4.0));
+    /// # Ok::<(), attractor::kernel::ShapeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ShapeError`] if `stride` is less than `rows`, or `data` too short for the last column.
+    #[inline]
+    pub fn with_stride(
+        data: &'a mut [T],
+        rows: usize,
+        cols: usize,
+        stride: usize,
+    ) -> Result<Self, ShapeError> {
+        check_apart(data.len(), rows, cols, stride)?;
+        Ok(Self { start: data.as_mut_ptr(), rows, cols, stride, borrow: PhantomData })
     }
 
     /// # Safety

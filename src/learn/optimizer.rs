@@ -592,10 +592,7 @@ impl<'a, T: Scalar> Settings<T> for AdamUpdate<'a, T> {
         }
         // All is in its range: this is a step.
         *steps = steps.saturating_add(1);
-        let keep = T::ONE - rate * decay;
-        let step = rate / (T::ONE - b1.power(*steps));
-        let unbias = T::ONE / (T::ONE - b2.power(*steps));
-        Ok(Adaptive { keep, step, unbias, decays, epsilon, first, second })
+        Ok(Adaptive::new((rate, decay), decays, epsilon, *steps, (first, second)))
     }
 }
 

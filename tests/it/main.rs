@@ -30,6 +30,7 @@ mod skipping;
 mod solver;
 mod support;
 mod threads;
+mod transformer;
 
 /// A property of so many random seeds. What proptest does with it is compiled once, and not for every test.
 fn seeds(cases: u32, property: &dyn Fn(u64) -> Result<(), proptest::test_runner::TestCaseError>) {

@@ -14,7 +14,7 @@ const ORIENTATIONS: [&str; 3] = ["A B", "A^T B", "A B^T"];
 const STARTS: usize = 5;
 
 /// A matrix in a larger one, which has other numbers before, behind and between its columns.
-struct Framed<T> {
+pub(super) struct Framed<T> {
     storage: Vec<T>,
     rows: usize,
     cols: usize,
@@ -24,7 +24,7 @@ struct Framed<T> {
 
 impl<T: Scalar> Framed<T> {
     /// What stands around it is `guard`.
-    fn random(
+    pub(super) fn random(
         random: &mut SmallRng,
         [rows, cols]: [usize; 2],
         [before, behind]: [usize; 2],
@@ -39,21 +39,21 @@ impl<T: Scalar> Framed<T> {
         }
         Self { storage, rows, cols, before, stride }
     }
-    fn view(&self) -> Matrix<'_, T> {
+    pub(super) fn view(&self) -> Matrix<'_, T> {
         Matrix::new(&self.storage, self.stride, self.cols).unwrap().row_range(self.before, self.rows)
     }
-    fn view_mut(&mut self) -> MatrixMut<'_, T> {
+    pub(super) fn view_mut(&mut self) -> MatrixMut<'_, T> {
         let (before, rows) = (self.before, self.rows);
         MatrixMut::new(&mut self.storage, self.stride, self.cols).unwrap().row_range(before, rows)
     }
-    fn at(&self, row: usize, col: usize) -> f64 {
+    pub(super) fn at(&self, row: usize, col: usize) -> f64 {
         self.storage[col * self.stride + self.before + row].to_f64()
     }
-    fn copy(&self) -> Self {
+    pub(super) fn copy(&self) -> Self {
         Self { storage: self.storage.clone(), ..*self }
     }
     /// Compares everything that is not the matrix.
-    fn check_frame(&self, other: &Self, what: &str) {
+    pub(super) fn check_frame(&self, other: &Self, what: &str) {
         for (i, (a, b)) in self.storage.iter().zip(&other.storage).enumerate() {
             let row = i % self.stride;
             if row < self.before || row >= self.before + self.rows {
