@@ -10,12 +10,29 @@
 //! | [`generate`] | one token after another, with keys and values kept | memory of the caller's |
 //! | [`train`] | AdamW over batches, on all cores, the same bits on any number | `std` |
 //! | [`text`], [`checkpoint`], [`exchange`] | batches of a text, files, GPT-2's tensors | `std` |
+//! | [`tokens`] | text as tokens: bytes, or pieces of words | `std`, pieces `bpe` |
+//! | [`schedule`], [`plot`] | rate and sweeps of every step, the curve of a run | `std` |
+//! | [`draw`] | a token of its logits: temperature, top-k, top-p | `std` |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "std")]
+pub mod checkpoint;
 mod config;
+#[cfg(feature = "std")]
+pub mod draw;
+#[cfg(feature = "std")]
+pub mod exchange;
 pub mod generate;
 pub mod pass;
+#[cfg(feature = "std")]
+pub mod plot;
+#[cfg(feature = "std")]
+pub mod schedule;
+#[cfg(feature = "std")]
+pub mod text;
+#[cfg(feature = "std")]
+pub mod tokens;
 #[cfg(feature = "std")]
 pub mod train;
 

@@ -1,3 +1,52 @@
-//! The program `attractor-lm`.
+//! The program `attractor-lm`: docs/language.md.
+//!
+//! ```text
+//! cargo run --release -p attractor-language -- --help
+//! ```
 
-fn main() {}
+#[macro_use]
+#[path = "../../examples/shared/output.rs"]
+#[allow(dead_code, unused_macros, reason = "not all of it is needed here")]
+mod output;
+
+mod cli;
+mod commands;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use cli::{Cli, Command};
+use commands::{Failure, eval, exchange, pretrain, sample};
+use output::plain;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            println!("{}", error.render().to_string().trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return failed(&Failure::Nonsense(cli::message(&error))),
+    };
+    let outcome = match command {
+        Command::Pretrain(arguments) => pretrain::pretrain(&arguments),
+        Command::Sample(arguments) => sample::sample(&arguments),
+        Command::Eval(arguments) => eval::eval(&arguments),
+        Command::Export(arguments) => exchange::export(&arguments),
+        Command::Import(arguments) => exchange::import(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    let (message, code) = match failure {
+        Failure::Work(message) => (plain(message), 1),
+        Failure::Nonsense(message) => (format!("{}; `--help` lists the options", plain(message)), 2),
+        Failure::Interrupted(message) => (plain(message), 130),
+    };
+    eprintln!("attractor-lm: {message}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,263 @@
+//! The command line.
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Language models with feedback: trained on a text of bytes, sampled, evaluated, and exchanged with others.
+///
+/// Results are lines of `name: value` on standard output. Files are written whole or not at all. The exit code is 0 after success, 1 for a failure, 2 for
+/// a command line that makes no sense, 130 for training that was interrupted and is saved.
+#[derive(Parser)]
+#[command(name = "attractor-lm", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Pretrain(Box<Pretrain>),
+    Sample(Sample),
+    Eval(Eval),
+    Export(Export),
+    Import(Import),
+}
+
+/// Trains a model on a text, and writes checkpoints and the loss curve into a folder.
+///
+/// The last tenth of the text is held out, and bits a byte are measured on it. The folder has the newest checkpoints, checkpoint-STEPS.bin, and curve.csv and
+/// curve.svg. `--resume` goes on from the newest one, with its options, to the bits the run would have reached without a pause; where there is none, it
+/// starts.
+///
+/// Ctrl-C (and SIGTERM) saves after the step and ends with exit code 130; pressed again it ends at once. A run that is killed loses what came after its
+/// last checkpoint, and nothing else.
+#[derive(Args)]
+pub(crate) struct Pretrain {
+    /// The text [default: the King James Bible of this repository]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The folder of the run
+    #[arg(long, value_name = "FOLDER", default_value = "target/attractor-lm")]
+    pub(crate) out: PathBuf,
+    /// Goes on from the newest checkpoint in the folder
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Starts from the parameters of another checkpoint, such as an imported one; the shape is its shape
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) from: Option<PathBuf>,
+
+    /// How long it may take. The first seconds measure how many steps that is, and this number stays [default: 15]
+    #[arg(long, value_name = "MINUTES", value_parser = above_zero, conflicts_with = "steps", help_heading = "Length")]
+    pub(crate) minutes: Option<f64>,
+    /// How many steps there are
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Length")]
+    pub(crate) steps: Option<u32>,
+
+    /// Features of a token [default: 128]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Model")]
+    pub(crate) width: Option<usize>,
+    /// Heads of attention [default: 4]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Model")]
+    pub(crate) heads: Option<usize>,
+    /// Blocks [default: 4]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>, help_heading = "Model")]
+    pub(crate) blocks: Option<usize>,
+    /// Tokens of a sequence [default: 128]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 1_048_576>, help_heading = "Model")]
+    pub(crate) context: Option<usize>,
+    /// Sweeps, once feedback is on [default: 2]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>, help_heading = "Model")]
+    pub(crate) sweeps: Option<usize>,
+    /// A plain Transformer: no feedback weights, one sweep
+    #[arg(long, conflicts_with_all = ["sweeps", "switch"], help_heading = "Model")]
+    pub(crate) no_feedback: bool,
+    /// Sees both ways and finds masked bytes, 15 % of all, in the place of the next byte
+    #[arg(long, help_heading = "Model")]
+    pub(crate) masked: bool,
+
+    /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.5]
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
+    pub(crate) switch: Option<f64>,
+    /// Sequences of a step [default: 32]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
+    pub(crate) batch: Option<usize>,
+    /// Highest learning rate of AdamW [default: 1e-3]
+    #[arg(long, value_name = "X", value_parser = rate, help_heading = "Learning")]
+    pub(crate) rate: Option<f32>,
+    /// Share of the steps in which the rate rises [default: 0.02]
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
+    pub(crate) warm_up: Option<f64>,
+    /// What the rate falls to along a cosine, as a share of the highest [default: 0.1]
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
+    pub(crate) end: Option<f64>,
+    /// Weight decay, a unit of rate [default: 0.1]
+    #[arg(long, value_name = "X", value_parser = decay, help_heading = "Learning")]
+    pub(crate) decay: Option<f32>,
+    /// The longest a gradient may be [default: 1]
+    #[arg(long, value_name = "X", value_parser = length, help_heading = "Learning")]
+    pub(crate) clip: Option<f32>,
+    /// Of initial weights, batches and masks [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Learning")]
+    pub(crate) seed: Option<u64>,
+
+    /// Steps from one point of the curve to the next [default: a twentieth of all]
+    #[arg(long, value_name = "STEPS", value_parser = count, help_heading = "Running")]
+    pub(crate) eval_every: Option<u32>,
+    /// How often a checkpoint is written; 0 is after every step
+    #[arg(long, value_name = "MINUTES", default_value = "2", value_parser = positive_f64, help_heading = "Running")]
+    pub(crate) save_every: f64,
+    /// How many checkpoints stay
+    #[arg(long, value_name = "N", default_value = "2", value_parser = whole::<1, 1_000_000>, help_heading = "Running")]
+    pub(crate) keep: usize,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+/// How many threads there are.
+#[derive(Args)]
+pub(crate) struct Threads {
+    /// Threads; results have the same bits with any number [default: as many as processors]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>, help_heading = "Running")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Writes text as a model would go on, byte after byte, to standard output.
+///
+/// On standard error it says how many microseconds a token took. On a terminal bytes that would steer it are shown as escapes.
+#[derive(Args)]
+pub(crate) struct Sample {
+    /// A checkpoint, or the folder of a run for its newest one
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// What the text begins with [default: a new line]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// How many bytes are added
+    #[arg(long, value_name = "N", default_value = "500", value_parser = whole::<0, { usize::MAX }>)]
+    pub(crate) length: usize,
+    /// Divides the logits; 0 takes the most likely byte
+    #[arg(long, value_name = "X", default_value = "0.8", value_parser = positive)]
+    pub(crate) temperature: f32,
+    /// Draws among the N most likely bytes only; 0 among all
+    #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<0, 1_048_576>)]
+    pub(crate) top_k: usize,
+    /// Draws among the fewest bytes that are this likely together
+    #[arg(long, value_name = "SHARE", default_value = "1", value_parser = share)]
+    pub(crate) top_p: f64,
+    /// Of the draws
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+    /// Sweeps of every token [default: as in training]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>)]
+    pub(crate) sweeps: Option<usize>,
+}
+
+/// Says how many bits a byte of a text takes, for several numbers of sweeps.
+///
+/// The text is cut into windows of a context, one behind the other. In each all tokens are predicted, the first with one byte before it and the last with a whole
+/// context; every byte but the first of the text counts once. Of a model of masked bytes 15 % are masked, the same ones each time, and count.
+#[derive(Args)]
+pub(crate) struct Eval {
+    /// A checkpoint, or the folder of a run for its newest one
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// The text [default: the King James Bible of this repository]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Only the last tenth of the text, which training holds out
+    #[arg(long)]
+    pub(crate) held_out: bool,
+    /// Numbers of sweeps [default: 1,2,4,8, or 1 without feedback]
+    #[arg(long, value_name = "N,N,..", value_delimiter = ',', value_parser = whole::<1, 1_024>)]
+    pub(crate) sweeps: Option<Vec<usize>>,
+    /// Tokens of a window [default: the model's context]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 1_048_576>)]
+    pub(crate) context: Option<usize>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+/// Writes a model as others read it: model.safetensors with GPT-2's names, config.json, tokenizer.json.
+#[derive(Args)]
+pub(crate) struct Export {
+    /// A checkpoint, or the folder of a run for its newest one
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// The folder to write
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) to: PathBuf,
+}
+
+/// Makes a checkpoint of a folder with config.json and model.safetensors of GPT-2's shape.
+#[derive(Args)]
+pub(crate) struct Import {
+    /// The folder
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) to: PathBuf,
+}
+
+/// What is wrong with a command line, in one line and without the usage.
+pub(crate) fn message(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "no command is given".to_owned();
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    // The usage and hints stand behind an empty line; lists in lines of their own before it.
+    let first = text.split("\n\n").next().unwrap_or_default();
+    first.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// A whole number from `LEAST` to `MOST`.
+fn whole<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (LEAST..=MOST).contains(&number) => Ok(number),
+        _ if MOST == usize::MAX => Err(format!("not a whole number of at least {LEAST}")),
+        _ => Err(format!("not a whole number from {LEAST} to {MOST}")),
+    }
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("not a whole number from 1 to {}", u32::MAX)),
+    }
+}
+
+/// A number in a range, which is also given in words.
+fn within<T: FromStr + Copy + Into<f64>>(
+    text: &str,
+    range: impl Fn(f64) -> bool,
+    words: &str,
+) -> Result<T, String> {
+    match T::from_str(text) {
+        Ok(number) if number.into().is_finite() && range(number.into()) => Ok(number),
+        _ => Err(format!("not a number {words}")),
+    }
+}
+fn positive(text: &str) -> Result<f32, String> {
+    within(text, |x| x >= 0.0, "of at least 0")
+}
+fn positive_f64(text: &str) -> Result<f64, String> {
+    within(text, |x| x >= 0.0, "of at least 0")
+}
+fn above_zero(text: &str) -> Result<f64, String> {
+    within(text, |x| x > 0.0, "above 0")
+}
+fn length(text: &str) -> Result<f32, String> {
+    within(text, |x| x > 0.0, "above 0")
+}
+fn rate(text: &str) -> Result<f32, String> {
+    within(text, |x| x > 0.0 && x <= 1.0, "above 0 and at most 1")
+}
+fn decay(text: &str) -> Result<f32, String> {
+    within(text, |x| (0.0..=100.0).contains(&x), "from 0 to 100")
+}
+fn share(text: &str) -> Result<f64, String> {
+    within(text, |x| (0.0..=1.0).contains(&x), "from 0 to 1")
+}

@@ -1,0 +1,53 @@
+//! Bits a byte of a text, for several numbers of sweeps.
+
+use super::progress::Bar;
+use super::{Outcome, about, bits_name, bytes, load, measure, start_threads, task, text};
+use crate::cli::Eval;
+use attractor_language::checkpoint::Checkpoint;
+use attractor_language::text::Batches;
+use attractor_language::train::Learner;
+
+/// Sequences of a batch; the bits do not depend on it by more than rounding.
+const BATCH: usize = 32;
+
+pub(crate) fn eval(arguments: &Eval) -> Outcome {
+    let Checkpoint { config, parameters, .. } = load(&arguments.checkpoint)?;
+    bytes(&config).map_err(|error| about(&arguments.checkpoint, error))?;
+    let context = arguments.context.unwrap_or(config.context);
+    if context > config.context {
+        let error = format!("a context of {context} is longer than the model's, which is {}", config.context);
+        return Err(about(&arguments.checkpoint, error).into());
+    }
+    let (text, path) = text(arguments.file.as_ref())?;
+    let (part, name) =
+        if arguments.held_out { (text.held_out(), "held-out bytes") } else { (text.bytes(), "text bytes") };
+    let sweeps = match &arguments.sweeps {
+        Some(sweeps) => sweeps.clone(),
+        None if config.feedback => vec![1, 2, 4, 8],
+        None => vec![1],
+    };
+    start_threads(&arguments.threads)?;
+    let task = task(&config);
+    let mut batches = Batches::new(BATCH, context);
+    // Whether it is long enough, before memory is taken.
+    batches.take(part, task, 0..0).map_err(|error| about(&path, error))?;
+    // Of no more than one sweep anything is kept: there is no gradient.
+    let mut learner = Learner::new(config, BATCH, context, 1).map_err(|error| error.to_string())?;
+    let zeros = vec![0.0; parameters.len()];
+    learner.restore(&parameters, &zeros, &zeros, 0).map_err(|error| error.to_string())?;
+    drop(zeros);
+    println!("model: {config}\nparameters: {}", parameters.len());
+    println!("{name}: {}", part.len());
+    println!("context: {context}\nwindows: {}", batches.windows(part, task));
+    for sweeps in sweeps {
+        let bar = Bar::windows(sweeps);
+        let progress = |done, all| bar.at(done, all);
+        let measured = measure::all(&mut learner, &mut batches, (part, task), sweeps, progress)?;
+        bar.end();
+        // Nobody asks to stop here: signals end the program.
+        let Some(measured) = measured else { return Ok(()) };
+        let plural = if sweeps == 1 { "sweep" } else { "sweeps" };
+        println!("{} at {sweeps} {plural}: {:.4}", bits_name(task), measured.bits);
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The commands, and what they have in common.
+
+pub(crate) mod eval;
+pub(crate) mod exchange;
+mod measure;
+mod plan;
+pub(crate) mod pretrain;
+mod progress;
+
+pub(crate) mod sample;
+mod stop;
+
+use crate::cli::Threads;
+use attractor_language::Config;
+use attractor_language::checkpoint::{Checkpoint, CheckpointError, Folder};
+use attractor_language::text::{Task, Text};
+use std::path::{Path, PathBuf};
+
+/// How a command ends when it does not reach its end.
+pub(crate) enum Failure {
+    /// Something is wrong with what it works on.
+    Work(String),
+    /// The command line makes no sense.
+    Nonsense(String),
+    /// The user wanted it, and all is saved.
+    Interrupted(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Work(message)
+    }
+}
+
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// An error about a file or a folder.
+fn about(path: &Path, error: impl core::fmt::Display) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// The text of a file, or else that of the repository.
+fn text(file: Option<&PathBuf>) -> Result<(Text, PathBuf), String> {
+    let (path, hint) = match file {
+        Some(path) => (path.clone(), ""),
+        None => {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join("kjv.txt");
+            (path, " (the default text; give the name of another FILE)")
+        }
+    };
+    match Text::read(&path) {
+        Ok(text) => Ok((text, path)),
+        Err(error) => Err(format!("{}{hint}", about(&path, error))),
+    }
+}
+
+/// A checkpoint, or the newest whole one in a folder.
+fn load(path: &Path) -> Result<Checkpoint<'static>, String> {
+    if !path.is_dir() {
+        return Checkpoint::load(path).map_err(|error| about(path, error));
+    }
+    newest(path)?.ok_or_else(|| about(path, "has no checkpoint"))
+}
+
+/// The newest whole checkpoint in a folder, if there is any. One that is damaged is passed over, which is said; if all are, it fails.
+fn newest(folder: &Path) -> Result<Option<Checkpoint<'static>>, String> {
+    let all = Folder::checkpoints(folder).map_err(|error| about(folder, error))?;
+    let mut failed: Option<(PathBuf, CheckpointError)> = None;
+    for path in all.into_iter().rev() {
+        if let Some((path, error)) = failed.take() {
+            eprintln!("attractor-lm: {}, the one before it is taken", about(&path, error));
+        }
+        match Checkpoint::load(&path) {
+            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Err(error) if error.is_damage() => failed = Some((path, error)),
+            Err(error) => return Err(about(&path, error)),
+        }
+    }
+    failed.map_or(Ok(None), |(path, error)| Err(about(&path, error)))
+}
+
+/// Whether a model's tokens are bytes.
+fn bytes(config: &Config) -> Result<(), String> {
+    if config.vocabulary == 256 {
+        return Ok(());
+    }
+    Err(format!(
+        "the model has {} tokens, and this is for models of bytes, which have 256",
+        config.vocabulary
+    ))
+}
+
+fn task(config: &Config) -> Task {
+    if config.causal { Task::Next } else { Task::Masked }
+}
+
+/// What a bit a byte is called.
+fn bits_name(task: Task) -> &'static str {
+    match task {
+        Task::Next => "bits per byte",
+        Task::Masked => "bits per masked byte",
+    }
+}
+
+fn start_threads(threads: &Threads) -> Result<(), String> {
+    let Some(count) = threads.threads else { return Ok(()) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count);
+    pool.build_global().map_err(|error| format!("threads: {error}"))
+}

@@ -1,0 +1,370 @@
+//! Trains a model on a text.
+
+use super::measure::{self, bits};
+use super::progress::{Bar, Speed};
+use super::{Failure, Outcome, about, bits_name, bytes, load, newest, plan, start_threads, stop, task, text};
+use crate::cli::Pretrain;
+use crate::output;
+use attractor_language::checkpoint::{Checkpoint, Folder, Settings, Training};
+use attractor_language::pass::Sweeps;
+use attractor_language::plot::{self, Point};
+use attractor_language::schedule::Costs;
+use attractor_language::text::{Batches, Random, Task, Text};
+use attractor_language::train::{Learner, StepSettings, flops_per_token, peak_flops};
+use attractor_language::{Config, ConfigError};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const MINUTES: f64 = 15.0;
+const SEED: u64 = 1;
+
+pub(crate) fn pretrain(arguments: &Pretrain) -> Outcome {
+    let started = Instant::now();
+    let (text, path) = text(arguments.file.as_ref())?;
+    let from = arguments.from.as_deref().map(|path| Ok::<_, String>((path, load(path)?))).transpose()?;
+    // What needs no folder is looked at before there is one.
+    let mut config = plan::config(arguments, None);
+    if let Some((path, from)) = &from {
+        // Feedback may be added or left out.
+        let base = Config { feedback: true, ..from.config };
+        config = plan::config(arguments, Some(&base));
+        let expected = Config { feedback: from.config.feedback, ..config };
+        from.expect(&expected).map_err(|error| about(path, error))?;
+    } else if !arguments.resume {
+        config.check().map_err(nonsense)?;
+        text.check(config.context).map_err(|error| about(&path, error))?;
+    }
+    let out = arguments.out.as_path();
+    let folder = Folder::open(out, arguments.keep)
+        .map_err(|error| format!("{}: cannot be written to: {error}", out.display()))?;
+    let found = if arguments.resume {
+        newest(out)?
+    } else if Folder::checkpoints(out).map_err(|error| about(out, error))?.is_empty() {
+        None
+    } else {
+        let error = "has the checkpoints of a run: `--resume` goes on with it, `--out` takes another folder";
+        return Err(about(out, error).into());
+    };
+    if let Some(found) = &found {
+        config = plan::config(arguments, Some(&found.config));
+        config.check().map_err(nonsense)?;
+        found.expect(&config).map_err(|error| about(out, error))?;
+    }
+    config.check().map_err(nonsense)?;
+    bytes(&config)?;
+    text.check(config.context).map_err(|error| about(&path, error))?;
+    start_threads(&arguments.threads)?;
+    stop::listen()?;
+
+    let mut run = match found {
+        Some(found) => Run::resume(arguments, found, &text).map_err(|error| about(out, error))?,
+        None => Run::start(arguments, config, from.map(|(_, from)| from), &text)?,
+    };
+    if run.settings.schedule.steps == 0 {
+        let seconds = 60.0 * arguments.minutes.unwrap_or(MINUTES);
+        run.measure(started, seconds, arguments.eval_every.is_some())?;
+    }
+    if run.settings.evaluate_every == 0 {
+        run.settings.evaluate_every = run.settings.schedule.steps.div_ceil(20);
+    }
+    run.train(arguments, &folder)
+}
+
+fn nonsense(error: ConfigError) -> Failure {
+    Failure::Nonsense(error.to_string())
+}
+
+/// A training, and where it is.
+struct Run<'a> {
+    config: Config,
+    settings: Settings,
+    learner: Learner,
+    text: &'a Text,
+    task: Task,
+    batches: Batches,
+    random: Random,
+    sequences: u64,
+    loss: f64,
+    loss_steps: u32,
+    curve: Vec<Point>,
+}
+
+impl<'a> Run<'a> {
+    fn new(config: Config, settings: Settings, seed: u64, text: &'a Text) -> Result<Self, String> {
+        let Settings { batch, schedule, .. } = settings;
+        let learner = Learner::new(config, batch, config.context, schedule.sweeps);
+        Ok(Self {
+            config,
+            settings,
+            learner: learner.map_err(|error| error.to_string())?,
+            text,
+            task: task(&config),
+            batches: Batches::new(batch, config.context),
+            random: Random::new(seed),
+            sequences: 0,
+            loss: 0.0,
+            loss_steps: 0,
+            curve: Vec::new(),
+        })
+    }
+
+    fn start(
+        arguments: &Pretrain,
+        config: Config,
+        from: Option<Checkpoint<'_>>,
+        text: &'a Text,
+    ) -> Result<Self, String> {
+        let seed = arguments.seed.unwrap_or(SEED);
+        let mut run = Self::new(config, plan::settings(arguments, &config, text), seed, text)?;
+        run.learner.initialize(seed);
+        if let Some(from) = from {
+            // Feedback is last: where one of the two has none, the others are the same.
+            let mut parameters = run.learner.parameters().to_vec();
+            for (parameter, from) in parameters.iter_mut().zip(from.parameters.iter()) {
+                *parameter = *from;
+            }
+            run.reset(&parameters)?;
+        }
+        Ok(run)
+    }
+
+    fn resume(arguments: &Pretrain, found: Checkpoint<'_>, text: &'a Text) -> Result<Self, String> {
+        let Some(training) = found.training else {
+            return Err("has a model and no training to go on with: `--from` starts one".to_owned());
+        };
+        let random = Random::from_state(training.random);
+        plan::same(arguments, (&training.settings, random.seed()), text)?;
+        let mut run = Self::new(found.config, training.settings, random.seed(), text)?;
+        run.learner
+            .restore(&found.parameters, &training.first, &training.second, training.steps)
+            .map_err(|error| error.to_string())?;
+        run.random = random;
+        run.sequences = training.sequences;
+        run.loss = training.loss;
+        run.loss_steps = training.loss_steps;
+        run.curve = training.curve.into_owned();
+        Ok(run)
+    }
+
+    /// As before the first step, with these parameters.
+    fn reset(&mut self, parameters: &[f32]) -> Result<(), String> {
+        let zeros = vec![0.0; parameters.len()];
+        self.learner.restore(parameters, &zeros, &zeros, 0).map_err(|error| error.to_string())
+    }
+
+    /// Fixes the number of steps by how long some take, of which no trace remains.
+    fn measure(&mut self, started: Instant, seconds: f64, evaluations_fixed: bool) -> Outcome {
+        /// Steps that are not timed, and then those that are, and the share of the time they may take.
+        const STEPS: (u32, u32) = (3, 12);
+        const SHARE: f64 = 0.02;
+        let parameters = self.learner.parameters().to_vec();
+        let mut random = Random::new(self.random.seed());
+        let schedule = self.settings.schedule;
+        let mut step = |run: &mut Self, sweeps: usize| -> Result<f64, Failure> {
+            let text = run.text.training();
+            run.batches.draw(text, run.task, &mut random).map_err(|error| error.to_string())?;
+            // At a rate of 0 parameters stay.
+            let Settings { decay, clip, .. } = run.settings;
+            let settings = StepSettings { rate: 0.0, decay, clip, sweeps: Sweeps::Unrolled(sweeps) };
+            let started = Instant::now();
+            run.learner.step(&run.batches.batch(), &settings).map_err(|error| error.to_string())?;
+            if stop::asked() {
+                return Err(Failure::Interrupted("interrupted before the first step".to_owned()));
+            }
+            Ok(started.elapsed().as_secs_f64())
+        };
+        let mut mean = |run: &mut Self, sweeps: usize| -> Result<f64, Failure> {
+            let begun = Instant::now();
+            for _ in 0..STEPS.0 {
+                step(run, sweeps)?;
+            }
+            let (mut sum, mut count) = (0.0, 0);
+            while count == 0 || (count < STEPS.1 && begun.elapsed().as_secs_f64() < SHARE * seconds) {
+                sum += step(run, sweeps)?;
+                count += 1;
+            }
+            Ok(sum / f64::from(count))
+        };
+        let plain = mean(self, 1)?;
+        let full =
+            if schedule.sweeps > 1 && schedule.switch < 1.0 { mean(self, schedule.sweeps)? } else { plain };
+        let begun = Instant::now();
+        self.held_out(schedule.sweeps)?;
+        let evaluation = begun.elapsed().as_secs_f64();
+        self.reset(&parameters)?;
+        let mut costs = Costs { plain, full, other: 0.0 };
+        if evaluations_fixed {
+            let each = evaluation / f64::from(self.settings.evaluate_every);
+            costs.plain += each;
+            costs.full += each;
+        } else {
+            costs.other = 20.0 * evaluation;
+        }
+        let left = seconds - started.elapsed().as_secs_f64();
+        self.settings.schedule.steps = costs.steps(left, schedule.switch);
+        Ok(())
+    }
+
+    fn held_out(&mut self, sweeps: usize) -> Result<f64, String> {
+        let part = (self.text.held_out(), self.task);
+        measure::some(&mut self.learner, &mut self.batches, part, sweeps)
+    }
+
+    /// How many sweeps the last step had.
+    fn sweeps(&self) -> usize {
+        self.settings.schedule.sweeps(self.learner.steps().saturating_sub(1))
+    }
+
+    fn save(&self, folder: &Folder) -> Result<PathBuf, String> {
+        let (first, second) = self.learner.moments();
+        let checkpoint = Checkpoint {
+            config: self.config,
+            sweeps: self.sweeps(),
+            parameters: Cow::Borrowed(self.learner.parameters()),
+            training: Some(Training {
+                settings: self.settings,
+                first: Cow::Borrowed(first),
+                second: Cow::Borrowed(second),
+                steps: self.learner.steps(),
+                random: self.random.state(),
+                sequences: self.sequences,
+                loss: self.loss,
+                loss_steps: self.loss_steps,
+                curve: Cow::Borrowed(&self.curve),
+            }),
+        };
+        let path = folder.save(&checkpoint).map_err(|error| about(folder.path(), error))?;
+        self.draw(folder.path())?;
+        Ok(path)
+    }
+
+    fn draw(&self, folder: &Path) -> Result<(), String> {
+        output::write(&folder.join("curve.csv"), plot::csv(&self.curve).as_bytes())?;
+        let image = plot::svg(&self.config.to_string(), &self.curve).map_err(|error| error.to_string())?;
+        output::write(&folder.join("curve.svg"), image.as_bytes())
+    }
+
+    /// One step; its loss in nats a predicted byte.
+    fn step(&mut self) -> Result<f64, String> {
+        let number = self.learner.steps();
+        let Settings { schedule, decay, clip, .. } = self.settings;
+        self.batches
+            .draw(self.text.training(), self.task, &mut self.random)
+            .map_err(|error| error.to_string())?;
+        let (rate, sweeps) = (schedule.rate(number), Sweeps::Unrolled(schedule.sweeps(number)));
+        let settings = StepSettings { rate, decay, clip, sweeps };
+        let report = self.learner.step(&self.batches.batch(), &settings).map_err(|error| {
+            format!(
+                "step {}: {error}; the last checkpoint stays as it is, and a lower `--rate` may help",
+                number + 1
+            )
+        })?;
+        self.sequences += self.settings.batch as u64;
+        self.loss += report.loss;
+        self.loss_steps += 1;
+        Ok(report.loss)
+    }
+
+    /// A point of the curve.
+    fn point(&mut self) -> Result<(), String> {
+        let step = self.learner.steps();
+        let sweeps = self.sweeps();
+        let held_out = self.held_out(sweeps)?;
+        let training = bits(self.loss, self.loss_steps as usize);
+        let rate = self.settings.schedule.rate(step - 1);
+        self.curve.push(Point { step, sweeps: sweeps as u32, rate, training, held_out });
+        (self.loss, self.loss_steps) = (0.0, 0);
+        Ok(())
+    }
+
+    fn train(mut self, arguments: &Pretrain, folder: &Folder) -> Outcome {
+        let schedule = self.settings.schedule;
+        let all = schedule.steps;
+        let (context, tokens) = (self.config.context, self.settings.batch * self.config.context);
+        let each = |sweeps| flops_per_token(&self.config, context, sweeps);
+        let (plain, full) = (each(1), each(schedule.sweeps));
+        // Of all threads: each can do as much.
+        let peak = peak_flops() * rayon::current_num_threads() as f64;
+        let begun = Instant::now();
+        let mut speed = Speed::new(peak);
+        let bar = Bar::steps(all);
+        let save_every = Duration::try_from_secs_f64(60.0 * arguments.save_every).unwrap_or(Duration::MAX);
+        // The first one has the number of steps, which is measured only once.
+        let mut path = self.save(folder)?;
+        let mut saved = Instant::now();
+        let mut loss = None;
+        while self.learner.steps() < all {
+            let sweeps = schedule.sweeps(self.learner.steps());
+            let started = Instant::now();
+            let now = self.step()?;
+            let each = if sweeps > 1 { full } else { plain };
+            speed.step(started, tokens, each);
+            let steps = self.learner.steps();
+            if !bar.is_hidden() {
+                let smooth = loss.map_or(now, |loss: f64| loss + 0.05 * (now - loss));
+                loss = Some(smooth);
+                let plain_left = schedule.plain_steps().saturating_sub(steps).min(all - steps);
+                let full_left = all - steps - plain_left;
+                let left = (f64::from(plain_left) * plain + f64::from(full_left) * full) * tokens as f64;
+                bar.at(steps as usize, all as usize);
+                bar.say(format!(
+                    "{:.3} {}  {}",
+                    bits(smooth, 1),
+                    bits_name(self.task),
+                    speed.recent(each, left)
+                ));
+            }
+            if steps.is_multiple_of(self.settings.evaluate_every) || steps == all {
+                self.point()?;
+            }
+            let stopped = stop::asked();
+            if stopped || steps == all || saved.elapsed() >= save_every {
+                path = self.save(folder)?;
+                saved = Instant::now();
+            }
+            if stopped && steps < all {
+                bar.end();
+                return Err(Failure::Interrupted(format!(
+                    "interrupted after step {steps} of {all}, saved as {}; `--resume` goes on",
+                    path.display()
+                )));
+            }
+        }
+        bar.end();
+        self.report(&path, folder, &speed, begun)
+    }
+
+    fn report(mut self, path: &Path, folder: &Folder, speed: &Speed, begun: Instant) -> Outcome {
+        let seconds = begun.elapsed().as_secs_f64();
+        let sweeps = self.sweeps();
+        let bar = Bar::windows(sweeps);
+        let part = (self.text.held_out(), self.task);
+        let progress = |done, all| bar.at(done, all);
+        let measured = measure::all(&mut self.learner, &mut self.batches, part, sweeps, progress)?;
+        bar.end();
+        let Some(measured) = measured else {
+            return Err(Failure::Interrupted(format!(
+                "interrupted behind the last step, saved as {}",
+                path.display()
+            )));
+        };
+        let name = bits_name(self.task);
+        println!("model: {}\nparameters: {}", self.config, self.learner.parameters().len());
+        println!("steps: {}\nsweeps: {sweeps}", self.learner.steps());
+        println!("tokens: {}", self.sequences * self.config.context as u64);
+        println!("held-out bytes predicted: {}", measured.counted);
+        if let Some(point) = self.curve.last() {
+            println!("{name} in training: {:.4}", point.training);
+        }
+        println!("{name}: {:.4}", measured.bits);
+        // A run that had been at its end takes no step.
+        if let Some((tokens, share)) = speed.whole() {
+            println!("tokens per second: {tokens:.0}\nshare of peak: {share:.3}");
+            println!("seconds: {seconds:.1}");
+        }
+        println!("checkpoint: {}", path.display());
+        println!("curve: {}", folder.path().join("curve.svg").display());
+        Ok(())
+    }
+}

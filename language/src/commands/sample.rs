@@ -1,0 +1,106 @@
+//! Text as a model goes on.
+
+use super::{Outcome, about, bytes, load};
+use crate::cli::Sample;
+use attractor::simd::Backend;
+use attractor_language::checkpoint::Checkpoint;
+use attractor_language::draw::Draw;
+use attractor_language::generate::Generator;
+use attractor_language::pass::Model;
+use attractor_language::text::Random;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+pub(crate) fn sample(arguments: &Sample) -> Outcome {
+    let Checkpoint { config, sweeps, parameters, .. } = load(&arguments.checkpoint)?;
+    bytes(&config).map_err(|error| about(&arguments.checkpoint, error))?;
+    if !config.causal {
+        let error = "the model sees both ways, and only one that is causal can go on with a text";
+        return Err(about(&arguments.checkpoint, error).into());
+    }
+    let sweeps = arguments.sweeps.unwrap_or(sweeps);
+    let prompt = arguments.prompt.as_deref().filter(|prompt| !prompt.is_empty());
+    let mut text: Vec<u32> = prompt.unwrap_or("\n").bytes().map(u32::from).collect();
+
+    let model = Model::new(config, &parameters).map_err(|error| error.to_string())?;
+    let mut room = vec![0.0; Generator::room(&config, sweeps)];
+    let mut generator =
+        Generator::new(Backend::best(), model, sweeps, &mut room).map_err(|error| error.to_string())?;
+    let Sample { temperature, top_k, top_p, .. } = *arguments;
+    let mut draw = Draw::new(temperature, top_k, top_p, config.vocabulary);
+    let mut random = Random::new(arguments.seed);
+    let mut output = Output::new();
+    if let Some(prompt) = prompt
+        && !output.write(prompt.as_bytes())?
+    {
+        return Ok(());
+    }
+    // Of a long prompt no more is read than there is room for.
+    let mut unread = text.len().min(config.context);
+    let (mut spent, mut timed) = (Duration::ZERO, 0_u32);
+    for added in 0..arguments.length {
+        let started = Instant::now();
+        if generator.len() + unread > config.context {
+            // The context is full: its newer half is read again.
+            generator.clear();
+            unread = (config.context / 2).max(1);
+            text.drain(..text.len() - unread);
+        }
+        let logits = generator.read(&text[text.len() - unread..]).map_err(|error| error.to_string())?;
+        let token = draw.token(logits, random.unit());
+        // The first token waits for the prompt.
+        if added > 0 {
+            spent += started.elapsed();
+            timed += 1;
+        }
+        let token = token.ok_or_else(|| "the model's logits are not finite".to_owned())?;
+        text.push(token);
+        unread = 1;
+        // Tokens are below 256.
+        if !output.write(&[token as u8])? {
+            return Ok(());
+        }
+    }
+    output.end()?;
+    if timed > 0 {
+        let each = spent.as_secs_f64() * 1e6 / f64::from(timed);
+        eprintln!("microseconds per token: {each:.1}");
+    }
+    Ok(())
+}
+
+/// Standard output, byte by byte.
+struct Output {
+    stdout: io::StdoutLock<'static>,
+    terminal: bool,
+}
+
+impl Output {
+    fn new() -> Self {
+        let stdout = io::stdout().lock();
+        Self { terminal: stdout.is_terminal(), stdout }
+    }
+
+    /// Whether anybody still reads.
+    fn write(&mut self, bytes: &[u8]) -> Result<bool, String> {
+        let written = bytes.iter().try_for_each(|byte| match byte {
+            // What steers a terminal is not for a text to do.
+            byte if self.terminal && byte.is_ascii_control() && !b"\n\t".contains(byte) => {
+                write!(self.stdout, "{}", byte.escape_ascii())
+            }
+            byte => self.stdout.write_all(&[*byte]),
+        });
+        match written.and_then(|()| self.stdout.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(format!("standard output: {error}")),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        if self.terminal {
+            self.write(b"\n")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,342 @@
+//! A text as bytes, its held-out part, and batches of it.
+//!
+//! The last tenth is held out: it is never drawn from, and bits a byte are measured on it. Batches are drawn at random places, by numbers
+//! whose whole state is 16 bytes ([`Random::state`]), so that a run that is resumed draws what it would have drawn.
+//!
+//! ```
+//! use attractor_language::text::{Batches, Random, Task, Text};
+//! let text = Text::new(b"a text of some bytes, over and over. ".repeat(20))?;
+//! text.check(16)?;
+//! let mut batches = Batches::new(2, 16);
+//! batches.draw(text.training(), Task::Next, &mut Random::new(1))?;
+//! assert_eq!(batches.tokens()[1..16], batches.targets()[..15]);
+//! # Ok::<(), attractor_language::text::TextError>(())
+//! ```
+
+use crate::pass::IGNORED;
+use core::fmt;
+use core::ops::Range;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::path::Path;
+use std::{fs, io};
+
+/// What stands in the place of a masked byte: 0, which text does not have.
+pub const MASK: u32 = 0;
+
+/// The share of bytes whose value is to be found, where bytes are masked.
+pub const MASKED: f64 = 0.15;
+
+/// Of those, the share that [`MASK`] takes the place of.
+const REPLACED: f64 = 0.8;
+
+/// Of those, the share that any byte takes the place of; the others stay as they are.
+const RANDOM: f64 = 0.1;
+
+/// What is wrong with a text.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TextError {
+    /// It cannot be read.
+    Read(io::Error),
+    /// It has no bytes.
+    Empty,
+    /// A part of it is shorter than a context and the byte after it.
+    TooShort {
+        /// Which part.
+        part: &'static str,
+        /// How many bytes it has.
+        bytes: usize,
+        /// How many tokens a context has.
+        context: usize,
+    },
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Empty => f.write_str("the text is empty"),
+            Self::TooShort { part, bytes, context } => {
+                write!(f, "{part} has {bytes} bytes, and a context of {context} needs {}", context + 1)
+            }
+        }
+    }
+}
+
+impl core::error::Error for TextError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Read(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The bytes of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    bytes: Vec<u8>,
+    learnt: usize,
+}
+
+impl Text {
+    /// A text; the last tenth of its bytes, rounded down, is held out.
+    ///
+    /// # Errors
+    /// [`TextError::Empty`].
+    pub fn new(bytes: Vec<u8>) -> Result<Self, TextError> {
+        if bytes.is_empty() {
+            return Err(TextError::Empty);
+        }
+        let learnt = bytes.len() - bytes.len() / 10;
+        Ok(Self { bytes, learnt })
+    }
+
+    /// The text in a file.
+    ///
+    /// # Errors
+    /// [`TextError`]: the file cannot be read, or is empty.
+    pub fn read(path: &Path) -> Result<Self, TextError> {
+        Self::new(fs::read(path).map_err(TextError::Read)?)
+    }
+
+    /// Whether both parts have a context and the byte after it.
+    ///
+    /// # Errors
+    /// [`TextError::TooShort`].
+    pub fn check(&self, context: usize) -> Result<(), TextError> {
+        long_enough("the text before the held-out tenth", self.training(), context)?;
+        long_enough("the held-out tenth", self.held_out(), context)
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What is learnt from.
+    #[must_use]
+    pub fn training(&self) -> &[u8] {
+        &self.bytes[..self.learnt]
+    }
+
+    /// The last tenth.
+    #[must_use]
+    pub fn held_out(&self) -> &[u8] {
+        &self.bytes[self.learnt..]
+    }
+}
+
+/// Whether a part has a context and the byte after it.
+pub(crate) fn long_enough(part: &'static str, bytes: &[u8], context: usize) -> Result<(), TextError> {
+    if bytes.len() > context {
+        return Ok(());
+    }
+    Err(TextError::TooShort { part, bytes: bytes.len(), context })
+}
+
+/// Random numbers that can be stored and go on from there: ChaCha with 8 rounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Random {
+    seed: u64,
+    numbers: ChaCha8Rng,
+}
+
+impl Random {
+    /// How many bytes a state has.
+    pub const BYTES: usize = 16;
+
+    /// Numbers of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        // As the key itself, so that no crate's way to spread a seed is a part of the numbers.
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        Self { seed, numbers: ChaCha8Rng::from_seed(key) }
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The state: the seed, and how many words of 32 bits have been drawn, both little-endian.
+    #[must_use]
+    pub fn state(&self) -> [u8; Self::BYTES] {
+        let mut state = [0; Self::BYTES];
+        state[..8].copy_from_slice(&self.seed.to_le_bytes());
+        // 2^64 words are more than anybody draws.
+        state[8..].copy_from_slice(&(self.numbers.get_word_pos() as u64).to_le_bytes());
+        state
+    }
+
+    /// Goes on from a state: the numbers are those that the one whose state it is draws next.
+    #[must_use]
+    pub fn from_state(state: [u8; Self::BYTES]) -> Self {
+        let half = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| state[at + i]));
+        let mut random = Self::new(half(0));
+        random.numbers.set_word_pos(u128::from(half(8)));
+        random
+    }
+
+    /// A number from 0 to below `count`, each as likely as the others to a part in 2^40 or better. 0 for a count of 0.
+    pub fn below(&mut self, count: usize) -> usize {
+        ((u128::from(self.numbers.next_u64()) * count as u128) >> 64) as usize
+    }
+
+    /// A number from 0 to below 1, a multiple of 2^-53.
+    pub fn unit(&mut self) -> f64 {
+        (self.numbers.next_u64() >> 11) as f64 * 2.0_f64.powi(-53)
+    }
+}
+
+/// What is to be predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// After every byte the next one.
+    Next,
+    /// 15 % of the bytes, which do not show: of them 80 % are [`MASK`] in the text, 10 % any byte, 10 % themselves (Devlin et al. 2018).
+    Masked,
+}
+
+/// Room for a batch of sequences of equal length, and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batches {
+    sequences: usize,
+    length: usize,
+    tokens: Vec<u32>,
+    targets: Vec<u32>,
+}
+
+impl Batches {
+    /// Room for `sequences` of `length` tokens. All later calls take no memory.
+    #[must_use]
+    pub fn new(sequences: usize, length: usize) -> Self {
+        let count = sequences * length;
+        Self { sequences, length, tokens: vec![0; count], targets: vec![IGNORED; count] }
+    }
+
+    /// How many sequences there are.
+    #[must_use]
+    pub fn sequences(&self) -> usize {
+        self.sequences
+    }
+
+    /// How many tokens a sequence has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The tokens, one sequence after another.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// What is to be predicted at each token, or [`IGNORED`].
+    #[must_use]
+    pub fn targets(&self) -> &[u32] {
+        &self.targets
+    }
+
+    /// The batch, for a learner.
+    #[must_use]
+    pub fn batch(&self) -> crate::train::Batch<'_> {
+        crate::train::Batch {
+            sequences: self.sequences,
+            length: self.length,
+            tokens: &self.tokens,
+            targets: &self.targets,
+        }
+    }
+
+    /// Draws sequences at random places, each place as likely as the others.
+    ///
+    /// # Errors
+    /// [`TextError::TooShort`], and nothing is changed.
+    pub fn draw(&mut self, text: &[u8], task: Task, random: &mut Random) -> Result<(), TextError> {
+        long_enough("the text", text, self.length)?;
+        for sequence in 0..self.sequences {
+            let start = random.below(text.len() - self.length);
+            self.fill(sequence, &text[start..=start + self.length], task, random);
+        }
+        Ok(())
+    }
+
+    /// How many windows a text is cut into, one behind the other. For [`Task::Next`] every byte but the first is predicted once, and the
+    /// last window may be a part of one; for [`Task::Masked`] what is behind the last whole window is left out.
+    #[must_use]
+    pub fn windows(&self, text: &[u8], task: Task) -> usize {
+        match task {
+            Task::Next => text.len().saturating_sub(1).div_ceil(self.length),
+            Task::Masked => text.len() / self.length,
+        }
+    }
+
+    /// Takes windows `range` of a text, as many as there are sequences or fewer. What is left of the room has targets that are not counted.
+    /// Which bytes of a window are masked depends on its number only.
+    ///
+    /// # Errors
+    /// [`TextError::TooShort`], and nothing is changed.
+    pub fn take(&mut self, text: &[u8], task: Task, range: Range<usize>) -> Result<(), TextError> {
+        long_enough("the text", text, self.length)?;
+        self.tokens.fill(0);
+        self.targets.fill(IGNORED);
+        for (sequence, window) in range.take(self.sequences).enumerate() {
+            let start = (window * self.length).min(text.len());
+            let end = (start + self.length + 1).min(text.len());
+            self.fill(sequence, &text[start..end], task, &mut Random::new(window as u64));
+        }
+        Ok(())
+    }
+
+    /// A sequence of the bytes of a window, which has one byte more than a sequence, or fewer.
+    fn fill(&mut self, sequence: usize, window: &[u8], task: Task, random: &mut Random) {
+        let place = sequence * self.length..(sequence + 1) * self.length;
+        let (tokens, targets) = (&mut self.tokens[place.clone()], &mut self.targets[place]);
+        for (token, byte) in tokens.iter_mut().zip(window) {
+            *token = u32::from(*byte);
+        }
+        match task {
+            Task::Next => {
+                for (target, byte) in targets.iter_mut().zip(window.iter().skip(1)) {
+                    *target = u32::from(*byte);
+                }
+            }
+            Task::Masked => {
+                let count = window.len().min(self.length);
+                mask(&mut tokens[..count], &mut targets[..count], random);
+            }
+        }
+    }
+}
+
+/// Masks tokens; of a sequence at least one, for there is nothing to learn from none.
+fn mask(tokens: &mut [u32], targets: &mut [u32], random: &mut Random) {
+    targets.fill(IGNORED);
+    let mut masked = 0;
+    for (token, target) in tokens.iter_mut().zip(&mut *targets) {
+        if random.unit() < MASKED {
+            hide(token, target, random);
+            masked += 1;
+        }
+    }
+    if masked == 0 && !tokens.is_empty() {
+        let at = random.below(tokens.len());
+        hide(&mut tokens[at], &mut targets[at], random);
+    }
+}
+
+fn hide(token: &mut u32, target: &mut u32, random: &mut Random) {
+    *target = *token;
+    let share = random.unit();
+    if share < REPLACED {
+        *token = MASK;
+    } else if share < REPLACED + RANDOM {
+        *token = random.below(256) as u32;
+    }
+}

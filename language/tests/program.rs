@@ -1,0 +1,565 @@
+//! The program `attractor-lm`, run as a user runs it, on models of width 8 and a text of 4,000 bytes.
+
+#![cfg(unix)]
+
+use attractor_language::Config;
+use attractor_language::checkpoint::{Checkpoint, Folder};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_attractor-lm");
+
+/// A model and batches that take no time.
+const TINY: [&str; 10] = ["--width", "8", "--heads", "2", "--blocks", "2", "--context", "16", "--batch", "4"];
+
+struct Answer {
+    code: i32,
+    output: Vec<u8>,
+    error: String,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Self {
+        let error = String::from_utf8(output.stderr).unwrap();
+        Self { code: output.status.code().unwrap_or(-1), output: output.stdout, error }
+    }
+}
+
+fn run(arguments: &[&str]) -> Answer {
+    Command::new(PROGRAM).args(arguments).output().unwrap().into()
+}
+
+/// By a script, which has the command as its arguments.
+fn under(script: &str, arguments: &[&str]) -> Answer {
+    Command::new("sh").args(["-c", script, "sh", PROGRAM]).args(arguments).output().unwrap().into()
+}
+
+/// Whose work is done, with nothing said on standard error.
+fn done(arguments: &[&str]) -> String {
+    let answer = run(arguments);
+    assert_eq!((answer.code, answer.error.as_str()), (0, ""), "{arguments:?}");
+    String::from_utf8(answer.output).unwrap()
+}
+
+/// That fails, and says so in one line, of which this is a part.
+fn refused(code: i32, part: &str, arguments: &[&str]) {
+    let answer = run(arguments);
+    assert_eq!((answer.code, answer.output.as_slice()), (code, &b""[..]), "{arguments:?}: {}", answer.error);
+    let Answer { error, .. } = answer;
+    assert!(error.starts_with("attractor-lm: ") && error.ends_with('\n'), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains(part), "{arguments:?}: {error}");
+}
+
+fn value<'a>(output: &'a str, name: &str) -> &'a str {
+    let found = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    found.unwrap_or_else(|| panic!("no `{name}` in {output}"))
+}
+
+/// A folder of one test's own, with a text in it.
+struct Room(PathBuf);
+
+impl Room {
+    fn new(test: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("program-{test}"));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        let words = ["the ", "heaven ", "and ", "earth.\n", "light "];
+        let text: String = (0_usize..).map(|i| words[i * i % 11 % 5]).take(800).collect();
+        fs::write(path.join("text"), &text[..4000]).unwrap();
+        Self(path)
+    }
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        fs::write(self.0.join(name), bytes).unwrap();
+        self.path(name)
+    }
+    /// The command that trains into a folder.
+    fn training<'a>(&'a self, out: &str, more: &[&'a str]) -> Vec<String> {
+        let command = ["pretrain".to_owned(), self.path("text"), "--out".to_owned(), self.path(out)];
+        command.into_iter().chain(TINY.iter().chain(more).map(|text| (*text).to_owned())).collect()
+    }
+    fn train(&self, out: &str, more: &[&str]) -> String {
+        done(&borrowed(&self.training(out, more)))
+    }
+    fn checkpoints(&self, out: &str) -> Vec<PathBuf> {
+        Folder::checkpoints(&self.0.join(out)).unwrap_or_default()
+    }
+    /// The newest checkpoint, the curve: what must not depend on pauses.
+    fn result(&self, out: &str) -> (Vec<u8>, Vec<u8>) {
+        let newest = self.checkpoints(out).pop().unwrap();
+        (fs::read(newest).unwrap(), fs::read(self.0.join(out).join("curve.csv")).unwrap())
+    }
+    fn model(&self, name: &str, config: Config) -> String {
+        let parameters = vec![0.0; config.parameters()].into();
+        let path = self.path(name);
+        Checkpoint { config, sweeps: 1, parameters, training: None }.save(Path::new(&path)).unwrap();
+        path
+    }
+}
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+fn steps(path: &Path) -> u32 {
+    Checkpoint::load(path).unwrap().training.unwrap().steps
+}
+
+fn spawn(arguments: &[String]) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until a run has a checkpoint of so many steps.
+fn wait_for(room: &Room, out: &str, steps: u32) {
+    let name = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let wanted = format!("checkpoint-{steps:010}");
+    let begun = Instant::now();
+    while room.checkpoints(out).last().map(name).is_none_or(|name| name < wanted) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{out} has no {wanted}");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn every_command_has_help() {
+    let help = done(&["--help"]);
+    for command in ["pretrain", "sample", "eval", "export", "import"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        let own = done(&[command, "--help"]);
+        assert!(own.contains("Usage: attractor-lm") && own.contains(command), "{own}");
+    }
+    let help = done(&["pretrain", "--help"]);
+    for word in ["--minutes", "--no-feedback", "--save-every", "[default: 128]", "130", "held out"] {
+        assert!(help.contains(word), "{word}");
+    }
+    assert!(done(&["--version"]).starts_with("attractor-lm "));
+}
+
+#[test]
+fn command_lines_without_sense_are_refused() {
+    refused(2, "no command is given", &[]);
+    refused(2, "unrecognized subcommand 'nonsense'", &["nonsense"]);
+    refused(2, "--widht", &["pretrain", "--widht", "8"]);
+    refused(2, "cannot be used with", &["pretrain", "--minutes", "1", "--steps", "1"]);
+    refused(2, "cannot be used with", &["pretrain", "--no-feedback", "--sweeps", "2"]);
+    refused(2, "not a whole number from 1 to 65536", &["pretrain", "--width", "0"]);
+    refused(2, "not a number above 0", &["pretrain", "--minutes", "0"]);
+    refused(2, "not a number from 0 to 1", &["pretrain", "--switch", "1.5"]);
+    refused(2, "not a number above 0 and at most 1", &["pretrain", "--rate", "nan"]);
+    refused(2, "required", &["sample"]);
+    refused(2, "not a number of at least 0", &["sample", "x", "--temperature=-1"]);
+    refused(2, "not a whole number from 1 to 1024", &["eval", "x", "--sweeps", "1,0"]);
+    refused(2, "required", &["export", "x"]);
+    // The shape, before there is a folder.
+    let room = Room::new("nonsense");
+    let out = room.path("out");
+    let text = room.path("text");
+    refused(
+        2,
+        "3 heads do not divide a width of 8",
+        &["pretrain", &text, "--out", &out, "--width", "8", "--heads", "3"],
+    );
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn texts_that_do_not_do_are_refused() {
+    let room = Room::new("texts");
+    let out = room.path("out");
+    let train = |text: &str, part: &str| {
+        let mut arguments = vec!["pretrain", text, "--out", &out, "--steps", "1"];
+        arguments.extend(TINY);
+        refused(1, part, &arguments);
+        assert!(!Path::new(&out).exists());
+    };
+    train(&room.write("empty", b""), "the text is empty");
+    train(&room.write("short", &[65; 12]), "has 11 bytes, and a context of 16 needs 17");
+    train(&room.write("tenth", &[65; 160]), "the held-out tenth has 16 bytes, and a context of 16 needs 17");
+    train(&room.path("nowhere"), "nowhere: No such file");
+    train(&room.path(""), "Is a directory");
+    let model = room.model("model", Config::new(8, 2, 2, 16));
+    refused(1, "the text is empty", &["eval", &model, &room.path("empty")]);
+    refused(1, "has 12 bytes, and a context of 16 needs 17", &["eval", &model, &room.path("short")]);
+    let text = room.path("text");
+    refused(
+        1,
+        "a context of 32 is longer than the model's, which is 16",
+        &["eval", &model, &text, "--context", "32"],
+    );
+}
+
+#[test]
+fn a_training_says_what_came_of_it() {
+    let room = Room::new("training");
+    let said = room.train("deep/run", &["--steps", "40", "--eval-every", "10", "--rate", "0.01"]);
+    assert_eq!(value(&said, "steps"), "40");
+    assert_eq!(value(&said, "sweeps"), "2");
+    assert_eq!(value(&said, "tokens"), (40 * 4 * 16).to_string());
+    assert_eq!(value(&said, "held-out bytes predicted"), "399");
+    let bits: f64 = value(&said, "bits per byte").parse().unwrap();
+    assert!(bits > 0.0 && bits < 8.0, "{bits}");
+    for name in ["tokens per second", "share of peak", "seconds", "parameters"] {
+        assert!(value(&said, name).parse::<f64>().unwrap() >= 0.0, "{name}");
+    }
+    let curve = fs::read_to_string(room.path("deep/run/curve.csv")).unwrap();
+    let steps: Vec<&str> = curve.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(steps, ["10", "20", "30", "40"]);
+    // Feedback was switched on half-way.
+    let sweeps: Vec<&str> = curve.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
+    assert_eq!(sweeps, ["1", "1", "2", "2"]);
+    assert!(fs::read_to_string(room.path("deep/run/curve.svg")).unwrap().starts_with("<svg"));
+    let newest = room.checkpoints("deep/run").pop().unwrap();
+    assert_eq!(newest.to_str().unwrap(), value(&said, "checkpoint"));
+    let checkpoint = Checkpoint::load(&newest).unwrap();
+    assert_eq!((checkpoint.config, checkpoint.sweeps), (Config::new(8, 2, 2, 16), 2));
+
+    // The held-out tenth by itself gives the same bits.
+    let (run, text) = (room.path("deep/run"), room.path("text"));
+    let said = done(&["eval", &run, &text, "--held-out", "--sweeps", "2,3"]);
+    let again: f64 = value(&said, "bits per byte at 2 sweeps").parse().unwrap();
+    assert!((again - bits).abs() < 2e-4, "{again} {bits}");
+    assert_eq!(value(&said, "held-out bytes"), "400");
+
+    // It is not written over.
+    let arguments = room.training("deep/run", &["--steps", "1"]);
+    refused(1, "`--resume` goes on with it", &borrowed(&arguments));
+    // At its end it takes no more steps, and says the same.
+    let before = room.result("deep/run");
+    let said = done(&["pretrain", &text, "--out", &run, "--resume"]);
+    assert_eq!(value(&said, "bits per byte").parse::<f64>().unwrap(), bits);
+    assert!(!said.contains("tokens per second"));
+    assert_eq!(room.result("deep/run"), before);
+}
+
+#[test]
+fn plain_and_masked_models_are_trained() {
+    let room = Room::new("kinds");
+    let said = room.train("plain", &["--steps", "3", "--no-feedback"]);
+    assert_eq!(value(&said, "sweeps"), "1");
+    assert_eq!(value(&said, "parameters"), (256 * 8 + 16 * 8 + 2 * (12 * 64 + 13 * 8) + 16).to_string());
+    let said = room.train("masked", &["--steps", "3", "--masked"]);
+    assert!(value(&said, "bits per masked byte").parse::<f64>().unwrap() > 0.0);
+    let run = room.path("masked");
+    refused(1, "sees both ways", &["sample", &run]);
+    let text = room.path("text");
+    assert!(done(&["eval", &run, &text]).contains("bits per masked byte at 8 sweeps: "));
+    assert!(!done(&["eval", &room.path("plain"), &text]).contains("2 sweeps"));
+    // From a plain model to one with feedback; another shape is refused with both.
+    let plain = room.path("plain");
+    let more = room.training("more", &["--from", &plain, "--steps", "2"]);
+    let said = done(&borrowed(&more));
+    assert!(value(&said, "model").contains(", feedback"));
+    let mut arguments = vec!["pretrain", &text, "--from", &plain, "--out", "unused", "--context", "32"];
+    refused(
+        1,
+        "context 16, width 8, heads 2, blocks 2, no feedback, causal; asked for: vocabulary 256, context 32",
+        &arguments,
+    );
+    arguments.truncate(4);
+    assert!(!Path::new("unused").exists());
+}
+
+/// What threads there are leaves no trace.
+#[test]
+fn threads_give_the_same_bytes() {
+    let room = Room::new("threads");
+    let results = ["1", "2", "3"].map(|threads| {
+        room.train(threads, &["--steps", "12", "--threads", threads]);
+        room.result(threads)
+    });
+    assert!(results[0] == results[1] && results[0] == results[2]);
+    room.train("seed", &["--steps", "12", "--seed", "2"]);
+    assert!(results[0] != room.result("seed"));
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
+    const STEPS: u32 = 60;
+    for kind in [&["--rate", "0.01"][..], &["--masked"]] {
+        let room = Room::new(&format!("killed-{}", kind.len()));
+        let all = STEPS.to_string();
+        let options = [&["--steps", &all, "--eval-every", "7", "--save-every", "0"], kind].concat();
+        // One that saves at its ends only.
+        let whole = [&["--steps", &all, "--eval-every", "7", "--save-every", "100"], kind].concat();
+        room.train("whole", &whole);
+        let resumed = room.training("killed", &[&options[..], &["--resume"]].concat());
+        // Before there is anything, and then after checkpoints, at whatever comes then.
+        for (after, pause) in [(None, 0), (None, 2), (Some(0), 1), (Some(5), 0), (Some(20), 3), (Some(33), 0)]
+        {
+            let mut child = spawn(&resumed);
+            if let Some(after) = after {
+                wait_for(&room, "killed", after);
+            }
+            sleep(Duration::from_millis(pause));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let reached = room.checkpoints("killed").last().map_or(0, |path| steps(path));
+        assert!((33..STEPS).contains(&reached), "{reached}");
+        let said = done(&borrowed(&resumed));
+        assert_eq!(value(&said, "steps"), all);
+        assert!(room.result("killed") == room.result("whole"));
+        let left: Vec<_> =
+            fs::read_dir(room.0.join("killed")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        // Two checkpoints, two files of the curve, the lock.
+        assert_eq!(left.len(), 5, "{left:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_saved() {
+    let room = Room::new("interrupted");
+    room.train("whole", &["--steps", "80"]);
+    for signal in ["-INT", "-TERM"] {
+        let out = &signal[1..];
+        let arguments = room.training(out, &["--steps", "80", "--save-every", "0"]);
+        let child = spawn(&arguments);
+        wait_for(&room, out, 10);
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let answer = Answer::from(child.wait_with_output().unwrap());
+        assert_eq!((answer.code, answer.output.as_slice()), (130, &b""[..]), "{}", answer.error);
+        let newest = room.checkpoints(out).pop().unwrap();
+        let reached = steps(&newest);
+        let expected = format!(
+            "attractor-lm: interrupted after step {reached} of 80, saved as {}; `--resume` goes on\n",
+            newest.display()
+        );
+        assert_eq!(answer.error, expected);
+        // With no more said than where.
+        done(&["pretrain", &room.path("text"), "--out", &room.path(out), "--resume"]);
+        assert!(room.result(out) == room.result("whole"));
+    }
+}
+
+#[test]
+fn only_the_same_run_is_resumed() {
+    let room = Room::new("same");
+    room.train("run", &["--steps", "4"]);
+    let before = room.result("run");
+    let text = room.path("text");
+    let resume = |more: &[&str], part: &str| {
+        let out = room.path("run");
+        let arguments = [&["pretrain", &text, "--out", &out, "--resume"], more].concat();
+        refused(1, part, &arguments);
+        assert!(room.result("run") == before);
+    };
+    resume(&["--rate", "0.5"], "the run was begun with --rate 0.001, and now it is 0.5");
+    resume(&["--steps", "9"], "the run was begun with --steps 4, and now it is 9");
+    resume(&["--seed", "9"], "the run was begun with --seed 1, and now it is 9");
+    resume(
+        &["--width", "16"],
+        "width 8, heads 2, blocks 2, feedback, causal; asked for: vocabulary 256, context 16, width 16",
+    );
+    resume(
+        &["--masked"],
+        "causal; asked for: vocabulary 256, context 16, width 8, heads 2, blocks 2, feedback, bidirectional",
+    );
+    refused(2, "3 heads", &["pretrain", &text, "--out", &room.path("run"), "--resume", "--heads", "3"]);
+    let other = room.write("other", &[66; 4000]);
+    let out = room.path("run");
+    refused(
+        1,
+        "the run was begun with a text of bytes 4000",
+        &["pretrain", &other, "--out", &out, "--resume"],
+    );
+    // A folder with a model and nothing to go on with.
+    fs::create_dir(room.path("model")).unwrap();
+    room.model("model/checkpoint-0000000000.bin", Config::new(8, 2, 2, 16));
+    refused(1, "no training to go on with", &["pretrain", &text, "--out", &room.path("model"), "--resume"]);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_and_the_one_before_is_taken() {
+    let room = Room::new("damaged");
+    room.train("run", &["--steps", "20", "--save-every", "0", "--keep", "3"]);
+    let whole = room.result("run");
+    let all = room.checkpoints("run");
+    assert_eq!(all.iter().map(|path| steps(path)).collect::<Vec<_>>(), [18, 19, 20]);
+    let text = room.path("text");
+    let folder = room.path("run");
+    let resume = ["pretrain", &text, "--out", &folder, "--resume"];
+
+    let newest = all[2].to_str().unwrap();
+    let mut bytes = fs::read(newest).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(newest, &bytes).unwrap();
+    refused(1, "is damaged", &["sample", newest]);
+    refused(1, "is damaged", &["eval", newest, &text]);
+    refused(1, "is damaged", &["export", newest, "--to", &room.path("exported")]);
+    fs::write(&all[1], &whole.0[..5000]).unwrap();
+    refused(1, "is truncated: 5000 bytes of", &["sample", all[1].to_str().unwrap()]);
+    let answer = run(&resume);
+    assert_eq!(answer.code, 0, "{}", answer.error);
+    let lines: Vec<&str> = answer.error.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", answer.error);
+    assert!(lines[0].contains("is damaged") && lines[0].ends_with(", the one before it is taken"));
+    assert!(lines[1].contains("is truncated"));
+    assert!(room.result("run") == whole);
+
+    // None is whole.
+    for path in room.checkpoints("run") {
+        fs::write(path, "no checkpoint").unwrap();
+    }
+    let answer = run(&resume);
+    assert_eq!(answer.code, 1);
+    assert!(answer.error.lines().last().unwrap().ends_with("is no checkpoint"), "{}", answer.error);
+    // One of the future is no damage.
+    let mut future = whole.0.clone();
+    future[8] = 9;
+    fs::write(room.checkpoints("run").pop().unwrap(), future).unwrap();
+    refused(1, "is a checkpoint of version 9, and this program reads version 1", &resume);
+    refused(1, "is a checkpoint of version 9, and this program reads version 1", &["sample", &folder]);
+}
+
+#[test]
+fn folders_that_cannot_be_written_are_refused_before_the_work() {
+    let room = Room::new("folders");
+    let file = room.write("file", b"kept");
+    for out in [file.clone(), format!("{file}/run"), "/proc/attractor-lm".to_owned(), "/dev/full".to_owned()]
+    {
+        let begun = Instant::now();
+        refused(1, "cannot be written to: ", &["pretrain", "--out", &out, "--minutes", "10"]);
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+    assert_eq!(fs::read(file).unwrap(), b"kept");
+}
+
+/// A limit to the size of files does what a full disk does.
+#[test]
+fn a_full_disk_loses_nothing() {
+    const FULL: &str = "trap '' XFSZ; ulimit -f 20; exec \"$@\"";
+    let room = Room::new("full");
+    let arguments = room.training("run", &["--steps", "30", "--save-every", "0"]);
+    let fails = |arguments: &[String]| {
+        let answer = under(FULL, &borrowed(arguments));
+        assert_eq!((answer.code, answer.output.as_slice()), (1, &b""[..]), "{}", answer.error);
+        assert_eq!(answer.error.lines().count(), 1, "{}", answer.error);
+        assert!(answer.error.contains("File too large"), "{}", answer.error);
+    };
+    fails(&arguments);
+    assert!(room.checkpoints("run").is_empty());
+    let mut child = spawn(&arguments);
+    wait_for(&room, "run", 10);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = room.result("run");
+    let resumed = room.training("run", &["--resume"]);
+    fails(&resumed);
+    assert!(room.result("run") == before);
+    done(&borrowed(&resumed));
+    room.train("whole", &["--steps", "30"]);
+    assert!(room.result("run") == room.result("whole"));
+}
+
+#[test]
+fn an_output_that_is_full_or_closed_is_no_panic() {
+    let room = Room::new("outputs");
+    room.train("run", &["--steps", "2"]);
+    let (run, text) = (room.path("run"), room.path("text"));
+    let finished = ["pretrain", &text, "--out", &run, "--resume"];
+    for arguments in
+        [&["--help"][..], &finished, &["eval", &run, &text], &["sample", &run, "--length", "100000"]]
+    {
+        let answer = under("exec \"$@\" >/dev/full", arguments);
+        assert_eq!(answer.code, 1, "{arguments:?}");
+        assert!(answer.error.starts_with("attractor-lm: standard output: "), "{}", answer.error);
+        assert_eq!(answer.error.lines().count(), 1, "{}", answer.error);
+        // Nobody reads the pipe any more.
+        let closed = "{ sleep 0.2; \"$@\"; echo \"$?\" >&2; } | :";
+        assert_eq!(under(closed, arguments).error, "0\n", "{arguments:?}");
+    }
+    // After training all is there, whoever could not be told.
+    let arguments = room.training("told", &["--steps", "2"]);
+    assert_eq!(under("exec \"$@\" >/dev/full", &borrowed(&arguments)).code, 1);
+    assert!(room.result("told") == room.result("run"));
+    for (code, arguments) in
+        [(0, &["eval", &run, &text][..]), (1, &["sample", "/nowhere"]), (2, &["nonsense"])]
+    {
+        for script in ["exec \"$@\" 2>/dev/full", "exec \"$@\" 2>&-"] {
+            assert_eq!(under(script, arguments).code, code, "{script} {arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn samples_are_as_long_as_asked_and_repeat() {
+    let room = Room::new("sample");
+    room.train("run", &["--steps", "4"]);
+    let run = room.path("run");
+    let sample = |more: &[&str]| {
+        let answer = crate::run(&[&["sample", &run], more].concat());
+        assert_eq!(answer.code, 0, "{}", answer.error);
+        (answer.output, answer.error)
+    };
+    let (text, said) = sample(&["--prompt", "In the", "--length", "50"]);
+    assert_eq!(text.len(), 56);
+    assert!(text.starts_with(b"In the"));
+    assert!(said.starts_with("microseconds per token: ") && said.lines().count() == 1, "{said}");
+    assert_eq!(sample(&["--prompt", "In the", "--length", "50"]).0, text);
+    assert_ne!(sample(&["--prompt", "In the", "--length", "50", "--seed", "2"]).0, text);
+    // The most likely byte, whatever the seed; the same is the top one of one, and of no probability.
+    let likely = sample(&["--temperature", "0"]).0;
+    assert_eq!(likely.len(), 500);
+    for options in [&["--temperature", "0", "--seed", "5"][..], &["--top-k", "1"], &["--top-p", "0"]] {
+        assert_eq!(sample(options).0, likely, "{options:?}");
+    }
+    // A prompt longer than the context, and none.
+    let long = "x".repeat(100);
+    assert_eq!(sample(&["--prompt", &long, "--length", "3"]).0.len(), 103);
+    assert_eq!(sample(&["--prompt", &long, "--length", "0"]).0, long.as_bytes());
+    assert_eq!(sample(&["--prompt", "", "--length", "9"]).0.len(), 9);
+    refused(1, "nowhere: No such file", &["sample", &room.path("nowhere")]);
+    refused(1, "has no checkpoint", &["sample", room.0.to_str().unwrap()]);
+    refused(1, "is no checkpoint", &["sample", &room.path("text")]);
+    let words = Config { vocabulary: 300, ..Config::new(8, 2, 2, 16) };
+    let words = room.model("words", words);
+    refused(1, "the model has 300 tokens", &["sample", &words]);
+    refused(1, "the model has 300 tokens", &["eval", &words, &room.path("text")]);
+}
+
+/// A model that knows nothing takes 8 bits a byte, with any number of sweeps and any window.
+#[test]
+fn a_model_of_zeros_takes_eight_bits() {
+    let room = Room::new("zeros");
+    let model = room.model("model", Config::new(8, 2, 2, 16));
+    for context in ["16", "5"] {
+        let said = done(&["eval", &model, &room.path("text"), "--context", context]);
+        for sweeps in ["1 sweep", "2 sweeps", "4 sweeps", "8 sweeps"] {
+            assert_eq!(value(&said, &format!("bits per byte at {sweeps}")), "8.0000");
+        }
+        assert_eq!(value(&said, "text bytes"), "4000");
+        let windows = 3999_usize.div_ceil(context.parse().unwrap());
+        assert_eq!(value(&said, "windows"), windows.to_string());
+    }
+}
+
+#[test]
+fn minutes_are_kept_and_fix_the_number_of_steps() {
+    let room = Room::new("minutes");
+    let begun = Instant::now();
+    let said = room.train("whole", &["--minutes", "0.03"]);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(value(&said, "steps").parse::<u32>().unwrap() >= 1);
+    // The measurement leaves no trace: with as many steps said, the same bytes.
+    room.train("steps", &["--steps", value(&said, "steps")]);
+    assert!(room.result("whole") == room.result("steps"));
+    // After a pause there are as many steps as before it.
+    let options = ["--minutes", "0.05", "--resume", "--save-every", "0"];
+    let arguments = room.training("killed", &options);
+    let mut child = spawn(&arguments);
+    // The first checkpoint has the number.
+    wait_for(&room, "killed", 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let all =
+        Checkpoint::load(&room.checkpoints("killed")[0]).unwrap().training.unwrap().settings.schedule.steps;
+    let said = done(&borrowed(&room.training("killed", &["--minutes", "0.05", "--resume"])));
+    assert_eq!(value(&said, "steps"), all.to_string());
+}
