@@ -134,8 +134,8 @@ fn matrix<T>(room: &mut [T], rows: usize, cols: usize) -> Result<MatrixMut<'_, T
 /// Scaled dot-product attention of `heads` heads (Vaswani et al., "Attention is all you need", 2017): of each head
 /// `out = softmax(queries keys^T / sqrt(features)) values`, the softmax over the keys.
 ///
-/// Shapes: `queries` and `out` are `queries x width`, `keys` and `values` `keys x width`; head k has the columns from k width / heads on, as many as there are features
-/// of a head. `logs` gets a number a head and query, head after head: the logarithm of the sum of exponentials of its scores, which
+/// Shapes: `queries` and `out` are `queries x width`, `keys` and `values` `keys x width`; head k has the columns from k width / heads on, as many as there
+/// are features of a head. `logs` gets a number a head and query, head after head: the logarithm of the sum of exponentials of its scores, which
 /// [`attend_back`] wants. `room` holds [`attention_room`] numbers at least; what they are does not matter.
 ///
 /// `causal`: the queries are the last of the keys' tokens, and each sees the keys up to its own place; otherwise all.
@@ -158,8 +158,8 @@ fn matrix<T>(room: &mut [T], rows: usize, cols: usize) -> Result<MatrixMut<'_, T
 /// ```
 ///
 /// # Errors
-/// [`ShapeError`] if the shapes do not fit, the width is not that of so many heads, there are no keys for a query to see, or the room is too small; nothing is changed
-/// then.
+/// [`ShapeError`] if the shapes do not fit, the width is not that of so many heads, there are no keys for a query to see, or the room is too small; nothing
+/// is changed then.
 #[allow(clippy::too_many_arguments, reason = "each is one operand, and none belongs with another")]
 pub fn attend<T: Scalar>(
     backend: Backend,
@@ -248,7 +248,8 @@ fn hide<T: Scalar>(mut scores: MatrixMut<'_, T>, places: Places) {
     }
 }
 
-/// Makes scores exponentials of what they are below the largest of their query, and adds those up. What was summed up of other keys is brought to that largest first.
+/// Makes scores exponentials of what they are below the largest of their query, and adds those up. What was summed up of other keys is brought to that
+/// largest first.
 struct Exponentials<'a, T> {
     scores: MatrixMut<'a, T>,
     out: MatrixMut<'a, T>,
@@ -374,8 +375,8 @@ impl<T: Scalar> Operation<T> for Divide<'_, T> {
 
 /// The gradients of [`attend`]: writes those of queries, keys and values, in this order, given the gradient `delta` by its output.
 ///
-/// Shapes: each gradient is of the shape of what it is the gradient of, `delta` of that of `queries`; `logs` are those [`attend`] left, of the same queries and keys, and `room`
-/// holds [`attention_room`] numbers at least.
+/// Shapes: each gradient is of the shape of what it is the gradient of, `delta` of that of `queries`; `logs` are those [`attend`] left, of the same queries
+/// and keys, and `room` holds [`attention_room`] numbers at least.
 ///
 /// Scores are computed once more, and not kept. With more than 512 keys those of a block of queries are so twice.
 ///
@@ -552,8 +553,8 @@ unsafe fn clear<T: Scalar, L: Lanes<T>>(lanes: L, from: *mut T, count: usize) {
     }
 }
 
-/// The derivatives by the weights of each query as those by its scores: `slopes = scale * weights * (slopes - mean)`, with the mean of `slopes` by the weights; the mean is added
-/// to, or slopes made, or both.
+/// The derivatives by the weights of each query as those by its scores: `slopes = scale * weights * (slopes - mean)`, with the mean of `slopes` by the
+/// weights; the mean is added to, or slopes made, or both.
 struct Slopes<'a, T> {
     weights: Matrix<'a, T>,
     slopes: MatrixMut<'a, T>,

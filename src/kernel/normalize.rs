@@ -313,7 +313,7 @@ unsafe fn add_in_order<T: Scalar, L: Lanes<T>>(lanes: L, v: L::Vector, count: us
     unsafe {
         lanes.store(values.as_mut_ptr(), v);
         for value in values.iter().take(count) {
-            *to = *to + *value;
+            *to += *value;
         }
     }
 }

@@ -104,12 +104,12 @@ fn plain_normalize_back(x: &Plain, gain: &[f64], epsilon: f64, delta: &Plain) ->
     let n = x.cols as f64;
     let (normal, _, scales) = plain_normalize(x, &vec![1.0; x.cols], &vec![0.0; x.cols], epsilon);
     let (mut dx, mut dgain, mut dshift) = (x.clone(), vec![0.0; x.cols], vec![0.0; x.cols]);
-    for row in 0..x.rows {
+    for (row, scale) in scales.into_iter().enumerate() {
         let g: Vec<f64> = (0..x.cols).map(|col| delta.get(row, col) * gain[col]).collect();
         let mean = g.iter().sum::<f64>() / n;
         let along = g.iter().enumerate().map(|(col, g)| g * normal.get(row, col)).sum::<f64>() / n;
         for col in 0..x.cols {
-            *dx.at(row, col) = scales[row] * (g[col] - mean - normal.get(row, col) * along);
+            *dx.at(row, col) = scale * (g[col] - mean - normal.get(row, col) * along);
             dgain[col] += delta.get(row, col) * normal.get(row, col);
             dshift[col] += delta.get(row, col);
         }
@@ -376,9 +376,9 @@ impl Heads {
                     .map(|j| columns.clone().map(|f| delta.get(i, f) * v.get(j, f)).sum())
                     .collect();
                 let mean: f64 = (0..k.rows).map(|j| weights.get(i, j) * by_weight[j]).sum();
-                for j in 0..k.rows {
+                for (j, by_weight) in by_weight.iter().enumerate() {
                     let weight = weights.get(i, j);
-                    let slope = scale * weight * (by_weight[j] - mean);
+                    let slope = scale * weight * (by_weight - mean);
                     for f in columns.clone() {
                         *of[0].at(i, f) += slope * k.get(j, f);
                         *of[1].at(j, f) += slope * q.get(i, f);
@@ -636,10 +636,10 @@ fn entropies<T: Scalar>() {
         let labels: Vec<usize> = (0..samples).map(|_| random.random_range(0..classes)).collect();
         for smoothing in [0.0, 0.1] {
             let (mut loss, mut gradient) = (0.0, Plain::zeros(samples, classes));
-            for row in 0..samples {
+            for (row, label) in labels.iter().enumerate() {
                 let sum: f64 = (0..classes).map(|c| logits.at(row, c).exp()).sum();
                 for class in 0..classes {
-                    let own = if class == labels[row] { 1.0 - smoothing } else { 0.0 };
+                    let own = if class == *label { 1.0 - smoothing } else { 0.0 };
                     let target = own + smoothing / classes as f64;
                     let p = logits.at(row, class).exp() / sum;
                     loss -= target * p.ln() / samples as f64;
