@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Opens an exported model with transformers and compares: by hand, for transformers is large.
 
-    pip install torch==2.15.0 transformers==5.24.0 numpy==2.4.6
+    pip install torch==2.15.0 transformers==5.24.0 numpy==2.4.6 safetensors==0.8.0
     scripts/check-export.py FOLDER [LOGITS]
 
 FOLDER is what `attractor-lm export` wrote. Checked are

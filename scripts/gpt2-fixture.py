@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes language/tests/data/gpt2-tiny: a small GPT-2 written by transformers, a sequence of tokens and the logits of transformers.
 
-    pip install torch==2.15.0 transformers==5.24.0 numpy==2.4.6
+    pip install torch==2.15.0 transformers==5.24.0 numpy==2.4.6 safetensors==0.8.0
     scripts/gpt2-fixture.py
 
 The parameters are random, none of them zero or one, so that a gain or a bias in the wrong place is seen. Logits are about 1 to 5.

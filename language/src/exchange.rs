@@ -160,8 +160,8 @@ pub(crate) fn content(path: &Path, reason: impl fmt::Display) -> ExchangeError {
 /// Writes a model into a folder, which is made if it is not there: `model.safetensors`, `config.json`, and for a vocabulary of 256, the
 /// bytes, `tokenizer.json` and `tokenizer_config.json`.
 ///
-/// Every file is written beside its place and then put there, all of them after the last one is written: what fails leaves the files
-/// before as they were. The same model gives the same bytes.
+/// Every file is written beside its place, and put there when all of them are written: a full disk leaves the files before as they were.
+/// The same model gives the same bytes.
 ///
 /// A model that is not causal says so in `config.json` with a model type of its own: GPT-2's programs would open it and calculate
 /// something else.

@@ -78,7 +78,7 @@ fn compare(config: &Config, all: &[f64], gradient: &[f64], bound: f64, loss: imp
     let step = 1e-5;
     let mut noise = Noise::new(17);
     config.tensors(|name, _, place| {
-        for _ in 0..4 {
+        for _ in 0..3 {
             let at = place.start + noise.below(place.len());
             let mut moved = all.to_vec();
             moved[at] = all[at] + step;
@@ -116,7 +116,10 @@ fn gradients_through_all_sweeps_are_exact() {
     }
 }
 
-/// With gates that let sweeps settle.
+/// Sweeps after which nothing changes any more, with gates that let them settle.
+const SETTLED: usize = 30;
+
+/// Parameters with such gates.
 fn settling(config: &Config, seed: u64) -> Vec<f64> {
     let mut all = naive::parameters(config, 0.25, seed);
     for at in (0..config.blocks).filter_map(|block| config.feedback_of(block)) {
@@ -137,10 +140,10 @@ fn gradients_at_fixed_points_are_exact_and_those_of_one_step_are_its() {
         let mut gradient = vec![0.0; all.len()];
         let sweeps = Sweeps::Settled { tolerance: 1e-12, most: 200 };
         let (loss, _) = model.gradient(Backend::best(), of, sweeps, 1.0, &mut memory, &mut gradient).unwrap();
-        let right = naive::loss(&config, &all, length, &tokens, &targets, 100);
+        let right = naive::loss(&config, &all, length, &tokens, &targets, SETTLED);
         assert!((loss - right).abs() < 1e-9 * right);
         compare(&config, &all, &gradient, 1e-6, |all| {
-            naive::loss(&config, all, length, &tokens, &targets, 100)
+            naive::loss(&config, all, length, &tokens, &targets, SETTLED)
         });
 
         // What is fed back is held where it settled.
@@ -148,7 +151,7 @@ fn gradients_at_fixed_points_are_exact_and_those_of_one_step_are_its() {
         let sweeps = Sweeps::OneStep { tolerance: 1e-12, most: 200 };
         model.gradient(Backend::best(), of, sweeps, 1.0, &mut memory, &mut gradient).unwrap();
         let held: Vec<_> =
-            tokens.chunks_exact(length).map(|tokens| naive::states(&config, &all, tokens, 100)).collect();
+            tokens.chunks_exact(length).map(|tokens| naive::states(&config, &all, tokens, SETTLED)).collect();
         compare(&config, &all, &gradient, 1e-6, |all| {
             let each = tokens.chunks_exact(length).zip(targets.chunks_exact(length)).zip(&held);
             each.map(|((tokens, targets), held)| {
