@@ -1,8 +1,9 @@
 //! How fast a whole training step is, and what part of what the processor can do.
 
 use attractor_language::Config;
+use attractor_language::limits::peak_flops;
 use attractor_language::pass::Sweeps;
-use attractor_language::train::{Batch, Learner, StepSettings, flops_per_token, peak_flops};
+use attractor_language::train::{Batch, Learner, StepSettings, flops_per_token};
 use std::time::Instant;
 
 fn main() {

@@ -12,6 +12,7 @@
 //! | [`text`], [`checkpoint`], [`exchange`] | batches of a text, files, GPT-2's tensors | `std` |
 //! | [`tokens`] | text as tokens: bytes, or pieces of words | `std`, pieces `bpe` |
 //! | [`schedule`], [`plot`] | rate and sweeps of every step, the curve of a run | `std` |
+//! | [`limits`] | what the processor can do at best | `std` |
 //! | [`draw`] | a token of its logits: temperature, top-k, top-p | `std` |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
@@ -24,6 +25,8 @@ pub mod draw;
 #[cfg(feature = "std")]
 pub mod exchange;
 pub mod generate;
+#[cfg(feature = "std")]
+pub mod limits;
 pub mod pass;
 #[cfg(feature = "std")]
 pub mod plot;

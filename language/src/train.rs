@@ -6,13 +6,11 @@
 use crate::pass::{Model, PassError, Sequences, Sweeps, room};
 use crate::{Config, ConfigError};
 use attractor::kernel::{self, AdamStep};
-use attractor::simd::{Backend, Element, Lanes, Operation};
+use attractor::simd::Backend;
 use core::fmt;
 use core::ops::Range;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::hint::black_box;
-use std::time::Instant;
 
 /// Parts of a batch: as many threads can work at once.
 pub const SHARDS: usize = 8;
@@ -521,42 +519,6 @@ fn update_all(
             );
             one.and(other)
         }
-    }
-}
-
-/// What one thread can do at best, in multiplications and additions a second: fused ones, in registers alone. Takes a few milliseconds.
-#[must_use]
-pub fn peak_flops() -> f64 {
-    const COUNT: usize = 1 << 20;
-    let mut best = f64::INFINITY;
-    for _ in 0..5 {
-        let start = Instant::now();
-        black_box(f32::run(Backend::best(), Peak { count: black_box(COUNT) }));
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    2.0 * COUNT as f64 / best
-}
-
-struct Peak {
-    count: usize,
-}
-
-impl Operation<f32> for Peak {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<L: Lanes<f32>>(self, lanes: L) -> f32 {
-        const SUMS: usize = 12;
-        let (factor, term) = (lanes.splat(black_box(0.5)), lanes.splat(black_box(1.0)));
-        // Sums that start alike would be computed once.
-        let mut sums: [L::Vector; SUMS] = core::array::from_fn(|v| lanes.splat(v as f32));
-        for _ in 0..self.count / (SUMS * L::WIDTH) {
-            for sum in &mut sums {
-                *sum = lanes.mul_add(*sum, factor, term);
-            }
-        }
-        let total = sums.into_iter().fold(lanes.splat(0.0), |total, sum| lanes.add(total, sum));
-        lanes.reduce_add(total)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Models that go out and come in: the bits, the logits of transformers, and files that are refused.
 #![cfg(feature = "std")]
 
-mod oracle;
+mod naive;
 
 use attractor::simd::Backend;
 use attractor_language::exchange::{self, ExchangeError};
@@ -20,7 +20,7 @@ const TINY: Config =
 /// A folder with an exported model.
 fn exported(config: &Config) -> (TempDir, Vec<f32>) {
     let folder = tempdir().unwrap();
-    let parameters = oracle::parameters(config, 3);
+    let parameters = naive::natural(config, 3);
     exchange::export(folder.path(), config, &parameters).unwrap();
     (folder, parameters)
 }
@@ -110,8 +110,8 @@ fn a_checkpoint_of_transformers_has_its_logits() {
             }
         };
         let exact: Vec<f64> = parameters.iter().map(|number| f64::from(*number)).collect();
-        let right = oracle::logits(&config, &exact, &tokens[..length]);
-        close("oracle", &|token, word| right[token * 256 + word]);
+        let right = naive::logits(&config, &exact, &tokens[..length], 1);
+        close("oracle", &|token, word| right[token][word]);
         let model = Model::new(config, &parameters).unwrap();
         for backend in Backend::available() {
             let mut memory = vec![f32::NAN; room(&config, 1, length, 0)];
@@ -132,7 +132,7 @@ fn a_model_comes_back_with_its_bits() {
         Config { causal: false, ..Config::new(6, 3, 1, 4) },
         Config { vocabulary: 300, ..Config::new(130, 1, 1, 7) },
     ] {
-        let mut parameters = oracle::parameters(&config, 3);
+        let mut parameters = naive::natural(&config, 3);
         parameters[..4].copy_from_slice(&[-0.0, f32::from_bits(1), f32::MAX, -f32::MIN_POSITIVE]);
         let folder = tempdir().unwrap();
         let inner = folder.path().join("made/on the way");
@@ -232,7 +232,7 @@ fn the_file_has_the_names_of_gpt2() {
 
 #[test]
 fn what_others_published_is_read() {
-    let parameters = oracle::parameters(&TINY, 3);
+    let parameters = naive::natural(&TINY, 3);
     let plain = tensors(&TINY, &parameters);
     let same = |folder: &TempDir| {
         let (config, found) = exchange::import(folder.path()).unwrap();
@@ -316,7 +316,7 @@ fn numbers_of_16_bits_are_read_exactly() {
         (0x4000, 2.0),
     ];
     for (kind, table, infinite) in [("F16", halves, 0x7c00_u16), ("BF16", brains, 0xff80)] {
-        let mut all = tensors(&TINY, &oracle::parameters(&TINY, 3));
+        let mut all = tensors(&TINY, &naive::natural(&TINY, 3));
         all[0].kind = kind;
         all[0].bytes = table.iter().flat_map(|(bits, _): &(u16, f32)| bits.to_le_bytes()).collect();
         let (_, found) = exchange::import(tiny_of(&all).path()).unwrap();
@@ -373,7 +373,7 @@ fn every_damaged_file_is_refused() {
 
 #[test]
 fn tensors_that_do_not_fit_are_refused_by_name() {
-    let plain = tensors(&TINY, &oracle::parameters(&TINY, 3));
+    let plain = tensors(&TINY, &naive::natural(&TINY, 3));
     let find = |name: &str| plain.iter().position(|tensor| tensor.name == name).unwrap();
 
     for number in 0..plain.len() {

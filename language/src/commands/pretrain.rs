@@ -6,11 +6,12 @@ use super::{Failure, Outcome, about, bits_name, bytes, load, newest, plan, start
 use crate::cli::Pretrain;
 use crate::output;
 use attractor_language::checkpoint::{Checkpoint, Folder, Settings, Training};
+use attractor_language::limits::peak_flops;
 use attractor_language::pass::Sweeps;
 use attractor_language::plot::{self, Point};
 use attractor_language::schedule::Costs;
 use attractor_language::text::{Batches, Random, Task, Text};
-use attractor_language::train::{Learner, StepSettings, flops_per_token, peak_flops};
+use attractor_language::train::{Learner, StepSettings, flops_per_token};
 use attractor_language::{Config, ConfigError};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};

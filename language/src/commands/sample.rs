@@ -6,6 +6,7 @@ use attractor::simd::Backend;
 use attractor_language::checkpoint::Checkpoint;
 use attractor_language::draw::Draw;
 use attractor_language::generate::Generator;
+use attractor_language::limits::load_seconds;
 use attractor_language::pass::Model;
 use attractor_language::text::Random;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -65,6 +66,13 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
     if timed > 0 {
         let each = spent.as_secs_f64() * 1e6 / f64::from(timed);
         eprintln!("microseconds per token: {each:.1}");
+        // Of a token every weight is loaded, those of blocks once a sweep.
+        let embeddings = config.wpe().end;
+        let blocks = load_seconds(parameters.get(embeddings..).unwrap_or_default());
+        let words = load_seconds(parameters.get(config.wte()).unwrap_or_default());
+        let sweeps = if config.feedback { sweeps } else { 1 };
+        let least = 1e6 * (blocks * sweeps as f64 + words);
+        eprintln!("share of loading the weights: {:.2}", least / each);
     }
     Ok(())
 }

@@ -38,6 +38,28 @@ pub(crate) fn parameters(config: &Config, scale: f64, seed: u64) -> Vec<f64> {
     all
 }
 
+/// Parameters that are random, none of them at its usual start: gains about 1, shifts about 0.2, weights that give logits of order 1.
+pub(crate) fn natural(config: &Config, seed: u64) -> Vec<f32> {
+    let mut noise = Noise::new(seed);
+    // The sum of four is nearly normal; its deviation is made 1.
+    let mut random = || (0.866 * (0..4).map(|_| noise.next()).sum::<f64>()) as f32;
+    let mut parameters = vec![0.0; config.parameters()];
+    config.tensors(|name, shape, place| {
+        let name = name.to_string();
+        for number in &mut parameters[place] {
+            let random = random();
+            *number = match shape {
+                [_] if name.contains("ln") && name.ends_with("weight") => 1.0 + 0.3 * random,
+                [_] => 0.2 * random,
+                _ if name.contains(".wte.") || name.contains(".wpe.") => 0.4 * random,
+                [inputs, ..] => random / (*inputs as f32).sqrt(),
+                [] => random,
+            };
+        }
+    });
+    parameters
+}
+
 fn normalized(x: &[f64], gain: &[f64], shift: &[f64]) -> Vec<f64> {
     let count = x.len() as f64;
     let mean = x.iter().sum::<f64>() / count;
