@@ -2,11 +2,13 @@
 
 mod naive;
 
+use attractor::Stop;
 use attractor::simd::Backend;
+use attractor::solve::{Map, Solver, Transposed};
 use attractor_language::generate::Generator;
 use attractor_language::pass::{IGNORED, Model, PassError, Sequences, Sweeps, room};
 use attractor_language::{Config, ConfigError};
-use naive::Noise;
+use naive::{Noise, Rows};
 
 /// Shapes: blocks, heads, causal or not, feedback or not, sequences, their length.
 fn cases() -> Vec<(Config, usize, usize)> {
@@ -161,6 +163,98 @@ fn gradients_at_fixed_points_are_exact_and_those_of_one_step_are_its() {
             })
             .sum()
         });
+    }
+}
+
+/// States of all blocks but the first, as a map has them: of all sequences, column after column.
+fn flat(config: &Config, sequences: &[Vec<Rows>]) -> Vec<f64> {
+    let mut all = Vec::new();
+    for block in 1..config.blocks {
+        for feature in 0..config.width {
+            all.extend(sequences.iter().flat_map(|states| states[block].iter().map(|row| row[feature])));
+        }
+    }
+    all
+}
+
+/// The same the other way round; the first block has none.
+fn unflat(config: &Config, flat: &[f64], count: usize, length: usize) -> Vec<Vec<Rows>> {
+    let at = |sequence: usize, block: usize, row: usize, feature: usize| {
+        flat[((block - 1) * config.width + feature) * count * length + sequence * length + row]
+    };
+    let rows = |sequence, block| -> Rows {
+        (0..length).map(|row| (0..config.width).map(|f| at(sequence, block, row, f)).collect()).collect()
+    };
+    let states =
+        |sequence| (0..config.blocks).map(|b| if b == 0 { Vec::new() } else { rows(sequence, b) }).collect();
+    (0..count).map(states).collect()
+}
+
+#[test]
+fn solvers_of_the_core_find_the_fixed_point_and_its_adjoint() {
+    for (config, sequences, length) in cases().into_iter().filter(|(config, ..)| config.blocks > 1) {
+        let all = settling(&config, 41);
+        let mut noise = Noise::new(42);
+        let (tokens, _) = drawn(&config, sequences * length, &mut noise);
+        let swept = |before: Option<&[Vec<Rows>]>| -> Vec<Vec<Rows>> {
+            let each = tokens.chunks_exact(length).enumerate();
+            each.map(|(s, tokens)| {
+                let embedded = naive::embedded(&config, &all, tokens);
+                naive::sweep(&config, &all, &embedded, before.map(|before| &before[s][..]))
+            })
+            .collect()
+        };
+        let close = |found: &[f64], right: &[f64], bound: f64| {
+            assert_eq!(found.len(), right.len());
+            for (found, right) in found.iter().zip(right) {
+                assert!((found - right).abs() < bound, "{config}: {found}, not {right}");
+            }
+        };
+
+        let model = Model::new(config, &all).unwrap();
+        let mut memory = vec![f64::NAN; room(&config, sequences, length, 1)];
+        let map = model.map(Backend::best(), &tokens, length, &mut memory).unwrap();
+        let mut states = vec![f64::NAN; map.size()];
+        map.start(&mut states).unwrap();
+        close(&states, &flat(&config, &swept(None)), 1e-12);
+
+        // J^T d where nothing has settled yet, by central differences of plain loops.
+        let deltas: Vec<f64> = states.iter().map(|_| noise.next()).collect();
+        let mut sent = vec![f64::NAN; states.len()];
+        map.apply_transposed(&states, &deltas, &mut sent);
+        for _ in 0..20.min(states.len()) {
+            let at = noise.below(states.len());
+            let along = |step: f64| {
+                let mut moved = states.clone();
+                moved[at] += step;
+                let next = flat(&config, &swept(Some(&unflat(&config, &moved, sequences, length))));
+                next.iter().zip(&deltas).map(|(f, d)| f * d).sum::<f64>()
+            };
+            let right = (along(1e-5) - along(-1e-5)) / 2e-5;
+            assert!((sent[at] - right).abs() < 1e-7, "{config}: {}, not {right}", sent[at]);
+        }
+
+        for solver in [Solver::anderson(3), Solver::broyden(8)] {
+            map.start(&mut states).unwrap();
+            let mut history = vec![f64::NAN; solver.room(map.units(), 1)];
+            let solved = solver.solve(&map, &mut states, Stop::residual(1e-11).at_most(200), &mut history);
+            assert!(solved.unwrap().residual <= 1e-11);
+            let settled: Vec<_> = tokens
+                .chunks_exact(length)
+                .map(|tokens| naive::states(&config, &all, tokens, SETTLED))
+                .collect();
+            close(&states, &flat(&config, &settled), 1e-9);
+            let mut logits = vec![f64::NAN; sequences * length * config.vocabulary];
+            map.logits(&states, &mut logits).unwrap();
+            let rows: Rows = settled
+                .iter()
+                .flat_map(|states| naive::logits_of(&config, &all, states.last().unwrap()))
+                .collect();
+            let right: Vec<f64> =
+                (0..config.vocabulary).flat_map(|v| rows.iter().map(move |row| row[v])).collect();
+            close(&logits, &right, 1e-8);
+            assert!(map.logits(&states, &mut logits[1..]).is_err());
+        }
     }
 }
 
