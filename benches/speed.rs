@@ -8,7 +8,7 @@
 //! | `few/{2,3,4,8}` | fewer inputs than a vector has lanes, of M |
 //! | `train1/..`, `train64/..` | one step: 16 sweeps, 16 adjoint sweeps, gradient, update |
 //! | `quantized/{S,M,D,L}` | `solve`, with weights of 32 bits, of 16, and of 8 with states of 8 |
-//! | `product/{64,256,1024,4096}` | A B of square matrices; `product-samples/..` a batch times the transpose of weights |
+//! | `product/{64,128,..,4096}` | A B of square matrices; `product-samples/..` a batch times the transpose of weights |
 //! | `outer/..` | the sums of a weight gradient, of so many samples, inputs and outputs |
 //! | `activation/{tanh,sigmoid}` | 4096 values, with the copy of the arguments |
 //! | `dispatch` | one call through the choice of a backend that does nothing |
@@ -797,7 +797,7 @@ fn product_of(criterion: &mut Criterion, name: &str, [rows, inner, columns]: [us
 }
 
 fn product(criterion: &mut Criterion) {
-    for size in [64, 256, 1024, 4096] {
+    for size in [64, 128, 256, 512, 1024, 2048, 4096] {
         product_of(criterion, &format!("product/{size}"), [size; 3], false);
     }
     for shape @ [samples, inputs, outputs] in
