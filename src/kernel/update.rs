@@ -422,7 +422,7 @@ pub struct AdamStep<T> {
     pub decays: (T, T),
     /// Added to the root; more than 0.
     pub epsilon: T,
-    /// Which step this is, from 1. As the moments start at zero, the first ones are made larger.
+    /// Which step this is, from 1; 0 is taken as 1. As the moments start at zero, the first ones are made larger.
     pub steps: u64,
     /// What the gradient is multiplied with before: 1, or less to clip it by its norm.
     pub scale: T,
@@ -461,7 +461,7 @@ pub fn adam<T: Scalar>(
     expect("first moments", params.len(), first.len())?;
     expect("second moments", params.len(), second.len())?;
     let AdamStep { rate, decay, decays, epsilon, steps, scale } = step;
-    let update = Adaptive::new((rate, decay), decays, epsilon, steps, (first, second));
+    let update = Adaptive::new((rate, decay), decays, epsilon, steps.max(1), (first, second));
     T::once::<AdamOnce>((backend, ByAdam { update: Scaled { scale, update }, params, gradient }));
     Ok(())
 }
