@@ -48,7 +48,7 @@ pub(crate) struct Pretrain {
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) pieces: Pieces,
 
     /// How long it may take. The first seconds measure how many steps that is, and this number stays [default: 15]
     #[arg(long, value_name = "MINUTES", value_parser = above_zero, conflicts_with = "steps", help_heading = "Length")]
@@ -119,10 +119,10 @@ pub(crate) struct Pretrain {
 
 /// What tokens stand for.
 #[derive(Args)]
-pub(crate) struct Tokenizer {
+pub(crate) struct Pieces {
     /// The tokenizer.json of a model whose tokens are pieces of words [default: the one in its folder]
-    #[arg(long = "tokenizer", value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokenizer: Option<PathBuf>,
 }
 
 /// How many threads there are.
@@ -163,7 +163,7 @@ pub(crate) struct Sample {
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>)]
     pub(crate) sweeps: Option<usize>,
     #[command(flatten)]
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) pieces: Pieces,
 }
 
 /// Says how many bits a byte of a text takes, for several numbers of sweeps.
@@ -189,7 +189,7 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_048_576>)]
     pub(crate) context: Option<usize>,
     #[command(flatten)]
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) pieces: Pieces,
     #[command(flatten)]
     pub(crate) threads: Threads,
 }
@@ -204,7 +204,7 @@ pub(crate) struct Export {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) to: PathBuf,
     #[command(flatten)]
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) pieces: Pieces,
 }
 
 /// Makes a checkpoint of a folder with config.json and model.safetensors of GPT-2's shape.
@@ -219,7 +219,7 @@ pub(crate) struct Import {
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) to: PathBuf,
     #[command(flatten)]
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) pieces: Pieces,
 }
 
 /// What is wrong with a command line, in one line and without the usage.

@@ -13,7 +13,7 @@ const BATCH: usize = 32;
 
 pub(crate) fn eval(arguments: &Eval) -> Outcome {
     let Checkpoint { config, parameters, .. } = load(&arguments.checkpoint)?;
-    let tokens = tokens(&arguments.checkpoint, arguments.tokenizer.file.as_ref(), &config)?;
+    let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
     tokens::can_learn(&config, &tokens).map_err(|error| about(&arguments.checkpoint, error))?;
     let context = arguments.context.unwrap_or(config.context);
     if context > config.context {

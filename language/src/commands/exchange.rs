@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 pub(crate) fn export(arguments: &Export) -> Outcome {
     let Checkpoint { config, parameters, .. } = load(&arguments.checkpoint)?;
-    let tokens = tokens(&arguments.checkpoint, arguments.tokenizer.file.as_ref(), &config)?;
+    let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
     exchange::export(&arguments.to, &config, &parameters).map_err(|error| about(&arguments.to, error))?;
     if !tokens.is_bytes() {
         tokens.save(&arguments.to).map_err(|error| error.to_string())?;
@@ -22,7 +22,7 @@ pub(crate) fn export(arguments: &Export) -> Outcome {
 pub(crate) fn import(arguments: &Import) -> Outcome {
     let (config, parameters) =
         exchange::import(&arguments.folder).map_err(|error| about(&arguments.folder, error))?;
-    let tokens = tokens(&arguments.folder, arguments.tokenizer.file.as_ref(), &config)?;
+    let tokens = tokens(&arguments.folder, arguments.pieces.tokenizer.as_ref(), &config)?;
     // What would be read as bytes must be bytes.
     if tokens.is_bytes() && !Tokens::open(&arguments.folder, &config).is_ok_and(|tokens| tokens.is_bytes()) {
         let error = "a model of 256 tokens is one of bytes here, and its tokenizer.json has others";

@@ -26,7 +26,7 @@ pub(crate) fn pretrain(arguments: &Pretrain) -> Outcome {
     let from = arguments.from.as_deref().map(|path| Ok::<_, String>((path, load(path)?))).transpose()?;
     // What needs no folder is looked at before there is one.
     let mut config = plan::config(arguments, None);
-    let named = arguments.tokenizer.file.as_ref();
+    let named = arguments.pieces.tokenizer.as_ref();
     let mut pieces = None;
     if let Some((path, from)) = &from {
         // Feedback may be added or left out.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn sample(arguments: &Sample) -> Outcome {
     let Checkpoint { config, sweeps, parameters, .. } = load(&arguments.checkpoint)?;
-    let tokens = tokens(&arguments.checkpoint, arguments.tokenizer.file.as_ref(), &config)?;
+    let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
     if !config.causal {
         let error = "the model sees both ways, and only one that is causal can go on with a text";
         return Err(about(&arguments.checkpoint, error).into());
