@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Language models with feedback: trained on a text of bytes, sampled, evaluated, and exchanged with others.
+/// Language models with feedback: trained on a text, sampled, evaluated, and exchanged with others.
 ///
 /// Results are lines of `name: value` on standard output. Files are written whole or not at all. The exit code is 0 after success, 1 for a failure, 2 for
 /// a command line that makes no sense, 130 for training that was interrupted and is saved.
@@ -27,7 +27,7 @@ pub(crate) enum Command {
 
 /// Trains a model on a text, and writes checkpoints and the loss curve into a folder.
 ///
-/// The last tenth of the text is held out, and bits a byte are measured on it. The folder has the newest checkpoints, checkpoint-STEPS.bin, and curve.csv and
+/// Tokens are bytes, or with `--from` those of that model. The last tenth of the text is held out, and bits a byte are measured on it. The folder has the newest checkpoints, checkpoint-STEPS.bin, and curve.csv and
 /// curve.svg. `--resume` goes on from the newest one, with its options, to the bits the run would have reached without a pause; where there is none, it
 /// starts.
 ///
@@ -47,6 +47,8 @@ pub(crate) struct Pretrain {
     /// Starts from the parameters of another checkpoint, such as an imported one; the shape is its shape
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pieces: Pieces,
 
     /// How long it may take. The first seconds measure how many steps that is, and this number stays [default: 15]
     #[arg(long, value_name = "MINUTES", value_parser = above_zero, conflicts_with = "steps", help_heading = "Length")]
@@ -115,6 +117,14 @@ pub(crate) struct Pretrain {
     pub(crate) threads: Threads,
 }
 
+/// What tokens stand for.
+#[derive(Args)]
+pub(crate) struct Pieces {
+    /// The tokenizer.json of a model whose tokens are pieces of words [default: the one in its folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokenizer: Option<PathBuf>,
+}
+
 /// How many threads there are.
 #[derive(Args)]
 pub(crate) struct Threads {
@@ -123,7 +133,7 @@ pub(crate) struct Threads {
     pub(crate) threads: Option<usize>,
 }
 
-/// Writes text as a model would go on, byte after byte, to standard output.
+/// Writes text as a model would go on, token after token, to standard output.
 ///
 /// On standard error it says how many microseconds a token took. On a terminal bytes that would steer it are shown as escapes.
 #[derive(Args)]
@@ -134,16 +144,16 @@ pub(crate) struct Sample {
     /// What the text begins with [default: a new line]
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
-    /// How many bytes are added
+    /// How many tokens are added: bytes, or pieces of words
     #[arg(long, value_name = "N", default_value = "500", value_parser = whole::<0, { usize::MAX }>)]
     pub(crate) length: usize,
-    /// Divides the logits; 0 takes the most likely byte
+    /// Divides the logits; 0 takes the most likely token
     #[arg(long, value_name = "X", default_value = "0.8", value_parser = positive)]
     pub(crate) temperature: f32,
-    /// Draws among the N most likely bytes only; 0 among all
+    /// Draws among the N most likely tokens only; 0 among all
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<0, 1_048_576>)]
     pub(crate) top_k: usize,
-    /// Draws among the fewest bytes that are this likely together
+    /// Draws among the fewest tokens that are this likely together
     #[arg(long, value_name = "SHARE", default_value = "1", value_parser = share)]
     pub(crate) top_p: f64,
     /// Of the draws
@@ -152,12 +162,15 @@ pub(crate) struct Sample {
     /// Sweeps of every token [default: as in training]
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>)]
     pub(crate) sweeps: Option<usize>,
+    #[command(flatten)]
+    pub(crate) pieces: Pieces,
 }
 
 /// Says how many bits a byte of a text takes, for several numbers of sweeps.
 ///
-/// The text is cut into windows of a context, one behind the other. In each all tokens are predicted, the first with one byte before it and the last with a whole
-/// context; every byte but the first of the text counts once. Of a model of masked bytes 15 % are masked, the same ones each time, and count.
+/// The text is cut into windows of a context, one behind the other. In each all tokens are predicted, the first with one token before it and the last with a whole
+/// context; every token but the first of the text counts once. Of a model of masked bytes 15 % are masked, the same ones each time, and count. Of pieces of
+/// words it also says the bits a token.
 #[derive(Args)]
 pub(crate) struct Eval {
     /// A checkpoint, or the folder of a run for its newest one
@@ -176,6 +189,8 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_048_576>)]
     pub(crate) context: Option<usize>,
     #[command(flatten)]
+    pub(crate) pieces: Pieces,
+    #[command(flatten)]
     pub(crate) threads: Threads,
 }
 
@@ -188,9 +203,13 @@ pub(crate) struct Export {
     /// The folder to write
     #[arg(long, value_name = "FOLDER")]
     pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) pieces: Pieces,
 }
 
 /// Makes a checkpoint of a folder with config.json and model.safetensors of GPT-2's shape.
+///
+/// If its tokens are pieces of words its tokenizer.json goes beside the checkpoint, where the other commands find it.
 #[derive(Args)]
 pub(crate) struct Import {
     /// The folder
@@ -199,6 +218,8 @@ pub(crate) struct Import {
     /// The file to write
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) pieces: Pieces,
 }
 
 /// What is wrong with a command line, in one line and without the usage.

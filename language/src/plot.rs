@@ -12,9 +12,9 @@ pub struct Point {
     pub sweeps: u32,
     /// The learning rate of the last of them.
     pub rate: f32,
-    /// Bits a predicted byte, mean of the steps since the last point.
+    /// Bits a predicted token, mean of the steps since the last point.
     pub training: f64,
-    /// Bits a predicted byte of windows of the held-out tenth.
+    /// Bits a predicted token of windows of the held-out tenth.
     pub held_out: f64,
 }
 
@@ -83,7 +83,7 @@ fn draw(image: &mut String, title: &str, points: &[Point]) -> Result<(), Box<dyn
     chart
         .configure_mesh()
         .x_desc("step")
-        .y_desc("bits a predicted byte")
+        .y_desc("bits a predicted token")
         .x_label_formatter(&|step| format!("{step:.0}"))
         .light_line_style(TRANSPARENT)
         .bold_line_style(FAINT)
@@ -142,7 +142,7 @@ mod tests {
     fn curves_are_drawn() {
         let image = svg("a < b", &points()).unwrap();
         assert!(image.starts_with("<svg") && image.trim_end().ends_with("</svg>"));
-        for text in ["a &lt; b", "training: 1.600", "held out: 1.700", "bits a predicted byte"] {
+        for text in ["a &lt; b", "training: 1.600", "held out: 1.700", "bits a predicted token"] {
             assert!(image.contains(text), "{text}");
         }
         // The two curves, and the line where feedback is switched on, are polylines.

@@ -3,6 +3,9 @@
 //! The last tenth is held out: it is never drawn from, and bits a byte are measured on it. Batches are drawn at random places, by numbers
 //! whose whole state is 16 bytes ([`Random::state`]), so that a run that is resumed draws what it would have drawn.
 //!
+//! Of a model of bytes the text itself is what batches are made of. Of one whose tokens are pieces of words it is the tokens
+//! ([`Tokens::encode`](crate::tokens::Tokens::encode)) of each part of it ([`Text::between_characters`]).
+//!
 //! ```
 //! use attractor_language::text::{Batches, Random, Task, Text};
 //! let text = Text::new(b"a text of some bytes, over and over. ".repeat(20))?;
@@ -41,12 +44,14 @@ pub enum TextError {
     Read(io::Error),
     /// It has no bytes.
     Empty,
-    /// A part of it is shorter than a context and the byte after it.
+    /// A part of it is shorter than a context and the token after it.
     TooShort {
         /// Which part.
         part: &'static str,
-        /// How many bytes it has.
+        /// How many bytes it has, or tokens of another kind.
         bytes: usize,
+        /// What they are called.
+        name: &'static str,
         /// How many tokens a context has.
         context: usize,
     },
@@ -57,8 +62,8 @@ impl fmt::Display for TextError {
         match self {
             Self::Read(error) => error.fmt(f),
             Self::Empty => f.write_str("the text is empty"),
-            Self::TooShort { part, bytes, context } => {
-                write!(f, "{part} has {bytes} bytes, and a context of {context} needs {}", context + 1)
+            Self::TooShort { part, bytes, name, context } => {
+                write!(f, "{part} has {bytes} {name}, and a context of {context} needs {}", context + 1)
             }
         }
     }
@@ -71,6 +76,20 @@ impl core::error::Error for TextError {
             _ => None,
         }
     }
+}
+
+/// What batches are made of: the bytes of a text, or tokens of any kind.
+pub trait Token: Copy + Into<u32> {
+    /// What several are called.
+    const NAME: &'static str;
+}
+
+impl Token for u8 {
+    const NAME: &'static str = "bytes";
+}
+
+impl Token for u32 {
+    const NAME: &'static str = "tokens";
 }
 
 /// The bytes of a text.
@@ -106,8 +125,7 @@ impl Text {
     /// # Errors
     /// [`TextError::TooShort`].
     pub fn check(&self, context: usize) -> Result<(), TextError> {
-        long_enough("the text before the held-out tenth", self.training(), context)?;
-        long_enough("the held-out tenth", self.held_out(), context)
+        check(self.training(), self.held_out(), context)
     }
 
     /// All bytes.
@@ -127,14 +145,39 @@ impl Text {
     pub fn held_out(&self) -> &[u8] {
         &self.bytes[self.learnt..]
     }
+
+    /// What is learnt from and what is held out, for tokens that are pieces of UTF-8: where the last tenth would begin within a
+    /// character, it begins after it.
+    ///
+    /// ```
+    /// use attractor_language::text::Text;
+    /// let text = Text::new("123456789ä".into())?; // 11 bytes
+    /// assert_eq!(text.held_out(), [0xa4]);
+    /// assert_eq!(text.between_characters(), ("123456789ä".as_bytes(), &b""[..]));
+    /// # Ok::<(), attractor_language::text::TextError>(())
+    /// ```
+    #[must_use]
+    pub fn between_characters(&self) -> (&[u8], &[u8]) {
+        // Bytes within a character begin with the bits 10.
+        let within = self.held_out().iter().take_while(|byte| *byte >> 6 == 0b10).count();
+        self.bytes.split_at(self.learnt + within)
+    }
 }
 
-/// Whether a part has a context and the byte after it.
-pub(crate) fn long_enough(part: &'static str, bytes: &[u8], context: usize) -> Result<(), TextError> {
-    if bytes.len() > context {
+/// Whether both parts of a text have a context and the token after it.
+///
+/// # Errors
+/// [`TextError::TooShort`].
+pub fn check<T: Token>(training: &[T], held_out: &[T], context: usize) -> Result<(), TextError> {
+    long_enough("the text before the held-out tenth", training, context)?;
+    long_enough("the held-out tenth", held_out, context)
+}
+
+fn long_enough<T: Token>(part: &'static str, tokens: &[T], context: usize) -> Result<(), TextError> {
+    if tokens.len() > context {
         return Ok(());
     }
-    Err(TextError::TooShort { part, bytes: bytes.len(), context })
+    Err(TextError::TooShort { part, bytes: tokens.len(), name: T::NAME, context })
 }
 
 /// Random numbers that can be stored and go on from there: ChaCha with 8 rounds.
@@ -196,9 +239,9 @@ impl Random {
 /// What is to be predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// After every byte the next one.
+    /// After every token the next one.
     Next,
-    /// 15 % of the bytes, which do not show: of them 80 % are [`MASK`] in the text, 10 % any byte, 10 % themselves (Devlin et al. 2018).
+    /// 15 % of the bytes, which do not show, and only of bytes: of them 80 % are [`MASK`] in the text, 10 % any byte, 10 % themselves (Devlin et al. 2018).
     Masked,
 }
 
@@ -258,7 +301,7 @@ impl Batches {
     ///
     /// # Errors
     /// [`TextError::TooShort`], and nothing is changed.
-    pub fn draw(&mut self, text: &[u8], task: Task, random: &mut Random) -> Result<(), TextError> {
+    pub fn draw<T: Token>(&mut self, text: &[T], task: Task, random: &mut Random) -> Result<(), TextError> {
         long_enough("the text", text, self.length)?;
         for sequence in 0..self.sequences {
             let start = random.below(text.len() - self.length);
@@ -267,10 +310,10 @@ impl Batches {
         Ok(())
     }
 
-    /// How many windows a text is cut into, one behind the other. For [`Task::Next`] every byte but the first is predicted once, and the
+    /// How many windows a text is cut into, one behind the other. For [`Task::Next`] every token but the first is predicted once, and the
     /// last window may be a part of one; for [`Task::Masked`] what is behind the last whole window is left out.
     #[must_use]
-    pub fn windows(&self, text: &[u8], task: Task) -> usize {
+    pub fn windows<T: Token>(&self, text: &[T], task: Task) -> usize {
         match task {
             Task::Next => text.len().saturating_sub(1).div_ceil(self.length),
             Task::Masked => text.len() / self.length,
@@ -278,11 +321,11 @@ impl Batches {
     }
 
     /// Takes windows `range` of a text, as many as there are sequences or fewer. What is left of the room has targets that are not counted.
-    /// Which bytes of a window are masked depends on its number only.
+    /// Which tokens of a window are masked depends on its number only.
     ///
     /// # Errors
     /// [`TextError::TooShort`], and nothing is changed.
-    pub fn take(&mut self, text: &[u8], task: Task, range: Range<usize>) -> Result<(), TextError> {
+    pub fn take<T: Token>(&mut self, text: &[T], task: Task, range: Range<usize>) -> Result<(), TextError> {
         long_enough("the text", text, self.length)?;
         self.tokens.fill(0);
         self.targets.fill(IGNORED);
@@ -294,17 +337,17 @@ impl Batches {
         Ok(())
     }
 
-    /// A sequence of the bytes of a window, which has one byte more than a sequence, or fewer.
-    fn fill(&mut self, sequence: usize, window: &[u8], task: Task, random: &mut Random) {
+    /// A sequence of the tokens of a window, which has one token more than a sequence, or fewer.
+    fn fill<T: Token>(&mut self, sequence: usize, window: &[T], task: Task, random: &mut Random) {
         let place = sequence * self.length..(sequence + 1) * self.length;
         let (tokens, targets) = (&mut self.tokens[place.clone()], &mut self.targets[place]);
-        for (token, byte) in tokens.iter_mut().zip(window) {
-            *token = u32::from(*byte);
+        for (token, from) in tokens.iter_mut().zip(window) {
+            *token = (*from).into();
         }
         match task {
             Task::Next => {
-                for (target, byte) in targets.iter_mut().zip(window.iter().skip(1)) {
-                    *target = u32::from(*byte);
+                for (target, from) in targets.iter_mut().zip(window.iter().skip(1)) {
+                    *target = (*from).into();
                 }
             }
             Task::Masked => {

@@ -3,8 +3,9 @@
 use crate::Config;
 use crate::exchange::{ExchangeError, TOKENIZER, content, file_error, object, put};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How a model's tokens stand for text.
 ///
@@ -49,8 +50,16 @@ impl Tokens {
         if config.vocabulary == 256 && !path.exists() {
             return Ok(Self::bytes());
         }
-        let bytes = fs::read(&path).map_err(file_error(&path))?;
-        let said = object(&path, &bytes)?;
+        Self::read(&path, config)
+    }
+
+    /// The tokens of a model, as a file of the kind of `tokenizer.json` has them.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn read(path: &Path, config: &Config) -> Result<Self, ExchangeError> {
+        let bytes = fs::read(path).map_err(file_error(path))?;
+        let said = object(path, &bytes)?;
         if config.vocabulary == 256 && said.get("model") == bytes_json().get("model") {
             return Ok(Self::bytes());
         }
@@ -59,14 +68,14 @@ impl Tokens {
 
     #[cfg(not(feature = "bpe"))]
     fn open_pieces(
-        path: PathBuf,
+        path: &Path,
         _: Vec<u8>,
         _: &Map<String, Value>,
         config: &Config,
     ) -> Result<Self, ExchangeError> {
         let vocabulary = config.vocabulary;
         Err(content(
-            &path,
+            path,
             format!(
                 "the {vocabulary} tokens are not the 256 bytes: text needs the program with the feature `bpe`"
             ),
@@ -75,13 +84,13 @@ impl Tokens {
 
     #[cfg(feature = "bpe")]
     fn open_pieces(
-        path: PathBuf,
+        path: &Path,
         bytes: Vec<u8>,
         said: &Map<String, Value>,
         config: &Config,
     ) -> Result<Self, ExchangeError> {
         let pieces = pieces::Pieces::new(bytes, said, config.vocabulary);
-        pieces.map(|pieces| Self(Kind::Pieces(Box::new(pieces)))).map_err(|reason| content(&path, reason))
+        pieces.map(|pieces| Self(Kind::Pieces(Box::new(pieces)))).map_err(|reason| content(path, reason))
     }
 
     /// The tokens of a text.
@@ -115,19 +124,24 @@ impl Tokens {
         Ok(text)
     }
 
+    /// What `tokenizer.json` has, byte for byte as it was read.
+    #[must_use]
+    pub fn file(&self) -> Cow<'_, [u8]> {
+        match &self.0 {
+            Kind::Bytes => Cow::Owned(format!("{:#}\n", bytes_json()).into_bytes()),
+            #[cfg(feature = "bpe")]
+            Kind::Pieces(pieces) => Cow::Borrowed(pieces.file()),
+        }
+    }
+
     /// Writes `tokenizer.json` into a folder, as it was read: an imported model that is exported again needs it. Bytes need none but
     /// [`export`](crate::exchange::export)'s.
     ///
     /// # Errors
     /// [`ExchangeError::File`] if it cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), ExchangeError> {
-        let bytes = match &self.0 {
-            Kind::Bytes => format!("{:#}\n", bytes_json()).into_bytes(),
-            #[cfg(feature = "bpe")]
-            Kind::Pieces(pieces) => pieces.file().to_vec(),
-        };
         fs::create_dir_all(folder).map_err(file_error(folder))?;
-        put(folder, TOKENIZER, &bytes)
+        put(folder, TOKENIZER, &self.file())
     }
 }
 

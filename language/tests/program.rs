@@ -4,6 +4,8 @@
 
 use attractor_language::Config;
 use attractor_language::checkpoint::{Checkpoint, Folder};
+#[cfg(not(feature = "bpe"))]
+use attractor_language::exchange;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -522,6 +524,29 @@ fn samples_are_as_long_as_asked_and_repeat() {
     let words = room.model("words", words);
     refused(1, "the model has 300 tokens", &["sample", &words]);
     refused(1, "the model has 300 tokens", &["eval", &words, &room.path("text")]);
+}
+
+/// Pieces of words need a feature, and every command that would need it says so.
+#[cfg(not(feature = "bpe"))]
+#[test]
+fn a_program_without_pieces_of_words_names_the_feature() {
+    let room = Room::new("pieces");
+    let config = Config { vocabulary: 300, ..Config::new(8, 2, 2, 16) };
+    let (words, text, out) = (room.model("words", config), room.path("text"), room.path("out"));
+    let folder = room.path("folder");
+    exchange::export(Path::new(&folder), &config, &vec![0.0; config.parameters()]).unwrap();
+    for command in [
+        &["eval", &words, &text][..],
+        &["sample", &words],
+        &["export", &words, "--to", &out],
+        &["import", &folder, "--to", &out],
+        &["pretrain", &text, "--from", &words, "--out", &out, "--steps", "1"],
+    ] {
+        let part = "the model has 300 tokens, pieces of words: the feature `bpe` reads them, \
+                    `cargo run --release -p attractor-language --features bpe -- ...`";
+        refused(1, part, command);
+        assert!(!Path::new(&out).exists());
+    }
 }
 
 /// A model that knows nothing takes 8 bits a byte, with any number of sweeps and any window.

@@ -1,7 +1,8 @@
-//! Bits a byte of a text, for several numbers of sweeps.
+//! Bits a token of a text, for several numbers of sweeps.
 
 use super::progress::Bar;
-use super::{Outcome, about, bits_name, bytes, load, measure, start_threads, task, text};
+use super::tokens::{self, Part, tokens};
+use super::{Outcome, about, load, measure, start_threads, task, text};
 use crate::cli::Eval;
 use attractor_language::checkpoint::Checkpoint;
 use attractor_language::text::Batches;
@@ -12,15 +13,20 @@ const BATCH: usize = 32;
 
 pub(crate) fn eval(arguments: &Eval) -> Outcome {
     let Checkpoint { config, parameters, .. } = load(&arguments.checkpoint)?;
-    bytes(&config).map_err(|error| about(&arguments.checkpoint, error))?;
+    let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
+    tokens::can_learn(&config, &tokens).map_err(|error| about(&arguments.checkpoint, error))?;
     let context = arguments.context.unwrap_or(config.context);
     if context > config.context {
         let error = format!("a context of {context} is longer than the model's, which is {}", config.context);
         return Err(about(&arguments.checkpoint, error).into());
     }
     let (text, path) = text(arguments.file.as_ref())?;
-    let (part, name) =
-        if arguments.held_out { (text.held_out(), "held-out bytes") } else { (text.bytes(), "text bytes") };
+    let (bytes, name) = match arguments.held_out {
+        false => (text.bytes(), "text"),
+        true if tokens.is_bytes() => (text.held_out(), "held-out"),
+        true => (text.between_characters().1, "held-out"),
+    };
+    let part = Part::new(&tokens, bytes).map_err(|error| about(&path, error))?;
     let sweeps = match &arguments.sweeps {
         Some(sweeps) => sweeps.clone(),
         None if config.feedback => vec![1, 2, 4, 8],
@@ -30,24 +36,27 @@ pub(crate) fn eval(arguments: &Eval) -> Outcome {
     let task = task(&config);
     let mut batches = Batches::new(BATCH, context);
     // Whether it is long enough, before memory is taken.
-    batches.take(part, task, 0..0).map_err(|error| about(&path, error))?;
+    part.take(&mut batches, task, 0..0).map_err(|error| about(&path, error))?;
     // Of no more than one sweep anything is kept: there is no gradient.
     let mut learner = Learner::new(config, BATCH, context, 1).map_err(|error| error.to_string())?;
     let zeros = vec![0.0; parameters.len()];
     learner.restore(&parameters, &zeros, &zeros, 0).map_err(|error| error.to_string())?;
     drop(zeros);
     println!("model: {config}\nparameters: {}", parameters.len());
-    println!("{name}: {}", part.len());
-    println!("context: {context}\nwindows: {}", batches.windows(part, task));
+    println!("{name} bytes: {}", bytes.len());
+    if let Part::Pieces { tokens, .. } = &part {
+        println!("{name} tokens: {}", tokens.len());
+    }
+    println!("context: {context}\nwindows: {}", part.windows(&batches, task));
     for sweeps in sweeps {
         let bar = Bar::windows(sweeps);
         let progress = |done, all| bar.at(done, all);
-        let measured = measure::all(&mut learner, &mut batches, (part, task), sweeps, progress)?;
+        let measured = measure::all(&mut learner, &mut batches, (&part, task), sweeps, progress)?;
         bar.end();
         // Nobody asks to stop here: signals end the program.
         let Some(measured) = measured else { return Ok(()) };
         let plural = if sweeps == 1 { "sweep" } else { "sweeps" };
-        println!("{} at {sweeps} {plural}: {:.4}", bits_name(task), measured.bits);
+        measured.print((&part, task), &format!(" at {sweeps} {plural}"));
     }
     Ok(())
 }

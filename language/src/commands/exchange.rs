@@ -1,14 +1,20 @@
 //! Models of others, and for others.
 
+use super::tokens::{folder, keep, tokens};
 use super::{Outcome, about, load};
 use crate::cli::{Export, Import};
 use attractor_language::checkpoint::Checkpoint;
 use attractor_language::exchange;
+use attractor_language::tokens::Tokens;
 use std::borrow::Cow;
 
 pub(crate) fn export(arguments: &Export) -> Outcome {
     let Checkpoint { config, parameters, .. } = load(&arguments.checkpoint)?;
+    let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
     exchange::export(&arguments.to, &config, &parameters).map_err(|error| about(&arguments.to, error))?;
+    if !tokens.is_bytes() {
+        tokens.save(&arguments.to).map_err(|error| error.to_string())?;
+    }
     println!("model: {config}\nparameters: {}\nfolder: {}", parameters.len(), arguments.to.display());
     Ok(())
 }
@@ -16,6 +22,13 @@ pub(crate) fn export(arguments: &Export) -> Outcome {
 pub(crate) fn import(arguments: &Import) -> Outcome {
     let (config, parameters) =
         exchange::import(&arguments.folder).map_err(|error| about(&arguments.folder, error))?;
+    let tokens = tokens(&arguments.folder, arguments.pieces.tokenizer.as_ref(), &config)?;
+    // What would be read as bytes must be bytes.
+    if tokens.is_bytes() && !Tokens::open(&arguments.folder, &config).is_ok_and(|tokens| tokens.is_bytes()) {
+        let error = "a model of 256 tokens is one of bytes here, and its tokenizer.json has others";
+        return Err(about(&arguments.folder, error).into());
+    }
+    let kept = keep(&tokens, folder(&arguments.to))?;
     // Files do not say with how many sweeps a model was trained.
     let sweeps = if config.feedback { 2 } else { 1 };
     let checkpoint = Checkpoint { config, sweeps, parameters: Cow::Owned(parameters), training: None };
@@ -25,5 +38,8 @@ pub(crate) fn import(arguments: &Import) -> Outcome {
         checkpoint.parameters.len(),
         arguments.to.display()
     );
+    if let Some(path) = kept {
+        println!("tokenizer: {}", path.display());
+    }
     Ok(())
 }

@@ -6,9 +6,9 @@ mod measure;
 mod plan;
 pub(crate) mod pretrain;
 mod progress;
-
 pub(crate) mod sample;
 mod stop;
+mod tokens;
 
 use crate::cli::Threads;
 use attractor_language::Config;
@@ -79,27 +79,8 @@ fn newest(folder: &Path) -> Result<Option<Checkpoint<'static>>, String> {
     failed.map_or(Ok(None), |(path, error)| Err(about(&path, error)))
 }
 
-/// Whether a model's tokens are bytes.
-fn bytes(config: &Config) -> Result<(), String> {
-    if config.vocabulary == 256 {
-        return Ok(());
-    }
-    Err(format!(
-        "the model has {} tokens, and this is for models of bytes, which have 256",
-        config.vocabulary
-    ))
-}
-
 fn task(config: &Config) -> Task {
     if config.causal { Task::Next } else { Task::Masked }
-}
-
-/// What a bit a byte is called.
-fn bits_name(task: Task) -> &'static str {
-    match task {
-        Task::Next => "bits per byte",
-        Task::Masked => "bits per masked byte",
-    }
 }
 
 fn start_threads(threads: &Threads) -> Result<(), String> {

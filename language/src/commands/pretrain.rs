@@ -2,7 +2,8 @@
 
 use super::measure::{self, bits};
 use super::progress::{Bar, Speed};
-use super::{Failure, Outcome, about, bits_name, bytes, load, newest, plan, start_threads, stop, task, text};
+use super::tokens::{self, Parts, tokens};
+use super::{Failure, Outcome, about, load, newest, plan, start_threads, stop, task, text};
 use crate::cli::Pretrain;
 use crate::output;
 use attractor_language::checkpoint::{Checkpoint, Folder, Settings, Training};
@@ -10,7 +11,7 @@ use attractor_language::limits::peak_flops;
 use attractor_language::pass::Sweeps;
 use attractor_language::plot::{self, Point};
 use attractor_language::schedule::Costs;
-use attractor_language::text::{Batches, Random, Task, Text};
+use attractor_language::text::{Batches, Random, Task};
 use attractor_language::train::{Learner, StepSettings, flops_per_token};
 use attractor_language::{Config, ConfigError};
 use std::borrow::Cow;
@@ -26,12 +27,17 @@ pub(crate) fn pretrain(arguments: &Pretrain) -> Outcome {
     let from = arguments.from.as_deref().map(|path| Ok::<_, String>((path, load(path)?))).transpose()?;
     // What needs no folder is looked at before there is one.
     let mut config = plan::config(arguments, None);
+    let named = arguments.pieces.tokenizer.as_ref();
+    let mut pieces = None;
     if let Some((path, from)) = &from {
         // Feedback may be added or left out.
         let base = Config { feedback: true, ..from.config };
         config = plan::config(arguments, Some(&base));
         let expected = Config { feedback: from.config.feedback, ..config };
         from.expect(&expected).map_err(|error| about(path, error))?;
+        let tokens = tokens(path, named, &config)?;
+        tokens::can_learn(&config, &tokens).map_err(|error| about(path, error))?;
+        pieces = Some(tokens);
     } else if !arguments.resume {
         config.check().map_err(nonsense)?;
         text.check(config.context).map_err(|error| about(&path, error))?;
@@ -53,14 +59,20 @@ pub(crate) fn pretrain(arguments: &Pretrain) -> Outcome {
         found.expect(&config).map_err(|error| about(out, error))?;
     }
     config.check().map_err(nonsense)?;
-    bytes(&config)?;
-    text.check(config.context).map_err(|error| about(&path, error))?;
+    // A run that goes on has its own.
+    let pieces = match pieces.filter(|_| found.is_none()) {
+        Some(pieces) => pieces,
+        None => tokens(out, named, &config)?,
+    };
+    tokens::can_learn(&config, &pieces).map_err(|error| about(out, error))?;
+    let parts = Parts::new(&pieces, &text, config.context).map_err(|error| about(&path, error))?;
+    tokens::keep(&pieces, out)?;
     start_threads(&arguments.threads)?;
     stop::listen()?;
 
     let mut run = match found {
-        Some(found) => Run::resume(arguments, found, &text).map_err(|error| about(out, error))?,
-        None => Run::start(arguments, config, from.map(|(_, from)| from), &text)?,
+        Some(found) => Run::resume(arguments, found, &parts).map_err(|error| about(out, error))?,
+        None => Run::start(arguments, config, from.map(|(_, from)| from), &parts)?,
     };
     if run.settings.schedule.steps == 0 {
         let seconds = 60.0 * arguments.minutes.unwrap_or(MINUTES);
@@ -81,7 +93,7 @@ struct Run<'a> {
     config: Config,
     settings: Settings,
     learner: Learner,
-    text: &'a Text,
+    parts: &'a Parts<'a>,
     task: Task,
     batches: Batches,
     random: Random,
@@ -92,14 +104,14 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(config: Config, settings: Settings, seed: u64, text: &'a Text) -> Result<Self, String> {
+    fn new(config: Config, settings: Settings, seed: u64, parts: &'a Parts<'a>) -> Result<Self, String> {
         let Settings { batch, schedule, .. } = settings;
         let learner = Learner::new(config, batch, config.context, schedule.sweeps);
         Ok(Self {
             config,
             settings,
             learner: learner.map_err(|error| error.to_string())?,
-            text,
+            parts,
             task: task(&config),
             batches: Batches::new(batch, config.context),
             random: Random::new(seed),
@@ -114,10 +126,10 @@ impl<'a> Run<'a> {
         arguments: &Pretrain,
         config: Config,
         from: Option<Checkpoint<'_>>,
-        text: &'a Text,
+        parts: &'a Parts<'a>,
     ) -> Result<Self, String> {
         let seed = arguments.seed.unwrap_or(SEED);
-        let mut run = Self::new(config, plan::settings(arguments, &config, text), seed, text)?;
+        let mut run = Self::new(config, plan::settings(arguments, &config, parts.text), seed, parts)?;
         run.learner.initialize(seed);
         if let Some(from) = from {
             // Feedback is last: where one of the two has none, the others are the same.
@@ -130,13 +142,13 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    fn resume(arguments: &Pretrain, found: Checkpoint<'_>, text: &'a Text) -> Result<Self, String> {
+    fn resume(arguments: &Pretrain, found: Checkpoint<'_>, parts: &'a Parts<'a>) -> Result<Self, String> {
         let Some(training) = found.training else {
             return Err("has a model and no training to go on with: `--from` starts one".to_owned());
         };
         let random = Random::from_state(training.random);
-        plan::same(arguments, (&training.settings, random.seed()), text)?;
-        let mut run = Self::new(found.config, training.settings, random.seed(), text)?;
+        plan::same(arguments, (&training.settings, random.seed()), parts.text)?;
+        let mut run = Self::new(found.config, training.settings, random.seed(), parts)?;
         run.learner
             .restore(&found.parameters, &training.first, &training.second, training.steps)
             .map_err(|error| error.to_string())?;
@@ -163,8 +175,8 @@ impl<'a> Run<'a> {
         let mut random = Random::new(self.random.seed());
         let schedule = self.settings.schedule;
         let mut step = |run: &mut Self, sweeps: usize| -> Result<f64, Failure> {
-            let text = run.text.training();
-            run.batches.draw(text, run.task, &mut random).map_err(|error| error.to_string())?;
+            let part = &run.parts.training;
+            part.draw(&mut run.batches, run.task, &mut random).map_err(|error| error.to_string())?;
             // At a rate of 0 parameters stay.
             let Settings { decay, clip, .. } = run.settings;
             let settings = StepSettings { rate: 0.0, decay, clip, sweeps: Sweeps::Unrolled(sweeps) };
@@ -208,7 +220,7 @@ impl<'a> Run<'a> {
     }
 
     fn held_out(&mut self, sweeps: usize) -> Result<f64, String> {
-        let part = (self.text.held_out(), self.task);
+        let part = (&self.parts.held_out, self.task);
         measure::some(&mut self.learner, &mut self.batches, part, sweeps)
     }
 
@@ -246,13 +258,12 @@ impl<'a> Run<'a> {
         output::write(&folder.join("curve.svg"), image.as_bytes())
     }
 
-    /// One step; its loss in nats a predicted byte.
+    /// One step; its loss in nats a predicted token.
     fn step(&mut self) -> Result<f64, String> {
         let number = self.learner.steps();
         let Settings { schedule, decay, clip, .. } = self.settings;
-        self.batches
-            .draw(self.text.training(), self.task, &mut self.random)
-            .map_err(|error| error.to_string())?;
+        let part = &self.parts.training;
+        part.draw(&mut self.batches, self.task, &mut self.random).map_err(|error| error.to_string())?;
         let (rate, sweeps) = (schedule.rate(number), Sweeps::Unrolled(schedule.sweeps(number)));
         let settings = StepSettings { rate, decay, clip, sweeps };
         let report = self.learner.step(&self.batches.batch(), &settings).map_err(|error| {
@@ -312,7 +323,7 @@ impl<'a> Run<'a> {
                 bar.say(format!(
                     "{:.3} {}  {}",
                     bits(smooth, 1),
-                    bits_name(self.task),
+                    self.parts.training.names(self.task).bits,
                     speed.recent(each, left)
                 ));
             }
@@ -340,7 +351,7 @@ impl<'a> Run<'a> {
         let seconds = begun.elapsed().as_secs_f64();
         let sweeps = self.sweeps();
         let bar = Bar::windows(sweeps);
-        let part = (self.text.held_out(), self.task);
+        let part = (&self.parts.held_out, self.task);
         let progress = |done, all| bar.at(done, all);
         let measured = measure::all(&mut self.learner, &mut self.batches, part, sweeps, progress)?;
         bar.end();
@@ -350,15 +361,15 @@ impl<'a> Run<'a> {
                 path.display()
             )));
         };
-        let name = bits_name(self.task);
+        let names = part.0.names(self.task);
         println!("model: {}\nparameters: {}", self.config, self.learner.parameters().len());
         println!("steps: {}\nsweeps: {sweeps}", self.learner.steps());
         println!("tokens: {}", self.sequences * self.config.context as u64);
-        println!("held-out bytes predicted: {}", measured.counted);
+        println!("held-out {} predicted: {}", names.tokens, measured.counted);
         if let Some(point) = self.curve.last() {
-            println!("{name} in training: {:.4}", point.training);
+            println!("{} in training: {:.4}", names.bits, point.training);
         }
-        println!("{name}: {:.4}", measured.bits);
+        measured.print(part, "");
         // A run that had been at its end takes no step.
         if let Some((tokens, share)) = speed.whole() {
             println!("tokens per second: {tokens:.0}\nshare of peak: {share:.3}");

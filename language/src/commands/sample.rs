@@ -1,6 +1,7 @@
 //! Text as a model goes on.
 
-use super::{Outcome, about, bytes, load};
+use super::tokens::tokens;
+use super::{Outcome, about, load};
 use crate::cli::Sample;
 use attractor::simd::Backend;
 use attractor_language::checkpoint::Checkpoint;
@@ -14,14 +15,22 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn sample(arguments: &Sample) -> Outcome {
     let Checkpoint { config, sweeps, parameters, .. } = load(&arguments.checkpoint)?;
-    bytes(&config).map_err(|error| about(&arguments.checkpoint, error))?;
+    let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
     if !config.causal {
         let error = "the model sees both ways, and only one that is causal can go on with a text";
         return Err(about(&arguments.checkpoint, error).into());
     }
     let sweeps = arguments.sweeps.unwrap_or(sweeps);
     let prompt = arguments.prompt.as_deref().filter(|prompt| !prompt.is_empty());
-    let mut text: Vec<u32> = prompt.unwrap_or("\n").bytes().map(u32::from).collect();
+    let begin = prompt.unwrap_or("\n").as_bytes();
+    let mut text = tokens.encode(begin).map_err(|error| error.to_string())?;
+    if text.is_empty() {
+        return Err("there are no tokens for the prompt".to_owned().into());
+    }
+    // Vocabularies may be larger than what is in use of them.
+    let silent: Vec<usize> =
+        (0..config.vocabulary).filter(|token| tokens.decode(&[*token as u32]).is_err()).collect();
+    let mut likely = vec![0.0; config.vocabulary];
 
     let model = Model::new(config, &parameters).map_err(|error| error.to_string())?;
     let mut room = vec![0.0; Generator::room(&config, sweeps)];
@@ -48,7 +57,10 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
             text.drain(..text.len() - unread);
         }
         let logits = generator.read(&text[text.len() - unread..]).map_err(|error| error.to_string())?;
-        let token = draw.token(logits, random.unit());
+        likely.copy_from_slice(logits);
+        // Never drawn.
+        silent.iter().for_each(|token| likely[*token] = f32::NEG_INFINITY);
+        let token = draw.token(&likely, random.unit());
         // The first token waits for the prompt.
         if added > 0 {
             spent += started.elapsed();
@@ -57,8 +69,8 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
         let token = token.ok_or_else(|| "the model's logits are not finite".to_owned())?;
         text.push(token);
         unread = 1;
-        // Tokens are below 256.
-        if !output.write(&[token as u8])? {
+        let bytes = tokens.decode(&[token]).map_err(|error| error.to_string())?;
+        if !output.write(&bytes)? {
             return Ok(());
         }
     }
@@ -77,7 +89,7 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
     Ok(())
 }
 
-/// Standard output, byte by byte.
+/// Standard output, token by token: one may end within a character.
 struct Output {
     stdout: io::StdoutLock<'static>,
     terminal: bool,
