@@ -135,7 +135,7 @@ pub(crate) struct Threads {
 
 /// Writes text as a model would go on, token after token, to standard output.
 ///
-/// On standard error it says how many microseconds a token took. On a terminal bytes that would steer it are shown as escapes.
+/// On standard error it says how many microseconds a token took, and what share of that loading the weights alone takes. On a terminal bytes that would steer it are shown as escapes.
 #[derive(Args)]
 pub(crate) struct Sample {
     /// A checkpoint, or the folder of a run for its newest one
