@@ -82,16 +82,16 @@ pub(crate) struct Pretrain {
     /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.5]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
     pub(crate) switch: Option<f64>,
-    /// Sequences of a step [default: 32]
+    /// Sequences of a step [default: 16]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
     pub(crate) batch: Option<usize>,
-    /// Highest learning rate of AdamW [default: 1e-3]
+    /// Highest learning rate of AdamW [default: 4e-3]
     #[arg(long, value_name = "X", value_parser = rate, help_heading = "Learning")]
     pub(crate) rate: Option<f32>,
     /// Share of the steps in which the rate rises [default: 0.02]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
     pub(crate) warm_up: Option<f64>,
-    /// What the rate falls to along a cosine, as a share of the highest [default: 0.1]
+    /// What the rate falls to along a cosine, as a share of the highest [default: 0.02]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
     pub(crate) end: Option<f64>,
     /// Weight decay, a unit of rate [default: 0.1]

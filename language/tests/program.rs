@@ -352,7 +352,7 @@ fn only_the_same_run_is_resumed() {
         refused(1, part, &arguments);
         assert!(room.result("run") == before);
     };
-    resume(&["--rate", "0.5"], "the run was begun with --rate 0.001, and now it is 0.5");
+    resume(&["--rate", "0.5"], "the run was begun with --rate 0.004, and now it is 0.5");
     resume(&["--steps", "9"], "the run was begun with --steps 4, and now it is 9");
     resume(&["--seed", "9"], "the run was begun with --seed 1, and now it is 9");
     resume(

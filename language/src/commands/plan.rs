@@ -7,8 +7,8 @@ use attractor_language::schedule::Schedule;
 use attractor_language::text::Text;
 
 const DEFAULT: Settings = Settings {
-    schedule: Schedule { rate: 1e-3, warm_up: 0.02, end: 0.1, switch: 0.5, sweeps: 2, steps: 0 },
-    batch: 32,
+    schedule: Schedule { rate: 4e-3, warm_up: 0.02, end: 0.02, switch: 0.5, sweeps: 2, steps: 0 },
+    batch: 16,
     decay: 0.1,
     clip: 1.0,
     evaluate_every: 0,
