@@ -9,39 +9,21 @@
 //! | `language/adam` | one update of 842,496 parameters |
 
 use attractor::kernel::{self, AdamStep, Factors, Identity, Matrix, MatrixMut, Start};
-use attractor::simd::{Backend, Element, Lanes, Operation};
+use attractor::simd::{Backend, Element};
 use attractor_language::Config;
+use attractor_language::limits::MultiplyAdds;
 use attractor_language::pass::Sweeps;
 use attractor_language::train::{Batch, Learner, StepSettings, flops_per_token};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
-struct Peak(usize);
-
-impl Operation<f32> for Peak {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<L: Lanes<f32>>(self, lanes: L) -> f32 {
-        let (factor, term) = (lanes.splat(black_box(0.5)), lanes.splat(black_box(1.0)));
-        let mut sums: [L::Vector; 12] = std::array::from_fn(|v| lanes.splat(v as f32));
-        for _ in 0..self.0 / (12 * L::WIDTH) {
-            for sum in &mut sums {
-                *sum = lanes.mul_add(*sum, factor, term);
-            }
-        }
-        let total = sums.into_iter().fold(lanes.splat(0.0), |total, sum| lanes.add(total, sum));
-        lanes.reduce_add(total)
-    }
-}
-
 /// The limit of a group that takes so many multiplications and additions.
 fn limit(group: &mut BenchmarkGroup<'_, WallTime>, flops: f64) {
     group.throughput(Throughput::Elements(flops as u64));
     let count = (flops / 2.0) as usize;
     group.bench_function("fma-peak", |bencher| {
-        bencher.iter(|| f32::run(Backend::best(), Peak(black_box(count))));
+        bencher.iter(|| f32::run(Backend::best(), MultiplyAdds(black_box(count))));
     });
 }
 

@@ -1,15 +1,35 @@
 //! How fast a whole training step is, and what part of what the processor can do.
+//!
+//! ```text
+//! cargo run --release -p attractor-language --example speed -- [WIDTH [SWEEPS [THREADS [SEQUENCES [STEPS]]]]]
+//! ```
 
 use attractor_language::Config;
 use attractor_language::limits::peak_flops;
 use attractor_language::pass::Sweeps;
 use attractor_language::train::{Batch, Learner, StepSettings, flops_per_token};
+use std::process::ExitCode;
 use std::time::Instant;
 
-fn main() {
-    let numbers: Vec<usize> = std::env::args().skip(1).map(|x| x.parse().expect("a number")).collect();
-    let at = |i: usize, or: usize| numbers.get(i).copied().unwrap_or(or);
-    let (width, sweeps, threads, batch, steps) = (at(0, 128), at(1, 1), at(2, 1), at(3, 16), at(4, 6));
+const DEFAULTS: [usize; 5] = [128, 1, 1, 16, 7];
+
+/// Numbers of the command line, where there are any: of at least 1, and a width in heads of 32 features.
+fn numbers() -> Option<[usize; 5]> {
+    let mut numbers = DEFAULTS;
+    let mut arguments = std::env::args().skip(1);
+    for (number, argument) in numbers.iter_mut().zip(&mut arguments) {
+        *number = argument.parse().ok().filter(|number| *number > 0)?;
+    }
+    (arguments.next().is_none() && numbers[0].is_multiple_of(32)).then_some(numbers)
+}
+
+fn main() -> ExitCode {
+    let Some([width, sweeps, threads, batch, steps]) = numbers() else {
+        eprintln!(
+            "usage: speed [WIDTH [SWEEPS [THREADS [SEQUENCES [STEPS]]]]], whole numbers; 32 divides the width"
+        );
+        return ExitCode::from(2);
+    };
     let config = Config { feedback: sweeps > 1, ..Config::new(width, width / 32, 4, 128) };
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("threads");
     let mut learner = Learner::new(config, batch, 128, sweeps).expect("a shape");
@@ -32,4 +52,5 @@ fn main() {
     println!("tokens per second: {rate:.0}");
     println!("peak of a thread: {:.1} GFLOP/s", peak / 1e9);
     println!("share of peak: {:.3}", rate * flops_per_token(&config, 128, sweeps) / peak / threads as f64);
+    ExitCode::SUCCESS
 }

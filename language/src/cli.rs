@@ -1,9 +1,8 @@
 //! The command line.
 
-use clap::error::ErrorKind;
+use crate::options::{above_zero, positive, whole, within};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Language models with feedback: trained on a text, sampled, evaluated, and exchanged with others.
 ///
@@ -27,9 +26,9 @@ pub(crate) enum Command {
 
 /// Trains a model on a text, and writes checkpoints and the loss curve into a folder.
 ///
-/// Tokens are bytes, or with `--from` those of that model. The last tenth of the text is held out, and bits a byte are measured on it. The folder has the newest checkpoints, checkpoint-STEPS.bin, and curve.csv and
-/// curve.svg. `--resume` goes on from the newest one, with its options, to the bits the run would have reached without a pause; where there is none, it
-/// starts.
+/// Tokens are bytes, or with `--from` those of that model. The last tenth of the text is held out, and bits a byte are measured on it. The folder has the
+/// newest checkpoints, checkpoint-STEPS.bin, and curve.csv and curve.svg. `--resume` goes on from the newest one, with its options, to the bits the run
+/// would have reached without a pause; where there is none, it starts.
 ///
 /// Ctrl-C (and SIGTERM) saves after the step and ends with exit code 130; pressed again it ends at once. A run that is killed loses what came after its
 /// last checkpoint, and nothing else.
@@ -51,7 +50,7 @@ pub(crate) struct Pretrain {
     pub(crate) pieces: Pieces,
 
     /// How long it may take. The first seconds measure how many steps that is, and this number stays [default: 15]
-    #[arg(long, value_name = "MINUTES", value_parser = above_zero, conflicts_with = "steps", help_heading = "Length")]
+    #[arg(long, value_name = "MINUTES", value_parser = above_zero::<f64>, conflicts_with = "steps", help_heading = "Length")]
     pub(crate) minutes: Option<f64>,
     /// How many steps there are
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Length")]
@@ -98,7 +97,7 @@ pub(crate) struct Pretrain {
     #[arg(long, value_name = "X", value_parser = decay, help_heading = "Learning")]
     pub(crate) decay: Option<f32>,
     /// The longest a gradient may be [default: 1]
-    #[arg(long, value_name = "X", value_parser = length, help_heading = "Learning")]
+    #[arg(long, value_name = "X", value_parser = above_zero::<f32>, help_heading = "Learning")]
     pub(crate) clip: Option<f32>,
     /// Of initial weights, batches and masks [default: 1]
     #[arg(long, value_name = "N", help_heading = "Learning")]
@@ -108,7 +107,7 @@ pub(crate) struct Pretrain {
     #[arg(long, value_name = "STEPS", value_parser = count, help_heading = "Running")]
     pub(crate) eval_every: Option<u32>,
     /// How often a checkpoint is written; 0 is after every step
-    #[arg(long, value_name = "MINUTES", default_value = "2", value_parser = positive_f64, help_heading = "Running")]
+    #[arg(long, value_name = "MINUTES", default_value = "2", value_parser = positive::<f64>, help_heading = "Running")]
     pub(crate) save_every: f64,
     /// How many checkpoints stay
     #[arg(long, value_name = "N", default_value = "2", value_parser = whole::<1, 1_000_000>, help_heading = "Running")]
@@ -135,7 +134,8 @@ pub(crate) struct Threads {
 
 /// Writes text as a model would go on, token after token, to standard output.
 ///
-/// On standard error it says how many microseconds a token took, and what share of that loading the weights alone takes. On a terminal bytes that would steer it are shown as escapes.
+/// On standard error it says how many microseconds a token took, and what share of that loading the weights alone takes. On a terminal bytes that would
+/// steer it are shown as escapes.
 #[derive(Args)]
 pub(crate) struct Sample {
     /// A checkpoint, or the folder of a run for its newest one
@@ -148,7 +148,7 @@ pub(crate) struct Sample {
     #[arg(long, value_name = "N", default_value = "500", value_parser = whole::<0, { usize::MAX }>)]
     pub(crate) length: usize,
     /// Divides the logits; 0 takes the most likely token
-    #[arg(long, value_name = "X", default_value = "0.8", value_parser = positive)]
+    #[arg(long, value_name = "X", default_value = "0.8", value_parser = positive::<f32>)]
     pub(crate) temperature: f32,
     /// Draws among the N most likely tokens only; 0 among all
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<0, 1_048_576>)]
@@ -222,27 +222,6 @@ pub(crate) struct Import {
     pub(crate) pieces: Pieces,
 }
 
-/// What is wrong with a command line, in one line and without the usage.
-pub(crate) fn message(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "no command is given".to_owned();
-    }
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    // The usage and hints stand behind an empty line; lists in lines of their own before it.
-    let first = text.split("\n\n").next().unwrap_or_default();
-    first.lines().map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
-/// A whole number from `LEAST` to `MOST`.
-fn whole<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if (LEAST..=MOST).contains(&number) => Ok(number),
-        _ if MOST == usize::MAX => Err(format!("not a whole number of at least {LEAST}")),
-        _ => Err(format!("not a whole number from {LEAST} to {MOST}")),
-    }
-}
-
 fn count(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
@@ -250,29 +229,6 @@ fn count(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A number in a range, which is also given in words.
-fn within<T: FromStr + Copy + Into<f64>>(
-    text: &str,
-    range: impl Fn(f64) -> bool,
-    words: &str,
-) -> Result<T, String> {
-    match T::from_str(text) {
-        Ok(number) if number.into().is_finite() && range(number.into()) => Ok(number),
-        _ => Err(format!("not a number {words}")),
-    }
-}
-fn positive(text: &str) -> Result<f32, String> {
-    within(text, |x| x >= 0.0, "of at least 0")
-}
-fn positive_f64(text: &str) -> Result<f64, String> {
-    within(text, |x| x >= 0.0, "of at least 0")
-}
-fn above_zero(text: &str) -> Result<f64, String> {
-    within(text, |x| x > 0.0, "above 0")
-}
-fn length(text: &str) -> Result<f32, String> {
-    within(text, |x| x > 0.0, "above 0")
-}
 fn rate(text: &str) -> Result<f32, String> {
     within(text, |x| x > 0.0 && x <= 1.0, "above 0 and at most 1")
 }

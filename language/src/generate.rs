@@ -1,14 +1,11 @@
 //! One token after another: keys and values of earlier tokens are kept, for every sweep, so that the logits are those of a whole pass.
 
-use crate::pass::{Model, PassError};
+use crate::pass::{Model, PassError, stride};
 use crate::{Config, EPSILON};
 use attractor::kernel::{
     self, Base, Gelu, Matrix, MatrixMut, Product, ShapeError, affine, normalize, transposed,
 };
 use attractor::simd::Backend;
-
-/// Lines of the first cache: columns of keys begin in different places of it.
-const LINE: usize = 16;
 
 /// Reads tokens and foretells the next one. The memory is the caller's: [`Generator::room`].
 ///
@@ -35,22 +32,6 @@ pub struct Generator<'a> {
     length: usize,
 }
 
-/// What one token takes.
-struct Working<'w> {
-    /// The states of all blocks.
-    states: &'w mut [f32],
-    input: &'w mut [f32],
-    normal: &'w mut [f32],
-    wide: &'w mut [f32],
-    other: &'w mut [f32],
-    scores: &'w mut [f32],
-    logits: &'w mut [f32],
-}
-
-const fn stride(config: &Config) -> usize {
-    (config.context.div_ceil(LINE) | 1) * LINE
-}
-
 fn row(data: &[f32]) -> Result<Matrix<'_, f32>, ShapeError> {
     Matrix::new(data, 1, data.len())
 }
@@ -69,7 +50,7 @@ impl<'a> Generator<'a> {
         sweeps * config.blocks * Self::cache(config)
     }
     const fn cache(config: &Config) -> usize {
-        2 * stride(config) * config.width
+        2 * stride(config.context) * config.width
     }
     const fn working(config: &Config) -> usize {
         (config.blocks + 1 + 2 + 4 + 4) * config.width + config.context + config.vocabulary
@@ -151,16 +132,10 @@ impl<'a> Generator<'a> {
             rest = left;
             some
         };
-        let working = Working {
-            states: take((blocks + 1) * width),
-            input: take(width),
-            normal: take(width),
-            wide: take(4 * width),
-            other: take(4 * width),
-            scores: take(context),
-            logits: take(vocabulary),
-        };
-        let Working { states, input, normal, wide, other, scores, logits } = working;
+        let states = take((blocks + 1) * width);
+        let (input, normal) = (take(width), take(width));
+        let (wide, other) = (take(4 * width), take(4 * width));
+        let (scores, logits) = (take(context), take(vocabulary));
         let epsilon = EPSILON as f32;
         let product = |start: Base<'_, f32>, weights: &[f32], from: &[f32], to: &mut [f32]| {
             let matrix = Matrix::new(weights, to.len(), from.len())?;
@@ -238,7 +213,7 @@ fn attend_to(
     out: &mut [f32],
 ) -> Result<(), PassError> {
     let Config { width, heads, .. } = *config;
-    let stride = stride(config);
+    let stride = stride(config.context);
     let features = width / heads;
     let mut parts = qkv.chunks_exact(width);
     let [query, key, value] = [(); 3].map(|()| parts.next().unwrap_or_default());

@@ -9,8 +9,8 @@ use std::time::Instant;
 #[must_use]
 pub fn peak_flops() -> f64 {
     const COUNT: usize = 1 << 20;
-    let peak = Peak { count: COUNT };
-    2.0 * COUNT as f64 / shortest(5, || f32::run(Backend::best(), black_box(peak)))
+    let work = MultiplyAdds(COUNT);
+    2.0 * COUNT as f64 / shortest(5, || f32::run(Backend::best(), black_box(work)))
 }
 
 /// How many seconds one thread takes at least to load so many numbers, once they are in the cache they fit into: each is loaded and multiplied once.
@@ -28,12 +28,11 @@ fn shortest<R>(times: usize, mut work: impl FnMut() -> R) -> f64 {
     })
 }
 
-#[derive(Clone, Copy)]
-struct Peak {
-    count: usize,
-}
+/// So many fused multiply-adds in registers alone: sums that do not wait for one another.
+#[derive(Clone, Copy, Debug)]
+pub struct MultiplyAdds(pub usize);
 
-impl Operation<f32> for Peak {
+impl Operation<f32> for MultiplyAdds {
     type Output = f32;
 
     #[inline(always)]
@@ -42,7 +41,7 @@ impl Operation<f32> for Peak {
         let (factor, term) = (lanes.splat(black_box(0.5)), lanes.splat(black_box(1.0)));
         // Sums that start alike would be computed once.
         let mut sums: [L::Vector; SUMS] = core::array::from_fn(|v| lanes.splat(v as f32));
-        for _ in 0..self.count / (SUMS * L::WIDTH) {
+        for _ in 0..self.0 / (SUMS * L::WIDTH) {
             for sum in &mut sums {
                 *sum = lanes.mul_add(*sum, factor, term);
             }

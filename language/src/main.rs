@@ -11,6 +11,8 @@ mod output;
 
 mod cli;
 mod commands;
+#[path = "../../tools/attractor/src/options.rs"]
+mod options;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
             println!("{}", error.render().to_string().trim_end());
             return ExitCode::SUCCESS;
         }
-        Err(error) => return failed(&Failure::Nonsense(cli::message(&error))),
+        Err(error) => return failed(&Failure::Nonsense(options::message(&error))),
     };
     let outcome = match command {
         Command::Pretrain(arguments) => pretrain::pretrain(&arguments),

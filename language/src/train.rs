@@ -4,13 +4,12 @@
 //! on any number of threads. A step allocates nothing.
 
 use crate::pass::{Model, PassError, Sequences, Sweeps, room};
+use crate::text::Random;
 use crate::{Config, ConfigError};
 use attractor::kernel::{self, AdamStep};
 use attractor::simd::Backend;
 use core::fmt;
 use core::ops::Range;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 /// Parts of a batch: as many threads can work at once.
 pub const SHARDS: usize = 8;
@@ -222,7 +221,8 @@ impl Learner {
     /// Draws parameters as GPT-2 does: weights normal of deviation 0.02, those that end in the residual stream divided by the root of twice the number of
     /// blocks; gains 1; shifts and biases 0. Feedback: U as small as those, gates 1. Moments and steps are zero then.
     pub fn initialize(&mut self, seed: u64) {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        // Not the numbers that batches of this seed are drawn by.
+        let mut random = Random::new(!seed);
         let narrow = 0.02 / (2.0 * self.config.blocks as f32).sqrt();
         let parameters = &mut self.parameters;
         self.config.tensors(|name, _, place| {
@@ -388,8 +388,8 @@ impl Learner {
 }
 
 /// A number of a normal distribution, by Box and Muller.
-fn normal(random: &mut ChaCha8Rng) -> f32 {
-    let (a, b): (f64, f64) = (random.random(), random.random());
+fn normal(random: &mut Random) -> f32 {
+    let (a, b) = (random.unit(), random.unit());
     ((-2.0 * (1.0 - a).ln()).sqrt() * (core::f64::consts::TAU * b).cos()) as f32
 }
 

@@ -89,6 +89,35 @@ fn normalize_back_once<T: Scalar>((backend, back): (Backend, NormalizeBack<'_, T
     T::run(backend, back);
 }
 
+/// What is done with some tokens.
+trait EachBlock<T: Scalar> {
+    /// `V` vectors of tokens, or so many as `part` says.
+    ///
+    /// # Safety
+    /// They must exist.
+    unsafe fn block<L: Lanes<T>, const V: usize>(&mut self, lanes: L, token: usize, part: Option<usize>);
+}
+
+/// All tokens: some vectors together, so that one sum does not wait for another, then one at a time.
+#[inline(always)]
+fn in_blocks<T: Scalar, L: Lanes<T>>(lanes: L, tokens: usize, mut each: impl EachBlock<T>) {
+    let mut token = 0;
+    // SAFETY: every block lies below `tokens`.
+    unsafe {
+        while tokens - token >= TOGETHER * L::WIDTH {
+            each.block::<L, TOGETHER>(lanes, token, None);
+            token += TOGETHER * L::WIDTH;
+        }
+        while tokens - token >= L::WIDTH {
+            each.block::<L, 1>(lanes, token, None);
+            token += L::WIDTH;
+        }
+        if token < tokens {
+            each.block::<L, 1>(lanes, token, Some(tokens - token));
+        }
+    }
+}
+
 /// Shapes fit.
 struct Normalize<'a, T> {
     input: Matrix<'a, T>,
@@ -103,31 +132,12 @@ impl<T: Scalar> Operation<T> for Normalize<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(mut self, lanes: L) {
-        let tokens = self.input.rows();
-        let mut token = 0;
-        // SAFETY: every block lies below `tokens`.
-        unsafe {
-            while tokens - token >= TOGETHER * L::WIDTH {
-                self.block::<L, TOGETHER>(lanes, token, None);
-                token += TOGETHER * L::WIDTH;
-            }
-            while tokens - token >= L::WIDTH {
-                self.block::<L, 1>(lanes, token, None);
-                token += L::WIDTH;
-            }
-            if token < tokens {
-                self.block::<L, 1>(lanes, token, Some(tokens - token));
-            }
-        }
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        in_blocks(lanes, self.input.rows(), self);
     }
 }
 
-impl<T: Scalar> Normalize<'_, T> {
-    /// `V` vectors of tokens, or so many as `part` says.
-    ///
-    /// # Safety
-    /// They must exist.
+impl<T: Scalar> EachBlock<T> for Normalize<'_, T> {
     #[inline(always)]
     unsafe fn block<L: Lanes<T>, const V: usize>(&mut self, lanes: L, token: usize, part: Option<usize>) {
         let (tokens, features) = (self.input.rows(), self.input.cols());
@@ -193,31 +203,12 @@ impl<T: Scalar> Operation<T> for NormalizeBack<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(mut self, lanes: L) {
-        let tokens = self.input.rows();
-        let mut token = 0;
-        // SAFETY: every block lies below `tokens`.
-        unsafe {
-            while tokens - token >= TOGETHER * L::WIDTH {
-                self.block::<L, TOGETHER>(lanes, token, None);
-                token += TOGETHER * L::WIDTH;
-            }
-            while tokens - token >= L::WIDTH {
-                self.block::<L, 1>(lanes, token, None);
-                token += L::WIDTH;
-            }
-            if token < tokens {
-                self.block::<L, 1>(lanes, token, Some(tokens - token));
-            }
-        }
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        in_blocks(lanes, self.input.rows(), self);
     }
 }
 
-impl<T: Scalar> NormalizeBack<'_, T> {
-    /// `V` vectors of tokens, or so many as `part` says.
-    ///
-    /// # Safety
-    /// They must exist.
+impl<T: Scalar> EachBlock<T> for NormalizeBack<'_, T> {
     #[inline(always)]
     unsafe fn block<L: Lanes<T>, const V: usize>(&mut self, lanes: L, token: usize, part: Option<usize>) {
         let (tokens, features) = (self.input.rows(), self.input.cols());

@@ -9,7 +9,7 @@ use attractor::simd::Backend;
 use core::ops::Range;
 
 /// The distance of columns of so many rows: lines of the first cache, an odd number of them, so that columns do not share their places.
-pub(super) const fn stride(rows: usize) -> usize {
+pub(crate) const fn stride(rows: usize) -> usize {
     (rows.div_ceil(LINE) | 1) * LINE
 }
 
@@ -74,20 +74,16 @@ impl Plan {
     pub(super) const fn wide(&self, times: usize) -> usize {
         self.stride * self.width * times
     }
-    /// A number a token, in whole lines.
-    pub(super) const fn column(&self) -> usize {
-        self.stride
-    }
     pub(super) const fn logs(&self) -> usize {
         (self.heads * self.rows).next_multiple_of(LINE)
     }
     /// All of [`Kept`].
     pub(super) const fn block(&self) -> usize {
-        self.wide(19) + 6 * self.column() + self.logs()
+        self.wide(19) + 6 * self.stride + self.logs()
     }
     /// Before what is kept: the embedding, states that are not kept, a copy of one, the last normalisation, logits and their gradient.
     pub(super) const fn shared(&self) -> usize {
-        self.wide(1 + self.blocks + 2) + 2 * self.column() + 2 * self.stride * self.vocabulary
+        self.wide(1 + self.blocks + 2) + 2 * self.stride + 2 * self.stride * self.vocabulary
     }
     /// Room of products and of attention.
     pub(super) const fn room(&self) -> usize {
@@ -128,7 +124,7 @@ impl Plan {
     pub(super) fn last(&self) -> [Place; 2] {
         let start = self.copy().end;
         let end = start + self.wide(1);
-        [start..end, end..end + 2 * self.column()]
+        [start..end, end..end + 2 * self.stride]
     }
     pub(super) fn logits(&self) -> [Place; 2] {
         let start = self.last()[1].end;
@@ -187,9 +183,9 @@ impl Plan {
             output: take(self.wide(1)),
             above_normal: take(self.wide(1)),
             fed_back: take(self.wide(1)),
-            statistics_1: take(2 * self.column()),
-            statistics_2: take(2 * self.column()),
-            above_statistics: take(2 * self.column()),
+            statistics_1: take(2 * self.stride),
+            statistics_2: take(2 * self.stride),
+            above_statistics: take(2 * self.stride),
             logs: take(self.logs()),
         }
     }

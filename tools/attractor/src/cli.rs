@@ -2,11 +2,10 @@
 
 use crate::model::{Feedback, activation, scalar};
 use crate::net::Solve;
+use crate::options::{above_zero, positive, whole, within};
 use crate::table::{Last, Reading, Table, Targets};
-use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Feedback neural networks that settle to a fixed point: trains, examines and converts them.
 ///
@@ -359,39 +358,6 @@ pub(crate) struct Codegen {
     pub(crate) caller: Option<PathBuf>,
 }
 
-/// What is wrong with a command line, in one line and without the usage.
-pub(crate) fn message(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "no command is given".to_owned();
-    }
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    // The usage and hints stand behind an empty line; lists in lines of their own before it.
-    let first = text.split("\n\n").next().unwrap_or_default();
-    first.lines().map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
-/// A whole number from `LEAST` to `MOST`.
-fn whole<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if (LEAST..=MOST).contains(&number) => Ok(number),
-        _ => Err(format!("not a whole number from {LEAST} to {MOST}")),
-    }
-}
-
-/// A number in a range, which is also given in words.
-fn within(text: &str, range: impl Fn(f64) -> bool, words: &str) -> Result<f64, String> {
-    match f64::from_str(text) {
-        Ok(number) if number.is_finite() && range(number) => Ok(number),
-        _ => Err(format!("not a number {words}")),
-    }
-}
-fn positive(text: &str) -> Result<f64, String> {
-    within(text, |x| x >= 0.0, "of at least 0")
-}
-fn above_zero(text: &str) -> Result<f64, String> {
-    within(text, |x| x > 0.0, "above 0")
-}
 fn rate(text: &str) -> Result<f64, String> {
     within(text, |x| x > 0.0 && x <= 1024.0, "above 0 and at most 1024")
 }

@@ -17,6 +17,7 @@ mod exchange;
 mod files;
 mod model;
 mod net;
+mod options;
 mod prune;
 mod quantise;
 mod scaling;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
             println!("{}", error.render().to_string().trim_end());
             return ExitCode::SUCCESS;
         }
-        Err(error) => return nonsense(&cli::message(&error)),
+        Err(error) => return nonsense(&options::message(&error)),
     };
     match work(command) {
         Ok(()) => ExitCode::SUCCESS,
