@@ -82,16 +82,16 @@ pub(crate) struct Train {
     #[arg(long, conflicts_with = "warm_up", help_heading = "Learning")]
     pub(crate) constant_rate: bool,
     /// Weight decay, a unit of learning rate
-    #[arg(long, value_name = "X", default_value = "0", value_parser = positive, help_heading = "Learning")]
+    #[arg(long, value_name = "X", default_value = "0", value_parser = positive::<f64>, help_heading = "Learning")]
     pub(crate) decay: f64,
     /// Clips the norm of gradients
-    #[arg(long, value_name = "X", value_parser = above_zero, help_heading = "Learning")]
+    #[arg(long, value_name = "X", value_parser = above_zero::<f64>, help_heading = "Learning")]
     pub(crate) clip: Option<f64>,
     /// Label smoothing
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share, conflicts_with = "regression", help_heading = "Learning")]
     pub(crate) smoothing: f64,
     /// Standard deviation of the noise added to scaled inputs
-    #[arg(long, value_name = "X", default_value = "0", value_parser = positive, help_heading = "Learning")]
+    #[arg(long, value_name = "X", default_value = "0", value_parser = positive::<f64>, help_heading = "Learning")]
     pub(crate) noise: f64,
     /// How often images are shifted by a pixel to each side, 0 to 0.5
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = half, help_heading = "Learning")]
@@ -179,7 +179,7 @@ impl Columns {
 #[derive(Args)]
 pub(crate) struct Sweeps {
     /// Sweeps end at this residual, or at this part of the largest activation
-    #[arg(long, value_name = "X", default_value = "1e-5", value_parser = above_zero, help_heading = "Solving")]
+    #[arg(long, value_name = "X", default_value = "1e-5", value_parser = above_zero::<f64>, help_heading = "Solving")]
     tolerance: f64,
     /// The most sweeps
     #[arg(long, value_name = "N", default_value = "100", value_parser = whole::<1, 1_000_000>, help_heading = "Solving")]
@@ -229,10 +229,10 @@ pub(crate) struct Certify {
     #[arg(long, value_name = "MODEL.attr")]
     pub(crate) to: Option<PathBuf>,
     /// Also says how many sweeps it takes to come this close to the solution
-    #[arg(long, value_name = "X", default_value = "1e-3", value_parser = above_zero)]
+    #[arg(long, value_name = "X", default_value = "1e-3", value_parser = above_zero::<f64>)]
     pub(crate) error: f64,
     /// The largest magnitude of an input, for that
-    #[arg(long, value_name = "X", default_value = "1", value_parser = positive)]
+    #[arg(long, value_name = "X", default_value = "1", value_parser = positive::<f64>)]
     pub(crate) input: f64,
 }
 
