@@ -19,6 +19,7 @@
 //! | 8 + 28 each | points of the curve: their number; step and sweeps (4 each), rate (4), bits in training and of held-out text (8 each) |
 //! | 4 | CRC-32 (ISO-HDLC) of all bytes before it |
 
+use crate::files::part;
 use crate::plot::Point;
 use crate::schedule::Schedule;
 use crate::text::Random;
@@ -279,15 +280,7 @@ impl Checkpoint<'_> {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(PART.0).suffix(PART.1);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // As of any file: what the user's mask leaves.
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let part = builder.tempfile_in(folder)?;
+        let part = part(folder, PART)?;
         self.write(io::BufWriter::with_capacity(1 << 16, part.as_file()))?;
         // What the disk does not take shows here at the latest.
         part.as_file().sync_all()?;
@@ -488,7 +481,7 @@ impl Folder {
                 fs::remove_file(entry.path())?;
             }
         }
-        tempfile::Builder::new().prefix(PART.0).suffix(PART.1).tempfile_in(path)?;
+        part(path, PART)?;
         Ok(Self { path: path.to_owned(), keep: keep.max(1), _lock: lock })
     }
 

@@ -1,6 +1,6 @@
 //! Folders that other programs open: safetensors in GPT-2's names, `config.json`, `tokenizer.json`.
 //!
-//! [`export`] writes them. transformers, candle and llama.cpp open a plain causal model as GPT-2; of a model with feedback they see the
+//! [`export`] writes them. transformers and candle open a plain causal model as GPT-2; of a model with feedback they see the
 //! first sweep, and tensors they do not know. [`import`] opens what [`export`] wrote and what others published: names with and without
 //! `transformer.` before them, numbers of 16 and 32 bits, one file or several with an index.
 //!
@@ -14,10 +14,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::{Config, ConfigError, EPSILON};
+use crate::files::part;
+use crate::{Config, ConfigError, EPSILON, twice};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use serde_core::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -240,15 +240,7 @@ fn beside(
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(NamedTempFile, PathBuf), ExchangeError> {
     let path = folder.join(name);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".part");
-    #[cfg(unix)]
-    {
-        // As any new file: less what the user's mask takes away.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let written = builder.tempfile_in(folder).and_then(|mut file| {
+    let written = part(folder, (".", ".part")).and_then(|mut file| {
         write(file.as_file_mut())?;
         file.as_file().sync_all()?;
         Ok(file)
@@ -614,27 +606,8 @@ fn from_f16(bits: u16) -> f32 {
     }
 }
 
-/// A JSON object in which no name is there twice: readers keep either, so one file would be two models.
+/// A JSON object in which no name is there twice.
 pub(crate) fn object(path: &Path, bytes: &[u8]) -> Result<Map<String, Value>, ExchangeError> {
-    struct Once;
-    impl<'de> Visitor<'de> for Once {
-        type Value = Map<String, Value>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-            let mut map = Map::new();
-            while let Some(name) = entries.next_key::<String>()? {
-                if map.contains_key(&name) {
-                    return Err(A::Error::custom(format_args!("`{name}` stands there twice")));
-                }
-                map.insert(name, entries.next_value()?);
-            }
-            Ok(map)
-        }
-    }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let map = reader.deserialize_map(Once).and_then(|map| reader.end().map(|()| map));
+    let map = twice::refuse(bytes).and_then(|()| serde_json::from_slice(bytes));
     map.map_err(|error| content(path, format!("damaged: {error}")))
 }

@@ -24,6 +24,8 @@ mod config;
 pub mod draw;
 #[cfg(feature = "std")]
 pub mod exchange;
+#[cfg(feature = "std")]
+mod files;
 pub mod generate;
 #[cfg(feature = "std")]
 pub mod limits;
@@ -38,5 +40,8 @@ pub mod text;
 pub mod tokens;
 #[cfg(feature = "std")]
 pub mod train;
+#[cfg(feature = "std")]
+#[path = "../../tools/attractor/src/twice.rs"]
+mod twice;
 
 pub use config::{BlockLayout, Config, ConfigError, EPSILON, FeedbackLayout};

@@ -366,6 +366,13 @@ fn every_damaged_file_is_refused() {
         }
     }
     assert!(accepted < 60, "{accepted}");
+    // A name that stands twice in an object within the header.
+    let text = String::from_utf8(whole[8..header].to_vec()).unwrap();
+    let twice = text.replacen(r#""shape":"#, r#""shape":[9],"shape":"#, 1);
+    assert_ne!(twice, text);
+    let bytes = [&(twice.len() as u64).to_le_bytes(), twice.as_bytes(), &whole[header..]].concat();
+    fs::write(&path, bytes).unwrap();
+    refused(folder.path(), &["model.safetensors", "`shape` stands there twice"]);
     // A length that no memory could hold.
     fs::write(&path, [&u64::MAX.to_le_bytes(), &whole[8..]].concat()).unwrap();
     refused(folder.path(), &["model.safetensors", "header of 18446744073709551615 bytes"]);

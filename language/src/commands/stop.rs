@@ -7,12 +7,12 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// From now on signals ask to stop.
 pub(crate) fn listen() -> Result<(), String> {
-    let heard = || {
+    let asks = || {
         if ASKED.swap(true, Ordering::Relaxed) {
             process::exit(130);
         }
     };
-    ctrlc::set_handler(heard).map_err(|error| format!("signals: {error}"))
+    ctrlc::set_handler(asks).map_err(|error| format!("signals: {error}"))
 }
 
 /// Whether it has been asked to stop.

@@ -61,7 +61,12 @@ impl Scalar {
 pub(crate) fn import(bytes: &[u8], wanted: &Wanted) -> Result<Model, String> {
     let file =
         SafeTensors::deserialize(bytes).map_err(|error| format!("this is no safetensors file: {error}"))?;
-    twice::refuse(bytes)?;
+    let header = || {
+        let (length, rest) = bytes.split_first_chunk()?;
+        rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)
+    };
+    let header = header().ok_or("the header is cut off")?;
+    twice::refuse(header).map_err(|error| format!("the header: {error}"))?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let said = |key| header.metadata().as_ref().and_then(|metadata| metadata.get(key));
     for key in header.metadata().iter().flat_map(|metadata| metadata.keys()) {

@@ -1,17 +1,12 @@
-//! Names that stand twice in a safetensors header: readers of JSON keep either, so one file would be two networks.
+//! Names that stand twice in JSON: readers keep either, so one file would be two networks. Also of `attractor-language`.
 
 use serde_core::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Refuses a file whose header has a name twice in one object, however deep; other errors are for the reader to find.
-pub(crate) fn refuse(bytes: &[u8]) -> Result<(), String> {
-    let header = || {
-        let (length, rest) = bytes.split_first_chunk()?;
-        rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)
-    };
-    let header = header().ok_or("the header is cut off")?;
-    serde_json::from_slice::<Once>(header).map(drop).map_err(|error| format!("the header: {error}"))
+/// Refuses JSON in which a name stands twice in one object, however deep.
+pub(crate) fn refuse(json: &[u8]) -> Result<(), serde_json::Error> {
+    serde_json::from_slice::<Once>(json).map(drop)
 }
 
 /// Any JSON without a name that stands twice in an object.
