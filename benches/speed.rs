@@ -271,11 +271,12 @@ impl<const I: usize, const A: usize, const B: usize, const O: usize, const N: us
 fn time_solve<const I: usize, const A: usize, const B: usize, const O: usize, const N: usize>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: &str,
-    by: Option<(Backend, Threads)>,
+    backend: Option<Backend>,
+    threads: Threads,
     case: &Case<I, A, B, O, N>,
     check: impl Fn(&str, &[f32]),
 ) {
-    let Some((backend, threads)) = by else { return };
+    let Some(backend) = backend else { return };
     let run = |state: &mut Boxed<State<Net<I, A, B, O>, N>>| {
         state.reset();
         let input = black_box(&**case.input);
@@ -535,17 +536,11 @@ fn batch_net<const I: usize, const A: usize, const B: usize, const O: usize, con
     let mut group = criterion.benchmark_group(name);
     // An element is one floating-point operation, half a multiply-add; Gelem/s are GFLOP/s.
     group.throughput(Throughput::Elements(2 * count as u64));
-    time_solve(&mut group, "attractor", Some((Backend::best(), Threads::One)), &case, &check);
-    time_solve(
-        &mut group,
-        "attractor-avx2",
-        Backend::avx2().map(|backend| (backend, Threads::One)),
-        &case,
-        &check,
-    );
+    time_solve(&mut group, "attractor", Some(Backend::best()), Threads::One, &case, &check);
+    time_solve(&mut group, "attractor-avx2", Backend::avx2(), Threads::One, &case, &check);
     // One chunk of samples is not shared out.
     if N > 32 {
-        time_solve(&mut group, "attractor-rayon", Some((Backend::best(), Threads::Rayon)), &case, &check);
+        time_solve(&mut group, "attractor-rayon", Some(Backend::best()), Threads::Rayon, &case, &check);
     }
     let memory = Multiplied { injection: vec![0.0; N * A], state: State::boxed() };
     let run = |memory: &mut _| solve_multiplied(&case.net, black_box(&**case.input), memory);
@@ -562,21 +557,9 @@ fn few(criterion: &mut Criterion) {
         let case = Case::<64, 64, 64, 10, N>::draw();
         let check = case.checker();
         let mut group = criterion.benchmark_group(format!("few/{N}"));
-        time_solve(&mut group, "attractor", Some((Backend::best(), Threads::One)), &case, &check);
-        time_solve(
-            &mut group,
-            "attractor-avx2",
-            Backend::avx2().map(|backend| (backend, Threads::One)),
-            &case,
-            &check,
-        );
-        time_solve(
-            &mut group,
-            "attractor-portable",
-            Some((Backend::portable(), Threads::One)),
-            &case,
-            &check,
-        );
+        time_solve(&mut group, "attractor", Some(Backend::best()), Threads::One, &case, &check);
+        time_solve(&mut group, "attractor-avx2", Backend::avx2(), Threads::One, &case, &check);
+        time_solve(&mut group, "attractor-portable", Some(Backend::portable()), Threads::One, &case, &check);
         group.finish();
     }
     time_few::<2>(criterion);
