@@ -29,6 +29,8 @@ mod files;
 pub mod generate;
 #[cfg(feature = "std")]
 pub mod limits;
+#[cfg(feature = "std")]
+mod memory;
 pub mod pass;
 #[cfg(feature = "std")]
 pub mod plot;

@@ -3,6 +3,7 @@
 //! A batch is cut into [`SHARDS`] parts, whatever the number of threads, and their gradients are added up in a fixed order. So a step has the same bits
 //! on any number of threads. A step allocates nothing.
 
+use crate::memory::Numbers;
 use crate::pass::{Model, PassError, Sequences, Sweeps, room};
 use crate::text::Random;
 use crate::{Config, ConfigError};
@@ -14,8 +15,9 @@ use core::ops::Range;
 /// Parts of a batch: as many threads can work at once.
 pub const SHARDS: usize = 8;
 
-/// Sequences that are one matrix: products are of more rows then, and the matrices between them take more memory.
-const TOGETHER: usize = 1;
+/// Tokens of the sequences that are one matrix, of several sequences at most: with more of them weights are read for more at a time, and what lies between
+/// the products takes more memory.
+const TOKENS: usize = 256;
 
 /// Entries that one thread updates at a time.
 const PIECE: usize = 1 << 14;
@@ -110,8 +112,8 @@ impl From<ConfigError> for TrainError {
 /// One part of a batch: its memory and its gradient.
 #[derive(Debug)]
 struct Shard {
-    room: Vec<f32>,
-    gradient: Vec<f32>,
+    room: Numbers,
+    gradient: Numbers,
     /// Sum of losses, and targets that were counted.
     loss: Result<(f64, usize), PassError>,
 }
@@ -149,9 +151,11 @@ pub struct Learner {
     batch: usize,
     length: usize,
     kept: usize,
-    parameters: Vec<f32>,
-    first: Vec<f32>,
-    second: Vec<f32>,
+    /// Sequences that are one matrix.
+    together: usize,
+    parameters: Numbers,
+    first: Numbers,
+    second: Numbers,
     steps: u32,
     shards: Vec<Shard>,
     pieces: Vec<Piece>,
@@ -182,11 +186,11 @@ impl Learner {
         }
         let kept = if config.feedback { sweeps } else { 1 };
         let count = config.parameters();
-        let together = TOGETHER.min(batch.div_ceil(SHARDS));
+        let together = (TOKENS / length).clamp(1, batch.div_ceil(SHARDS));
         let shards = (0..SHARDS.min(batch))
             .map(|_| Shard {
-                room: vec![0.0; room(&config, together, length, kept)],
-                gradient: vec![0.0; count],
+                room: Numbers::new(room(&config, together, length, kept)),
+                gradient: Numbers::new(count),
                 loss: Ok((0.0, 0)),
             })
             .collect();
@@ -208,9 +212,10 @@ impl Learner {
             batch,
             length,
             kept,
-            parameters: vec![0.0; count],
-            first: vec![0.0; count],
-            second: vec![0.0; count],
+            together,
+            parameters: Numbers::new(count),
+            first: Numbers::new(count),
+            second: Numbers::new(count),
             steps: 0,
             shards,
             pieces,
@@ -346,7 +351,14 @@ impl Learner {
             return Err(PassError::NoTarget.into());
         }
         let model = Model::new(self.config, &self.parameters)?;
-        let work = Work { backend: self.backend, model, sweeps, share: Some(1.0 / counted as f32), batch };
+        let work = Work {
+            backend: self.backend,
+            model,
+            sweeps,
+            share: Some(1.0 / counted as f32),
+            together: self.together,
+            batch,
+        };
         let each = batch.sequences.div_ceil(self.shards.len());
         work.all(&mut self.shards, 0, each);
         let (loss, counted) = losses(&self.shards)?;
@@ -380,7 +392,7 @@ impl Learner {
     pub fn evaluate(&mut self, batch: &Batch<'_>, sweeps: Sweeps) -> Result<(f64, usize), TrainError> {
         self.check(batch)?;
         let model = Model::new(self.config, &self.parameters)?;
-        let work = Work { backend: self.backend, model, sweeps, share: None, batch };
+        let work = Work { backend: self.backend, model, sweeps, share: None, together: self.together, batch };
         let each = batch.sequences.div_ceil(self.shards.len());
         work.all(&mut self.shards, 0, each);
         Ok(losses(&self.shards)?)
@@ -410,6 +422,7 @@ struct Work<'a> {
     model: Model<'a>,
     sweeps: Sweeps,
     share: Option<f32>,
+    together: usize,
     batch: &'a Batch<'a>,
 }
 
@@ -434,10 +447,10 @@ impl Work<'_> {
         let end = sequences.min(from + each);
         let mut at = from;
         while at < end {
-            let place = at * length..end.min(at + TOGETHER) * length;
+            let place = at * length..end.min(at + self.together) * length;
             let tokens = tokens.get(place.clone()).unwrap_or_default();
             let targets = targets.get(place).unwrap_or_default();
-            at += TOGETHER;
+            at += self.together;
             if targets.iter().all(|&target| target == crate::pass::IGNORED) {
                 continue;
             }

@@ -407,6 +407,9 @@ const fn parts(count: usize, most: usize, tile: usize) -> usize {
     count.div_ceil(count.div_ceil(most)).next_multiple_of(tile)
 }
 
+/// Half of the smallest first cache of processors that have a second one.
+const FIRST: usize = 16 << 10;
+
 /// Steps of a sum after which the output may have left the first cache.
 const LONG: usize = 64;
 
@@ -659,6 +662,14 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
         }
     }
 
+    /// Whether panels of so many rows fit into the first cache, and all columns into the second: fewer bytes come from there then, for a tile has
+    /// more rows than columns.
+    #[inline(always)]
+    const fn left_stays(&self, high: usize) -> bool {
+        let bytes = self.deep * size_of::<T>();
+        high * bytes <= FIRST && self.columns * bytes <= 2 * Caches::SMALL
+    }
+
     /// All columns of some panels of rows.
     ///
     /// # Safety
@@ -683,6 +694,7 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
             tile: wide * self.right.across,
             columns: whole,
             deep: self.deep,
+            left_stays: self.left_stays(V * L::WIDTH),
             out: self.out.wrapping_add(row),
             stride: self.stride,
             count,
@@ -732,6 +744,8 @@ struct Tiles<T, F> {
     tile: usize,
     columns: usize,
     deep: usize,
+    /// Whether a panel of rows stays in the first cache while all columns pass by, and not a tile's columns while all rows do.
+    left_stays: bool,
     out: *mut T,
     stride: usize,
     /// Rows of a panel that are there.
@@ -797,12 +811,15 @@ impl<T: Scalar, F: Finish<T>, L: Lanes<T>, const V: usize, const N: usize, const
     #[inline(always)]
     fn run(self, lanes: L) {
         let tiles = self.0;
-        let mut column = 0;
-        let mut right = tiles.right;
-        while column < tiles.columns {
-            let mut left = tiles.left;
-            let mut row = 0;
-            for _ in 0..tiles.panels {
+        let across = tiles.columns.div_ceil(N);
+        let (outer, inner) = if tiles.left_stays { (tiles.panels, across) } else { (across, tiles.panels) };
+        for a in 0..outer {
+            for b in 0..inner {
+                let (panel, tile) = if tiles.left_stays { (a, b) } else { (b, a) };
+                let (row, column) = (panel * V * L::WIDTH, tile * N);
+                let (mut left, mut right) = (tiles.left, tiles.right);
+                left.start = left.start.wrapping_add(panel * tiles.panel);
+                right.start = right.start.wrapping_add(tile * tiles.tile);
                 // SAFETY: `rows` says that the tile exists.
                 unsafe {
                     let (count, columns) = (tiles.count, tiles.columns - column);
@@ -811,11 +828,7 @@ impl<T: Scalar, F: Finish<T>, L: Lanes<T>, const V: usize, const N: usize, const
                     add::<T, L, V, N, LEFT, SIDE>(lanes, left, right, tiles.deep, count, columns, &mut sums);
                     end::<T, F, L, V, N>(lanes, tiles, row, column, sums);
                 }
-                left.start = left.start.wrapping_add(tiles.panel);
-                row += V * L::WIDTH;
             }
-            right.start = right.start.wrapping_add(tiles.tile);
-            column += N;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Gradients, from above.
 
-use super::plan::{Kept, On, Place, Plan, add, largest_change, places, sum, view, view_mut};
+use super::plan::{Kept, On, Place, Plan, add, dot, largest_change, places, view, view_mut};
 use super::{Model, PassError};
 use crate::{Config, FeedbackLayout};
 use attractor::kernel::{
@@ -238,7 +238,7 @@ impl<T: Scalar> Model<'_, T> {
         if let Some([weights, gate]) = parts(gradient, weights)? {
             let columns = d.chunks_exact(stride).zip(fed_back.chunks_exact(stride));
             for (gate, (d, u)) in gate.iter_mut().zip(columns) {
-                *gate += sum(d.iter().zip(u).take(plan.rows).map(|(d, u)| *d * *u));
+                *gate += dot(d.get(..plan.rows).unwrap_or_default(), u.get(..plan.rows).unwrap_or_default());
             }
             on.weights((weights, None), (du, width), (normal, width))?;
         }

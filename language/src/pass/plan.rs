@@ -105,7 +105,8 @@ impl Plan {
         self.shared() + self.back() + places * self.block()
     }
     pub(super) const fn total(&self) -> usize {
-        self.memory() + self.room()
+        // What lies before the first line.
+        LINE - 1 + self.memory() + self.room()
     }
 
     pub(super) fn embedding(&self) -> Place {
@@ -261,7 +262,7 @@ impl<T: Scalar> On<'_, T> {
         multiply::<T, Identity>(self.backend, factors, T::ONE, Start::Output, self.room, out)?;
         if let Some(biases) = biases {
             for (bias, column) in biases.iter_mut().zip(deltas.chunks_exact(self.plan.stride)) {
-                *bias += sum(column.iter().take(self.plan.rows).copied());
+                *bias += sum(column.get(..self.plan.rows).unwrap_or_default());
             }
         }
         Ok(())
@@ -269,10 +270,21 @@ impl<T: Scalar> On<'_, T> {
 }
 
 /// A sum of many numbers, in an order that vectors can keep.
-pub(super) fn sum<T: Scalar>(numbers: impl Iterator<Item = T>) -> T {
+pub(super) fn sum<T: Scalar>(numbers: &[T]) -> T {
     let mut sums = [T::ZERO; LINE];
-    for (i, number) in numbers.enumerate() {
-        sums[i % LINE] += number;
+    for line in numbers.chunks(LINE) {
+        add(line, &mut sums);
+    }
+    sums.iter().fold(T::ZERO, |a, b| a + *b)
+}
+
+/// A sum of products, in such an order.
+pub(super) fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
+    let mut sums = [T::ZERO; LINE];
+    for (a, b) in a.chunks(LINE).zip(b.chunks(LINE)) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += *a * *b;
+        }
     }
     sums.iter().fold(T::ZERO, |a, b| a + *b)
 }
@@ -307,7 +319,9 @@ pub(super) fn largest_change<T: Scalar>(plan: &Plan, old: &[T], new: &[T], mut l
     largest
 }
 
-/// Memory, and the room of products and attention.
+/// Memory, from a line of the caches on, and the room of products and attention.
 pub(super) fn split_room<'m, T>(plan: &Plan, room: &'m mut [T]) -> (&'m mut [T], &'m mut [T]) {
+    let skip = room.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+    let room = room.get_mut(skip..).unwrap_or_default();
     room.split_at_mut(plan.memory().min(room.len()))
 }
