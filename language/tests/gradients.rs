@@ -284,22 +284,26 @@ fn tokens_one_by_one_have_the_logits_of_whole_sequences() {
         let (tokens, _) = drawn(&config, config.context, &mut Noise::new(32));
         for sweeps in 1..=3 {
             let right = naive::logits(&config, &all, &tokens, sweeps);
-            let mut memory = vec![f32::NAN; Generator::room(&config, sweeps)];
-            let model = Model::new(config, &small).unwrap();
-            let mut generator = Generator::new(Backend::best(), model, sweeps, &mut memory).unwrap();
-            // Some at once, then each on its own; and all of it once more.
-            for _ in 0..2 {
-                let mut read = 0;
-                for count in [1, 2, 1, 1, 1, 1, 1, 1] {
-                    let found = generator.read(&tokens[read..read + count]).unwrap();
-                    read += count;
-                    for (found, right) in found.iter().zip(&right[read - 1]) {
-                        assert!((f64::from(*found) - right).abs() < 2e-5, "{config}: {found}, not {right}");
+            for together in 1..=4 {
+                let mut memory = vec![f32::NAN; Generator::room(&config, sweeps, together)];
+                let model = Model::new(config, &small).unwrap();
+                let mut generator =
+                    Generator::new(Backend::best(), model, sweeps, together, &mut memory).unwrap();
+                // Some at once, then each on its own; and all of it once more.
+                for _ in 0..2 {
+                    let mut read = 0;
+                    for count in [1, 2, 3, 1, 1, 1] {
+                        let found = generator.read(&tokens[read..read + count]).unwrap();
+                        read += count;
+                        for (found, right) in found.iter().zip(&right[read - 1]) {
+                            let error = (f64::from(*found) - right).abs();
+                            assert!(error < 2e-5, "{config}, {together} at a time: {found}, not {right}");
+                        }
                     }
+                    assert_eq!(generator.len(), 9);
+                    assert_eq!(generator.read(&[0]), Err(PassError::Tokens { found: 1, most: 0 }));
+                    generator.clear();
                 }
-                assert_eq!(generator.len(), 9);
-                assert_eq!(generator.read(&[0]), Err(PassError::Tokens { found: 1, most: 0 }));
-                generator.clear();
             }
         }
     }

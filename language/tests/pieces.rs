@@ -238,9 +238,9 @@ fn a_published_model_goes_all_the_way() {
 
     // Sampled: the most likely tokens, one after another, as far as the context goes.
     let Checkpoint { config, parameters, sweeps, .. } = Checkpoint::load(&newest("run")).unwrap();
-    let mut memory = vec![0.0; Generator::room(&config, sweeps)];
+    let mut memory = vec![0.0; Generator::room(&config, sweeps, 2)];
     let model = Model::new(config, &parameters).unwrap();
-    let mut generator = Generator::new(Backend::best(), model, sweeps, &mut memory).unwrap();
+    let mut generator = Generator::new(Backend::best(), model, sweeps, 2, &mut memory).unwrap();
     let (pieces, mut expected) = (pieces(), b"the hea".to_vec());
     let mut unread = naive(&expected);
     assert_eq!(unread.len(), 3);

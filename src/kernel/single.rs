@@ -5,8 +5,9 @@
 
 use super::products::Term;
 use super::{Change, EachProduct, Finish, Product, Products, Scalar, load, store};
-use crate::simd::{Lanes, MAX_WIDTH, each};
+use crate::simd::{Lanes, MAX_WIDTH, each, prefetch};
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 
 /// One sample: units in the lanes. Its base and its operands lie in a row.
 pub(super) struct Single<'s, T, L, P, F> {
@@ -46,8 +47,24 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
         // SAFETY: every block lies below `units`.
         unsafe {
             if const { L::BLOCKING.rows >= 8 && (UNITS == 0 || UNITS >= 8 * L::WIDTH) } {
+                // Sums of columns that were read whole, and up to which unit they go.
+                let (mut wide, mut summed) = (MaybeUninit::<[L::Vector; WIDE]>::uninit(), 0);
+                let mut at = wide.as_ptr().cast::<[L::Vector; 8]>();
                 while self.units - unit >= 8 * L::WIDTH {
-                    self.rows::<8, 1>(unit, None, change);
+                    let z = if const { UNITS == 0 } && self.units * size_of::<T>() >= FAR {
+                        if unit >= summed {
+                            let vectors = ((self.units - unit) / (8 * L::WIDTH) * 8).min(WIDE);
+                            self.whole_columns(unit, vectors, wide.as_mut_ptr().cast());
+                            summed = unit + vectors * L::WIDTH;
+                            at = wide.as_ptr().cast();
+                        }
+                        at = at.wrapping_add(1);
+                        at.wrapping_sub(1).read()
+                    } else {
+                        let Self { base, sources, .. } = *self;
+                        SumRows::<_, _, 8, 1, false> { base, sources, unit, count: 0 }.sums(self.lanes)
+                    };
+                    self.finish(&z, unit, None, change);
                     unit += 8 * L::WIDTH;
                 }
             }
@@ -72,6 +89,19 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
                 self.rows_split::<1, 8>(unit, Some(self.units - unit), change);
             }
         }
+    }
+
+    /// The sums of so many vectors of units, column after column: as the sums of fewer rows at a time, but in the order of memory.
+    #[inline(always)]
+    unsafe fn whole_columns(&self, unit: usize, vectors: usize, to: *mut L::Vector) {
+        let Self { lanes, base, sources, .. } = *self;
+        // SAFETY: the caller's block lies in the units, and there is room for its sums.
+        unsafe {
+            for v in 0..vectors {
+                to.add(v).write(start(lanes, base, unit + v * L::WIDTH, None));
+            }
+        }
+        sources.visit(&mut WholeColumns { lanes, sums: to, vectors, unit });
     }
 
     /// Splits the columns over `S` accumulators where the backend allows it.
@@ -166,6 +196,13 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
         }
     }
 }
+
+/// Most vectors of units whose sums are kept while columns are read whole: two kilobytes, or four.
+const WIDE: usize = 64;
+/// Bytes of a column from which on it is read whole: blocks of rows would take a few lines of each, which are no row in memory.
+const FAR: usize = 512;
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
 
 /// The units that blocks of eight vectors leave, if there are any such blocks.
 const fn left<T: Scalar, L: Lanes<T>>(units: usize) -> usize {
@@ -394,6 +431,58 @@ impl<T: Scalar, L: Lanes<T>, const N: usize, const S: usize> EachTerm<T> for Row
             }
         }
         self.sums = sums;
+    }
+}
+
+/// Sums in memory that whole columns are added to, a few at a time.
+struct WholeColumns<V, L> {
+    lanes: L,
+    sums: *mut V,
+    vectors: usize,
+    unit: usize,
+}
+
+impl<T: Scalar, L: Lanes<T>> EachTerm<T> for WholeColumns<L::Vector, L> {
+    #[inline(always)]
+    fn term(&mut self, Term { matrix, stride, operand, count }: Term<T>) {
+        const TOGETHER: usize = 4;
+        let Self { lanes, sums, vectors, unit } = *self;
+        let mut column = matrix.wrapping_add(unit);
+        let mut x = operand;
+        let mut left = count;
+        // SAFETY: rows of all columns of the matrix, and as many units of the operand, in a row, as the matrix has columns: `fused` compared them.
+        // There are as many sums as vectors.
+        unsafe {
+            while left > 0 {
+                let some = if left < TOGETHER { 1 } else { TOGETHER };
+                if some == TOGETHER {
+                    let factors: [L::Vector; TOGETHER] = core::array::from_fn(|n| lanes.splat(*x.add(n)));
+                    for v in 0..vectors {
+                        let rows = column.wrapping_add(v * L::WIDTH);
+                        // The next columns: the processor foresees one, and not several at once.
+                        if (v * L::WIDTH).is_multiple_of(const { LINE / size_of::<T>() }) {
+                            each!(L: n < TOGETHER => {
+                                prefetch(rows.wrapping_add((TOGETHER + n) * stride));
+                            });
+                        }
+                        let mut sum = *sums.add(v);
+                        each!(L: n < TOGETHER => {
+                            sum = lanes.mul_add(lanes.load(rows.add(n * stride)), factors[n], sum);
+                        });
+                        *sums.add(v) = sum;
+                    }
+                } else {
+                    let factor = lanes.splat(*x);
+                    for v in 0..vectors {
+                        *sums.add(v) =
+                            lanes.mul_add(lanes.load(column.add(v * L::WIDTH)), factor, *sums.add(v));
+                    }
+                }
+                column = column.wrapping_add(some * stride);
+                x = x.wrapping_add(some);
+                left -= some;
+            }
+        }
     }
 }
 

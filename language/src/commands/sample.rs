@@ -13,6 +13,9 @@ use attractor_language::text::Random;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+/// Tokens of a prompt, and of what is read again, that weights are loaded for at once.
+const TOGETHER: usize = 64;
+
 pub(crate) fn sample(arguments: &Sample) -> Outcome {
     let Checkpoint { config, sweeps, parameters, .. } = load(&arguments.checkpoint)?;
     let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
@@ -33,9 +36,10 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
     let mut likely = vec![0.0; config.vocabulary];
 
     let model = Model::new(config, &parameters).map_err(|error| error.to_string())?;
-    let mut room = vec![0.0; Generator::room(&config, sweeps)];
-    let mut generator =
-        Generator::new(Backend::best(), model, sweeps, &mut room).map_err(|error| error.to_string())?;
+    let together = TOGETHER.min(config.context);
+    let mut room = vec![0.0; Generator::room(&config, sweeps, together)];
+    let mut generator = Generator::new(Backend::best(), model, sweeps, together, &mut room)
+        .map_err(|error| error.to_string())?;
     let Sample { temperature, top_k, top_p, .. } = *arguments;
     let mut draw = Draw::new(temperature, top_k, top_p, config.vocabulary);
     let mut random = Random::new(arguments.seed);
