@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 const WIDTHS: [usize; 25] =
     [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 70];
 const SAMPLES: [usize; 5] = [1, 3, 8, 16, 17];
+const ALL: [&[usize]; 3] = [&SAMPLES, &WIDTHS, &WIDTHS];
 
 trait Precise: Scalar {
     const EPSILON: f64;
@@ -124,11 +125,17 @@ fn on_every_backend<T: Precise>(
     }
 }
 
-fn layers<T: Precise, A: Activation>(activation: oracle::Activation, offset: usize, seed: u64) {
+/// Layers of all these samples, outputs and inputs.
+fn layers<T: Precise, A: Activation>(
+    activation: oracle::Activation,
+    [all_samples, all_outputs, all_inputs]: [&[usize]; 3],
+    offset: usize,
+    seed: u64,
+) {
     let random = &mut SmallRng::seed_from_u64(seed);
-    for samples in SAMPLES {
-        for (at, outputs) in WIDTHS.into_iter().enumerate() {
-            for (j, inputs) in WIDTHS.into_iter().enumerate() {
+    for &samples in all_samples {
+        for (at, &outputs) in all_outputs.iter().enumerate() {
+            for (j, &inputs) in all_inputs.iter().enumerate() {
                 let more = WIDTHS[(at + 7 * j + samples) % WIDTHS.len()];
                 let w = Data::<T>::random(random, outputs, inputs, offset);
                 let u = Data::<T>::random(random, outputs, more, offset);
@@ -201,24 +208,33 @@ fn layers<T: Precise, A: Activation>(activation: oracle::Activation, offset: usi
 #[test]
 fn layers_of_all_widths() {
     subject::backends();
-    layers::<f32, Identity>(oracle::Activation::Identity, 0, 1);
-    layers::<f64, Identity>(oracle::Activation::Identity, 0, 2);
+    layers::<f32, Identity>(oracle::Activation::Identity, ALL, 0, 1);
+    layers::<f64, Identity>(oracle::Activation::Identity, ALL, 0, 2);
+}
+
+/// Columns that are read whole, some of them more than a kernel keeps the sums of, and each with tails of every length.
+#[test]
+fn wide_layers_of_one_sample() {
+    subject::backends();
+    let shapes: [&[usize]; 3] = [&[1], &[127, 128, 137, 200, 517, 1024, 1030, 2053], &[1, 3, 4, 5, 9, 70]];
+    layers::<f32, Tanh>(oracle::Activation::Tanh, shapes, 1, 5);
+    layers::<f64, Tanh>(oracle::Activation::Tanh, shapes, 1, 6);
 }
 
 #[test]
 fn layers_on_unaligned_storage() {
     subject::backends();
-    layers::<f32, Tanh>(oracle::Activation::Tanh, 1, 3);
-    layers::<f64, Tanh>(oracle::Activation::Tanh, 1, 4);
+    layers::<f32, Tanh>(oracle::Activation::Tanh, ALL, 1, 3);
+    layers::<f64, Tanh>(oracle::Activation::Tanh, ALL, 1, 4);
 }
 
 #[test]
 fn layers_of_other_activations() {
     subject::backends();
-    layers::<f32, Sigmoid>(oracle::Activation::Sigmoid, 0, 5);
-    layers::<f32, Relu>(oracle::Activation::Relu, 3, 6);
-    layers::<f64, HardTanh>(oracle::Activation::HardTanh, 0, 7);
-    layers::<f32, LeakyRelu>(oracle::Activation::LeakyRelu, 1, 8);
+    layers::<f32, Sigmoid>(oracle::Activation::Sigmoid, ALL, 0, 5);
+    layers::<f32, Relu>(oracle::Activation::Relu, ALL, 3, 6);
+    layers::<f64, HardTanh>(oracle::Activation::HardTanh, ALL, 0, 7);
+    layers::<f32, LeakyRelu>(oracle::Activation::LeakyRelu, ALL, 1, 8);
 }
 
 fn outers<T: Precise>(offset: usize, seed: u64) {
