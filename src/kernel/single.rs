@@ -47,19 +47,19 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
         // SAFETY: every block lies below `units`.
         unsafe {
             if const { L::BLOCKING.rows >= 8 && (UNITS == 0 || UNITS >= 8 * L::WIDTH) } {
-                // Sums of columns that were read whole, and up to which unit they go.
-                let (mut wide, mut summed) = (MaybeUninit::<[L::Vector; WIDE]>::uninit(), 0);
-                let mut at = wide.as_ptr().cast::<[L::Vector; 8]>();
+                // Sums of columns that were read whole, of the units from one to another.
+                let mut wide = MaybeUninit::<[u64; WIDE / 8]>::uninit();
+                let (sums, mut from, mut to) = (wide.as_mut_ptr().cast::<T>(), 0, 0);
                 while self.units - unit >= 8 * L::WIDTH {
                     let z = if const { UNITS == 0 } && self.units * size_of::<T>() >= FAR {
-                        if unit >= summed {
-                            let vectors = ((self.units - unit) / (8 * L::WIDTH) * 8).min(WIDE);
-                            self.whole_columns(unit, vectors, wide.as_mut_ptr().cast());
-                            summed = unit + vectors * L::WIDTH;
-                            at = wide.as_ptr().cast();
+                        if unit >= to {
+                            let most = const { WIDE / (8 * L::WIDTH * size_of::<T>()) };
+                            let blocks = ((self.units - unit) / (8 * L::WIDTH)).min(most);
+                            (from, to) = (unit, unit + blocks * 8 * L::WIDTH);
+                            self.whole_columns(unit, 8 * blocks, sums);
                         }
-                        at = at.wrapping_add(1);
-                        at.wrapping_sub(1).read()
+                        let sums = sums.add(unit - from);
+                        core::array::from_fn(|v| self.lanes.load(sums.add(v * L::WIDTH)))
                     } else {
                         let Self { base, sources, .. } = *self;
                         SumRows::<_, _, 8, 1, false> { base, sources, unit, count: 0 }.sums(self.lanes)
@@ -93,12 +93,12 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
 
     /// The sums of so many vectors of units, column after column: as the sums of fewer rows at a time, but in the order of memory.
     #[inline(always)]
-    unsafe fn whole_columns(&self, unit: usize, vectors: usize, to: *mut L::Vector) {
+    unsafe fn whole_columns(&self, unit: usize, vectors: usize, to: *mut T) {
         let Self { lanes, base, sources, .. } = *self;
         // SAFETY: the caller's block lies in the units, and there is room for its sums.
         unsafe {
             for v in 0..vectors {
-                to.add(v).write(start(lanes, base, unit + v * L::WIDTH, None));
+                lanes.store(to.add(v * L::WIDTH), start(lanes, base, unit + v * L::WIDTH, None));
             }
         }
         sources.visit(&mut WholeColumns { lanes, sums: to, vectors, unit });
@@ -197,8 +197,8 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
     }
 }
 
-/// Most vectors of units whose sums are kept while columns are read whole: two kilobytes, or four.
-const WIDE: usize = 64;
+/// Bytes of the sums that are kept while columns are read whole, at most.
+const WIDE: usize = 2048;
 /// Bytes of a column from which on it is read whole: blocks of rows would take a few lines of each, which are no row in memory.
 const FAR: usize = 512;
 /// Bytes of a line of the caches.
@@ -435,14 +435,14 @@ impl<T: Scalar, L: Lanes<T>, const N: usize, const S: usize> EachTerm<T> for Row
 }
 
 /// Sums in memory that whole columns are added to, a few at a time.
-struct WholeColumns<V, L> {
+struct WholeColumns<T, L> {
     lanes: L,
-    sums: *mut V,
+    sums: *mut T,
     vectors: usize,
     unit: usize,
 }
 
-impl<T: Scalar, L: Lanes<T>> EachTerm<T> for WholeColumns<L::Vector, L> {
+impl<T: Scalar, L: Lanes<T>> EachTerm<T> for WholeColumns<T, L> {
     #[inline(always)]
     fn term(&mut self, Term { matrix, stride, operand, count }: Term<T>) {
         const TOGETHER: usize = 4;
@@ -465,17 +465,18 @@ impl<T: Scalar, L: Lanes<T>> EachTerm<T> for WholeColumns<L::Vector, L> {
                                 prefetch(rows.wrapping_add((TOGETHER + n) * stride));
                             });
                         }
-                        let mut sum = *sums.add(v);
+                        let at = sums.add(v * L::WIDTH);
+                        let mut sum = lanes.load(at);
                         each!(L: n < TOGETHER => {
                             sum = lanes.mul_add(lanes.load(rows.add(n * stride)), factors[n], sum);
                         });
-                        *sums.add(v) = sum;
+                        lanes.store(at, sum);
                     }
                 } else {
                     let factor = lanes.splat(*x);
                     for v in 0..vectors {
-                        *sums.add(v) =
-                            lanes.mul_add(lanes.load(column.add(v * L::WIDTH)), factor, *sums.add(v));
+                        let (at, weights) = (sums.add(v * L::WIDTH), column.add(v * L::WIDTH));
+                        lanes.store(at, lanes.mul_add(lanes.load(weights), factor, lanes.load(at)));
                     }
                 }
                 column = column.wrapping_add(some * stride);
