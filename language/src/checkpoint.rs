@@ -6,24 +6,27 @@
 //! | bytes | what |
 //! |-|-|
 //! | 8 | `ATTRLM\r\n` |
-//! | 4 | version, 1 |
-//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training |
+//! | 4 | version, 2; of version 1 are files without adapters in which all parameters learn |
+//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
 //! | 4 each | the parameters, in the order of [`Config`] |
-//! | 4 each, twice | of a training: first and second moments |
+//! | 8 + 4 each | of adapters: their rank, their numbers, in the order of the matrices they are beside |
+//! | 4 each, twice | of a training: first and second moments of what learns |
 //! | 3 x 8 + 8 x 4 | length of the text, sequences of a batch, sweeps; CRC-32 of the text, highest rate, decay, clip, all steps, evaluation steps, steps done, steps since the last point of the curve |
 //! | 3 x 8 | shares: warm-up, end, switch |
 //! | 16 + 8 + 8 | state of the random numbers, sequences drawn, loss since the last point |
 //! | 8 + 28 each | points of the curve: their number; step and sweeps (4 each), rate (4), bits in training and of held-out text (8 each) |
 //! | 4 | CRC-32 (ISO-HDLC) of all bytes before it |
 
+use crate::adapt::{Adapters, Learns};
 use crate::files::part;
 use crate::plot::Point;
 use crate::schedule::Schedule;
 use crate::text::Random;
 use crate::{Config, ConfigError};
+use attractor::simd::Backend;
 use core::fmt;
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 use std::borrow::Cow;
@@ -33,12 +36,14 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"ATTRLM\r\n";
 
-/// The version of files that are written, and the only one that is read.
-pub const VERSION: u32 = 1;
+/// The version of files that are written, and the last one that is read.
+pub const VERSION: u32 = 2;
 
 const FEEDBACK: u32 = 1;
 const CAUSAL: u32 = 2;
 const TRAINING: u32 = 4;
+const ADAPTERS: u32 = 8;
+const LAST: u32 = 16;
 
 /// Up to the sweeps.
 const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
@@ -62,8 +67,12 @@ pub struct Checkpoint<'a> {
     pub config: Config,
     /// How many sweeps the model is for: those it was last trained with.
     pub sweeps: usize,
-    /// The parameters, in the order of [`Config`].
+    /// The parameters, in the order of [`Config`]; where there are adapters, those they are beside.
     pub parameters: Cow<'a, [f32]>,
+    /// What learns, or did.
+    pub learns: Learns,
+    /// The numbers of the adapters; none unless [`Learns::LowRank`].
+    pub adapters: Cow<'a, [f32]>,
     /// What training goes on from.
     pub training: Option<Training<'a>>,
 }
@@ -190,7 +199,14 @@ impl CheckpointError {
     }
 }
 
-impl Checkpoint<'_> {
+impl<'a> Checkpoint<'a> {
+    /// A model alone.
+    #[must_use]
+    pub const fn of(config: Config, sweeps: usize, parameters: Cow<'a, [f32]>) -> Self {
+        let adapters = Cow::Borrowed(&[] as &[f32]);
+        Self { config, sweeps, parameters, learns: Learns::All, adapters, training: None }
+    }
+
     /// Whether the model has the shape that is wanted.
     ///
     /// # Errors
@@ -202,10 +218,26 @@ impl Checkpoint<'_> {
         Err(CheckpointError::Shape { found: self.config, expected: *expected })
     }
 
+    /// The model alone, adapters added to the matrices they are beside.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        let Self { config, sweeps, mut parameters, learns, adapters, .. } = self;
+        if let Learns::LowRank { rank } = learns {
+            let mut sums = parameters.to_vec();
+            // Of one shape: both are of this checkpoint.
+            let added = Adapters::new(&config, rank).add(Backend::best(), &parameters, &adapters, &mut sums);
+            debug_assert_eq!(added, Ok(()));
+            parameters = Cow::Owned(sums);
+        }
+        Self::of(config, sweeps, parameters)
+    }
+
     fn length(&self) -> usize {
-        let numbers = 4 * self.parameters.len();
-        let training = self.training.as_ref();
-        HEAD + numbers + training.map_or(0, |training| 2 * numbers + FIXED + POINT * training.curve.len()) + 4
+        let adapters = if self.adapters.is_empty() { 0 } else { 8 + 4 * self.adapters.len() };
+        let training = self.training.as_ref().map_or(0, |training| {
+            4 * (training.first.len() + training.second.len()) + FIXED + POINT * training.curve.len()
+        });
+        HEAD + 4 * self.parameters.len() + adapters + training + 4
     }
 
     /// Writes the file.
@@ -213,11 +245,15 @@ impl Checkpoint<'_> {
     /// # Errors
     /// What `out` says, or [`io::ErrorKind::InvalidInput`] where the numbers are not as many as the shape has.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
-        let Self { config, sweeps, parameters, training } = self;
-        let moments = training.as_ref().map(|training| [&training.first, &training.second]);
-        if core::iter::once(parameters)
-            .chain(moments.into_iter().flatten())
-            .any(|numbers| numbers.len() != config.parameters())
+        let Self { config, sweeps, parameters, learns, adapters, training } = self;
+        let learnt = learns.count(config);
+        let own = if matches!(learns, Learns::LowRank { .. }) { learnt } else { 0 };
+        let moments =
+            training.iter().flat_map(|training| [(&training.first, learnt), (&training.second, learnt)]);
+        if [(parameters, config.parameters()), (adapters, own)]
+            .into_iter()
+            .chain(moments)
+            .any(|(numbers, count)| numbers.len() != count)
         {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not as many numbers as the shape has"));
         }
@@ -227,13 +263,19 @@ impl Checkpoint<'_> {
         out.put(&VERSION.to_le_bytes())?;
         let flags = flag(config.feedback, FEEDBACK)
             | flag(config.causal, CAUSAL)
-            | flag(training.is_some(), TRAINING);
+            | flag(training.is_some(), TRAINING)
+            | flag(matches!(learns, Learns::LowRank { .. }), ADAPTERS)
+            | flag(*learns == Learns::Last, LAST);
         out.put(&flags.to_le_bytes())?;
         let Config { vocabulary, context, width, heads, blocks, .. } = *config;
         for number in [self.length(), vocabulary, context, width, heads, blocks, *sweeps] {
             out.put(&(number as u64).to_le_bytes())?;
         }
         out.floats(parameters)?;
+        if let Learns::LowRank { rank } = learns {
+            out.put(&(*rank as u64).to_le_bytes())?;
+            out.floats(adapters)?;
+        }
         if let Some(training) = training {
             out.floats(&training.first)?;
             out.floats(&training.second)?;
@@ -317,7 +359,7 @@ impl Checkpoint<'static> {
         let found = bytes.len() as u64;
         let short = CheckpointError::Truncated { found, expected: HEAD as u64 };
         let Some(version) = reader.u32() else { return Err(short) };
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(CheckpointError::Version { found: version });
         }
         let (Some(flags), Some(expected)) = (reader.u32(), reader.u64()) else { return Err(short) };
@@ -390,7 +432,7 @@ impl Reader<'_> {
     fn checkpoint(mut self, flags: u32) -> Result<Checkpoint<'static>, CheckpointError> {
         let config = self.config(flags).ok_or(CheckpointError::Damaged)?;
         config.check().map_err(CheckpointError::Config)?;
-        let checkpoint = self.rest(config, flags & TRAINING != 0);
+        let checkpoint = self.rest(config, flags);
         checkpoint.filter(|_| self.0.is_empty()).ok_or(CheckpointError::Damaged)
     }
 
@@ -406,11 +448,22 @@ impl Reader<'_> {
         })
     }
 
-    fn rest(&mut self, config: Config, trained: bool) -> Option<Checkpoint<'static>> {
+    fn rest(&mut self, config: Config, flags: u32) -> Option<Checkpoint<'static>> {
         let sweeps = self.size()?;
         let parameters = self.floats(config.parameters())?;
-        let training = if trained { Some(self.training(config.parameters())?) } else { None };
-        Some(Checkpoint { config, sweeps, parameters, training })
+        let (mut learns, mut adapters) = (Learns::All, Cow::Borrowed(&[][..]));
+        match flags & !(FEEDBACK | CAUSAL | TRAINING) {
+            0 => {}
+            LAST => learns = Learns::Last,
+            ADAPTERS => {
+                learns = Learns::LowRank { rank: self.size()? };
+                learns.check(&config).ok()?;
+                adapters = self.floats(learns.count(&config))?;
+            }
+            _ => return None,
+        }
+        let training = if flags & TRAINING != 0 { Some(self.training(learns.count(&config))?) } else { None };
+        Some(Checkpoint { config, sweeps, parameters, learns, adapters, training })
     }
 
     fn training(&mut self, count: usize) -> Option<Training<'static>> {

@@ -18,10 +18,12 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Pretrain(Box<Pretrain>),
+    Finetune(Box<Finetune>),
     Sample(Sample),
     Eval(Eval),
     Export(Export),
     Import(Import),
+    Merge(Merge),
 }
 
 /// Trains a model on a text, and writes checkpoints and the loss curve into a folder.
@@ -37,25 +39,56 @@ pub(crate) struct Pretrain {
     /// The text [default: the King James Bible of this repository]
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// The folder of the run
-    #[arg(long, value_name = "FOLDER", default_value = "target/attractor-lm")]
-    pub(crate) out: PathBuf,
-    /// Goes on from the newest checkpoint in the folder
-    #[arg(long)]
-    pub(crate) resume: bool,
     /// Starts from the parameters of another checkpoint, such as an imported one; the shape is its shape
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) shape: Shape,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// Goes on with a trained model on another text: all of it, its last block, or adapters beside its matrices.
+///
+/// As in `pretrain` the last tenth of the text is held out, and bits a byte are measured on it; the folder has the newest checkpoints and the curve,
+/// `--resume` goes on, and Ctrl-C saves. The other commands take a checkpoint with adapters as the model they are added to; `merge` writes that model.
+#[derive(Args)]
+pub(crate) struct Finetune {
+    /// The model: a checkpoint, or the folder of a run for its newest one
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// The text
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only adapters of this rank learn, beside all matrices of the blocks
+    #[arg(long, value_name = "RANK", value_parser = whole::<1, 65_536>, help_heading = "Model")]
+    pub(crate) adapters: Option<usize>,
+    /// Only the last block and the normalisation behind it learn
+    #[arg(long, conflicts_with = "adapters", help_heading = "Model")]
+    pub(crate) last: bool,
+    /// Adds feedback to a plain model; its first sweep stays what the model was
+    #[arg(long, help_heading = "Model")]
+    pub(crate) feedback: bool,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// Writes a model alone: without its training, adapters added to the matrices they are beside.
+#[derive(Args)]
+pub(crate) struct Merge {
+    /// A checkpoint, or the folder of a run for its newest one
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
     pub(crate) pieces: Pieces,
+}
 
-    /// How long it may take. The first seconds measure how many steps that is, and this number stays [default: 15]
-    #[arg(long, value_name = "MINUTES", value_parser = above_zero::<f64>, conflicts_with = "steps", help_heading = "Length")]
-    pub(crate) minutes: Option<f64>,
-    /// How many steps there are
-    #[arg(long, value_name = "N", value_parser = count, help_heading = "Length")]
-    pub(crate) steps: Option<u32>,
-
+/// The shape of a model.
+#[derive(Args, Default)]
+pub(crate) struct Shape {
     /// Features of a token [default: 128]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Model")]
     pub(crate) width: Option<usize>,
@@ -68,23 +101,43 @@ pub(crate) struct Pretrain {
     /// Tokens of a sequence [default: 128]
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_048_576>, help_heading = "Model")]
     pub(crate) context: Option<usize>,
-    /// Sweeps, once feedback is on [default: 2]
-    #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>, help_heading = "Model")]
-    pub(crate) sweeps: Option<usize>,
     /// A plain Transformer: no feedback weights, one sweep
     #[arg(long, conflicts_with_all = ["sweeps", "switch"], help_heading = "Model")]
     pub(crate) no_feedback: bool,
     /// Sees both ways and finds masked bytes, 15 % of all, in the place of the next byte
     #[arg(long, help_heading = "Model")]
     pub(crate) masked: bool,
+}
 
-    /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.5]
+/// How a model is trained.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The folder of the run [default: target/attractor-lm, or target/attractor-lm-finetuned]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// Goes on from the newest checkpoint in the folder
+    #[arg(long)]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) pieces: Pieces,
+
+    /// How long it may take. The first seconds measure how many steps that is, and this number stays [default: 15; finetune: 5]
+    #[arg(long, value_name = "MINUTES", value_parser = above_zero::<f64>, conflicts_with = "steps", help_heading = "Length")]
+    pub(crate) minutes: Option<f64>,
+    /// How many steps there are
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Length")]
+    pub(crate) steps: Option<u32>,
+
+    /// Sweeps, once feedback is on [default: 2; finetune: as in training]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>, help_heading = "Learning")]
+    pub(crate) sweeps: Option<usize>,
+    /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.5; finetune: 0]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
     pub(crate) switch: Option<f64>,
     /// Sequences of a step [default: 16]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
     pub(crate) batch: Option<usize>,
-    /// Highest learning rate of AdamW [default: 4e-3]
+    /// Highest learning rate of AdamW [default: 4e-3; finetune: 1e-3]
     #[arg(long, value_name = "X", value_parser = rate, help_heading = "Learning")]
     pub(crate) rate: Option<f32>,
     /// Share of the steps in which the rate rises [default: 0.02]

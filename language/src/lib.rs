@@ -18,6 +18,8 @@
 #![deny(unsafe_code)]
 
 #[cfg(feature = "std")]
+pub mod adapt;
+#[cfg(feature = "std")]
 pub mod checkpoint;
 mod config;
 #[cfg(feature = "std")]

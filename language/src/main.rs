@@ -17,7 +17,7 @@ mod options;
 use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command};
-use commands::{Failure, eval, exchange, pretrain, sample};
+use commands::{Failure, eval, exchange, sample, train};
 use output::plain;
 use std::process::ExitCode;
 
@@ -31,11 +31,13 @@ fn main() -> ExitCode {
         Err(error) => return failed(&Failure::Nonsense(options::message(&error))),
     };
     let outcome = match command {
-        Command::Pretrain(arguments) => pretrain::pretrain(&arguments),
+        Command::Pretrain(arguments) => train::pretrain(&arguments),
+        Command::Finetune(arguments) => train::finetune(&arguments),
         Command::Sample(arguments) => sample::sample(&arguments),
         Command::Eval(arguments) => eval::eval(&arguments),
         Command::Export(arguments) => exchange::export(&arguments),
         Command::Import(arguments) => exchange::import(&arguments),
+        Command::Merge(arguments) => exchange::merge(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,11 +3,12 @@
 //! A batch is cut into [`SHARDS`] parts, whatever the number of threads, and their gradients are added up in a fixed order. So a step has the same bits
 //! on any number of threads. A step allocates nothing.
 
+use crate::adapt::{Adapters, Learns, last};
 use crate::memory::Numbers;
 use crate::pass::{Model, PassError, Sequences, Sweeps, room};
 use crate::text::Random;
 use crate::{Config, ConfigError};
-use attractor::kernel::{self, AdamStep};
+use attractor::kernel::{self, AdamStep, ShapeError};
 use attractor::simd::Backend;
 use core::fmt;
 use core::ops::Range;
@@ -103,6 +104,11 @@ impl From<PassError> for TrainError {
         Self::Pass(error)
     }
 }
+impl From<ShapeError> for TrainError {
+    fn from(error: ShapeError) -> Self {
+        Self::Pass(error.into())
+    }
+}
 impl From<ConfigError> for TrainError {
     fn from(error: ConfigError) -> Self {
         Self::Pass(error.into())
@@ -153,7 +159,12 @@ pub struct Learner {
     kept: usize,
     /// Sequences that are one matrix.
     together: usize,
+    learns: Learns,
     parameters: Numbers,
+    /// The parameters that learn, or whose gradient adapters take.
+    range: Range<usize>,
+    beside: Option<Beside>,
+    /// Moments of what learns.
     first: Numbers,
     second: Numbers,
     steps: u32,
@@ -163,18 +174,70 @@ pub struct Learner {
     squares: Vec<f32>,
 }
 
+/// Adapters, and the parameters they are beside.
+#[derive(Debug)]
+struct Beside {
+    adapters: Adapters,
+    base: Numbers,
+    numbers: Numbers,
+    gradient: Numbers,
+    pieces: Vec<Piece>,
+    squares: Vec<f32>,
+}
+
+/// All that training goes on from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct State<'a> {
+    /// The parameters, in the order of [`Config::tensors`]: those that adapters are beside, if there are any.
+    pub parameters: &'a [f32],
+    /// The numbers of the adapters; none unless [`Learns::LowRank`].
+    pub adapters: &'a [f32],
+    /// The first moments of AdamW, of what learns.
+    pub first: &'a [f32],
+    /// The second moments.
+    pub second: &'a [f32],
+    /// How many steps were made.
+    pub steps: u32,
+}
+
+/// A range in pieces.
+fn cut(pieces: &mut Vec<Piece>, place: Range<usize>, decays: bool) {
+    let mut start = place.start;
+    while start < place.end {
+        let end = place.end.min(start + PIECE);
+        pieces.push(Piece { place: start..end, decays });
+        start = end;
+    }
+}
+
 /// What is left after the first of `count` in the middle.
 const fn middle(count: usize) -> usize {
     count.div_ceil(2)
 }
 
 impl Learner {
-    /// A model of this shape, all parameters zero, with memory for batches of so many sequences of so many tokens, and so many unrolled sweeps.
+    /// A model of this shape, all parameters zero, with memory for batches of so many sequences of so many tokens, and so many unrolled sweeps. All
+    /// parameters learn.
     ///
     /// # Errors
     /// [`TrainError`] if there is no such shape, or nothing to be learned from.
     pub fn new(config: Config, batch: usize, length: usize, sweeps: usize) -> Result<Self, TrainError> {
+        Self::of(config, Learns::All, batch, length, sweeps)
+    }
+
+    /// [`new`](Self::new), but not all learns.
+    ///
+    /// # Errors
+    /// As there, and a rank that is out of its range.
+    pub fn of(
+        config: Config,
+        learns: Learns,
+        batch: usize,
+        length: usize,
+        sweeps: usize,
+    ) -> Result<Self, TrainError> {
         config.check()?;
+        learns.check(&config)?;
         if length == 0 || length > config.context {
             return Err(PassError::Tokens { found: length, most: config.context }.into());
         }
@@ -194,17 +257,27 @@ impl Learner {
                 loss: Ok((0.0, 0)),
             })
             .collect();
+        let range = if learns == Learns::Last { last(&config) } else { 0..count };
         let mut pieces = Vec::new();
         let places = config.wpe();
         config.tensors(|_, shape, place| {
-            let decays = shape.len() > 1 && place != places;
-            let mut start = place.start;
-            while start < place.end {
-                let end = place.end.min(start + PIECE);
-                pieces.push(Piece { place: start..end, decays });
-                start = end;
+            if range.start <= place.start && place.end <= range.end {
+                let decays = shape.len() > 1 && place != places;
+                cut(&mut pieces, place, decays);
             }
         });
+        let beside = match learns {
+            Learns::LowRank { rank } => {
+                let adapters = Adapters::new(&config, rank);
+                let (count, mut pieces) = (adapters.count(), Vec::new());
+                adapters.halves(|_, place| cut(&mut pieces, place, true));
+                let [base, numbers, gradient] = [config.parameters(), count, count].map(Numbers::new);
+                let squares = vec![0.0; pieces.len()];
+                Some(Beside { adapters, base, numbers, gradient, pieces, squares })
+            }
+            Learns::All | Learns::Last => None,
+        };
+        let learnt = beside.as_ref().map_or(range.len(), |beside| beside.numbers.len());
         let squares = vec![0.0; pieces.len()];
         Ok(Self {
             config,
@@ -213,9 +286,12 @@ impl Learner {
             length,
             kept,
             together,
+            learns,
             parameters: Numbers::new(count),
-            first: Numbers::new(count),
-            second: Numbers::new(count),
+            range,
+            beside,
+            first: Numbers::new(learnt),
+            second: Numbers::new(learnt),
             steps: 0,
             shards,
             pieces,
@@ -248,6 +324,31 @@ impl Learner {
                 tensor.iter_mut().for_each(|x| *x = deviation * normal(&mut random));
             }
         });
+        self.begin(&mut random);
+    }
+
+    /// Starts from the parameters of a model. Adapters are drawn.
+    ///
+    /// # Errors
+    /// [`TrainError`] if their number is another one, or one is infinite or not a number.
+    pub fn start_from(&mut self, parameters: &[f32], seed: u64) -> Result<(), TrainError> {
+        check("parameters", parameters, self.parameters.len())?;
+        self.parameters.copy_from_slice(parameters);
+        self.begin(&mut Random::new(!seed));
+        Ok(())
+    }
+
+    /// No step was made, and adapters add nothing: of their two factors the first is drawn, so that a step moves a matrix as far as its own step would,
+    /// and the second is zero.
+    fn begin(&mut self, random: &mut Random) {
+        if let Some(Beside { adapters, base, numbers, .. }) = &mut self.beside {
+            base.copy_from_slice(&self.parameters);
+            let deviation = 1.0 / (adapters.rank() as f32).sqrt();
+            adapters.halves(|first, place| {
+                let half = numbers.get_mut(place).unwrap_or_default();
+                half.iter_mut().for_each(|x| *x = if first { deviation * normal(random) } else { 0.0 });
+            });
+        }
         self.first.fill(0.0);
         self.second.fill(0.0);
         self.steps = 0;
@@ -263,10 +364,19 @@ impl Learner {
     pub fn parameters(&self) -> &[f32] {
         &self.parameters
     }
-    /// The moments of AdamW, the first and the second.
+    /// What learns.
     #[must_use]
-    pub fn moments(&self) -> (&[f32], &[f32]) {
-        (&self.first, &self.second)
+    pub const fn learns(&self) -> Learns {
+        self.learns
+    }
+    /// What training goes on from.
+    #[must_use]
+    pub fn state(&self) -> State<'_> {
+        let (parameters, adapters): (&[f32], &[f32]) = match &self.beside {
+            Some(beside) => (&beside.base, &beside.numbers),
+            None => (&self.parameters, &[]),
+        };
+        State { parameters, adapters, first: &self.first, second: &self.second, steps: self.steps }
     }
     /// How many steps were made.
     #[must_use]
@@ -274,29 +384,26 @@ impl Learner {
         self.steps
     }
 
-    /// Goes on from stored parameters, moments and steps.
+    /// Goes on from a stored state.
     ///
     /// # Errors
-    /// [`TrainError`] if their number is another one, or one is infinite or not a number.
-    pub fn restore(
-        &mut self,
-        parameters: &[f32],
-        first: &[f32],
-        second: &[f32],
-        steps: u32,
-    ) -> Result<(), TrainError> {
-        let expected = self.parameters.len();
-        for (what, stored) in
-            [("parameters", parameters), ("first moments", first), ("second moments", second)]
-        {
-            if stored.len() != expected {
-                return Err(PassError::Length { what, expected, found: stored.len() }.into());
-            }
-            if !stored.iter().all(|x| x.is_finite()) {
-                return Err(TrainError::NotFinite);
-            }
-        }
+    /// [`TrainError`] if there are more or fewer numbers of any kind, or one is infinite or not a number; nothing is changed then.
+    pub fn restore(&mut self, state: &State<'_>) -> Result<(), TrainError> {
+        let State { parameters, adapters, first, second, steps } = *state;
+        check("parameters", parameters, self.parameters.len())?;
+        check(
+            "numbers of adapters",
+            adapters,
+            self.beside.as_ref().map_or(0, |beside| beside.numbers.len()),
+        )?;
+        check("first moments", first, self.first.len())?;
+        check("second moments", second, self.second.len())?;
         self.parameters.copy_from_slice(parameters);
+        if let Some(Beside { adapters: shape, base, numbers, .. }) = &mut self.beside {
+            base.copy_from_slice(parameters);
+            numbers.copy_from_slice(adapters);
+            shape.add(self.backend, base, numbers, &mut self.parameters)?;
+        }
         self.first.copy_from_slice(first);
         self.second.copy_from_slice(second);
         self.steps = steps;
@@ -364,9 +471,19 @@ impl Learner {
         let (loss, counted) = losses(&self.shards)?;
 
         let (sums, others) = self.shards.split_first_mut().ok_or(TrainError::NotFinite)?;
-        let start = Summed { backend: self.backend, others };
-        start.all(&self.pieces, 0, &mut sums.gradient, &mut self.squares);
-        let norm = f64::from(self.squares.iter().sum::<f32>()).sqrt();
+        let summed = Summed { backend: self.backend, others };
+        let sums = sums.gradient.get_mut(self.range.clone()).unwrap_or_default();
+        summed.all(&self.pieces, self.range.start, sums, &mut self.squares);
+        let parameters = self.parameters.get_mut(self.range.clone()).unwrap_or_default();
+        let (pieces, squares, gradient, learnt): (_, _, &[f32], _) = match &mut self.beside {
+            None => (&self.pieces, &self.squares, sums, parameters),
+            Some(Beside { adapters, numbers, gradient, pieces, squares, .. }) => {
+                adapters.gradient(self.backend, numbers, sums, gradient)?;
+                Summed { others: &[], ..summed }.all(pieces, 0, gradient, squares);
+                (pieces, squares, gradient, &mut **numbers)
+            }
+        };
+        let norm = f64::from(squares.iter().sum::<f32>()).sqrt();
         if !norm.is_finite() {
             return Err(TrainError::NotFinite);
         }
@@ -380,8 +497,10 @@ impl Learner {
             steps: self.steps.into(),
             scale,
         };
-        let all = [&mut *self.parameters, &mut *self.first, &mut *self.second];
-        update_all(self.backend, update, &self.pieces, &sums.gradient, all)?;
+        update_all(self.backend, update, pieces, gradient, [learnt, &mut self.first, &mut self.second])?;
+        if let Some(Beside { adapters, base, numbers, .. }) = &mut self.beside {
+            adapters.add(self.backend, base, numbers, &mut self.parameters)?;
+        }
         Ok(StepReport { loss: loss / counted as f64, norm })
     }
 
@@ -397,6 +516,14 @@ impl Learner {
         work.all(&mut self.shards, 0, each);
         Ok(losses(&self.shards)?)
     }
+}
+
+/// Whether there are so many numbers, all finite.
+fn check(what: &'static str, numbers: &[f32], expected: usize) -> Result<(), TrainError> {
+    if numbers.len() != expected {
+        return Err(PassError::Length { what, expected, found: numbers.len() }.into());
+    }
+    if numbers.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(TrainError::NotFinite) }
 }
 
 /// A number of a normal distribution, by Box and Muller.

@@ -1,6 +1,7 @@
 //! Checkpoints: what is written is read again, and what is not that is refused.
 
 use attractor_language::Config;
+use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Checkpoint, CheckpointError, Folder, Settings, Training, checksum};
 use attractor_language::plot::Point;
 use attractor_language::schedule::Schedule;
@@ -48,7 +49,28 @@ fn training(steps: u32) -> Training<'static> {
 }
 
 fn checkpoint(training: Option<Training<'static>>) -> Checkpoint<'static> {
-    Checkpoint { config: config(), sweeps: 3, parameters: numbers(config().parameters(), 0.5), training }
+    Checkpoint { training, ..Checkpoint::of(config(), 3, numbers(config().parameters(), 0.5)) }
+}
+
+/// One of each kind: a model, and a training in which all learns, the last block, adapters.
+fn kinds() -> [Checkpoint<'static>; 5] {
+    let learning = |learns: Learns, trained: bool| {
+        let count = learns.count(&config());
+        let training = trained.then(|| {
+            let (first, second) = (numbers(count, -1.0), numbers(count, 7.0));
+            Training { first, second, ..training(100) }
+        });
+        let own = if matches!(learns, Learns::LowRank { .. }) { count } else { 0 };
+        Checkpoint { learns, adapters: numbers(own, 0.25), ..checkpoint(training) }
+    };
+    let adapters = Learns::LowRank { rank: 2 };
+    [
+        learning(Learns::All, false),
+        learning(Learns::All, true),
+        learning(Learns::Last, true),
+        learning(adapters, false),
+        learning(adapters, true),
+    ]
 }
 
 fn written(checkpoint: &Checkpoint<'_>) -> Vec<u8> {
@@ -73,7 +95,7 @@ fn naive_checksum(bytes: &[u8]) -> u32 {
 
 #[test]
 fn what_is_written_is_read() {
-    for checkpoint in [checkpoint(None), checkpoint(Some(training(100)))] {
+    for checkpoint in kinds() {
         let bytes = written(&checkpoint);
         let read = Checkpoint::read(&bytes).unwrap();
         assert_eq!(read, checkpoint);
@@ -87,7 +109,7 @@ fn what_is_written_is_read() {
     for (feedback, causal) in [(false, false), (false, true), (true, false)] {
         let config = Config { feedback, causal, ..config() };
         let parameters = numbers(config.parameters(), 0.5);
-        let checkpoint = Checkpoint { config, sweeps: 1, parameters, training: None };
+        let checkpoint = Checkpoint::of(config, 1, parameters);
         assert_eq!(Checkpoint::read(&written(&checkpoint)).unwrap(), checkpoint);
     }
 }
@@ -100,7 +122,7 @@ fn the_file_is_as_documented() {
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     assert_eq!(&bytes[..8], b"ATTRLM\r\n");
-    assert_eq!((u32_at(8), u32_at(12), u64_at(16)), (1, 7, bytes.len() as u64));
+    assert_eq!((u32_at(8), u32_at(12), u64_at(16)), (2, 7, bytes.len() as u64));
     assert_eq!([24, 32, 40, 48, 56, 64].map(u64_at), [3, 2, 2, 1, 2, 3]);
     assert_eq!(u32_at(72), 0.5_f32.to_bits());
     assert_eq!(u32_at(72 + 4 * count), (-1.0_f32).to_bits());
@@ -126,7 +148,7 @@ fn the_file_is_as_documented() {
 
 #[test]
 fn every_truncation_is_refused() {
-    for checkpoint in [checkpoint(None), checkpoint(Some(training(100)))] {
+    for checkpoint in kinds() {
         let bytes = written(&checkpoint);
         for count in 0..bytes.len() {
             let error = Checkpoint::read(&bytes[..count]).unwrap_err();
@@ -141,7 +163,7 @@ fn every_truncation_is_refused() {
 
 #[test]
 fn every_flipped_byte_is_refused() {
-    for checkpoint in [checkpoint(None), checkpoint(Some(training(100)))] {
+    for checkpoint in kinds() {
         let mut bytes = written(&checkpoint);
         for at in 0..bytes.len() {
             for flip in [1, 0x80, 0xff] {
@@ -160,14 +182,21 @@ fn every_flipped_byte_is_refused() {
     }
 }
 
-/// With a checksum that is right.
-fn forged(change: impl FnOnce(&mut Vec<u8>)) -> CheckpointError {
-    let mut bytes = written(&checkpoint(Some(training(100))));
+/// A file that was changed, with a checksum that is right.
+fn forged_of(
+    checkpoint: &Checkpoint<'_>,
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Result<Checkpoint<'static>, CheckpointError> {
+    let mut bytes = written(checkpoint);
     bytes.truncate(bytes.len() - 4);
     change(&mut bytes);
     let sum = naive_checksum(&bytes);
     bytes.extend(sum.to_le_bytes());
-    Checkpoint::read(&bytes).unwrap_err()
+    Checkpoint::read(&bytes)
+}
+
+fn forged(change: impl FnOnce(&mut Vec<u8>)) -> CheckpointError {
+    forged_of(&checkpoint(Some(training(100))), change).unwrap_err()
 }
 
 #[test]
@@ -188,8 +217,55 @@ fn forged_files_are_refused() {
     for points in [1, 3, u64::MAX, u64::MAX / 28] {
         assert!(matches!(put(curve, points), CheckpointError::Damaged), "{points}");
     }
-    let future = forged(|bytes| bytes[8] = 2);
-    assert_eq!(future.to_string(), "is a checkpoint of version 2, and this program reads version 1");
+    // Ranks that no adapter has; kinds that exclude each other, or are unknown.
+    let [.., adapted] = kinds();
+    let rank = 72 + 4 * config().parameters();
+    for wrong in [0, 1, 3, u64::MAX] {
+        let put = |bytes: &mut Vec<u8>| bytes[rank..rank + 8].copy_from_slice(&wrong.to_le_bytes());
+        assert!(matches!(forged_of(&adapted, put), Err(CheckpointError::Damaged)), "{wrong}");
+    }
+    for flags in [4 + 8 + 16, 4 + 8, 4 + 32, 4 + 64] {
+        assert!(matches!(forged(|bytes| bytes[12] = flags), CheckpointError::Damaged), "{flags}");
+    }
+    let future = forged(|bytes| bytes[8] = 3);
+    assert_eq!(future.to_string(), "is a checkpoint of version 3, and this program reads version 2");
+    assert!(matches!(forged(|bytes| bytes[8] = 0), CheckpointError::Version { found: 0 }));
+}
+
+/// What was written before there were adapters.
+#[test]
+fn files_of_the_first_version_are_read() {
+    for checkpoint in [checkpoint(None), checkpoint(Some(training(100)))] {
+        assert_eq!(forged_of(&checkpoint, |bytes| bytes[8] = 1).unwrap(), checkpoint);
+    }
+}
+
+/// The model alone, against plain loops.
+#[test]
+fn adapters_are_merged() {
+    let [model, trained, last, adapted, training] = kinds();
+    for checkpoint in [model.clone(), trained, last] {
+        assert_eq!(checkpoint.merged(), model);
+    }
+    assert_eq!(adapted.clone().merged(), training.merged());
+    let (rank, mut own) = (2, adapted.adapters.iter().map(|x| f64::from(*x)));
+    let mut right: Vec<f64> = adapted.parameters.iter().map(|x| f64::from(*x)).collect();
+    config().tensors(|name, shape, place| {
+        let &[inputs, outputs] = shape else { return };
+        if name.to_string().contains(".h.") {
+            let a: Vec<f64> = own.by_ref().take(inputs * rank).collect();
+            let b: Vec<f64> = own.by_ref().take(rank * outputs).collect();
+            for (at, sum) in right[place].iter_mut().enumerate() {
+                let (i, o) = (at / outputs, at % outputs);
+                *sum += (0..rank).map(|r| a[i * rank + r] * b[r * outputs + o]).sum::<f64>();
+            }
+        }
+    });
+    let merged = adapted.merged();
+    assert_eq!((merged.learns, merged.adapters.len()), (Learns::All, 0));
+    for (found, right) in merged.parameters.iter().zip(&right) {
+        assert!((f64::from(*found) - right).abs() <= 1e-6 * right.abs(), "{found}, not {right}");
+    }
 }
 
 #[test]

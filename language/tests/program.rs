@@ -3,8 +3,8 @@
 #![cfg(unix)]
 
 use attractor_language::Config;
+use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Checkpoint, Folder};
-#[cfg(not(feature = "bpe"))]
 use attractor_language::exchange;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ impl Room {
     fn model(&self, name: &str, config: Config) -> String {
         let parameters = vec![0.0; config.parameters()].into();
         let path = self.path(name);
-        Checkpoint { config, sweeps: 1, parameters, training: None }.save(Path::new(&path)).unwrap();
+        Checkpoint::of(config, 1, parameters).save(Path::new(&path)).unwrap();
         path
     }
 }
@@ -132,7 +132,7 @@ fn wait_for(room: &Room, out: &str, steps: u32) {
 #[test]
 fn every_command_has_help() {
     let help = done(&["--help"]);
-    for command in ["pretrain", "sample", "eval", "export", "import"] {
+    for command in ["pretrain", "finetune", "sample", "eval", "export", "import", "merge"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let own = done(&[command, "--help"]);
         assert!(own.contains("Usage: attractor-lm") && own.contains(command), "{own}");
@@ -266,6 +266,91 @@ fn plain_and_masked_models_are_trained() {
     );
     arguments.truncate(4);
     assert!(!Path::new("unused").exists());
+}
+
+#[test]
+fn models_are_finetuned() {
+    let room = Room::new("finetune");
+    room.train("run", &["--steps", "30", "--rate", "0.01"]);
+    room.train("plain", &["--steps", "30", "--rate", "0.01", "--no-feedback"]);
+    let words = ["sea ", "ship ", "and ", "storm.\n"];
+    let text: String = (0_usize..).map(|i| words[i * i % 7 % 4]).take(1000).collect();
+    let other = room.write("other", &text.as_bytes()[..4000]);
+    let (model, plain) = (room.path("run"), room.path("plain"));
+    let newest = |out: &str| Checkpoint::load(&room.checkpoints(out).pop().unwrap()).unwrap();
+    let before: f64 = {
+        let said = done(&["eval", &model, &other, "--held-out", "--sweeps", "2"]);
+        value(&said, "bits per byte at 2 sweeps").parse().unwrap()
+    };
+    for (out, from, more, learns) in [
+        ("all", &model, &[][..], Learns::All),
+        ("last", &model, &["--last"], Learns::Last),
+        ("adapters", &model, &["--adapters", "3"], Learns::LowRank { rank: 3 }),
+        ("retrofit", &plain, &["--feedback", "--sweeps", "2"], Learns::All),
+    ] {
+        let folder = room.path(out);
+        let start = [&["finetune", from, &other, "--out", &folder, "--rate", "0.02"], more].concat();
+        let options = [&start[..], &["--steps", "40", "--batch", "4", "--save-every", "0"]].concat();
+        // Killed on the way, and gone on with: the bits of a run that was not.
+        let arguments: Vec<String> = options.iter().map(|text| (*text).to_owned()).collect();
+        let mut child = spawn(&arguments);
+        wait_for(&room, out, 9);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let said = done(&[&options[..], &["--resume"]].concat());
+        let whole = format!("{out}-whole");
+        let second = room.path(&whole);
+        let once: Vec<&str> =
+            options.iter().map(|text| if *text == folder { &*second } else { text }).collect();
+        done(&once);
+        assert!(room.result(out) == room.result(&whole), "{out}");
+        let bits: f64 = value(&said, "bits per byte").parse().unwrap();
+        // Letters that the first text did not have are learnt by their embeddings, which are not adapted.
+        let gain = if learns == Learns::All { 0.3 } else { 0.02 };
+        assert!(bits < before - gain, "{out}: {bits}, before {before}");
+        let count = if learns == Learns::All { "parameters" } else { "parameters that learn" };
+        assert_eq!(value(&said, count), learns.count(&newest(out).config).to_string());
+        assert_eq!((newest(out).learns, newest(out).sweeps), (learns, 2));
+
+        // The model alone says the same, and so does what other programs read.
+        let merged = room.path(&format!("{out}-merged"));
+        assert!(done(&["merge", &folder, "--to", &merged]).contains("checkpoint: "));
+        let alone = Checkpoint::load(Path::new(&merged)).unwrap();
+        assert_eq!(alone, newest(out).merged());
+        let again = |model: &str| {
+            let said = done(&["eval", model, &other, "--held-out", "--sweeps", "2"]);
+            value(&said, "bits per byte at 2 sweeps").parse::<f64>().unwrap()
+        };
+        assert!((again(&folder) - bits).abs() < 2e-4 && again(&merged) == again(&folder), "{out}");
+        let exported = room.path(&format!("{out}-exported"));
+        done(&["export", &folder, "--to", &exported]);
+        assert!(exchange::import(Path::new(&exported)).unwrap().1[..] == alone.parameters[..]);
+        // It is not gone on with in another way.
+        let other_way = ["--adapters", "2"];
+        let text = format!("what learns: {}", if out == "adapters" { "adapters of rank 3" } else { "" });
+        let again = ["finetune", from, &other, "--out", &folder, "--resume"];
+        let again = if out == "retrofit" { [&again[..], &["--feedback"]].concat() } else { again.to_vec() };
+        refused(1, text.trim_end(), &[&again[..], &other_way].concat());
+    }
+    // Adapters leave the model beside them as it was; feedback that is added leaves the first sweep as it was.
+    assert!(newest("adapters").parameters == newest("run").parameters);
+    let (base, tuned) = (newest("run").parameters, newest("last").parameters);
+    let own = newest("run").config.block(1).ln_1_weight.start;
+    assert!(base[..own] == tuned[..own] && base[own..] != tuned[own..]);
+    let first = |model: &str| run(&["sample", model, "--length", "40", "--sweeps", "1"]).output;
+    let added = room.path("added");
+    done(&["finetune", &plain, &other, "--out", &added, "--feedback", "--steps", "1", "--rate", "1e-30"]);
+    assert!(first(&plain).len() == 40 && first(&plain) == first(&added));
+    let out = room.path("unused");
+    let tune = |part: &str, more: &[&str]| {
+        refused(2, part, &[&["finetune", &model, &other, "--out", &out], more].concat());
+    };
+    tune("rank is 9; it may be 1 to 8", &["--adapters", "9", "--steps", "1"]);
+    tune("cannot be used with", &["--adapters", "2", "--last"]);
+    tune("not a whole number from 1", &["--adapters", "0"]);
+    refused(2, "required", &["finetune", &model]);
+    refused(1, "nowhere: No such file", &["finetune", &room.path("nowhere"), &other, "--out", &out]);
+    assert!(!Path::new(&out).exists());
 }
 
 /// What threads there are leaves no trace.
@@ -416,8 +501,8 @@ fn a_damaged_checkpoint_is_refused_and_the_one_before_is_taken() {
     let mut future = whole.0.clone();
     future[8] = 9;
     fs::write(room.checkpoints("run").pop().unwrap(), future).unwrap();
-    refused(1, "is a checkpoint of version 9, and this program reads version 1", &resume);
-    refused(1, "is a checkpoint of version 9, and this program reads version 1", &["sample", &folder]);
+    refused(1, "is a checkpoint of version 9, and this program reads version 2", &resume);
+    refused(1, "is a checkpoint of version 9, and this program reads version 2", &["sample", &folder]);
 }
 
 #[test]

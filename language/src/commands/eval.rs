@@ -39,9 +39,7 @@ pub(crate) fn eval(arguments: &Eval) -> Outcome {
     part.take(&mut batches, task, 0..0).map_err(|error| about(&path, error))?;
     // Of no more than one sweep anything is kept: there is no gradient.
     let mut learner = Learner::new(config, BATCH, context, 1).map_err(|error| error.to_string())?;
-    let zeros = vec![0.0; parameters.len()];
-    learner.restore(&parameters, &zeros, &zeros, 0).map_err(|error| error.to_string())?;
-    drop(zeros);
+    learner.start_from(&parameters, 0).map_err(|error| error.to_string())?;
     println!("model: {config}\nparameters: {}", parameters.len());
     println!("{name} bytes: {}", bytes.len());
     if let Part::Pieces { tokens, .. } = &part {

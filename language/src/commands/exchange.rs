@@ -2,11 +2,12 @@
 
 use super::tokens::{folder, keep, tokens};
 use super::{Outcome, about, load};
-use crate::cli::{Export, Import};
+use crate::cli::{Export, Import, Merge};
 use attractor_language::checkpoint::Checkpoint;
 use attractor_language::exchange;
 use attractor_language::tokens::Tokens;
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn export(arguments: &Export) -> Outcome {
     let Checkpoint { config, parameters, .. } = load(&arguments.checkpoint)?;
@@ -31,14 +32,27 @@ pub(crate) fn import(arguments: &Import) -> Outcome {
     let kept = keep(&tokens, folder(&arguments.to))?;
     // Files do not say with how many sweeps a model was trained.
     let sweeps = if config.feedback { 2 } else { 1 };
-    let checkpoint = Checkpoint { config, sweeps, parameters: Cow::Owned(parameters), training: None };
-    checkpoint.save(&arguments.to).map_err(|error| about(&arguments.to, error))?;
+    let checkpoint = Checkpoint::of(config, sweeps, Cow::Owned(parameters));
+    written(&checkpoint, &arguments.to, kept)
+}
+
+pub(crate) fn merge(arguments: &Merge) -> Outcome {
+    let checkpoint = load(&arguments.checkpoint)?;
+    let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &checkpoint.config)?;
+    let kept = keep(&tokens, folder(&arguments.to))?;
+    written(&checkpoint, &arguments.to, kept)
+}
+
+/// Writes a model, and says so.
+fn written(checkpoint: &Checkpoint<'_>, to: &Path, tokenizer: Option<PathBuf>) -> Outcome {
+    checkpoint.save(to).map_err(|error| about(to, error))?;
     println!(
-        "model: {config}\nparameters: {}\ncheckpoint: {}",
+        "model: {}\nparameters: {}\ncheckpoint: {}",
+        checkpoint.config,
         checkpoint.parameters.len(),
-        arguments.to.display()
+        to.display()
     );
-    if let Some(path) = kept {
+    if let Some(path) = tokenizer {
         println!("tokenizer: {}", path.display());
     }
     Ok(())

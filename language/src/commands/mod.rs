@@ -4,11 +4,11 @@ pub(crate) mod eval;
 pub(crate) mod exchange;
 mod measure;
 mod plan;
-pub(crate) mod pretrain;
 mod progress;
 pub(crate) mod sample;
 mod stop;
 mod tokens;
+pub(crate) mod train;
 
 use crate::cli::Threads;
 use attractor_language::Config;
@@ -54,12 +54,13 @@ fn text(file: Option<&PathBuf>) -> Result<(Text, PathBuf), String> {
     }
 }
 
-/// A checkpoint, or the newest whole one in a folder.
+/// The model of a checkpoint, or of the newest whole one in a folder, with its adapters added.
 fn load(path: &Path) -> Result<Checkpoint<'static>, String> {
-    if !path.is_dir() {
-        return Checkpoint::load(path).map_err(|error| about(path, error));
-    }
-    newest(path)?.ok_or_else(|| about(path, "has no checkpoint"))
+    let found = match path.is_dir() {
+        false => Checkpoint::load(path).map_err(|error| about(path, error))?,
+        true => newest(path)?.ok_or_else(|| about(path, "has no checkpoint"))?,
+    };
+    Ok(found.merged())
 }
 
 /// The newest whole checkpoint in a folder, if there is any. One that is damaged is passed over, which is said; if all are, it fails.

@@ -1,10 +1,12 @@
 //! What a run is to do: by its options, or by the checkpoint it goes on from.
 
-use crate::cli::Pretrain;
+use crate::cli::{Finetune, Pretrain, Run, Shape};
 use attractor_language::Config;
+use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Settings, checksum};
 use attractor_language::schedule::Schedule;
 use attractor_language::text::Text;
+use std::path::{Path, PathBuf};
 
 const DEFAULT: Settings = Settings {
     schedule: Schedule { rate: 4e-3, warm_up: 0.02, end: 0.02, switch: 0.5, sweeps: 2, steps: 0 },
@@ -16,58 +18,117 @@ const DEFAULT: Settings = Settings {
     text_checksum: 0,
 };
 
-/// The shape that is asked for, where what is not said is that of another model.
-pub(crate) fn config(arguments: &Pretrain, base: Option<&Config>) -> Config {
-    let base = base.copied().unwrap_or(Config::new(128, 4, 4, 128));
-    Config {
-        vocabulary: base.vocabulary,
-        context: arguments.context.unwrap_or(base.context),
-        width: arguments.width.unwrap_or(base.width),
-        heads: arguments.heads.unwrap_or(base.heads),
-        blocks: arguments.blocks.unwrap_or(base.blocks),
-        feedback: base.feedback && !arguments.no_feedback,
-        causal: base.causal && !arguments.masked,
-    }
+/// What a command asks for.
+pub(crate) struct Asked<'a> {
+    pub(crate) file: Option<&'a PathBuf>,
+    pub(crate) from: Option<&'a Path>,
+    shape: Option<&'a Shape>,
+    /// Whether the model that is started from may be given feedback, or lose it.
+    feedback: Option<bool>,
+    pub(crate) learns: Learns,
+    pub(crate) run: &'a Run,
+    /// Where it goes, and how long it takes, unless it says so.
+    pub(crate) out: &'a Path,
+    pub(crate) minutes: f64,
+    default: Settings,
 }
 
-/// The settings of a new run. How many steps there are and how often they are evaluated may still be 0, not fixed.
-pub(crate) fn settings(arguments: &Pretrain, config: &Config, text: &Text) -> Settings {
-    let mut settings = asked(arguments, &DEFAULT, text);
-    if !config.feedback {
-        settings.schedule.sweeps = 1;
+impl<'a> Asked<'a> {
+    pub(crate) fn pretrain(arguments: &'a Pretrain) -> Self {
+        let Pretrain { file, from, shape, run } = arguments;
+        Self {
+            file: file.as_ref(),
+            from: from.as_deref(),
+            shape: Some(shape),
+            feedback: Some(!shape.no_feedback),
+            learns: Learns::All,
+            run,
+            out: run.out.as_deref().unwrap_or(Path::new("target/attractor-lm")),
+            minutes: run.minutes.unwrap_or(15.0),
+            default: DEFAULT,
+        }
     }
-    settings
-}
 
-/// Settings that are asked for, where what is not said is that of others.
-fn asked(arguments: &Pretrain, base: &Settings, text: &Text) -> Settings {
-    let schedule = base.schedule;
-    Settings {
-        schedule: Schedule {
-            rate: arguments.rate.unwrap_or(schedule.rate),
-            warm_up: arguments.warm_up.unwrap_or(schedule.warm_up),
-            end: arguments.end.unwrap_or(schedule.end),
-            switch: arguments.switch.unwrap_or(schedule.switch),
-            sweeps: arguments.sweeps.unwrap_or(schedule.sweeps),
-            steps: arguments.steps.unwrap_or(schedule.steps),
-        },
-        batch: arguments.batch.unwrap_or(base.batch),
-        decay: arguments.decay.unwrap_or(base.decay),
-        clip: arguments.clip.unwrap_or(base.clip),
-        evaluate_every: arguments.eval_every.unwrap_or(base.evaluate_every),
-        text_bytes: text.bytes().len() as u64,
-        text_checksum: checksum(text.bytes()),
+    pub(crate) fn finetune(arguments: &'a Finetune) -> Self {
+        let Finetune { checkpoint, file, adapters, last, feedback, run } = arguments;
+        let schedule = Schedule { rate: 1e-3, switch: 0.0, ..DEFAULT.schedule };
+        Self {
+            file: Some(file),
+            from: Some(checkpoint),
+            shape: None,
+            feedback: feedback.then_some(true),
+            learns: match adapters {
+                Some(rank) => Learns::LowRank { rank: *rank },
+                None if *last => Learns::Last,
+                None => Learns::All,
+            },
+            run,
+            out: run.out.as_deref().unwrap_or(Path::new("target/attractor-lm-finetuned")),
+            minutes: run.minutes.unwrap_or(5.0),
+            default: Settings { schedule, ..DEFAULT },
+        }
+    }
+
+    /// The shape that is asked for, where what is not said is that of another model.
+    pub(crate) fn config(&self, base: Option<&Config>) -> Config {
+        let base = base.copied().unwrap_or(Config::new(128, 4, 4, 128));
+        let none = Shape::default();
+        let shape = self.shape.unwrap_or(&none);
+        Config {
+            vocabulary: base.vocabulary,
+            context: shape.context.unwrap_or(base.context),
+            width: shape.width.unwrap_or(base.width),
+            heads: shape.heads.unwrap_or(base.heads),
+            blocks: shape.blocks.unwrap_or(base.blocks),
+            feedback: self.feedback.unwrap_or(base.feedback),
+            causal: base.causal && !shape.masked,
+        }
+    }
+
+    /// The settings of a new run, from a model for so many sweeps if it is from one. How many steps there are and how often they are evaluated may still be
+    /// 0, not fixed.
+    pub(crate) fn settings(&self, config: &Config, from: Option<usize>, text: &Text) -> Settings {
+        let mut default = self.default;
+        if let (None, Some(sweeps)) = (self.feedback, from) {
+            default.schedule.sweeps = sweeps;
+        }
+        let mut settings = self.over(&default, text);
+        if !config.feedback {
+            settings.schedule.sweeps = 1;
+        }
+        settings
+    }
+
+    /// Settings that are asked for, where what is not said is that of others.
+    fn over(&self, base: &Settings, text: &Text) -> Settings {
+        let (schedule, run) = (base.schedule, self.run);
+        Settings {
+            schedule: Schedule {
+                rate: run.rate.unwrap_or(schedule.rate),
+                warm_up: run.warm_up.unwrap_or(schedule.warm_up),
+                end: run.end.unwrap_or(schedule.end),
+                switch: run.switch.unwrap_or(schedule.switch),
+                sweeps: run.sweeps.unwrap_or(schedule.sweeps),
+                steps: run.steps.unwrap_or(schedule.steps),
+            },
+            batch: run.batch.unwrap_or(base.batch),
+            decay: run.decay.unwrap_or(base.decay),
+            clip: run.clip.unwrap_or(base.clip),
+            evaluate_every: run.eval_every.unwrap_or(base.evaluate_every),
+            text_bytes: text.bytes().len() as u64,
+            text_checksum: checksum(text.bytes()),
+        }
     }
 }
 
 /// Whether a run can go on with what is asked for now: nothing, or the same as at its start.
 pub(crate) fn same(
-    arguments: &Pretrain,
-    (settings, seed): (&Settings, u64),
+    asked: &Asked<'_>,
+    (settings, seed, learns): (&Settings, u64, Learns),
     text: &Text,
 ) -> Result<(), String> {
-    let asked = asked(arguments, settings, text);
-    let list = |settings: &Settings, seed: u64| {
+    let now = asked.over(settings, text);
+    let list = |settings: &Settings, seed: u64, learns: Learns| {
         let Settings { schedule, batch, decay, clip, evaluate_every, text_bytes, text_checksum } = *settings;
         let Schedule { rate, warm_up, end, switch, sweeps, steps } = schedule;
         [
@@ -83,9 +144,18 @@ pub(crate) fn same(
             ("--clip", clip.to_string()),
             ("--eval-every", evaluate_every.to_string()),
             ("--seed", seed.to_string()),
+            (
+                "what learns:",
+                match learns {
+                    Learns::LowRank { rank } => format!("adapters of rank {rank}"),
+                    Learns::Last => "the last block".to_owned(),
+                    _ => "all".to_owned(),
+                },
+            ),
         ]
     };
-    let (begun, now) = (list(settings, seed), list(&asked, arguments.seed.unwrap_or(seed)));
+    let now = list(&now, asked.run.seed.unwrap_or(seed), asked.learns);
+    let begun = list(settings, seed, learns);
     match begun.iter().zip(&now).find(|(begun, now)| begun != now) {
         None => Ok(()),
         Some(((name, begun), (_, now))) => {

@@ -1,51 +1,60 @@
-//! Trains a model on a text.
+//! Trains a model on a text, from the start or from another model.
 
 use super::measure::{self, bits};
+use super::plan::{self, Asked};
 use super::progress::{Bar, Speed};
 use super::tokens::{self, Parts, tokens};
-use super::{Failure, Outcome, about, load, newest, plan, start_threads, stop, task, text};
-use crate::cli::Pretrain;
+use super::{Failure, Outcome, about, load, newest, start_threads, stop, task, text};
+use crate::cli::{Finetune, Pretrain};
 use crate::output;
+use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Checkpoint, Folder, Settings, Training};
 use attractor_language::limits::peak_flops;
 use attractor_language::pass::Sweeps;
 use attractor_language::plot::{self, Point};
 use attractor_language::schedule::Costs;
 use attractor_language::text::{Batches, Random, Task};
-use attractor_language::train::{Learner, StepSettings, flops_per_token};
+use attractor_language::train::{Learner, State, StepSettings, flops_per_token};
 use attractor_language::{Config, ConfigError};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const MINUTES: f64 = 15.0;
 const SEED: u64 = 1;
 
 pub(crate) fn pretrain(arguments: &Pretrain) -> Outcome {
+    train(&Asked::pretrain(arguments))
+}
+
+pub(crate) fn finetune(arguments: &Finetune) -> Outcome {
+    train(&Asked::finetune(arguments))
+}
+
+fn train(asked: &Asked<'_>) -> Outcome {
     let started = Instant::now();
-    let (text, path) = text(arguments.file.as_ref())?;
-    let from = arguments.from.as_deref().map(|path| Ok::<_, String>((path, load(path)?))).transpose()?;
+    let (text, path) = text(asked.file)?;
+    let from = asked.from.map(|path| Ok::<_, String>((path, load(path)?))).transpose()?;
     // What needs no folder is looked at before there is one.
-    let mut config = plan::config(arguments, None);
-    let named = arguments.pieces.tokenizer.as_ref();
+    let mut config = asked.config(None);
+    let named = asked.run.pieces.tokenizer.as_ref();
     let mut pieces = None;
     if let Some((path, from)) = &from {
         // Feedback may be added or left out.
-        let base = Config { feedback: true, ..from.config };
-        config = plan::config(arguments, Some(&base));
+        config = asked.config(Some(&from.config));
         let expected = Config { feedback: from.config.feedback, ..config };
         from.expect(&expected).map_err(|error| about(path, error))?;
+        asked.learns.check(&config).map_err(nonsense)?;
         let tokens = tokens(path, named, &config)?;
         tokens::can_learn(&config, &tokens).map_err(|error| about(path, error))?;
         pieces = Some(tokens);
-    } else if !arguments.resume {
+    } else if !asked.run.resume {
         config.check().map_err(nonsense)?;
         text.check(config.context).map_err(|error| about(&path, error))?;
     }
-    let out = arguments.out.as_path();
-    let folder = Folder::open(out, arguments.keep)
+    let out = asked.out;
+    let folder = Folder::open(out, asked.run.keep)
         .map_err(|error| format!("{}: cannot be written to: {error}", out.display()))?;
-    let found = if arguments.resume {
+    let found = if asked.run.resume {
         newest(out)?
     } else if Folder::checkpoints(out).map_err(|error| about(out, error))?.is_empty() {
         None
@@ -54,7 +63,7 @@ pub(crate) fn pretrain(arguments: &Pretrain) -> Outcome {
         return Err(about(out, error).into());
     };
     if let Some(found) = &found {
-        config = plan::config(arguments, Some(&found.config));
+        config = asked.config(Some(&found.config));
         config.check().map_err(nonsense)?;
         found.expect(&config).map_err(|error| about(out, error))?;
     }
@@ -67,21 +76,20 @@ pub(crate) fn pretrain(arguments: &Pretrain) -> Outcome {
     tokens::can_learn(&config, &pieces).map_err(|error| about(out, error))?;
     let parts = Parts::new(&pieces, &text, config.context).map_err(|error| about(&path, error))?;
     tokens::keep(&pieces, out)?;
-    start_threads(&arguments.threads)?;
+    start_threads(&asked.run.threads)?;
     stop::listen()?;
 
     let mut run = match found {
-        Some(found) => Run::resume(arguments, found, &parts).map_err(|error| about(out, error))?,
-        None => Run::start(arguments, config, from.map(|(_, from)| from), &parts)?,
+        Some(found) => Run::resume(asked, found, &parts).map_err(|error| about(out, error))?,
+        None => Run::start(asked, config, from.map(|(_, from)| from), &parts)?,
     };
     if run.settings.schedule.steps == 0 {
-        let seconds = 60.0 * arguments.minutes.unwrap_or(MINUTES);
-        run.measure(started, seconds, arguments.eval_every.is_some())?;
+        run.measure(started, 60.0 * asked.minutes, asked.run.eval_every.is_some())?;
     }
     if run.settings.evaluate_every == 0 {
         run.settings.evaluate_every = run.settings.schedule.steps.div_ceil(20);
     }
-    run.train(arguments, &folder)
+    run.train(asked, &folder)
 }
 
 fn nonsense(error: ConfigError) -> Failure {
@@ -104,9 +112,13 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(config: Config, settings: Settings, seed: u64, parts: &'a Parts<'a>) -> Result<Self, String> {
+    fn new(
+        config: Config,
+        (settings, seed, learns): (Settings, u64, Learns),
+        parts: &'a Parts<'a>,
+    ) -> Result<Self, String> {
         let Settings { batch, schedule, .. } = settings;
-        let learner = Learner::new(config, batch, config.context, schedule.sweeps);
+        let learner = Learner::of(config, learns, batch, config.context, schedule.sweeps);
         Ok(Self {
             config,
             settings,
@@ -123,13 +135,14 @@ impl<'a> Run<'a> {
     }
 
     fn start(
-        arguments: &Pretrain,
+        asked: &Asked<'_>,
         config: Config,
         from: Option<Checkpoint<'_>>,
         parts: &'a Parts<'a>,
     ) -> Result<Self, String> {
-        let seed = arguments.seed.unwrap_or(SEED);
-        let mut run = Self::new(config, plan::settings(arguments, &config, parts.text), seed, parts)?;
+        let seed = asked.run.seed.unwrap_or(SEED);
+        let settings = asked.settings(&config, from.as_ref().map(|from| from.sweeps), parts.text);
+        let mut run = Self::new(config, (settings, seed, asked.learns), parts)?;
         run.learner.initialize(seed);
         if let Some(from) = from {
             // Feedback is last: where one of the two has none, the others are the same.
@@ -137,21 +150,28 @@ impl<'a> Run<'a> {
             for (parameter, from) in parameters.iter_mut().zip(from.parameters.iter()) {
                 *parameter = *from;
             }
-            run.reset(&parameters)?;
+            run.learner.start_from(&parameters, seed).map_err(|error| error.to_string())?;
         }
         Ok(run)
     }
 
-    fn resume(arguments: &Pretrain, found: Checkpoint<'_>, parts: &'a Parts<'a>) -> Result<Self, String> {
-        let Some(training) = found.training else {
+    fn resume(asked: &Asked<'_>, found: Checkpoint<'_>, parts: &'a Parts<'a>) -> Result<Self, String> {
+        let Checkpoint { config, learns, parameters, adapters, training, .. } = found;
+        let Some(training) = training else {
             return Err("has a model and no training to go on with: `--from` starts one".to_owned());
         };
         let random = Random::from_state(training.random);
-        plan::same(arguments, (&training.settings, random.seed()), parts.text)?;
-        let mut run = Self::new(found.config, training.settings, random.seed(), parts)?;
-        run.learner
-            .restore(&found.parameters, &training.first, &training.second, training.steps)
-            .map_err(|error| error.to_string())?;
+        let begun = (training.settings, random.seed(), learns);
+        plan::same(asked, (&begun.0, begun.1, begun.2), parts.text)?;
+        let mut run = Self::new(config, begun, parts)?;
+        let state = State {
+            parameters: &parameters,
+            adapters: &adapters,
+            first: &training.first,
+            second: &training.second,
+            steps: training.steps,
+        };
+        run.learner.restore(&state).map_err(|error| error.to_string())?;
         run.random = random;
         run.sequences = training.sequences;
         run.loss = training.loss;
@@ -160,18 +180,13 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// As before the first step, with these parameters.
-    fn reset(&mut self, parameters: &[f32]) -> Result<(), String> {
-        let zeros = vec![0.0; parameters.len()];
-        self.learner.restore(parameters, &zeros, &zeros, 0).map_err(|error| error.to_string())
-    }
-
     /// Fixes the number of steps by how long some take, of which no trace remains.
     fn measure(&mut self, started: Instant, seconds: f64, evaluations_fixed: bool) -> Outcome {
         /// Steps that are not timed, and then those that are, and the share of the time they may take.
         const STEPS: (u32, u32) = (3, 12);
         const SHARE: f64 = 0.02;
-        let parameters = self.learner.parameters().to_vec();
+        let begun = self.learner.state();
+        let (parameters, adapters) = (begun.parameters.to_vec(), begun.adapters.to_vec());
         let mut random = Random::new(self.random.seed());
         let schedule = self.settings.schedule;
         let mut step = |run: &mut Self, sweeps: usize| -> Result<f64, Failure> {
@@ -205,7 +220,10 @@ impl<'a> Run<'a> {
         let begun = Instant::now();
         self.held_out(schedule.sweeps)?;
         let evaluation = begun.elapsed().as_secs_f64();
-        self.reset(&parameters)?;
+        let zeros = vec![0.0; self.learner.state().first.len()];
+        let begun =
+            State { parameters: &parameters, adapters: &adapters, first: &zeros, second: &zeros, steps: 0 };
+        self.learner.restore(&begun).map_err(|error| error.to_string())?;
         let mut costs = Costs { plain, full, other: 0.0 };
         if evaluations_fixed {
             let each = evaluation / f64::from(self.settings.evaluate_every);
@@ -230,16 +248,18 @@ impl<'a> Run<'a> {
     }
 
     fn save(&self, folder: &Folder) -> Result<PathBuf, String> {
-        let (first, second) = self.learner.moments();
+        let State { parameters, adapters, first, second, steps } = self.learner.state();
         let checkpoint = Checkpoint {
             config: self.config,
             sweeps: self.sweeps(),
-            parameters: Cow::Borrowed(self.learner.parameters()),
+            parameters: Cow::Borrowed(parameters),
+            learns: self.learner.learns(),
+            adapters: Cow::Borrowed(adapters),
             training: Some(Training {
                 settings: self.settings,
                 first: Cow::Borrowed(first),
                 second: Cow::Borrowed(second),
-                steps: self.learner.steps(),
+                steps,
                 random: self.random.state(),
                 sequences: self.sequences,
                 loss: self.loss,
@@ -290,7 +310,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn train(mut self, arguments: &Pretrain, folder: &Folder) -> Outcome {
+    fn train(mut self, asked: &Asked<'_>, folder: &Folder) -> Outcome {
         let schedule = self.settings.schedule;
         let all = schedule.steps;
         let (context, tokens) = (self.config.context, self.settings.batch * self.config.context);
@@ -301,7 +321,7 @@ impl<'a> Run<'a> {
         let begun = Instant::now();
         let mut speed = Speed::new(peak);
         let bar = Bar::steps(all);
-        let save_every = Duration::try_from_secs_f64(60.0 * arguments.save_every).unwrap_or(Duration::MAX);
+        let save_every = Duration::try_from_secs_f64(60.0 * asked.run.save_every).unwrap_or(Duration::MAX);
         // The first one has the number of steps, which is measured only once.
         let mut path = self.save(folder)?;
         let mut saved = Instant::now();
@@ -363,6 +383,9 @@ impl<'a> Run<'a> {
         };
         let names = part.0.names(self.task);
         println!("model: {}\nparameters: {}", self.config, self.learner.parameters().len());
+        if self.learner.learns() != Learns::All {
+            println!("parameters that learn: {}", self.learner.state().first.len());
+        }
         println!("steps: {}\nsweeps: {sweeps}", self.learner.steps());
         println!("tokens: {}", self.sequences * self.config.context as u64);
         println!("held-out {} predicted: {}", names.tokens, measured.counted);
