@@ -7,7 +7,7 @@
 //! |-|-|
 //! | 8 | `ATTRLM\r\n` |
 //! | 4 | version, 2; of version 1 are files without adapters in which all parameters learn |
-//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns |
+//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
@@ -25,6 +25,7 @@ use crate::files::part;
 use crate::plot::Point;
 use crate::schedule::Schedule;
 use crate::text::Random;
+use crate::train::Optimizer;
 use crate::{Config, ConfigError};
 use attractor::simd::Backend;
 use core::fmt;
@@ -44,6 +45,7 @@ const CAUSAL: u32 = 2;
 const TRAINING: u32 = 4;
 const ADAPTERS: u32 = 8;
 const LAST: u32 = 16;
+const MUON: u32 = 32;
 
 /// Up to the sweeps.
 const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
@@ -84,6 +86,8 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Sequences of a batch.
     pub batch: usize,
+    /// Whose steps are taken.
+    pub optimizer: Optimizer,
     /// Weight decay.
     pub decay: f32,
     /// The longest a gradient may be.
@@ -259,13 +263,16 @@ impl<'a> Checkpoint<'a> {
         }
         let mut out = Writer { out, digest: CRC.digest() };
         let flag = |is: bool, flag: u32| if is { flag } else { 0 };
+        let moved_by_muon =
+            training.as_ref().is_some_and(|training| training.settings.optimizer == Optimizer::Muon);
         out.put(&MAGIC)?;
         out.put(&VERSION.to_le_bytes())?;
         let flags = flag(config.feedback, FEEDBACK)
             | flag(config.causal, CAUSAL)
             | flag(training.is_some(), TRAINING)
             | flag(matches!(learns, Learns::LowRank { .. }), ADAPTERS)
-            | flag(*learns == Learns::Last, LAST);
+            | flag(*learns == Learns::Last, LAST)
+            | flag(moved_by_muon, MUON);
         out.put(&flags.to_le_bytes())?;
         let Config { vocabulary, context, width, heads, blocks, .. } = *config;
         for number in [self.length(), vocabulary, context, width, heads, blocks, *sweeps] {
@@ -279,7 +286,7 @@ impl<'a> Checkpoint<'a> {
         if let Some(training) = training {
             out.floats(&training.first)?;
             out.floats(&training.second)?;
-            let Settings { schedule, batch, decay, clip, evaluate_every, text_bytes, text_checksum } =
+            let Settings { schedule, batch, decay, clip, evaluate_every, text_bytes, text_checksum, .. } =
                 training.settings;
             for number in [text_bytes, batch as u64, schedule.sweeps as u64] {
                 out.put(&number.to_le_bytes())?;
@@ -452,7 +459,12 @@ impl Reader<'_> {
         let sweeps = self.size()?;
         let parameters = self.floats(config.parameters())?;
         let (mut learns, mut adapters) = (Learns::All, Cow::Borrowed(&[][..]));
-        match flags & !(FEEDBACK | CAUSAL | TRAINING) {
+        let optimizer = match flags & (MUON | TRAINING) {
+            0 | TRAINING => Optimizer::AdamW,
+            MUON => return None,
+            _ => Optimizer::Muon,
+        };
+        match flags & !(FEEDBACK | CAUSAL | TRAINING | MUON) {
             0 => {}
             LAST => learns = Learns::Last,
             ADAPTERS => {
@@ -462,11 +474,14 @@ impl Reader<'_> {
             }
             _ => return None,
         }
-        let training = if flags & TRAINING != 0 { Some(self.training(learns.count(&config))?) } else { None };
+        let training = match flags & TRAINING {
+            0 => None,
+            _ => Some(self.training(learns.count(&config), optimizer)?),
+        };
         Some(Checkpoint { config, sweeps, parameters, learns, adapters, training })
     }
 
-    fn training(&mut self, count: usize) -> Option<Training<'static>> {
+    fn training(&mut self, count: usize, optimizer: Optimizer) -> Option<Training<'static>> {
         let (first, second) = (self.floats(count)?, self.floats(count)?);
         let (text_bytes, batch, sweeps) = (self.u64()?, self.size()?, self.size()?);
         let text_checksum = self.u32()?;
@@ -474,7 +489,8 @@ impl Reader<'_> {
         let (all, evaluate_every, steps, loss_steps) = (self.u32()?, self.u32()?, self.u32()?, self.u32()?);
         let (warm_up, end, switch) = (self.f64()?, self.f64()?, self.f64()?);
         let schedule = Schedule { rate, warm_up, end, switch, sweeps, steps: all };
-        let settings = Settings { schedule, batch, decay, clip, evaluate_every, text_bytes, text_checksum };
+        let settings =
+            Settings { schedule, batch, optimizer, decay, clip, evaluate_every, text_bytes, text_checksum };
         let (random, sequences, loss) = (self.array()?, self.u64()?, self.f64()?);
         let points = self.size()?;
         if points != self.0.len() / POINT {

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::options::{above_zero, positive, whole, within};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Language models with feedback: trained on a text, sampled, evaluated, and exchanged with others.
@@ -109,6 +109,13 @@ pub(crate) struct Shape {
     pub(crate) masked: bool,
 }
 
+/// An optimizer.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Steps {
+    Adamw,
+    Muon,
+}
+
 /// How a model is trained.
 #[derive(Args)]
 pub(crate) struct Run {
@@ -131,13 +138,16 @@ pub(crate) struct Run {
     /// Sweeps, once feedback is on [default: 2; finetune: as in training]
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>, help_heading = "Learning")]
     pub(crate) sweeps: Option<usize>,
-    /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.5; finetune: 0]
+    /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.8; finetune: 0]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
     pub(crate) switch: Option<f64>,
     /// Sequences of a step [default: 16]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
     pub(crate) batch: Option<usize>,
-    /// Highest learning rate of AdamW [default: 4e-3; finetune: 1e-3]
+    /// Whose steps are taken; adapters take those of adamw [default: muon; finetune: adamw]
+    #[arg(long, value_name = "NAME", value_enum, help_heading = "Learning")]
+    pub(crate) optimizer: Option<Steps>,
+    /// Highest learning rate [default: 6e-3; finetune: 1e-3]
     #[arg(long, value_name = "X", value_parser = rate, help_heading = "Learning")]
     pub(crate) rate: Option<f32>,
     /// Share of the steps in which the rate rises [default: 0.02]
@@ -146,7 +156,7 @@ pub(crate) struct Run {
     /// What the rate falls to along a cosine, as a share of the highest [default: 0.02]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
     pub(crate) end: Option<f64>,
-    /// Weight decay, a unit of rate [default: 0.1]
+    /// Weight decay, a unit of rate [default: 0.3]
     #[arg(long, value_name = "X", value_parser = decay, help_heading = "Learning")]
     pub(crate) decay: Option<f32>,
     /// The longest a gradient may be [default: 1]

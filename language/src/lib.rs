@@ -33,6 +33,8 @@ pub mod generate;
 pub mod limits;
 #[cfg(feature = "std")]
 mod memory;
+#[cfg(feature = "std")]
+mod muon;
 pub mod pass;
 #[cfg(feature = "std")]
 pub mod plot;

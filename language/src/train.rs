@@ -5,6 +5,7 @@
 
 use crate::adapt::{Adapters, Learns, last};
 use crate::memory::Numbers;
+use crate::muon::{Hidden, MuonStep, hidden};
 use crate::pass::{Model, PassError, Sequences, Sweeps, room};
 use crate::text::Random;
 use crate::{Config, ConfigError};
@@ -47,6 +48,18 @@ pub struct StepSettings {
     pub clip: f32,
     /// How states are refined, and what the gradient is of.
     pub sweeps: Sweeps,
+}
+
+/// How steps are taken. Rates and decay have the same meaning for both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Optimizer {
+    /// AdamW (Loshchilov and Hutter 2019).
+    #[default]
+    AdamW,
+    /// Matrices of the blocks and of the feedback take steps as a whole: their momentum, made nearly orthogonal (Jordan et al. 2024). Embeddings, gains,
+    /// shifts and adapters take those of AdamW.
+    Muon,
 }
 
 /// What a step did.
@@ -129,6 +142,8 @@ struct Shard {
 struct Piece {
     place: Range<usize>,
     decays: bool,
+    /// Of a matrix that takes its steps as a whole.
+    hidden: bool,
 }
 
 /// A model that learns: parameters, the moments of AdamW (Loshchilov and Hutter 2019), memory.
@@ -164,6 +179,8 @@ pub struct Learner {
     /// The parameters that learn, or whose gradient adapters take.
     range: Range<usize>,
     beside: Option<Beside>,
+    /// Matrices whose steps are Muon's.
+    hidden: Vec<Hidden>,
     /// Moments of what learns.
     first: Numbers,
     second: Numbers,
@@ -205,7 +222,7 @@ fn cut(pieces: &mut Vec<Piece>, place: Range<usize>, decays: bool) {
     let mut start = place.start;
     while start < place.end {
         let end = place.end.min(start + PIECE);
-        pieces.push(Piece { place: start..end, decays });
+        pieces.push(Piece { place: start..end, decays, hidden: false });
         start = end;
     }
 }
@@ -290,6 +307,7 @@ impl Learner {
             parameters: Numbers::new(count),
             range,
             beside,
+            hidden: Vec::new(),
             first: Numbers::new(learnt),
             second: Numbers::new(learnt),
             steps: 0,
@@ -297,6 +315,18 @@ impl Learner {
             pieces,
             squares,
         })
+    }
+
+    /// Takes its steps by another optimizer.
+    #[must_use]
+    pub fn with(mut self, optimizer: Optimizer) -> Self {
+        let whole = optimizer == Optimizer::Muon && self.beside.is_none();
+        self.hidden = if whole { hidden(&self.config, &self.range) } else { Vec::new() };
+        for piece in &mut self.pieces {
+            let of = |hidden: &Hidden| hidden.place.contains(&piece.place.start);
+            piece.hidden = self.hidden.iter().any(of);
+        }
+        self
     }
 
     /// Draws parameters as GPT-2 does: weights normal of deviation 0.02, those that end in the residual stream divided by the root of twice the number of
@@ -497,6 +527,9 @@ impl Learner {
             steps: self.steps.into(),
             scale,
         };
+        let step = MuonStep { rate: settings.rate, decay: settings.decay, scale };
+        let whole = Whole { backend: self.backend, step, gradient, start: self.range.start };
+        whole.all(&mut self.hidden, self.range.start, learnt, &mut self.first)?;
         update_all(self.backend, update, pieces, gradient, [learnt, &mut self.first, &mut self.second])?;
         if let Some(Beside { adapters, base, numbers, .. }) = &mut self.beside {
             adapters.add(self.backend, base, numbers, &mut self.parameters)?;
@@ -631,6 +664,46 @@ impl Summed<'_> {
     }
 }
 
+/// Steps of matrices as a whole.
+#[derive(Clone, Copy)]
+struct Whole<'a> {
+    backend: Backend,
+    step: MuonStep,
+    gradient: &'a [f32],
+    /// Where the gradient starts.
+    start: usize,
+}
+
+impl Whole<'_> {
+    /// `parameters` and `momentum` are those from `start` on.
+    fn all(
+        self,
+        hidden: &mut [Hidden],
+        start: usize,
+        parameters: &mut [f32],
+        momentum: &mut [f32],
+    ) -> Result<(), PassError> {
+        if let [one] = hidden {
+            let place = one.place.start - start..one.place.end - start;
+            let of = one.place.start - self.start..one.place.end - self.start;
+            let gradient = self.gradient.get(of).unwrap_or_default();
+            let parameters = parameters.get_mut(place.clone()).unwrap_or_default();
+            let momentum = momentum.get_mut(place).unwrap_or_default();
+            return Ok(one.step(self.backend, self.step, gradient, parameters, momentum)?);
+        }
+        let at = middle(hidden.len());
+        let (some, others) = hidden.split_at_mut(at);
+        let Some(cut) = others.first().map(|first| first.place.start) else { return Ok(()) };
+        let (parameters, parameters_2) = parameters.split_at_mut(cut - start);
+        let (momentum, momentum_2) = momentum.split_at_mut(cut - start);
+        let (one, other) = rayon::join(
+            || self.all(some, start, parameters, momentum),
+            || self.all(others, cut, parameters_2, momentum_2),
+        );
+        one.and(other)
+    }
+}
+
 fn update_all(
     backend: Backend,
     update: AdamStep<f32>,
@@ -641,6 +714,7 @@ fn update_all(
     let [parameters, first, second] = all;
     match pieces {
         [] => Ok(()),
+        [piece] if piece.hidden => Ok(()),
         [piece] => {
             let decay = if piece.decays { update.decay } else { 0.0 };
             Ok(kernel::adam(backend, AdamStep { decay, ..update }, parameters, gradient, first, second)?)

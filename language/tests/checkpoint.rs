@@ -6,6 +6,7 @@ use attractor_language::checkpoint::{Checkpoint, CheckpointError, Folder, Settin
 use attractor_language::plot::Point;
 use attractor_language::schedule::Schedule;
 use attractor_language::text::Random;
+use attractor_language::train::Optimizer;
 use std::borrow::Cow;
 use std::fs;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ fn training(steps: u32) -> Training<'static> {
         settings: Settings {
             schedule,
             batch: 32,
+            optimizer: Optimizer::AdamW,
             decay: 0.1,
             clip: 1.5,
             evaluate_every: 50,
@@ -52,8 +54,8 @@ fn checkpoint(training: Option<Training<'static>>) -> Checkpoint<'static> {
     Checkpoint { training, ..Checkpoint::of(config(), 3, numbers(config().parameters(), 0.5)) }
 }
 
-/// One of each kind: a model, and a training in which all learns, the last block, adapters.
-fn kinds() -> [Checkpoint<'static>; 5] {
+/// One of each kind: a model; trainings in which all learns, by either optimizer, the last block, adapters.
+fn kinds() -> [Checkpoint<'static>; 6] {
     let learning = |learns: Learns, trained: bool| {
         let count = learns.count(&config());
         let training = trained.then(|| {
@@ -64,8 +66,11 @@ fn kinds() -> [Checkpoint<'static>; 5] {
         Checkpoint { learns, adapters: numbers(own, 0.25), ..checkpoint(training) }
     };
     let adapters = Learns::LowRank { rank: 2 };
+    let mut muon = training(100);
+    muon.settings.optimizer = Optimizer::Muon;
     [
         learning(Learns::All, false),
+        checkpoint(Some(muon)),
         learning(Learns::All, true),
         learning(Learns::Last, true),
         learning(adapters, false),
@@ -224,7 +229,7 @@ fn forged_files_are_refused() {
         let put = |bytes: &mut Vec<u8>| bytes[rank..rank + 8].copy_from_slice(&wrong.to_le_bytes());
         assert!(matches!(forged_of(&adapted, put), Err(CheckpointError::Damaged)), "{wrong}");
     }
-    for flags in [4 + 8 + 16, 4 + 8, 4 + 32, 4 + 64] {
+    for flags in [4 + 8 + 16, 4 + 8, 32, 4 + 64] {
         assert!(matches!(forged(|bytes| bytes[12] = flags), CheckpointError::Damaged), "{flags}");
     }
     let future = forged(|bytes| bytes[8] = 3);
@@ -243,8 +248,8 @@ fn files_of_the_first_version_are_read() {
 /// The model alone, against plain loops.
 #[test]
 fn adapters_are_merged() {
-    let [model, trained, last, adapted, training] = kinds();
-    for checkpoint in [model.clone(), trained, last] {
+    let [model, muon, trained, last, adapted, training] = kinds();
+    for checkpoint in [model.clone(), muon, trained, last] {
         assert_eq!(checkpoint.merged(), model);
     }
     assert_eq!(adapted.clone().merged(), training.merged());

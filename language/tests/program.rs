@@ -200,7 +200,8 @@ fn texts_that_do_not_do_are_refused() {
 #[test]
 fn a_training_says_what_came_of_it() {
     let room = Room::new("training");
-    let said = room.train("deep/run", &["--steps", "40", "--eval-every", "10", "--rate", "0.01"]);
+    let said =
+        room.train("deep/run", &["--steps", "40", "--eval-every", "10", "--rate", "0.01", "--switch", "0.5"]);
     assert_eq!(value(&said, "steps"), "40");
     assert_eq!(value(&said, "sweeps"), "2");
     assert_eq!(value(&said, "tokens"), (40 * 4 * 16).to_string());
@@ -369,7 +370,7 @@ fn threads_give_the_same_bytes() {
 #[test]
 fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
     const STEPS: u32 = 60;
-    for kind in [&["--rate", "0.01"][..], &["--masked"]] {
+    for kind in [&["--rate", "0.01"][..], &["--masked"], &["--optimizer", "adamw", "--switch", "0"]] {
         let room = Room::new(&format!("killed-{}", kind.len()));
         let all = STEPS.to_string();
         let options = [&["--steps", &all, "--eval-every", "7", "--save-every", "0"], kind].concat();
@@ -428,7 +429,7 @@ fn an_interrupted_run_is_saved() {
 #[test]
 fn only_the_same_run_is_resumed() {
     let room = Room::new("same");
-    room.train("run", &["--steps", "4"]);
+    room.train("run", &["--steps", "4", "--rate", "0.004"]);
     let before = room.result("run");
     let text = room.path("text");
     let resume = |more: &[&str], part: &str| {
@@ -439,6 +440,7 @@ fn only_the_same_run_is_resumed() {
     };
     resume(&["--rate", "0.5"], "the run was begun with --rate 0.004, and now it is 0.5");
     resume(&["--steps", "9"], "the run was begun with --steps 4, and now it is 9");
+    resume(&["--optimizer", "adamw"], "the run was begun with --optimizer muon, and now it is adamw");
     resume(&["--seed", "9"], "the run was begun with --seed 1, and now it is 9");
     resume(
         &["--width", "16"],

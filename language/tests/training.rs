@@ -3,7 +3,7 @@
 use attractor_language::Config;
 use attractor_language::adapt::Learns;
 use attractor_language::pass::{IGNORED, PassError, Sweeps};
-use attractor_language::train::{Batch, Learner, State, StepSettings, TrainError};
+use attractor_language::train::{Batch, Learner, Optimizer, State, StepSettings, TrainError};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -75,8 +75,13 @@ fn a_learner_keeps_its_promises() {
     let (tokens, targets) = batch(16, 0);
     let all = Batch { sequences: 16, length: 12, tokens: &tokens, targets: &targets };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    for learns in [Learns::Last, Learns::LowRank { rank: 2 }, Learns::All] {
-        learner = Learner::of(CONFIG, learns, 16, 12, 2).unwrap();
+    for (learns, optimizer) in [
+        (Learns::Last, Optimizer::AdamW),
+        (Learns::LowRank { rank: 2 }, Optimizer::AdamW),
+        (Learns::All, Optimizer::Muon),
+        (Learns::All, Optimizer::AdamW),
+    ] {
+        learner = Learner::of(CONFIG, learns, 16, 12, 2).unwrap().with(optimizer);
         learner.initialize(5);
         learner.step(&all, &SETTINGS).unwrap();
         pool.install(|| {
@@ -84,7 +89,7 @@ fn a_learner_keeps_its_promises() {
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             learner.step(&all, &SETTINGS).unwrap();
             learner.evaluate(&all, Sweeps::Unrolled(2)).unwrap();
-            assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "{learns:?}");
+            assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "{learns:?} {optimizer:?}");
         });
     }
 

@@ -1,17 +1,19 @@
 //! What a run is to do: by its options, or by the checkpoint it goes on from.
 
-use crate::cli::{Finetune, Pretrain, Run, Shape};
+use crate::cli::{Finetune, Pretrain, Run, Shape, Steps};
 use attractor_language::Config;
 use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Settings, checksum};
 use attractor_language::schedule::Schedule;
 use attractor_language::text::Text;
+use attractor_language::train::Optimizer;
 use std::path::{Path, PathBuf};
 
 const DEFAULT: Settings = Settings {
-    schedule: Schedule { rate: 4e-3, warm_up: 0.02, end: 0.02, switch: 0.5, sweeps: 2, steps: 0 },
+    schedule: Schedule { rate: 6e-3, warm_up: 0.02, end: 0.02, switch: 0.8, sweeps: 2, steps: 0 },
     batch: 16,
-    decay: 0.1,
+    optimizer: Optimizer::Muon,
+    decay: 0.3,
     clip: 1.0,
     evaluate_every: 0,
     text_bytes: 0,
@@ -65,7 +67,7 @@ impl<'a> Asked<'a> {
             run,
             out: run.out.as_deref().unwrap_or(Path::new("target/attractor-lm-finetuned")),
             minutes: run.minutes.unwrap_or(5.0),
-            default: Settings { schedule, ..DEFAULT },
+            default: Settings { schedule, optimizer: Optimizer::AdamW, ..DEFAULT },
         }
     }
 
@@ -112,6 +114,11 @@ impl<'a> Asked<'a> {
                 steps: run.steps.unwrap_or(schedule.steps),
             },
             batch: run.batch.unwrap_or(base.batch),
+            optimizer: match run.optimizer {
+                Some(Steps::Adamw) => Optimizer::AdamW,
+                Some(Steps::Muon) => Optimizer::Muon,
+                None => base.optimizer,
+            },
             decay: run.decay.unwrap_or(base.decay),
             clip: run.clip.unwrap_or(base.clip),
             evaluate_every: run.eval_every.unwrap_or(base.evaluate_every),
@@ -129,12 +136,14 @@ pub(crate) fn same(
 ) -> Result<(), String> {
     let now = asked.over(settings, text);
     let list = |settings: &Settings, seed: u64, learns: Learns| {
-        let Settings { schedule, batch, decay, clip, evaluate_every, text_bytes, text_checksum } = *settings;
+        let Settings { schedule, batch, optimizer, decay, clip, evaluate_every, text_bytes, text_checksum } =
+            *settings;
         let Schedule { rate, warm_up, end, switch, sweeps, steps } = schedule;
         [
             ("a text of bytes", format!("{text_bytes} (checksum {text_checksum:08x})")),
             ("--steps", steps.to_string()),
             ("--batch", batch.to_string()),
+            ("--optimizer", format!("{optimizer:?}").to_lowercase()),
             ("--sweeps", sweeps.to_string()),
             ("--switch", switch.to_string()),
             ("--rate", rate.to_string()),

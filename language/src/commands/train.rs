@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             config,
             settings,
-            learner: learner.map_err(|error| error.to_string())?,
+            learner: learner.map_err(|error| error.to_string())?.with(settings.optimizer),
             parts,
             task: task(&config),
             batches: Batches::new(batch, config.context),
