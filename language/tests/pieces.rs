@@ -388,7 +388,10 @@ fn bytes_and_masks_are_no_matter_of_pieces() {
     exchange::export(&room.0.join("bytes"), &learner.config(), learner.parameters()).unwrap();
     let (bytes, model) = (room.path("bytes"), room.path("bytes.bin"));
     done(&["import", &bytes, "--to", &model]);
-    assert!(done(&["eval", &model, &text]).contains("bits per byte at 1 sweep: 8.0"));
+    let said = done(&["eval", &model, &text]);
+    let bits = said.lines().find_map(|line| line.strip_prefix("bits per byte at 1 sweep: ")).unwrap();
+    // Nothing was learnt: all bytes are about as likely.
+    assert!((bits.parse::<f64>().unwrap() - 8.0).abs() < 0.1, "{bits}");
     let file = room.path("tokenizer.json");
     refused(&["the model's tokens are bytes"], &["eval", &model, &text, "--tokenizer", &file]);
     // Unless the model says of itself that they are not.
