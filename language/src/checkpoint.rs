@@ -7,7 +7,7 @@
 //! |-|-|
 //! | 8 | `ATTRLM\r\n` |
 //! | 4 | version, 2; of version 1 are files without adapters in which all parameters learn |
-//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon |
+//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon, 64 the text is of labelled lines |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
@@ -46,6 +46,7 @@ const TRAINING: u32 = 4;
 const ADAPTERS: u32 = 8;
 const LAST: u32 = 16;
 const MUON: u32 = 32;
+const LABELS: u32 = 64;
 
 /// Up to the sweeps.
 const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
@@ -94,6 +95,8 @@ pub struct Settings {
     pub clip: f32,
     /// Steps from one point of the curve to the next.
     pub evaluate_every: u32,
+    /// Whether the text is of labelled lines.
+    pub labels: bool,
     /// How many bytes the text has.
     pub text_bytes: u64,
     /// The [`checksum`] of the text.
@@ -263,8 +266,7 @@ impl<'a> Checkpoint<'a> {
         }
         let mut out = Writer { out, digest: CRC.digest() };
         let flag = |is: bool, flag: u32| if is { flag } else { 0 };
-        let moved_by_muon =
-            training.as_ref().is_some_and(|training| training.settings.optimizer == Optimizer::Muon);
+        let settings = training.as_ref().map(|training| &training.settings);
         out.put(&MAGIC)?;
         out.put(&VERSION.to_le_bytes())?;
         let flags = flag(config.feedback, FEEDBACK)
@@ -272,7 +274,8 @@ impl<'a> Checkpoint<'a> {
             | flag(training.is_some(), TRAINING)
             | flag(matches!(learns, Learns::LowRank { .. }), ADAPTERS)
             | flag(*learns == Learns::Last, LAST)
-            | flag(moved_by_muon, MUON);
+            | flag(settings.is_some_and(|settings| settings.optimizer == Optimizer::Muon), MUON)
+            | flag(settings.is_some_and(|settings| settings.labels), LABELS);
         out.put(&flags.to_le_bytes())?;
         let Config { vocabulary, context, width, heads, blocks, .. } = *config;
         for number in [self.length(), vocabulary, context, width, heads, blocks, *sweeps] {
@@ -459,12 +462,11 @@ impl Reader<'_> {
         let sweeps = self.size()?;
         let parameters = self.floats(config.parameters())?;
         let (mut learns, mut adapters) = (Learns::All, Cow::Borrowed(&[][..]));
-        let optimizer = match flags & (MUON | TRAINING) {
-            0 | TRAINING => Optimizer::AdamW,
-            MUON => return None,
-            _ => Optimizer::Muon,
-        };
-        match flags & !(FEEDBACK | CAUSAL | TRAINING | MUON) {
+        if flags & TRAINING == 0 && flags & (MUON | LABELS) != 0 {
+            return None;
+        }
+        let optimizer = if flags & MUON == 0 { Optimizer::AdamW } else { Optimizer::Muon };
+        match flags & !(FEEDBACK | CAUSAL | TRAINING | MUON | LABELS) {
             0 => {}
             LAST => learns = Learns::Last,
             ADAPTERS => {
@@ -476,12 +478,12 @@ impl Reader<'_> {
         }
         let training = match flags & TRAINING {
             0 => None,
-            _ => Some(self.training(learns.count(&config), optimizer)?),
+            _ => Some(self.training(learns.count(&config), optimizer, flags & LABELS != 0)?),
         };
         Some(Checkpoint { config, sweeps, parameters, learns, adapters, training })
     }
 
-    fn training(&mut self, count: usize, optimizer: Optimizer) -> Option<Training<'static>> {
+    fn training(&mut self, count: usize, optimizer: Optimizer, labels: bool) -> Option<Training<'static>> {
         let (first, second) = (self.floats(count)?, self.floats(count)?);
         let (text_bytes, batch, sweeps) = (self.u64()?, self.size()?, self.size()?);
         let text_checksum = self.u32()?;
@@ -489,8 +491,17 @@ impl Reader<'_> {
         let (all, evaluate_every, steps, loss_steps) = (self.u32()?, self.u32()?, self.u32()?, self.u32()?);
         let (warm_up, end, switch) = (self.f64()?, self.f64()?, self.f64()?);
         let schedule = Schedule { rate, warm_up, end, switch, sweeps, steps: all };
-        let settings =
-            Settings { schedule, batch, optimizer, decay, clip, evaluate_every, text_bytes, text_checksum };
+        let settings = Settings {
+            schedule,
+            batch,
+            optimizer,
+            decay,
+            clip,
+            evaluate_every,
+            labels,
+            text_bytes,
+            text_checksum,
+        };
         let (random, sequences, loss) = (self.array()?, self.u64()?, self.f64()?);
         let points = self.size()?;
         if points != self.0.len() / POINT {

@@ -66,6 +66,9 @@ pub(crate) struct Finetune {
     /// Only the last block and the normalisation behind it learn
     #[arg(long, conflicts_with = "adapters", help_heading = "Model")]
     pub(crate) last: bool,
+    /// FILE has labelled lines: a label, a tab, a text. What is learnt is the label behind the text; of ten lines the last is held out
+    #[arg(long, help_heading = "Model")]
+    pub(crate) labels: bool,
     /// Adds feedback to a plain model; its first sweep stays what the model was
     #[arg(long, help_heading = "Model")]
     pub(crate) feedback: bool,
@@ -245,6 +248,9 @@ pub(crate) struct Eval {
     /// Only the last tenth of the text, which training holds out
     #[arg(long)]
     pub(crate) held_out: bool,
+    /// FILE has labelled lines, as in `finetune`: how many of those that are held out get their label
+    #[arg(long, requires = "file", conflicts_with_all = ["held_out", "context"])]
+    pub(crate) labels: bool,
     /// Numbers of sweeps [default: 1,2,4,8, or 1 without feedback]
     #[arg(long, value_name = "N,N,..", value_delimiter = ',', value_parser = whole::<1, 1_024>)]
     pub(crate) sweeps: Option<Vec<usize>>,

@@ -30,6 +30,8 @@ pub mod exchange;
 mod files;
 pub mod generate;
 #[cfg(feature = "std")]
+pub mod labels;
+#[cfg(feature = "std")]
 pub mod limits;
 #[cfg(feature = "std")]
 mod memory;

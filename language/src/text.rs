@@ -16,6 +16,7 @@
 //! # Ok::<(), attractor_language::text::TextError>(())
 //! ```
 
+use crate::labels::{Line, Lines};
 use crate::pass::IGNORED;
 use core::fmt;
 use core::ops::Range;
@@ -335,6 +336,17 @@ impl Batches {
             self.fill(sequence, &text[start..end], task, &mut Random::new(window as u64));
         }
         Ok(())
+    }
+
+    /// Takes labelled lines, as many as there are sequences or fewer. What is left of the room has targets that are not counted.
+    pub fn take_lines<'l>(&mut self, all: &Lines, lines: impl IntoIterator<Item = &'l Line>) {
+        self.tokens.fill(0);
+        self.targets.fill(IGNORED);
+        let sequences =
+            self.tokens.chunks_exact_mut(self.length).zip(self.targets.chunks_exact_mut(self.length));
+        for ((tokens, targets), line) in sequences.zip(lines) {
+            all.fill(&line.text, line.label, tokens, targets);
+        }
     }
 
     /// A sequence of the tokens of a window, which has one token more than a sequence, or fewer.

@@ -32,6 +32,7 @@ fn training(steps: u32) -> Training<'static> {
             decay: 0.1,
             clip: 1.5,
             evaluate_every: 50,
+            labels: false,
             text_bytes: 1 << 33,
             text_checksum: 0xdead_beef,
         },
@@ -68,6 +69,7 @@ fn kinds() -> [Checkpoint<'static>; 6] {
     let adapters = Learns::LowRank { rank: 2 };
     let mut muon = training(100);
     muon.settings.optimizer = Optimizer::Muon;
+    muon.settings.labels = true;
     [
         learning(Learns::All, false),
         checkpoint(Some(muon)),
@@ -229,7 +231,7 @@ fn forged_files_are_refused() {
         let put = |bytes: &mut Vec<u8>| bytes[rank..rank + 8].copy_from_slice(&wrong.to_le_bytes());
         assert!(matches!(forged_of(&adapted, put), Err(CheckpointError::Damaged)), "{wrong}");
     }
-    for flags in [4 + 8 + 16, 4 + 8, 32, 4 + 64] {
+    for flags in [4 + 8 + 16, 4 + 8, 32, 64, 4 + 128] {
         assert!(matches!(forged(|bytes| bytes[12] = flags), CheckpointError::Damaged), "{flags}");
     }
     let future = forged(|bytes| bytes[8] = 3);

@@ -354,6 +354,46 @@ fn models_are_finetuned() {
     assert!(!Path::new(&out).exists());
 }
 
+#[test]
+fn labels_of_lines_are_learnt() {
+    let room = Room::new("labels");
+    room.train("run", &["--steps", "10"]);
+    let words = ["sea", "ship", "storm", "corn", "plough", "hay"];
+    let line = |i: usize| {
+        let label = i * i % 7 % 2;
+        format!(
+            "{}\t{} {}\n",
+            ["boat", "farm"][label],
+            words[3 * label + i % 3],
+            words[3 * label + i / 3 % 3]
+        )
+    };
+    let lines = room.write("lines", (0..300).map(line).collect::<String>().as_bytes());
+    let (model, tuned) = (room.path("run"), room.path("tuned"));
+    let start = ["finetune", &model, &lines, "--out", &tuned];
+    let steps = ["--steps", "150", "--batch", "8", "--rate", "0.02"];
+    let said = done(&[&start[..], &["--labels"], &steps].concat());
+    let right = |said: &str| value(said, "right").strip_suffix(" %").unwrap().parse::<f64>().unwrap();
+    assert!(right(&said) > 90.0, "{said}");
+    assert_eq!((value(&said, "labels"), value(&said, "held-out lines")), ("2", "30"));
+    let always: f64 =
+        value(&said, "right if it were always the same label").strip_suffix(" %").unwrap().parse().unwrap();
+    assert!((50.0..80.0).contains(&always), "{always}");
+    assert!(value(&said, "bits per token of a label").parse::<f64>().unwrap() < 0.5, "{said}");
+    assert_eq!(right(&done(&["eval", &tuned, &lines, "--labels"])), right(&said));
+    assert!(right(&done(&["eval", &model, &lines, "--labels", "--threads", "2"])) < 90.0);
+    // It is gone on with as it was begun.
+    let resume = [&start[..], &["--resume"]].concat();
+    refused(1, "the run was begun with --labels true, and now it is false", &resume);
+    done(&[&resume[..], &["--labels"]].concat());
+    let (other, text) = (room.path("other"), room.path("text"));
+    refused(1, "line 1 has no label", &["finetune", &model, &text, "--labels", "--out", &other]);
+    refused(1, "line 1 has no label", &["eval", &model, &text, "--labels"]);
+    room.train("masked", &["--steps", "1", "--masked"]);
+    refused(1, "sees both ways", &["eval", &room.path("masked"), &lines, "--labels"]);
+    refused(1, "sees both ways", &["finetune", &room.path("masked"), &lines, "--labels", "--out", &other]);
+}
+
 /// What threads there are leaves no trace.
 #[test]
 fn threads_give_the_same_bytes() {

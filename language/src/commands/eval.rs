@@ -1,10 +1,12 @@
 //! Bits a token of a text, for several numbers of sweeps.
 
+use super::labels;
 use super::progress::Bar;
-use super::tokens::{self, Part, tokens};
+use super::tokens::{self, Part, Parts, tokens};
 use super::{Outcome, about, load, measure, start_threads, task, text};
 use crate::cli::Eval;
 use attractor_language::checkpoint::Checkpoint;
+use attractor_language::pass::Model;
 use attractor_language::text::Batches;
 use attractor_language::train::Learner;
 
@@ -12,7 +14,7 @@ use attractor_language::train::Learner;
 const BATCH: usize = 32;
 
 pub(crate) fn eval(arguments: &Eval) -> Outcome {
-    let Checkpoint { config, parameters, .. } = load(&arguments.checkpoint)?;
+    let Checkpoint { config, parameters, sweeps: trained, .. } = load(&arguments.checkpoint)?;
     let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
     tokens::can_learn(&config, &tokens).map_err(|error| about(&arguments.checkpoint, error))?;
     let context = arguments.context.unwrap_or(config.context);
@@ -21,6 +23,25 @@ pub(crate) fn eval(arguments: &Eval) -> Outcome {
         return Err(about(&arguments.checkpoint, error).into());
     }
     let (text, path) = text(arguments.file.as_ref())?;
+    if arguments.labels {
+        if !config.causal {
+            return Err(
+                about(&arguments.checkpoint, "labels are foretold, and the model sees both ways").into()
+            );
+        }
+        let parts = Parts::of_lines(&tokens, &text, context).map_err(|error| about(&path, error))?;
+        let model = Model::new(config, &parameters).map_err(|error| error.to_string())?;
+        start_threads(&arguments.threads)?;
+        println!("model: {config}\nparameters: {}", parameters.len());
+        if let Part::Lines { all, own } = &parts.held_out {
+            let each =
+                arguments.sweeps.clone().unwrap_or_else(|| vec![if config.feedback { trained } else { 1 }]);
+            for sweeps in each {
+                labels::report(model, sweeps, all, own)?;
+            }
+        }
+        return Ok(());
+    }
     let (bytes, name) = match arguments.held_out {
         false => (text.bytes(), "text"),
         true if tokens.is_bytes() => (text.held_out(), "held-out"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod eval;
 pub(crate) mod exchange;
+mod labels;
 mod measure;
 mod plan;
 mod progress;

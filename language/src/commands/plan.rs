@@ -16,6 +16,7 @@ const DEFAULT: Settings = Settings {
     decay: 0.3,
     clip: 1.0,
     evaluate_every: 0,
+    labels: false,
     text_bytes: 0,
     text_checksum: 0,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Asked<'a> {
     /// Whether the model that is started from may be given feedback, or lose it.
     feedback: Option<bool>,
     pub(crate) learns: Learns,
+    /// Whether the text is of labelled lines.
+    pub(crate) labels: bool,
     pub(crate) run: &'a Run,
     /// Where it goes, and how long it takes, unless it says so.
     pub(crate) out: &'a Path,
@@ -44,6 +47,7 @@ impl<'a> Asked<'a> {
             shape: Some(shape),
             feedback: Some(!shape.no_feedback),
             learns: Learns::All,
+            labels: false,
             run,
             out: run.out.as_deref().unwrap_or(Path::new("target/attractor-lm")),
             minutes: run.minutes.unwrap_or(15.0),
@@ -52,7 +56,7 @@ impl<'a> Asked<'a> {
     }
 
     pub(crate) fn finetune(arguments: &'a Finetune) -> Self {
-        let Finetune { checkpoint, file, adapters, last, feedback, run } = arguments;
+        let Finetune { checkpoint, file, adapters, last, labels, feedback, run } = arguments;
         let schedule = Schedule { rate: 1e-3, switch: 0.0, ..DEFAULT.schedule };
         Self {
             file: Some(file),
@@ -64,6 +68,7 @@ impl<'a> Asked<'a> {
                 None if *last => Learns::Last,
                 None => Learns::All,
             },
+            labels: *labels,
             run,
             out: run.out.as_deref().unwrap_or(Path::new("target/attractor-lm-finetuned")),
             minutes: run.minutes.unwrap_or(5.0),
@@ -122,6 +127,7 @@ impl<'a> Asked<'a> {
             decay: run.decay.unwrap_or(base.decay),
             clip: run.clip.unwrap_or(base.clip),
             evaluate_every: run.eval_every.unwrap_or(base.evaluate_every),
+            labels: self.labels,
             text_bytes: text.bytes().len() as u64,
             text_checksum: checksum(text.bytes()),
         }
@@ -136,13 +142,14 @@ pub(crate) fn same(
 ) -> Result<(), String> {
     let now = asked.over(settings, text);
     let list = |settings: &Settings, seed: u64, learns: Learns| {
-        let Settings { schedule, batch, optimizer, decay, clip, evaluate_every, text_bytes, text_checksum } =
-            *settings;
+        let Settings { schedule, batch, optimizer, decay, clip, evaluate_every, .. } = *settings;
+        let Settings { labels, text_bytes, text_checksum, .. } = *settings;
         let Schedule { rate, warm_up, end, switch, sweeps, steps } = schedule;
         [
             ("a text of bytes", format!("{text_bytes} (checksum {text_checksum:08x})")),
             ("--steps", steps.to_string()),
             ("--batch", batch.to_string()),
+            ("--labels", labels.to_string()),
             ("--optimizer", format!("{optimizer:?}").to_lowercase()),
             ("--sweeps", sweeps.to_string()),
             ("--switch", switch.to_string()),

@@ -2,12 +2,14 @@
 
 use super::about;
 use attractor_language::Config;
+use attractor_language::labels::{Line, Lines};
 use attractor_language::text::{self, Batches, Random, Task, Text, TextError};
 use attractor_language::tokens::Tokens;
 use core::ops::Range;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Where the pieces of a model lie: in the folder of its checkpoint.
 const FILE: &str = "tokenizer.json";
@@ -90,6 +92,10 @@ pub(crate) enum Part<'t> {
         /// How many bytes all but the first stand for.
         predicted: usize,
     },
+    Lines {
+        all: Rc<Lines>,
+        own: Vec<Line>,
+    },
 }
 
 impl<'t> Part<'t> {
@@ -112,6 +118,9 @@ impl<'t> Part<'t> {
     /// What its tokens are called.
     pub(crate) fn names(&self, task: Task) -> Names {
         match (self, task) {
+            (Self::Lines { .. }, _) => {
+                Names { bits: "bits per token of a label", tokens: "tokens of labels" }
+            }
             (Self::Pieces { .. }, _) => Names { bits: "bits per token", tokens: "tokens" },
             (_, Task::Next) => Names { bits: "bits per byte", tokens: "bytes" },
             (_, Task::Masked) => Names { bits: "bits per masked byte", tokens: "bytes" },
@@ -122,6 +131,7 @@ impl<'t> Part<'t> {
         match self {
             Self::Bytes(bytes) => batches.windows(bytes, task),
             Self::Pieces { tokens, .. } => batches.windows(tokens, task),
+            Self::Lines { own, .. } => own.len(),
         }
     }
 
@@ -134,6 +144,12 @@ impl<'t> Part<'t> {
         match self {
             Self::Bytes(bytes) => batches.draw(bytes, task, random),
             Self::Pieces { tokens, .. } => batches.draw(tokens, task, random),
+            Self::Lines { all, own } => {
+                let drawn = (0..batches.sequences()).filter_map(|_| own.get(random.below(own.len())));
+                let drawn: Vec<&Line> = drawn.collect();
+                batches.take_lines(all, drawn);
+                Ok(())
+            }
         }
     }
 
@@ -146,6 +162,10 @@ impl<'t> Part<'t> {
         match self {
             Self::Bytes(bytes) => batches.take(bytes, task, range),
             Self::Pieces { tokens, .. } => batches.take(tokens, task, range),
+            Self::Lines { all, own } => {
+                batches.take_lines(all, own.get(range).unwrap_or_default());
+                Ok(())
+            }
         }
     }
 }
@@ -165,6 +185,14 @@ pub(crate) struct Parts<'t> {
 }
 
 impl<'t> Parts<'t> {
+    /// Labelled lines.
+    pub(crate) fn of_lines(tokens: &Tokens, text: &'t Text, context: usize) -> Result<Self, String> {
+        let all = Rc::new(Lines::new(tokens, text.bytes(), context).map_err(|error| error.to_string())?);
+        let part = |own: Vec<Line>| Part::Lines { all: Rc::clone(&all), own };
+        let (training, held_out) = (all.training().cloned().collect(), all.held_out().cloned().collect());
+        Ok(Self { text, training: part(training), held_out: part(held_out) })
+    }
+
     /// Both parts have a context and the token after it.
     pub(crate) fn new(tokens: &Tokens, text: &'t Text, context: usize) -> Result<Self, String> {
         let (training, held_out) =

@@ -1,16 +1,17 @@
 //! Trains a model on a text, from the start or from another model.
 
+use super::labels;
 use super::measure::{self, bits};
 use super::plan::{self, Asked};
 use super::progress::{Bar, Speed};
-use super::tokens::{self, Parts, tokens};
+use super::tokens::{self, Part, Parts, tokens};
 use super::{Failure, Outcome, about, load, newest, start_threads, stop, task, text};
 use crate::cli::{Finetune, Pretrain};
 use crate::output;
 use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Checkpoint, Folder, Settings, Training};
 use attractor_language::limits::peak_flops;
-use attractor_language::pass::Sweeps;
+use attractor_language::pass::{Model, Sweeps};
 use attractor_language::plot::{self, Point};
 use attractor_language::schedule::Costs;
 use attractor_language::text::{Batches, Random, Task};
@@ -74,7 +75,12 @@ fn train(asked: &Asked<'_>) -> Outcome {
         None => tokens(out, named, &config)?,
     };
     tokens::can_learn(&config, &pieces).map_err(|error| about(out, error))?;
-    let parts = Parts::new(&pieces, &text, config.context).map_err(|error| about(&path, error))?;
+    let parts = match asked.labels {
+        true if !config.causal => Err("labels are foretold, and the model sees both ways".to_owned()),
+        true => Parts::of_lines(&pieces, &text, config.context),
+        false => Parts::new(&pieces, &text, config.context),
+    };
+    let parts = parts.map_err(|error| about(&path, error))?;
     tokens::keep(&pieces, out)?;
     start_threads(&asked.run.threads)?;
     stop::listen()?;
@@ -393,6 +399,11 @@ impl<'a> Run<'a> {
             println!("{} in training: {:.4}", names.bits, point.training);
         }
         measured.print(part, "");
+        if let Part::Lines { all, own } = part.0 {
+            let model =
+                Model::new(self.config, self.learner.parameters()).map_err(|error| error.to_string())?;
+            labels::report(model, sweeps, all, own)?;
+        }
         // A run that had been at its end takes no step.
         if let Some((tokens, share)) = speed.whole() {
             println!("tokens per second: {tokens:.0}\nshare of peak: {share:.3}");
