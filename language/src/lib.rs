@@ -8,8 +8,8 @@
 //! | [`Config`] | the shape, where each parameter lies | nothing |
 //! | [`pass`] | sweeps forward and back: states, logits, exact gradients | memory of the caller's |
 //! | [`generate`] | one token after another, with keys and values kept | memory of the caller's |
-//! | [`train`] | AdamW over batches, on all cores, the same bits on any number | `std` |
-//! | [`text`], [`checkpoint`], [`exchange`] | batches of a text, files, GPT-2's tensors | `std` |
+//! | [`train`], [`adapt`] | AdamW and Muon over batches, on all cores, the same bits on any number; what learns | `std` |
+//! | [`text`], [`labels`], [`checkpoint`], [`exchange`] | batches of a text, labelled lines, files, GPT-2's tensors | `std` |
 //! | [`tokens`] | text as tokens: bytes, or pieces of words | `std`, pieces `bpe` |
 //! | [`schedule`], [`plot`] | rate and sweeps of every step, the curve of a run | `std` |
 //! | [`limits`] | what the processor can do at best | `std` |

@@ -1,4 +1,4 @@
-//! Training: exact gradients of a batch on all cores, and AdamW.
+//! Training: exact gradients of a batch on all cores, AdamW and Muon.
 //!
 //! A batch is cut into [`SHARDS`] parts, whatever the number of threads, and their gradients are added up in a fixed order. So a step has the same bits
 //! on any number of threads. A step allocates nothing.
@@ -458,7 +458,7 @@ impl Learner {
         Ok(())
     }
 
-    /// One step: the exact gradient of the mean loss over all targets that are counted, shortened, and AdamW.
+    /// One step: the exact gradient of the mean loss over all targets that are counted, shortened, and what the optimizer makes of it.
     ///
     /// # Errors
     /// [`TrainError`]; nothing is changed then.
