@@ -15,8 +15,9 @@ pub enum Learns {
     All,
     /// The last block and the normalisation behind it.
     Last,
-    /// A low-rank term beside every matrix of the blocks and of the feedback: W + A B, where A is `inputs x rank` and B `rank x outputs` (Hu et al. 2021).
-    /// B begins at zero, and with it the model as it was, to the bit.
+    /// A low-rank term beside every matrix of the blocks and of the feedback, and that of the tokens: W + A B, where A is `inputs x rank` and B
+    /// `rank x outputs` (Hu et al. 2021); and a term beside every gain, shift, bias and gate. B and those begin at zero, and with them the model as it was,
+    /// to the bit. Embeddings of places stay.
     LowRank {
         /// The rank, at most the model's width.
         rank: usize,
@@ -36,7 +37,7 @@ impl Learns {
         match self {
             Self::All => config.parameters(),
             Self::Last => last(config).len(),
-            Self::LowRank { rank } => projections(config, rank).last().map_or(0, |last| last.own.end),
+            Self::LowRank { rank } => terms(config, rank).last().map_or(0, |last| last.own.end),
         }
     }
 
@@ -60,27 +61,31 @@ pub(crate) fn last(config: &Config) -> Range<usize> {
     block.ln_1_weight.start..config.ln_f().1.end
 }
 
-/// A matrix with an adapter beside it.
+/// A tensor with a term beside it.
 #[derive(Clone, Debug)]
-struct Projection {
-    inputs: usize,
-    outputs: usize,
+struct Term {
+    /// Inputs and outputs of a matrix, which has A B beside it.
+    matrix: Option<(usize, usize)>,
     /// Where it lies among the parameters.
     place: Range<usize>,
-    /// Where A, and then B, lies among the adapters' numbers.
+    /// Where A, and then B, or the term itself, lies among the adapters' numbers.
     own: Range<usize>,
 }
 
-fn projections(config: &Config, rank: usize) -> Vec<Projection> {
+fn terms(config: &Config, rank: usize) -> Vec<Term> {
     let mut all = Vec::new();
     let mut end = 0;
-    let embeddings = config.wpe().end;
+    let places = config.wpe();
     config.tensors(|_, shape, place| {
-        if let (&[inputs, outputs], true) = (shape, place.start >= embeddings) {
-            let start = end;
-            end += rank * (inputs + outputs);
-            all.push(Projection { inputs, outputs, place, own: start..end });
+        if place == places {
+            return;
         }
+        let (matrix, count) = match *shape {
+            [inputs, outputs] => (Some((inputs, outputs)), rank * (inputs + outputs)),
+            _ => (None, place.len()),
+        };
+        all.push(Term { matrix, place, own: end..end + count });
+        end += count;
     });
     all
 }
@@ -89,16 +94,17 @@ fn projections(config: &Config, rank: usize) -> Vec<Projection> {
 #[derive(Debug)]
 pub(crate) struct Adapters {
     rank: usize,
-    projections: Vec<Projection>,
+    terms: Vec<Term>,
     room: Vec<f32>,
 }
 
 impl Adapters {
     pub(crate) fn new(config: &Config, rank: usize) -> Self {
-        let projections = projections(config, rank);
-        let room = |p: &Projection| multiply_room(p.outputs, p.inputs.max(p.outputs), p.inputs.max(rank));
-        let most = projections.iter().map(room).max().unwrap_or_default();
-        Self { rank, projections, room: vec![0.0; most] }
+        let terms = terms(config, rank);
+        let room =
+            |(inputs, outputs): (usize, usize)| multiply_room(outputs, inputs.max(outputs), inputs.max(rank));
+        let most = terms.iter().filter_map(|term| term.matrix).map(room).max().unwrap_or_default();
+        Self { rank, terms, room: vec![0.0; most] }
     }
 
     pub(crate) const fn rank(&self) -> usize {
@@ -107,19 +113,23 @@ impl Adapters {
 
     /// How many numbers they have.
     pub(crate) fn count(&self) -> usize {
-        self.projections.last().map_or(0, |last| last.own.end)
+        self.terms.last().map_or(0, |last| last.own.end)
     }
 
-    /// Calls `visit` for every A, with true, and every B.
-    pub(crate) fn halves(&self, mut visit: impl FnMut(bool, Range<usize>)) {
-        for Projection { inputs, own, .. } in &self.projections {
+    /// Calls `visit` for every A, every B and every other term.
+    pub(crate) fn parts(&self, mut visit: impl FnMut(AdapterPart, Range<usize>)) {
+        for Term { matrix, own, .. } in &self.terms {
+            let Some((inputs, _)) = matrix else {
+                visit(AdapterPart::Vector, own.clone());
+                continue;
+            };
             let middle = own.start + self.rank * inputs;
-            visit(true, own.start..middle);
-            visit(false, middle..own.end);
+            visit(AdapterPart::A, own.start..middle);
+            visit(AdapterPart::B, middle..own.end);
         }
     }
 
-    /// Parameters: those they are beside, and A B added to their matrices.
+    /// Parameters: those they are beside, and all terms added.
     pub(crate) fn add(
         &mut self,
         backend: Backend,
@@ -128,11 +138,16 @@ impl Adapters {
         parameters: &mut [f32],
     ) -> Result<(), TrainError> {
         parameters.copy_from_slice(base);
-        for projection in &self.projections {
+        for term in &self.terms {
+            let out = parameters.get_mut(term.place.clone()).unwrap_or_default();
+            let Some((inputs, outputs)) = term.matrix else {
+                let own = numbers.get(term.own.clone()).unwrap_or_default();
+                out.iter_mut().zip(own).for_each(|(to, x)| *to += *x);
+                continue;
+            };
             // Column-major, a matrix of inputs x outputs in memory is one of outputs x inputs.
-            let [a, b] = projection.factors(numbers, self.rank)?;
-            let out = parameters.get_mut(projection.place.clone()).unwrap_or_default();
-            let out = MatrixMut::new(out, projection.outputs, projection.inputs)?;
+            let [a, b] = term.factors(numbers, (inputs, outputs), self.rank)?;
+            let out = MatrixMut::new(out, outputs, inputs)?;
             multiply::<_, Identity>(backend, Factors::Plain(b, a), 1.0, Start::Output, &mut self.room, out)?;
         }
         Ok(())
@@ -146,12 +161,15 @@ impl Adapters {
         gradient: &[f32],
         own: &mut [f32],
     ) -> Result<(), TrainError> {
-        for projection in &self.projections {
-            let Projection { inputs, outputs, .. } = *projection;
-            let [a, b] = projection.factors(numbers, self.rank)?;
-            let of = gradient.get(projection.place.clone()).unwrap_or_default();
+        for term in &self.terms {
+            let of = gradient.get(term.place.clone()).unwrap_or_default();
+            let own = own.get_mut(term.own.clone()).unwrap_or_default();
+            let Some((inputs, outputs)) = term.matrix else {
+                own.copy_from_slice(of);
+                continue;
+            };
+            let [a, b] = term.factors(numbers, (inputs, outputs), self.rank)?;
             let of = Matrix::new(of, outputs, inputs)?;
-            let own = own.get_mut(projection.own.clone()).unwrap_or_default();
             let (to_a, to_b) = own.split_at_mut(self.rank * inputs);
             let to_a = MatrixMut::new(to_a, self.rank, inputs)?;
             let factors = Factors::TransposedLeft(b, of);
@@ -164,11 +182,24 @@ impl Adapters {
     }
 }
 
-impl Projection {
+/// What a part of the adapters' numbers is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AdapterPart {
+    A,
+    B,
+    Vector,
+}
+
+impl Term {
     /// A as `rank x inputs` and B as `outputs x rank`, column-major.
-    fn factors<'a>(&self, numbers: &'a [f32], rank: usize) -> Result<[Matrix<'a, f32>; 2], ShapeError> {
+    fn factors<'a>(
+        &self,
+        numbers: &'a [f32],
+        (inputs, outputs): (usize, usize),
+        rank: usize,
+    ) -> Result<[Matrix<'a, f32>; 2], ShapeError> {
         let own = numbers.get(self.own.clone()).unwrap_or_default();
-        let (a, b) = own.split_at((rank * self.inputs).min(own.len()));
-        Ok([Matrix::new(a, rank, self.inputs)?, Matrix::new(b, self.outputs, rank)?])
+        let (a, b) = own.split_at((rank * inputs).min(own.len()));
+        Ok([Matrix::new(a, rank, inputs)?, Matrix::new(b, outputs, rank)?])
     }
 }

@@ -12,7 +12,7 @@
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
 //! | 4 each | the parameters, in the order of [`Config`] |
-//! | 8 + 4 each | of adapters: their rank, their numbers, in the order of the matrices they are beside |
+//! | 8 + 4 each | of adapters: their rank, their numbers, in the order of the parameters they are beside |
 //! | 4 each, twice | of a training: first and second moments of what learns |
 //! | 3 x 8 + 8 x 4 | length of the text, sequences of a batch, sweeps; CRC-32 of the text, highest rate, decay, clip, all steps, evaluation steps, steps done, steps since the last point of the curve |
 //! | 3 x 8 | shares: warm-up, end, switch |
@@ -225,7 +225,7 @@ impl<'a> Checkpoint<'a> {
         Err(CheckpointError::Shape { found: self.config, expected: *expected })
     }
 
-    /// The model alone, adapters added to the matrices they are beside.
+    /// The model alone, adapters added to the parameters they are beside.
     #[must_use]
     pub fn merged(self) -> Self {
         let Self { config, sweeps, mut parameters, learns, adapters, .. } = self;

@@ -60,7 +60,7 @@ pub(crate) struct Finetune {
     /// The text
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Only adapters of this rank learn, beside all matrices of the blocks
+    /// Only adapters learn: terms of this rank beside the matrices, and one beside every gain, shift, bias and gate
     #[arg(long, value_name = "RANK", value_parser = whole::<1, 65_536>, help_heading = "Model")]
     pub(crate) adapters: Option<usize>,
     /// Only the last block and the normalisation behind it learn
@@ -76,7 +76,7 @@ pub(crate) struct Finetune {
     pub(crate) run: Run,
 }
 
-/// Writes a model alone: without its training, adapters added to the matrices they are beside.
+/// Writes a model alone: without its training, adapters added to the parameters they are beside.
 #[derive(Args)]
 pub(crate) struct Merge {
     /// A checkpoint, or the folder of a run for its newest one

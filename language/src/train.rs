@@ -3,7 +3,7 @@
 //! A batch is cut into [`SHARDS`] parts, whatever the number of threads, and their gradients are added up in a fixed order. So a step has the same bits
 //! on any number of threads. A step allocates nothing.
 
-use crate::adapt::{Adapters, Learns, last};
+use crate::adapt::{AdapterPart, Adapters, Learns, last};
 use crate::memory::Numbers;
 use crate::muon::{Hidden, MuonStep, hidden};
 use crate::pass::{Model, PassError, Sequences, Sweeps, room};
@@ -287,7 +287,7 @@ impl Learner {
             Learns::LowRank { rank } => {
                 let adapters = Adapters::new(&config, rank);
                 let (count, mut pieces) = (adapters.count(), Vec::new());
-                adapters.halves(|_, place| cut(&mut pieces, place, true));
+                adapters.parts(|part, place| cut(&mut pieces, place, part != AdapterPart::Vector));
                 let [base, numbers, gradient] = [config.parameters(), count, count].map(Numbers::new);
                 let squares = vec![0.0; pieces.len()];
                 Some(Beside { adapters, base, numbers, gradient, pieces, squares })
@@ -374,9 +374,12 @@ impl Learner {
         if let Some(Beside { adapters, base, numbers, .. }) = &mut self.beside {
             base.copy_from_slice(&self.parameters);
             let deviation = 1.0 / (adapters.rank() as f32).sqrt();
-            adapters.halves(|first, place| {
-                let half = numbers.get_mut(place).unwrap_or_default();
-                half.iter_mut().for_each(|x| *x = if first { deviation * normal(random) } else { 0.0 });
+            numbers.fill(0.0);
+            adapters.parts(|part, place| {
+                if part == AdapterPart::A {
+                    let drawn = numbers.get_mut(place).unwrap_or_default();
+                    drawn.iter_mut().for_each(|x| *x = deviation * normal(random));
+                }
             });
         }
         self.first.fill(0.0);

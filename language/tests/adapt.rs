@@ -29,26 +29,25 @@ fn learner(learns: Learns) -> Learner {
     learner
 }
 
-/// Every matrix that has an adapter: where it lies, inputs, outputs.
-fn matrices() -> Vec<(Range<usize>, usize, usize)> {
+/// Every tensor that has a term beside it: where it lies, inputs, outputs; of a vector no inputs.
+fn tensors() -> Vec<(Range<usize>, usize, usize)> {
     let mut all = Vec::new();
     CONFIG.tensors(|name, shape, place| {
-        let name = name.to_string();
-        if shape.len() == 2 && !name.ends_with("wte.weight") && !name.ends_with("wpe.weight") {
-            all.push((place, shape[0], shape[1]));
+        if !name.to_string().ends_with("wpe.weight") {
+            all.push(if shape.len() == 2 { (place, shape[0], shape[1]) } else { (place, 0, shape[0]) });
         }
     });
-    // Four a block; U of all blocks but the last.
-    assert_eq!(all.len(), 3 * 4 + 2);
+    // The tokens; twelve a block; the last normalisation; U, its normalisation and the gate of all blocks but the last.
+    assert_eq!(all.len(), 1 + 3 * 12 + 2 + 2 * 4);
     all
 }
 
-/// A and B of every matrix.
+/// A and B of every matrix, nothing and the term of every vector.
 fn halves(numbers: &[f32], rank: usize) -> Vec<(Vec<f64>, Vec<f64>)> {
     let mut rest = numbers.iter().map(|x| f64::from(*x));
-    let all = matrices().into_iter().map(|(_, inputs, outputs)| {
+    let all = tensors().into_iter().map(|(_, inputs, outputs)| {
         let a = rest.by_ref().take(inputs * rank).collect();
-        (a, rest.by_ref().take(rank * outputs).collect())
+        (a, rest.by_ref().take(if inputs > 0 { rank * outputs } else { outputs }).collect())
     });
     let all = all.collect();
     assert!(rest.next().is_none());
@@ -75,7 +74,11 @@ fn adapters_are_added_and_learn_by_their_exact_gradient() {
         let numbers = state.adapters.to_vec();
 
         let mut right: Vec<f64> = base.iter().map(|x| f64::from(*x)).collect();
-        for ((place, inputs, outputs), (a, b)) in matrices().iter().zip(halves(&numbers, rank)) {
+        for ((place, inputs, outputs), (a, b)) in tensors().iter().zip(halves(&numbers, rank)) {
+            if *inputs == 0 {
+                right[place.clone()].iter_mut().zip(b).for_each(|(to, x)| *to += x);
+                continue;
+            }
             for i in 0..*inputs {
                 for o in 0..*outputs {
                     right[place.start + i * outputs + o] +=
@@ -88,7 +91,7 @@ fn adapters_are_added_and_learn_by_their_exact_gradient() {
             near(*found, *right, "parameter");
             moved += usize::from(found != base);
         }
-        assert!(moved > 3 * 12 * 64);
+        assert!(moved > 3 * 12 * 64 + 3 * 13 * 8);
 
         // The gradient of all parameters there, which is compared with differences elsewhere; then by the chain rule.
         let merged = adapted.parameters().to_vec();
@@ -105,8 +108,14 @@ fn adapters_are_added_and_learn_by_their_exact_gradient() {
         let mut largest = 0.0_f64;
         let own = halves(&found, rank);
         for (((place, inputs, outputs), (a, b)), (to_a, to_b)) in
-            matrices().iter().zip(halves(&numbers, rank)).zip(own)
+            tensors().iter().zip(halves(&numbers, rank)).zip(own)
         {
+            if *inputs == 0 {
+                for (found, right) in to_b.iter().zip(&gradient[place.clone()]) {
+                    near(*found as f32, f64::from(*right), "a vector's term");
+                }
+                continue;
+            }
             let g = |i: usize, o: usize| f64::from(gradient[place.start + i * outputs + o]);
             for r in 0..rank {
                 for i in 0..*inputs {
