@@ -1,6 +1,5 @@
 //! Which parameters learn: all, those of the last block, or adapters of low rank beside all that stays.
 
-use crate::train::TrainError;
 use crate::{Config, ConfigError};
 use attractor::kernel::{Factors, Identity, Matrix, MatrixMut, ShapeError, Start, multiply, multiply_room};
 use attractor::simd::Backend;
@@ -74,18 +73,20 @@ struct Term {
 
 fn terms(config: &Config, rank: usize) -> Vec<Term> {
     let mut all = Vec::new();
-    let mut end = 0;
+    let mut end = 0_usize;
     let places = config.wpe();
     config.tensors(|_, shape, place| {
         if place == places {
             return;
         }
         let (matrix, count) = match *shape {
-            [inputs, outputs] => (Some((inputs, outputs)), rank * (inputs + outputs)),
+            [inputs, outputs] => (Some((inputs, outputs)), rank.saturating_mul(inputs + outputs)),
             _ => (None, place.len()),
         };
-        all.push(Term { matrix, place, own: end..end + count });
-        end += count;
+        // No model has so many numbers, whatever the rank.
+        let start = end;
+        end = start.saturating_add(count);
+        all.push(Term { matrix, place, own: start..end });
     });
     all
 }
@@ -111,11 +112,6 @@ impl Adapters {
         self.rank
     }
 
-    /// How many numbers they have.
-    pub(crate) fn count(&self) -> usize {
-        self.terms.last().map_or(0, |last| last.own.end)
-    }
-
     /// Calls `visit` for every A, every B and every other term.
     pub(crate) fn parts(&self, mut visit: impl FnMut(AdapterPart, Range<usize>)) {
         for Term { matrix, own, .. } in &self.terms {
@@ -136,7 +132,7 @@ impl Adapters {
         base: &[f32],
         numbers: &[f32],
         parameters: &mut [f32],
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), ShapeError> {
         parameters.copy_from_slice(base);
         for term in &self.terms {
             let out = parameters.get_mut(term.place.clone()).unwrap_or_default();
@@ -160,7 +156,7 @@ impl Adapters {
         numbers: &[f32],
         gradient: &[f32],
         own: &mut [f32],
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), ShapeError> {
         for term in &self.terms {
             let of = gradient.get(term.place.clone()).unwrap_or_default();
             let own = own.get_mut(term.own.clone()).unwrap_or_default();

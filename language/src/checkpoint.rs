@@ -22,6 +22,7 @@
 
 use crate::adapt::{Adapters, Learns};
 use crate::files::part;
+use crate::pass::PassError;
 use crate::plot::Point;
 use crate::schedule::Schedule;
 use crate::text::Random;
@@ -226,17 +227,21 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// The model alone, adapters added to the parameters they are beside.
-    #[must_use]
-    pub fn merged(self) -> Self {
+    ///
+    /// # Errors
+    /// [`PassError`] if there are more or fewer numbers than the shape has. What was read from a file has as many.
+    pub fn merged(self) -> Result<Self, PassError> {
         let Self { config, sweeps, mut parameters, learns, adapters, .. } = self;
         if let Learns::LowRank { rank } = learns {
+            let (expected, found) = (learns.count(&config), adapters.len());
+            if expected != found {
+                return Err(PassError::Length { what: "numbers of adapters", expected, found });
+            }
             let mut sums = parameters.to_vec();
-            // Of one shape: both are of this checkpoint.
-            let added = Adapters::new(&config, rank).add(Backend::best(), &parameters, &adapters, &mut sums);
-            debug_assert_eq!(added, Ok(()));
+            Adapters::new(&config, rank).add(Backend::best(), &parameters, &adapters, &mut sums)?;
             parameters = Cow::Owned(sums);
         }
-        Self::of(config, sweeps, parameters)
+        Ok(Self::of(config, sweeps, parameters))
     }
 
     fn length(&self) -> usize {

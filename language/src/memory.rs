@@ -1,5 +1,6 @@
 //! Memory for the large arrays of a run.
 
+use crate::pass::LINE;
 use core::ops::{Deref, DerefMut};
 
 /// Zeros at first, as many as asked for, that begin at a line of the caches: vectors of them lie in one line each.
@@ -10,14 +11,11 @@ pub(crate) struct Numbers {
     count: usize,
 }
 
-/// Bytes of a line.
-const LINE: usize = 64;
-
 impl Numbers {
     pub(crate) fn new(count: usize) -> Self {
-        let data = vec![0.0_f32; count + LINE / size_of::<f32>() - 1];
+        let data = vec![0.0_f32; count + LINE - 1];
         // The data stay where they are: nothing is ever pushed.
-        let start = data.as_ptr().align_offset(LINE).min(data.len() - count);
+        let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(data.len() - count);
         Self { data, start, count }
     }
 }
@@ -38,7 +36,7 @@ impl DerefMut for Numbers {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE, Numbers};
+    use super::Numbers;
 
     #[test]
     fn begins_at_a_line() {
@@ -47,7 +45,7 @@ mod tests {
             assert_eq!(numbers.len(), count);
             assert!(numbers.iter().all(|&x| x == 0.0));
             numbers.fill(1.0);
-            assert_eq!(numbers.as_ptr().addr() % LINE, 0);
+            assert_eq!(numbers.as_ptr().addr() % 64, 0);
         }
     }
 }

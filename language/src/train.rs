@@ -17,8 +17,8 @@ use core::ops::Range;
 /// Parts of a batch: as many threads can work at once.
 pub const SHARDS: usize = 8;
 
-/// Tokens of the sequences that are one matrix, of several sequences at most: with more of them weights are read for more at a time, and what lies between
-/// the products takes more memory.
+/// Sequences that are short are one matrix, of so many tokens at most: weights are read for all of them then, and what lies between the products takes more
+/// memory.
 const TOKENS: usize = 256;
 
 /// Entries that one thread updates at a time.
@@ -286,7 +286,7 @@ impl Learner {
         let beside = match learns {
             Learns::LowRank { rank } => {
                 let adapters = Adapters::new(&config, rank);
-                let (count, mut pieces) = (adapters.count(), Vec::new());
+                let (count, mut pieces) = (learns.count(&config), Vec::new());
                 adapters.parts(|part, place| cut(&mut pieces, place, part != AdapterPart::Vector));
                 let [base, numbers, gradient] = [config.parameters(), count, count].map(Numbers::new);
                 let squares = vec![0.0; pieces.len()];

@@ -3,6 +3,7 @@
 use attractor_language::Config;
 use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Checkpoint, CheckpointError, Folder, Settings, Training, checksum};
+use attractor_language::pass::PassError;
 use attractor_language::plot::Point;
 use attractor_language::schedule::Schedule;
 use attractor_language::text::Random;
@@ -252,9 +253,18 @@ fn files_of_the_first_version_are_read() {
 fn adapters_are_merged() {
     let [model, muon, trained, last, adapted, training] = kinds();
     for checkpoint in [model.clone(), muon, trained, last] {
-        assert_eq!(checkpoint.merged(), model);
+        assert_eq!(checkpoint.merged().unwrap(), model);
     }
-    assert_eq!(adapted.clone().merged(), training.merged());
+    assert_eq!(adapted.clone().merged().unwrap(), training.merged().unwrap());
+    // What is no checkpoint's.
+    let mut short = adapted.clone();
+    short.adapters.to_mut().pop();
+    let without = Checkpoint { adapters: numbers(0, 0.0), ..adapted.clone() };
+    let large = Checkpoint { learns: Learns::LowRank { rank: usize::MAX }, ..adapted.clone() };
+    for wrong in [short, without, large] {
+        assert!(matches!(wrong.clone().merged(), Err(PassError::Length { .. })));
+        assert!(wrong.write(Vec::new()).is_err());
+    }
     let (rank, mut own) = (2, adapted.adapters.iter().map(|x| f64::from(*x)));
     let mut right: Vec<f64> = adapted.parameters.iter().map(|x| f64::from(*x)).collect();
     config().tensors(|name, shape, place| {
@@ -271,7 +281,7 @@ fn adapters_are_merged() {
             }
         }
     });
-    let merged = adapted.merged();
+    let merged = adapted.merged().unwrap();
     assert_eq!((merged.learns, merged.adapters.len()), (Learns::All, 0));
     for (found, right) in merged.parameters.iter().zip(&right) {
         assert!((f64::from(*found) - right).abs() <= 1e-6 * right.abs(), "{found}, not {right}");

@@ -287,6 +287,10 @@ fn tokens_one_by_one_have_the_logits_of_whole_sequences() {
             for together in 1..=4 {
                 let mut memory = vec![f32::NAN; Generator::room(&config, sweeps, together)];
                 let model = Model::new(config, &small).unwrap();
+                assert_eq!(
+                    Generator::new(Backend::best(), model, sweeps, 0, &mut memory).unwrap_err(),
+                    PassError::Tokens { found: 0, most: config.context }
+                );
                 let mut generator =
                     Generator::new(Backend::best(), model, sweeps, together, &mut memory).unwrap();
                 // Some at once, then each on its own; and all of it once more.

@@ -317,7 +317,7 @@ fn models_are_finetuned() {
         let merged = room.path(&format!("{out}-merged"));
         assert!(done(&["merge", &folder, "--to", &merged]).contains("checkpoint: "));
         let alone = Checkpoint::load(Path::new(&merged)).unwrap();
-        assert_eq!(alone, newest(out).merged());
+        assert_eq!(alone, newest(out).merged().unwrap());
         let again = |model: &str| {
             let said = done(&["eval", model, &other, "--held-out", "--sweeps", "2"]);
             value(&said, "bits per byte at 2 sweeps").parse::<f64>().unwrap()
@@ -351,6 +351,8 @@ fn models_are_finetuned() {
     tune("not a whole number from 1", &["--adapters", "0"]);
     refused(2, "required", &["finetune", &model]);
     refused(1, "nowhere: No such file", &["finetune", &room.path("nowhere"), &other, "--out", &out]);
+    let short = room.write("short", &[65; 160]);
+    refused(1, "the held-out tenth has 16 bytes", &["finetune", &model, &short, "--out", &out]);
     assert!(!Path::new(&out).exists());
 }
 
@@ -392,6 +394,8 @@ fn labels_of_lines_are_learnt() {
     room.train("masked", &["--steps", "1", "--masked"]);
     refused(1, "sees both ways", &["eval", &room.path("masked"), &lines, "--labels"]);
     refused(1, "sees both ways", &["finetune", &room.path("masked"), &lines, "--labels", "--out", &other]);
+    // What needs no folder is looked at before there is one.
+    assert!(!Path::new(&other).exists());
 }
 
 /// What threads there are leaves no trace.

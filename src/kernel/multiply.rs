@@ -22,7 +22,7 @@ const MOST_COLUMNS: usize = 4096;
 /// A multiple of the rows and columns of every backend's panels, which packed panels are filled up to.
 const PANEL: usize = 96;
 /// Bytes that packed panels are aligned to.
-const ALIGNMENT: usize = 64;
+const ALIGNMENT: usize = Caches::LINE;
 
 /// The operands of a product, column-major.
 #[derive(Clone, Copy, Debug)]
@@ -407,9 +407,6 @@ const fn parts(count: usize, most: usize, tile: usize) -> usize {
     count.div_ceil(count.div_ceil(most)).next_multiple_of(tile)
 }
 
-/// Half of the smallest first cache of processors that have a second one.
-const FIRST: usize = 16 << 10;
-
 /// Steps of a sum after which the output may have left the first cache.
 const LONG: usize = 64;
 
@@ -667,7 +664,7 @@ impl<T: Scalar, F: Finish<T>> Part<T, F> {
     #[inline(always)]
     const fn left_stays(&self, high: usize) -> bool {
         let bytes = self.deep * size_of::<T>();
-        high * bytes <= FIRST && self.columns * bytes <= 2 * Caches::SMALL
+        high * bytes <= Caches::FIRST && self.columns * bytes <= 2 * Caches::SMALL
     }
 
     /// All columns of some panels of rows.

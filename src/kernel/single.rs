@@ -5,7 +5,7 @@
 
 use super::products::Term;
 use super::{Change, EachProduct, Finish, Product, Products, Scalar, load, store};
-use crate::simd::{Lanes, MAX_WIDTH, each, prefetch};
+use crate::simd::{Caches, Lanes, MAX_WIDTH, each, prefetch};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
@@ -201,8 +201,6 @@ impl<T: Scalar, L: Lanes<T>, P: Sources<T>, F: Finish<T>> Single<'_, T, L, P, F>
 const WIDE: usize = 2048;
 /// Bytes of a column from which on it is read whole: blocks of rows would take a few lines of each, which are no row in memory.
 const FAR: usize = 512;
-/// Bytes of a line of the caches.
-const LINE: usize = 64;
 
 /// The units that blocks of eight vectors leave, if there are any such blocks.
 const fn left<T: Scalar, L: Lanes<T>>(units: usize) -> usize {
@@ -460,7 +458,7 @@ impl<T: Scalar, L: Lanes<T>> EachTerm<T> for WholeColumns<T, L> {
                     for v in 0..vectors {
                         let rows = column.wrapping_add(v * L::WIDTH);
                         // The next columns: the processor foresees one, and not several at once.
-                        if (v * L::WIDTH).is_multiple_of(const { LINE / size_of::<T>() }) {
+                        if (v * L::WIDTH).is_multiple_of(const { Caches::LINE / size_of::<T>() }) {
                             each!(L: n < TOGETHER => {
                                 prefetch(rows.wrapping_add((TOGETHER + n) * stride));
                             });

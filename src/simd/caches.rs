@@ -12,6 +12,10 @@ pub(crate) struct Caches {
 impl Caches {
     /// Half of the smallest second cache of processors that have one: what is not larger needs no question.
     pub(crate) const SMALL: usize = 128 << 10;
+    /// Half of the smallest first cache of those processors.
+    pub(crate) const FIRST: usize = 16 << 10;
+    /// Of a line.
+    pub(crate) const LINE: usize = 64;
     /// Where nothing is known.
     const USUAL: Self = Self { second: 512 << 10, third: 4 << 20 };
 

@@ -24,21 +24,14 @@ pub(crate) fn eval(arguments: &Eval) -> Outcome {
     }
     let (text, path) = text(arguments.file.as_ref())?;
     if arguments.labels {
-        if !config.causal {
-            return Err(
-                about(&arguments.checkpoint, "labels are foretold, and the model sees both ways").into()
-            );
-        }
+        labels::can_learn(&config).map_err(|error| about(&arguments.checkpoint, error))?;
         let parts = Parts::of_lines(&tokens, &text, context).map_err(|error| about(&path, error))?;
         let model = Model::new(config, &parameters).map_err(|error| error.to_string())?;
         start_threads(&arguments.threads)?;
         println!("model: {config}\nparameters: {}", parameters.len());
-        if let Part::Lines { all, own } = &parts.held_out {
-            let each =
-                arguments.sweeps.clone().unwrap_or_else(|| vec![if config.feedback { trained } else { 1 }]);
-            for sweeps in each {
-                labels::report(model, sweeps, all, own)?;
-            }
+        for sweeps in arguments.sweeps.clone().unwrap_or_else(|| vec![trained]) {
+            println!("sweeps: {sweeps}");
+            labels::report(model, sweeps, &parts.held_out)?;
         }
         return Ok(());
     }

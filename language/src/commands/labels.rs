@@ -1,12 +1,22 @@
 //! Which label a model gives to a text.
 
+use super::tokens::Part;
 use attractor::simd::Backend;
+use attractor_language::Config;
 use attractor_language::labels::{Line, Lines};
 use attractor_language::pass::{Model, PassError, Sequences, Sweeps, room};
 use rayon::prelude::*;
 
-/// Says how many of some lines get their label: that whose tokens are the most likely behind the text.
-pub(crate) fn report(model: Model<'_>, sweeps: usize, all: &Lines, lines: &[Line]) -> Result<(), String> {
+/// Whether a model can say what comes behind a text.
+pub(crate) fn can_learn(config: &Config) -> Result<(), String> {
+    if config.causal { Ok(()) } else { Err("labels are foretold, and the model sees both ways".to_owned()) }
+}
+
+/// Says how many of some lines get their label: that whose tokens are the most likely behind the text. Nothing where there are no lines.
+pub(crate) fn report(model: Model<'_>, sweeps: usize, part: &Part<'_>) -> Result<(), String> {
+    let Part::Lines { all, own: lines } = part else { return Ok(()) };
+    // Of what is shared between threads no count is kept.
+    let (all, lines): (&Lines, &[Line]) = (all, lines);
     let length = all.context();
     let count = room(model.config(), 1, length, 0);
     let memory = || (vec![0.0; count], vec![0; length], vec![0; length]);

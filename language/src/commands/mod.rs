@@ -61,7 +61,7 @@ fn load(path: &Path) -> Result<Checkpoint<'static>, String> {
         false => Checkpoint::load(path).map_err(|error| about(path, error))?,
         true => newest(path)?.ok_or_else(|| about(path, "has no checkpoint"))?,
     };
-    Ok(found.merged())
+    found.merged().map_err(|error| about(path, error))
 }
 
 /// The newest whole checkpoint in a folder, if there is any. One that is damaged is passed over, which is said; if all are, it fails.

@@ -26,7 +26,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) file: Option<&'a PathBuf>,
     pub(crate) from: Option<&'a Path>,
     shape: Option<&'a Shape>,
-    /// Whether the model that is started from may be given feedback, or lose it.
+    /// Whether the model has feedback; if nothing is said, as the one it starts from.
     feedback: Option<bool>,
     pub(crate) learns: Learns,
     /// Whether the text is of labelled lines.

@@ -4,7 +4,7 @@ use super::labels;
 use super::measure::{self, bits};
 use super::plan::{self, Asked};
 use super::progress::{Bar, Speed};
-use super::tokens::{self, Part, Parts, tokens};
+use super::tokens::{self, Parts, tokens};
 use super::{Failure, Outcome, about, load, newest, start_threads, stop, task, text};
 use crate::cli::{Finetune, Pretrain};
 use crate::output;
@@ -33,7 +33,7 @@ pub(crate) fn finetune(arguments: &Finetune) -> Outcome {
 
 fn train(asked: &Asked<'_>) -> Outcome {
     let started = Instant::now();
-    let (text, path) = text(asked.file)?;
+    let (text, file) = text(asked.file)?;
     let from = asked.from.map(|path| Ok::<_, String>((path, load(path)?))).transpose()?;
     // What needs no folder is looked at before there is one.
     let mut config = asked.config(None);
@@ -47,10 +47,16 @@ fn train(asked: &Asked<'_>) -> Outcome {
         asked.learns.check(&config).map_err(nonsense)?;
         let tokens = tokens(path, named, &config)?;
         tokens::can_learn(&config, &tokens).map_err(|error| about(path, error))?;
+        if asked.labels {
+            labels::can_learn(&config).map_err(|error| about(path, error))?;
+            Parts::of_lines(&tokens, &text, config.context).map_err(|error| about(&file, error))?;
+        } else if tokens.is_bytes() {
+            text.check(config.context).map_err(|error| about(&file, error))?;
+        }
         pieces = Some(tokens);
     } else if !asked.run.resume {
         config.check().map_err(nonsense)?;
-        text.check(config.context).map_err(|error| about(&path, error))?;
+        text.check(config.context).map_err(|error| about(&file, error))?;
     }
     let out = asked.out;
     let folder = Folder::open(out, asked.run.keep)
@@ -76,11 +82,10 @@ fn train(asked: &Asked<'_>) -> Outcome {
     };
     tokens::can_learn(&config, &pieces).map_err(|error| about(out, error))?;
     let parts = match asked.labels {
-        true if !config.causal => Err("labels are foretold, and the model sees both ways".to_owned()),
         true => Parts::of_lines(&pieces, &text, config.context),
         false => Parts::new(&pieces, &text, config.context),
     };
-    let parts = parts.map_err(|error| about(&path, error))?;
+    let parts = parts.map_err(|error| about(&file, error))?;
     tokens::keep(&pieces, out)?;
     start_threads(&asked.run.threads)?;
     stop::listen()?;
@@ -399,11 +404,8 @@ impl<'a> Run<'a> {
             println!("{} in training: {:.4}", names.bits, point.training);
         }
         measured.print(part, "");
-        if let Part::Lines { all, own } = part.0 {
-            let model =
-                Model::new(self.config, self.learner.parameters()).map_err(|error| error.to_string())?;
-            labels::report(model, sweeps, all, own)?;
-        }
+        let model = Model::new(self.config, self.learner.parameters()).map_err(|error| error.to_string())?;
+        labels::report(model, sweeps, part.0)?;
         // A run that had been at its end takes no step.
         if let Some((tokens, share)) = speed.whole() {
             println!("tokens per second: {tokens:.0}\nshare of peak: {share:.3}");

@@ -25,7 +25,7 @@ use attractor::kernel::Scalar;
 use attractor::simd::Backend;
 use back::{Back, carried};
 use core::ops::Range;
-pub(crate) use plan::stride;
+pub(crate) use plan::{LINE, stride};
 use plan::{On, Plan, split_room};
 
 /// A target that is not counted.

@@ -13,7 +13,8 @@ pub(crate) const fn stride(rows: usize) -> usize {
     (rows.div_ceil(LINE) | 1) * LINE
 }
 
-const LINE: usize = 16;
+/// Numbers of a line, if they are `f32`.
+pub(crate) const LINE: usize = 16;
 
 /// Where in memory something lies.
 pub(super) type Place = Range<usize>;
