@@ -25,7 +25,9 @@ use attractor::kernel::Scalar;
 use attractor::simd::Backend;
 use back::{Back, carried};
 use core::ops::Range;
-pub(crate) use plan::{LINE, stride};
+#[cfg(feature = "std")]
+pub(crate) use plan::LINE;
+pub(crate) use plan::stride;
 use plan::{On, Plan, split_room};
 
 /// A target that is not counted.
