@@ -5,10 +5,17 @@ use std::{env, fs, path::PathBuf};
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let riscv = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "riscv32");
-    let memory = if riscv { "memory-riscv.x" } else { "memory.x" };
-    for script in [memory, "stack-sizes.x"] {
+    let large = env::var_os("CARGO_FEATURE_LANGUAGE").is_some();
+    let memory = if riscv {
+        ("memory-riscv.x", "memory-riscv.x")
+    } else if large {
+        ("memory-large.x", "memory.x")
+    } else {
+        ("memory-micro.x", "memory.x")
+    };
+    for (script, name) in [memory, ("stack-sizes.x", "stack-sizes.x")] {
         println!("cargo:rerun-if-changed={script}");
-        fs::copy(script, out.join(script)).expect("the linker script can be copied");
+        fs::copy(script, out.join(name)).expect("the linker script can be copied");
     }
     println!("cargo:rustc-link-search={}", out.display());
     // The entry of Arm includes memory.x by itself.

@@ -13,9 +13,28 @@ pub fn instructions<R>(work: impl FnOnce() -> R) -> (u32, R) {
     (end.since(start) - overhead, result)
 }
 
+/// The same of work that takes many millions, on Arm. The program counts in `wraps` how often the system timer interrupts it.
+#[cfg(target_arch = "arm")]
+#[inline(never)]
+pub fn many_instructions<R>(wraps: &core::sync::atomic::AtomicU32, work: impl FnOnce() -> R) -> (u64, R) {
+    const KNOWN: u64 = 200_000;
+    let long = clock::Long::new(wraps);
+    let start = long.now();
+    // SAFETY: counts a register down.
+    unsafe {
+        core::arch::asm!("2:", "subs {n}, #1", "bne 2b", n = inout(reg) KNOWN as u32 / 2 => _);
+    }
+    let known = long.now() - start;
+    let start = long.now();
+    let result = core::hint::black_box(work());
+    let ticks = long.now() - start;
+    (ticks * KNOWN / known.max(1), result)
+}
+
 #[cfg(target_arch = "arm")]
 mod clock {
     use core::ptr::{read_volatile, write_volatile};
+    use core::sync::atomic::{AtomicU32, Ordering};
 
     const CONTROL: *mut u32 = 0xE000_E010 as *mut u32;
     const RELOAD: *mut u32 = 0xE000_E014 as *mut u32;
@@ -23,6 +42,45 @@ mod clock {
     const WRAP: u32 = 1 << 24;
     /// An instruction takes so many nanoseconds under `-icount shift=8`.
     const INSTRUCTION: u64 = 256;
+
+    /// The system timer, and how often it has interrupted the program.
+    pub struct Long<'a>(&'a AtomicU32);
+
+    impl<'a> Long<'a> {
+        pub fn new(wraps: &'a AtomicU32) -> Self {
+            wraps.store(0, Ordering::Relaxed);
+            // SAFETY: as in `now`.
+            unsafe {
+                write_volatile(CONTROL, 0);
+                write_volatile(RELOAD, WRAP - 1);
+                write_volatile(CURRENT, 0);
+                write_volatile(CONTROL, 7);
+                while read_volatile(CURRENT) == 0 {}
+            }
+            Self(wraps)
+        }
+        /// Ticks since the start.
+        #[inline(never)]
+        pub fn now(&self) -> u64 {
+            loop {
+                let wraps = self.0.load(Ordering::Relaxed);
+                // SAFETY: as in `now`.
+                let left = unsafe { read_volatile(CURRENT) };
+                // An interrupt in between makes the two not belong together.
+                if wraps == self.0.load(Ordering::Relaxed) {
+                    return u64::from(wraps) * u64::from(WRAP) + u64::from(WRAP - 1 - left);
+                }
+            }
+        }
+    }
+
+    impl Drop for Long<'_> {
+        /// Whoever measures next finds the timer as it was.
+        fn drop(&mut self) {
+            // SAFETY: as in `now`.
+            unsafe { write_volatile(CONTROL, 0) };
+        }
+    }
 
     /// A moment, in ticks that count down.
     #[derive(Clone, Copy)]

@@ -7,6 +7,8 @@ pub mod digits;
 mod failure;
 mod place;
 mod random;
+#[cfg(feature = "language")]
+pub mod speech;
 pub mod stack;
 
 pub use failure::Failure;

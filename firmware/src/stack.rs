@@ -1,12 +1,17 @@
 //! How much stack something takes: paint it, run, look how far the paint has gone.
 
 const PAINT: u32 = 0xC5C5_C5C5;
-/// More is not seen.
+/// More is not seen by [`taken`].
 const MOST: usize = 4096;
 
 /// Executes `work` and gives the bytes of stack that the functions it calls took.
-#[inline(never)]
 pub fn taken<R>(work: impl FnOnce() -> R) -> (usize, R) {
+    taken_of::<MOST, R>(work)
+}
+
+/// The same where up to `MOST` bytes of stack are free.
+#[inline(never)]
+pub fn taken_of<const MOST: usize, R>(work: impl FnOnce() -> R) -> (usize, R) {
     // Below everything this function and what called it have on the stack: the calls of `work` begin just there.
     let top = stack_pointer();
     let bottom = top - MOST;

@@ -7,7 +7,7 @@
 //! |-|-|
 //! | 8 | `ATTRLM\r\n` |
 //! | 4 | version, 2; of version 1 are files without adapters in which all parameters learn |
-//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon, 64 the text is of labelled lines |
+//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon, 64 the text is of labelled lines, 128 passes take rounded matrices |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
@@ -21,7 +21,7 @@
 //! | 4 | CRC-32 (ISO-HDLC) of all bytes before it |
 
 use crate::adapt::{Adapters, Learns};
-use crate::files::part;
+use crate::files::{part, save};
 use crate::pass::PassError;
 use crate::plot::Point;
 use crate::schedule::Schedule;
@@ -48,6 +48,7 @@ const ADAPTERS: u32 = 8;
 const LAST: u32 = 16;
 const MUON: u32 = 32;
 const LABELS: u32 = 64;
+const ROUNDED: u32 = 128;
 
 /// Up to the sweeps.
 const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
@@ -96,6 +97,8 @@ pub struct Settings {
     pub clip: f32,
     /// Steps from one point of the curve to the next.
     pub evaluate_every: u32,
+    /// Whether passes take matrices rounded to 8 bits.
+    pub rounded: bool,
     /// Whether the text is of labelled lines.
     pub labels: bool,
     /// How many bytes the text has.
@@ -280,7 +283,8 @@ impl<'a> Checkpoint<'a> {
             | flag(matches!(learns, Learns::LowRank { .. }), ADAPTERS)
             | flag(*learns == Learns::Last, LAST)
             | flag(settings.is_some_and(|settings| settings.optimizer == Optimizer::Muon), MUON)
-            | flag(settings.is_some_and(|settings| settings.labels), LABELS);
+            | flag(settings.is_some_and(|settings| settings.labels), LABELS)
+            | flag(settings.is_some_and(|settings| settings.rounded), ROUNDED);
         out.put(&flags.to_le_bytes())?;
         let Config { vocabulary, context, width, heads, blocks, .. } = *config;
         for number in [self.length(), vocabulary, context, width, heads, blocks, *sweeps] {
@@ -333,20 +337,7 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// [`CheckpointError::Io`].
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let part = part(folder, PART)?;
-        self.write(io::BufWriter::with_capacity(1 << 16, part.as_file()))?;
-        // What the disk does not take shows here at the latest.
-        part.as_file().sync_all()?;
-        part.persist(path).map_err(|error| error.error)?;
-        // The new name too; where folders cannot be opened there is no way to.
-        if let Ok(folder) = File::open(folder) {
-            let _ = folder.sync_all();
-        }
-        Ok(())
+        Ok(save(path, PART, |out| self.write(out))?)
     }
 }
 
@@ -467,11 +458,11 @@ impl Reader<'_> {
         let sweeps = self.size()?;
         let parameters = self.floats(config.parameters())?;
         let (mut learns, mut adapters) = (Learns::All, Cow::Borrowed(&[][..]));
-        if flags & TRAINING == 0 && flags & (MUON | LABELS) != 0 {
+        let of_training = MUON | LABELS | ROUNDED;
+        if flags & TRAINING == 0 && flags & of_training != 0 {
             return None;
         }
-        let optimizer = if flags & MUON == 0 { Optimizer::AdamW } else { Optimizer::Muon };
-        match flags & !(FEEDBACK | CAUSAL | TRAINING | MUON | LABELS) {
+        match flags & !(FEEDBACK | CAUSAL | TRAINING | of_training) {
             0 => {}
             LAST => learns = Learns::Last,
             ADAPTERS => {
@@ -483,12 +474,12 @@ impl Reader<'_> {
         }
         let training = match flags & TRAINING {
             0 => None,
-            _ => Some(self.training(learns.count(&config), optimizer, flags & LABELS != 0)?),
+            _ => Some(self.training(learns.count(&config), flags)?),
         };
         Some(Checkpoint { config, sweeps, parameters, learns, adapters, training })
     }
 
-    fn training(&mut self, count: usize, optimizer: Optimizer, labels: bool) -> Option<Training<'static>> {
+    fn training(&mut self, count: usize, flags: u32) -> Option<Training<'static>> {
         let (first, second) = (self.floats(count)?, self.floats(count)?);
         let (text_bytes, batch, sweeps) = (self.u64()?, self.size()?, self.size()?);
         let text_checksum = self.u32()?;
@@ -499,11 +490,12 @@ impl Reader<'_> {
         let settings = Settings {
             schedule,
             batch,
-            optimizer,
+            optimizer: if flags & MUON == 0 { Optimizer::AdamW } else { Optimizer::Muon },
             decay,
             clip,
             evaluate_every,
-            labels,
+            rounded: flags & ROUNDED != 0,
+            labels: flags & LABELS != 0,
             text_bytes,
             text_checksum,
         };

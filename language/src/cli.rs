@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Export(Export),
     Import(Import),
     Merge(Merge),
+    Shrink(Shrink),
 }
 
 /// Trains a model on a text, and writes checkpoints and the loss curve into a folder.
@@ -89,6 +90,24 @@ pub(crate) struct Merge {
     pub(crate) pieces: Pieces,
 }
 
+/// Writes a small model: matrices rounded to 8 bits, with a scale a row, or to 16; the rest as it is.
+///
+/// `sample` multiplies with them as they are. The other commands take the file as the model its weights stand for.
+#[derive(Args)]
+pub(crate) struct Shrink {
+    /// A checkpoint, or the folder of a run for its newest one
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Bits of a weight: 8 or 16
+    #[arg(long, value_name = "N", default_value = "8", value_parser = bits)]
+    pub(crate) bits: u32,
+    #[command(flatten)]
+    pub(crate) pieces: Pieces,
+}
+
 /// The shape of a model.
 #[derive(Args, Default)]
 pub(crate) struct Shape {
@@ -144,6 +163,9 @@ pub(crate) struct Run {
     /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.8; finetune: 0]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
     pub(crate) switch: Option<f64>,
+    /// Passes take matrices rounded to 8 bits, as `shrink` rounds them; what learns are the numbers before
+    #[arg(long, help_heading = "Learning")]
+    pub(crate) rounded: bool,
     /// Sequences of a step [default: 16]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
     pub(crate) batch: Option<usize>,
@@ -295,6 +317,13 @@ fn count(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
         _ => Err(format!("not a whole number from 1 to {}", u32::MAX)),
+    }
+}
+
+fn bits(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(bits @ (8 | 16)) => Ok(bits),
+        _ => Err("neither 8 nor 16".to_owned()),
     }
 }
 

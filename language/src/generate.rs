@@ -1,13 +1,15 @@
 //! One token after another: keys and values of earlier tokens are kept, for every sweep, so that the logits are those of a whole pass.
 
 use crate::pass::{Model, PassError, stride};
+use crate::weights::{Gains, Weights};
 use crate::{Config, EPSILON};
 use attractor::kernel::{
     self, Base, Gelu, Matrix, MatrixMut, Product, ShapeError, affine, normalize, transposed,
 };
 use attractor::simd::Backend;
 
-/// Reads tokens and foretells the next one. The memory is the caller's: [`Generator::room`].
+/// Reads tokens and foretells the next one. The memory is the caller's: [`Generator::room`]. The weights are those of a [`Model`] or of a
+/// [`Small`](crate::small::Small) one.
 ///
 /// ```
 /// use attractor_language::{Config, generate::Generator, pass::Model};
@@ -22,9 +24,9 @@ use attractor::simd::Backend;
 /// # Ok::<(), attractor_language::pass::PassError>(())
 /// ```
 #[derive(Debug)]
-pub struct Generator<'a> {
+pub struct Generator<'a, W = Model<'a>> {
     backend: Backend,
-    model: Model<'a>,
+    weights: W,
     sweeps: usize,
     /// Tokens that are read at a time.
     together: usize,
@@ -34,7 +36,7 @@ pub struct Generator<'a> {
     length: usize,
 }
 
-impl<'a> Generator<'a> {
+impl Generator<'_> {
     /// How many numbers of room a model takes with so many sweeps, if it reads so many tokens at a time: weights are loaded once for all of them.
     #[must_use]
     pub const fn room(config: &Config, sweeps: usize, together: usize) -> usize {
@@ -50,19 +52,21 @@ impl<'a> Generator<'a> {
         let token = (config.blocks + 1 + 2 + 4 + 4) * config.width + 2;
         together * token + 4 * config.width + config.context + config.vocabulary
     }
+}
 
+impl<'a, W: Weights> Generator<'a, W> {
     /// Nothing is read yet. What `room` holds does not matter.
     ///
     /// # Errors
     /// [`PassError`] if there is no sweep, no token at a time, too little room, or the model is not causal.
     pub fn new(
         backend: Backend,
-        model: Model<'a>,
+        weights: W,
         sweeps: usize,
         together: usize,
         room: &'a mut [f32],
     ) -> Result<Self, PassError> {
-        let config = model.config();
+        let config = weights.config();
         if sweeps == 0 {
             return Err(PassError::NoSweep);
         }
@@ -72,14 +76,16 @@ impl<'a> Generator<'a> {
         if together == 0 {
             return Err(PassError::Tokens { found: 0, most: config.context });
         }
-        let (expected, found) = (Self::room(config, sweeps, together), room.len());
+        let (expected, found) = (Generator::room(config, sweeps, together), room.len());
         if found < expected {
             return Err(PassError::Length { what: "room", expected, found });
         }
         // A model without feedback is the same in every sweep.
-        let (caches, working) = room.split_at_mut(Self::caches(config, sweeps));
+        let caches = Generator::caches(config, sweeps);
+        let (caches, working) = room.split_at_mut_checked(caches).unwrap_or_default();
         let sweeps = if config.feedback { sweeps } else { 1 };
-        Ok(Self { backend, model, sweeps, together, caches, working, length: 0 })
+        let together = if W::TOGETHER { together } else { 1 };
+        Ok(Self { backend, weights, sweeps, together, caches, working, length: 0 })
     }
 
     /// How many tokens were read.
@@ -102,7 +108,7 @@ impl<'a> Generator<'a> {
     /// # Errors
     /// [`PassError`]: an unknown token, or more than there are places left; nothing is read then. A number that is not finite ends it.
     pub fn read(&mut self, tokens: &[u32]) -> Result<&[f32], PassError> {
-        let Config { context, vocabulary, .. } = *self.model.config();
+        let Config { context, vocabulary, .. } = *self.weights.config();
         let left = context - self.length;
         if tokens.is_empty() || tokens.len() > left {
             return Err(PassError::Tokens { found: tokens.len(), most: left });
@@ -111,10 +117,11 @@ impl<'a> Generator<'a> {
             return Err(PassError::Token { token, vocabulary });
         }
         let mut read = 0;
-        for some in tokens.chunks(self.together) {
-            read += some.len();
-            self.some(some, read == tokens.len())?;
-            self.length += some.len();
+        while read < tokens.len() {
+            let end = (read + self.together).min(tokens.len());
+            self.some(tokens.get(read..end).unwrap_or_default(), end == tokens.len())?;
+            self.length += end - read;
+            read = end;
         }
         let logits = self.working.get(self.working.len().saturating_sub(vocabulary)..).unwrap_or_default();
         if logits.iter().all(|x| x.is_finite()) { Ok(logits) } else { Err(PassError::NotFinite) }
@@ -122,15 +129,13 @@ impl<'a> Generator<'a> {
 
     /// Tokens that follow one another. Matrices have a row a token.
     fn some(&mut self, tokens: &[u32], last: bool) -> Result<(), PassError> {
-        let config = *self.model.config();
+        let config = *self.weights.config();
         let Config { width, blocks, context, vocabulary, .. } = config;
-        let (backend, length, rows) = (self.backend, self.length, tokens.len());
-        let parameters = self.model.parameters();
-        let at = |place: core::ops::Range<usize>| parameters.get(place).unwrap_or_default();
+        let (backend, length, rows) = (self.backend, self.length, tokens.len().max(1));
         let mut rest = &mut *self.working;
         // Logits come last, where `read` finds them.
         let mut take = |count: usize| {
-            let (some, left) = core::mem::take(&mut rest).split_at_mut(count);
+            let (some, left) = core::mem::take(&mut rest).split_at_mut_checked(count).unwrap_or_default();
             rest = left;
             some
         };
@@ -140,70 +145,67 @@ impl<'a> Generator<'a> {
         let (wide, other, statistics) = (take(4 * state), take(4 * state), take(2 * rows));
         let (scores, token) = (take(context), take(4 * width));
         let before = rest.len().saturating_sub(vocabulary);
-        let logits = rest.split_at_mut(before).1;
+        let logits = rest.get_mut(before..).unwrap_or_default();
         let epsilon = EPSILON as f32;
-        let product = |start: Base<'_, f32>, weights: &[f32], from: &[f32], to: &mut [f32]| {
-            let (inputs, outputs) = (from.len() / rows, to.len() / rows);
-            let matrix = Matrix::new(weights, outputs, inputs)?;
-            let operand = Matrix::new(from, rows, inputs)?;
-            affine(backend, start, &[Product { matrix, operand }], MatrixMut::new(to, rows, outputs)?)
+        let product = |base: Option<&[f32]>, matrix: W::Matrix, from: &[f32], to: &mut [f32]| {
+            W::product(backend, base, matrix, rows, from, to)
         };
-        let mut normalized = |from: &[f32], gain: &[f32], shift: &[f32], to: &mut [f32]| {
+        let mut normalized = |from: &[f32], [gain, shift]: Gains<'_>, to: &mut [f32]| {
             let (from, to) = (Matrix::new(from, rows, width)?, MatrixMut::new(to, rows, width)?);
             normalize(backend, from, gain, shift, epsilon, statistics, to)
         };
 
-        let (embedding, states) = states.split_at_mut(state);
+        let (embedding, states) = states.split_at_mut_checked(state).unwrap_or_default();
         for (row, &token) in tokens.iter().enumerate() {
-            let word = at(config.wte()).iter().skip(token as usize * width);
-            let place = at(config.wpe()).iter().skip((length + row) * width);
-            for ((to, word), place) in embedding.iter_mut().skip(row).step_by(rows).zip(word).zip(place) {
-                *to = *word + *place;
-            }
+            let to = embedding.iter_mut().skip(row).step_by(rows);
+            self.weights.embed(token as usize, length + row, to);
         }
         for sweep in 0..self.sweeps {
-            for block in 0..blocks {
-                let layout = config.block(block);
-                let below = match block {
+            for number in 0..blocks {
+                let block = self.weights.block(number);
+                let below = match number {
                     0 => &*embedding,
-                    _ => states.get((block - 1) * state..block * state).unwrap_or_default(),
+                    _ => states.get((number - 1) * state..number * state).unwrap_or_default(),
                 };
-                input.copy_from_slice(below);
-                if let (Some(feedback), true) = (config.feedback_of(block), sweep > 0) {
-                    let above = states.get((block + 1) * state..(block + 2) * state).unwrap_or_default();
-                    normalized(above, at(feedback.ln_weight), at(feedback.ln_bias), normal)?;
+                input.iter_mut().zip(below).for_each(|(to, x)| *to = *x);
+                if let (Some(feedback), true) = (self.weights.feedback(number), sweep > 0) {
+                    let above = states.get((number + 1) * state..(number + 2) * state).unwrap_or_default();
+                    normalized(above, feedback.ln, normal)?;
                     let fed_back = wide.get_mut(..state).unwrap_or_default();
-                    product(Base::Zero, at(feedback.weight), normal, fed_back)?;
+                    product(None, feedback.weight, normal, fed_back)?;
                     let columns = input.chunks_exact_mut(rows).zip(fed_back.chunks_exact(rows));
-                    for ((to, u), gate) in columns.zip(at(feedback.gate)) {
+                    for ((to, u), gate) in columns.zip(feedback.gate) {
                         for (to, u) in to.iter_mut().zip(u) {
                             *to += *gate * *u;
                         }
                     }
                 }
-                normalized(input, at(layout.ln_1_weight), at(layout.ln_1_bias), normal)?;
+                normalized(input, block.ln_1, normal)?;
                 let qkv = wide.get_mut(..3 * state).unwrap_or_default();
-                product(Base::Bias(at(layout.attn_c_attn_bias)), at(layout.attn_c_attn_weight), normal, qkv)?;
-                let start = (sweep * blocks + block) * Self::cache(&config);
-                let cache = self.caches.get_mut(start..start + Self::cache(&config)).unwrap_or_default();
+                let (matrix, bias) = block.attn_c_attn;
+                product(Some(bias), matrix, normal, qkv)?;
+                let start = (sweep * blocks + number) * Generator::cache(&config);
+                let cache = self.caches.get_mut(start..start + Generator::cache(&config)).unwrap_or_default();
                 let attended = other.get_mut(..state).unwrap_or_default();
                 for row in 0..rows {
-                    let (own, to) = token.split_at_mut(3 * width);
+                    let (own, to) = token.split_at_mut_checked(3 * width).unwrap_or_default();
                     own.iter_mut().zip(qkv.iter().skip(row).step_by(rows)).for_each(|(to, x)| *to = *x);
                     attend_to(backend, &config, length + row, own, cache, scores, to)?;
                     let places = attended.iter_mut().skip(row).step_by(rows);
                     places.zip(to).for_each(|(to, x)| *to = *x);
                 }
-                let proj = Base::Bias(at(layout.attn_c_proj_bias));
-                product(proj, at(layout.attn_c_proj_weight), attended, normal)?;
+                let (matrix, bias) = block.attn_c_proj;
+                product(Some(bias), matrix, attended, normal)?;
                 for (to, x) in input.iter_mut().zip(&*normal) {
                     *to += *x;
                 }
-                normalized(input, at(layout.ln_2_weight), at(layout.ln_2_bias), normal)?;
-                product(Base::Bias(at(layout.mlp_c_fc_bias)), at(layout.mlp_c_fc_weight), normal, wide)?;
+                normalized(input, block.ln_2, normal)?;
+                let (matrix, bias) = block.mlp_c_fc;
+                product(Some(bias), matrix, normal, wide)?;
                 kernel::activate::<_, Gelu>(backend, wide);
-                product(Base::Bias(at(layout.mlp_c_proj_bias)), at(layout.mlp_c_proj_weight), wide, normal)?;
-                let state = states.get_mut(block * state..(block + 1) * state).unwrap_or_default();
+                let (matrix, bias) = block.mlp_c_proj;
+                product(Some(bias), matrix, wide, normal)?;
+                let state = states.get_mut(number * state..(number + 1) * state).unwrap_or_default();
                 for ((to, x), y) in state.iter_mut().zip(&*input).zip(&*normal) {
                     *to = *x + *y;
                 }
@@ -211,14 +213,100 @@ impl<'a> Generator<'a> {
         }
         if last {
             let top = states.get((blocks - 1) * state..).unwrap_or_default();
-            let (gain, shift) = config.ln_f();
-            normalized(top, at(gain), at(shift), normal)?;
+            normalized(top, self.weights.last(), normal)?;
             let token = token.get_mut(..width).unwrap_or_default();
             token.iter_mut().zip(normal.iter().skip(rows - 1).step_by(rows)).for_each(|(to, x)| *to = *x);
-            let matrix = Matrix::new(at(config.wte()), width, vocabulary)?;
-            transposed(backend, Base::Zero, &[Product { matrix, operand: row(token)? }], row_mut(logits)?)?;
+            self.weights.logits(backend, token, logits)?;
         }
         Ok(())
+    }
+}
+
+/// Text that goes on and on: when the context is full its newer half is read again.
+///
+/// ```
+/// use attractor_language::{Config, generate::{Continued, Generator}, pass::Model};
+/// use attractor::simd::Backend;
+///
+/// const CONFIG: Config = Config { vocabulary: 5, ..Config::new(8, 2, 2, 4) };
+/// let parameters = [0.0; CONFIG.parameters()];
+/// let mut room = [0.0; Generator::room(&CONFIG, 2, 1)];
+/// let generator = Generator::new(Backend::best(), Model::new(CONFIG, &parameters)?, 2, 1, &mut room)?;
+/// let mut tokens = [0; CONFIG.context];
+/// let mut text = Continued::new(generator, &[0, 4], &mut tokens)?;
+/// for next in [3, 1, 2, 0, 4, 4] {
+///     assert_eq!(text.logits()?, [0.0; 5]);
+///     text.push(next);
+/// }
+/// # Ok::<(), attractor_language::pass::PassError>(())
+/// ```
+#[derive(Debug)]
+pub struct Continued<'a, W = Model<'a>> {
+    generator: Generator<'a, W>,
+    /// The newest tokens, as many as the context has at most.
+    tokens: &'a mut [u32],
+    known: usize,
+    /// Of those the last ones, which the generator has not read.
+    unread: usize,
+}
+
+impl<'a, W: Weights> Continued<'a, W> {
+    /// A text that begins with a prompt, of which no more is read than the context has room for. `tokens` is room for as many.
+    ///
+    /// # Errors
+    /// [`PassError`] if there is no prompt, or less room.
+    pub fn new(
+        mut generator: Generator<'a, W>,
+        prompt: &[u32],
+        tokens: &'a mut [u32],
+    ) -> Result<Self, PassError> {
+        let context = generator.weights.config().context;
+        let found = tokens.len();
+        let Some(tokens) = tokens.get_mut(..context) else {
+            return Err(PassError::Length { what: "tokens", expected: context, found });
+        };
+        let prompt = prompt.get(prompt.len().saturating_sub(context)..).unwrap_or_default();
+        let known = prompt.len();
+        if known == 0 {
+            return Err(PassError::Tokens { found: 0, most: context });
+        }
+        tokens.iter_mut().zip(prompt).for_each(|(to, token)| *to = *token);
+        generator.clear();
+        Ok(Self { generator, tokens, known, unread: known })
+    }
+
+    /// The logits of the next token. It is to be [pushed](Self::push) before there are others.
+    ///
+    /// # Errors
+    /// As [`Generator::read`].
+    pub fn logits(&mut self) -> Result<&[f32], PassError> {
+        let Self { generator, tokens, known, unread } = self;
+        let some = tokens.get(*known - *unread..*known).unwrap_or_default();
+        let logits = generator.read(some)?;
+        *unread = 0;
+        Ok(logits)
+    }
+
+    /// The next token.
+    pub fn push(&mut self, token: u32) {
+        let Self { generator, tokens, known, unread } = self;
+        if *known >= tokens.len() {
+            // With the new one, half of a context.
+            let keep = (tokens.len() / 2).saturating_sub(1);
+            for to in 0..keep {
+                let from = tokens.get(*known - keep + to).copied().unwrap_or_default();
+                if let Some(to) = tokens.get_mut(to) {
+                    *to = from;
+                }
+            }
+            generator.clear();
+            (*known, *unread) = (keep, keep);
+        }
+        if let Some(to) = tokens.get_mut(*known) {
+            *to = token;
+            *known += 1;
+            *unread += 1;
+        }
     }
 }
 
@@ -242,10 +330,11 @@ fn attend_to(
 ) -> Result<(), PassError> {
     let Config { width, heads, .. } = *config;
     let stride = stride(config.context);
-    let features = width / heads;
-    let mut parts = qkv.chunks_exact(width);
+    // There are heads, and they have features: the shape was checked.
+    let features = (width / heads.max(1)).max(1);
+    let mut parts = qkv.chunks_exact(width.max(1));
     let [query, key, value] = [(); 3].map(|()| parts.next().unwrap_or_default());
-    let (keys, values) = cache.split_at_mut(cache.len() / 2);
+    let (keys, values) = cache.split_at_mut_checked(cache.len() / 2).unwrap_or_default();
     for (cache, new) in [(&mut *keys, key), (&mut *values, value)] {
         for (place, x) in cache.iter_mut().skip(length).step_by(stride).zip(new) {
             *place = *x;

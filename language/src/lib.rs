@@ -8,12 +8,14 @@
 //! | [`Config`] | the shape, where each parameter lies | nothing |
 //! | [`pass`] | sweeps forward and back: states, logits, exact gradients | memory of the caller's |
 //! | [`generate`] | one token after another, with keys and values kept | memory of the caller's |
+//! | [`draw`], [`random`] | a token of its logits: temperature, top-k, top-p; random numbers | memory of the caller's |
+//! | [`small`], [`weights`] | models of 8 and 16 bits, in files and in constants; what a generator has its weights from | memory of the caller's |
 //! | [`train`], [`adapt`] | AdamW and Muon over batches, on all cores, the same bits on any number; what learns | `std` |
 //! | [`text`], [`labels`], [`checkpoint`], [`exchange`] | batches of a text, labelled lines, files, GPT-2's tensors | `std` |
 //! | [`tokens`] | text as tokens: bytes, or pieces of words | `std`, pieces `bpe` |
 //! | [`schedule`], [`plot`] | rate and sweeps of every step, the curve of a run | `std` |
 //! | [`limits`] | what the processor can do at best | `std` |
-//! | [`draw`] | a token of its logits: temperature, top-k, top-p | `std` |
+//! | [`memory`] | large arrays that begin at a line of the caches | `std` |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
 
@@ -22,7 +24,6 @@ pub mod adapt;
 #[cfg(feature = "std")]
 pub mod checkpoint;
 mod config;
-#[cfg(feature = "std")]
 pub mod draw;
 #[cfg(feature = "std")]
 pub mod exchange;
@@ -34,14 +35,16 @@ pub mod labels;
 #[cfg(feature = "std")]
 pub mod limits;
 #[cfg(feature = "std")]
-mod memory;
+pub mod memory;
 #[cfg(feature = "std")]
 mod muon;
 pub mod pass;
 #[cfg(feature = "std")]
 pub mod plot;
+pub mod random;
 #[cfg(feature = "std")]
 pub mod schedule;
+pub mod small;
 #[cfg(feature = "std")]
 pub mod text;
 #[cfg(feature = "std")]
@@ -51,5 +54,6 @@ pub mod train;
 #[cfg(feature = "std")]
 #[path = "../../tools/attractor/src/twice.rs"]
 mod twice;
+pub mod weights;
 
 pub use config::{BlockLayout, Config, ConfigError, EPSILON, FeedbackLayout};

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => exchange::export(&arguments),
         Command::Import(arguments) => exchange::import(&arguments),
         Command::Merge(arguments) => exchange::merge(&arguments),
+        Command::Shrink(arguments) => exchange::shrink(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

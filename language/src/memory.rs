@@ -1,18 +1,20 @@
-//! Memory for the large arrays of a run.
+//! Memory for the large arrays of a run: parameters, gradients, room.
 
 use crate::pass::LINE;
 use core::ops::{Deref, DerefMut};
 
 /// Zeros at first, as many as asked for, that begin at a line of the caches: vectors of them lie in one line each.
 #[derive(Debug)]
-pub(crate) struct Numbers {
+pub struct Numbers {
     data: Vec<f32>,
     start: usize,
     count: usize,
 }
 
 impl Numbers {
-    pub(crate) fn new(count: usize) -> Self {
+    /// So many.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
         let data = vec![0.0_f32; count + LINE - 1];
         // The data stay where they are: nothing is ever pushed.
         let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(data.len() - count);

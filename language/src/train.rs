@@ -7,6 +7,7 @@ use crate::adapt::{AdapterPart, Adapters, Learns, last};
 use crate::memory::Numbers;
 use crate::muon::{Hidden, MuonStep, hidden};
 use crate::pass::{Model, PassError, Sequences, Sweeps, room};
+use crate::small::Small;
 use crate::text::Random;
 use crate::{Config, ConfigError};
 use attractor::kernel::{self, AdamStep, ShapeError};
@@ -179,6 +180,8 @@ pub struct Learner {
     /// The parameters that learn, or whose gradient adapters take.
     range: Range<usize>,
     beside: Option<Beside>,
+    /// The parameters as passes take them, if not as they are.
+    rounded: Option<Rounded>,
     /// Matrices whose steps are Muon's.
     hidden: Vec<Hidden>,
     /// Moments of what learns.
@@ -200,6 +203,25 @@ struct Beside {
     gradient: Numbers,
     pieces: Vec<Piece>,
     squares: Vec<f32>,
+}
+
+/// Parameters rounded to 8 bits, and the numbers they stand for.
+#[derive(Debug)]
+struct Rounded {
+    numbers: Vec<f32>,
+    weights: Vec<i8>,
+    parameters: Numbers,
+}
+
+impl Rounded {
+    fn of(&mut self, config: Config, parameters: &[f32]) {
+        let Self { numbers, weights, parameters: to } = self;
+        let widened = Small::round(config, parameters, numbers, weights).and_then(|small| small.widen(to));
+        if widened.is_err() {
+            // Not finite: the next pass says so.
+            to.fill(f32::NAN);
+        }
+    }
 }
 
 /// All that training goes on from.
@@ -307,6 +329,7 @@ impl Learner {
             parameters: Numbers::new(count),
             range,
             beside,
+            rounded: None,
             hidden: Vec::new(),
             first: Numbers::new(learnt),
             second: Numbers::new(learnt),
@@ -327,6 +350,26 @@ impl Learner {
             piece.hidden = self.hidden.iter().any(of);
         }
         self
+    }
+
+    /// Passes take matrices rounded to 8 bits, as [`Small`] has them; what learns are the numbers before, by the gradient of the rounded ones (Courbariaux
+    /// et al. 2015). So a model learns to do with what rounding leaves.
+    #[must_use]
+    pub fn rounded(mut self, on: bool) -> Self {
+        let config = self.config;
+        self.rounded = on.then(|| Rounded {
+            numbers: vec![0.0; Small::<i8>::numbers(&config)],
+            weights: vec![0; Small::<i8>::weights(&config)],
+            parameters: Numbers::new(config.parameters()),
+        });
+        self.round();
+        self
+    }
+
+    fn round(&mut self) {
+        if let Some(rounded) = &mut self.rounded {
+            rounded.of(self.config, &self.parameters);
+        }
     }
 
     /// Draws parameters as GPT-2 does: weights normal of deviation 0.02, those that end in the residual stream divided by the root of twice the number of
@@ -385,6 +428,7 @@ impl Learner {
         self.first.fill(0.0);
         self.second.fill(0.0);
         self.steps = 0;
+        self.round();
     }
 
     /// The shape.
@@ -440,6 +484,7 @@ impl Learner {
         self.first.copy_from_slice(first);
         self.second.copy_from_slice(second);
         self.steps = steps;
+        self.round();
         Ok(())
     }
 
@@ -490,10 +535,10 @@ impl Learner {
         if counted == 0 {
             return Err(PassError::NoTarget.into());
         }
-        let model = Model::new(self.config, &self.parameters)?;
+        let taken = taken(&self.parameters, self.rounded.as_ref());
         let work = Work {
             backend: self.backend,
-            model,
+            model: Model::new(self.config, taken)?,
             sweeps,
             share: Some(1.0 / counted as f32),
             together: self.together,
@@ -537,6 +582,7 @@ impl Learner {
         if let Some(Beside { adapters, base, numbers, .. }) = &mut self.beside {
             adapters.add(self.backend, base, numbers, &mut self.parameters)?;
         }
+        self.round();
         Ok(StepReport { loss: loss / counted as f64, norm })
     }
 
@@ -546,12 +592,18 @@ impl Learner {
     /// [`TrainError`].
     pub fn evaluate(&mut self, batch: &Batch<'_>, sweeps: Sweeps) -> Result<(f64, usize), TrainError> {
         self.check(batch)?;
-        let model = Model::new(self.config, &self.parameters)?;
+        let taken = taken(&self.parameters, self.rounded.as_ref());
+        let model = Model::new(self.config, taken)?;
         let work = Work { backend: self.backend, model, sweeps, share: None, together: self.together, batch };
         let each = batch.sequences.div_ceil(self.shards.len());
         work.all(&mut self.shards, 0, each);
         Ok(losses(&self.shards)?)
     }
+}
+
+/// The parameters as passes take them.
+fn taken<'a>(parameters: &'a [f32], rounded: Option<&'a Rounded>) -> &'a [f32] {
+    rounded.map_or(parameters, |rounded| &rounded.parameters)
 }
 
 /// Whether there are so many numbers, all finite.

@@ -33,6 +33,7 @@ fn training(steps: u32) -> Training<'static> {
             decay: 0.1,
             clip: 1.5,
             evaluate_every: 50,
+            rounded: false,
             labels: false,
             text_bytes: 1 << 33,
             text_checksum: 0xdead_beef,
@@ -71,6 +72,7 @@ fn kinds() -> [Checkpoint<'static>; 6] {
     let mut muon = training(100);
     muon.settings.optimizer = Optimizer::Muon;
     muon.settings.labels = true;
+    muon.settings.rounded = true;
     [
         learning(Learns::All, false),
         checkpoint(Some(muon)),
@@ -232,8 +234,9 @@ fn forged_files_are_refused() {
         let put = |bytes: &mut Vec<u8>| bytes[rank..rank + 8].copy_from_slice(&wrong.to_le_bytes());
         assert!(matches!(forged_of(&adapted, put), Err(CheckpointError::Damaged)), "{wrong}");
     }
-    for flags in [4 + 8 + 16, 4 + 8, 32, 64, 4 + 128] {
-        assert!(matches!(forged(|bytes| bytes[12] = flags), CheckpointError::Damaged), "{flags}");
+    for flags in [4 + 8 + 16, 4 + 8, 32, 64, 128, 256, 4 + 256] {
+        let forged = forged(|bytes| bytes[12..14].copy_from_slice(&u16::to_le_bytes(flags)));
+        assert!(matches!(forged, CheckpointError::Damaged), "{flags}");
     }
     let future = forged(|bytes| bytes[8] = 3);
     assert_eq!(future.to_string(), "is a checkpoint of version 3, and this program reads version 2");

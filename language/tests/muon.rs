@@ -55,15 +55,17 @@ impl Plain {
     fn turned(&self) -> Self {
         Self::new(self.cols, self.rows, |i, j| self.at(j, i))
     }
-    /// a X + b X X^T X + c (X X^T)^2 X, five times, of X over its norm.
+    /// a X + b X X^T X + c (X X^T)^2 X, three times, of X over its norm.
     fn orthogonal(&self) -> Self {
         let norm = self.data.iter().map(|x| x * x).sum::<f64>().sqrt();
         let mut x = Self { data: self.data.iter().map(|x| x / norm).collect(), ..self.clone() };
-        for _ in 0..5 {
+        for [a, b, c] in
+            [[8.09337, -23.62043, 17.44615], [3.63659, -2.72193, 0.53655], [2.6613, -1.97715, 0.45262]]
+        {
             let cube = x.times(&x.turned()).times(&x);
             let fifth = x.times(&x.turned()).times(&cube);
             let next = x.data.iter().zip(&cube.data).zip(&fifth.data);
-            x.data = next.map(|((x, y), z)| 3.4445 * x - 4.775 * y + 2.0315 * z).collect();
+            x.data = next.map(|((x, y), z)| a * x + b * y + c * z).collect();
         }
         x
     }

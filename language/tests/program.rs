@@ -658,6 +658,60 @@ fn samples_are_as_long_as_asked_and_repeat() {
     refused(1, "the model has 300 tokens", &["eval", &words, &room.path("text")]);
 }
 
+#[test]
+fn models_are_made_small() {
+    let room = Room::new("small");
+    room.train("run", &["--steps", "30", "--rate", "0.01"]);
+    let (run, text) = (room.path("run"), room.path("text"));
+    let bits = |model: &str| -> f64 {
+        let said = done(&["eval", model, &text, "--held-out", "--sweeps", "2"]);
+        value(&said, "bits per byte at 2 sweeps").parse().unwrap()
+    };
+    let whole = bits(&run);
+    for (size, most) in [("8", 0.03), ("16", 0.02)] {
+        let small = room.path(size);
+        let said = done(&["shrink", &run, "--to", &small, "--bits", size]);
+        assert_eq!(value(&said, "bits of a weight"), size);
+        assert_eq!(value(&said, "bytes"), fs::metadata(&small).unwrap().len().to_string());
+        assert!((bits(&small) - whole).abs() < most, "{size}");
+        let sample = ["sample", &small, "--prompt", "In the", "--length", "50"];
+        let found = crate::run(&sample);
+        assert_eq!((found.code, found.output.len()), (0, 56), "{}", found.error);
+        assert_eq!(crate::run(&sample).output, found.output);
+        // The others take what its weights stand for.
+        let folder = room.path(&format!("exported-{size}"));
+        done(&["export", &small, "--to", &folder]);
+        let again = room.path(&format!("again-{size}"));
+        done(&["shrink", &small, "--to", &again, "--bits", size]);
+        let mut bytes = fs::read(&small).unwrap();
+        bytes[100] ^= 1;
+        let damaged = room.write(&format!("damaged-{size}"), &bytes);
+        for command in [&["sample", &damaged][..], &["eval", &damaged, &text]] {
+            refused(1, "damaged", command);
+        }
+        bytes.truncate(90);
+        let cut = room.write(&format!("cut-{size}"), &bytes);
+        refused(1, "the file is 90 bytes long and should be", &["sample", &cut]);
+    }
+    refused(2, "neither 8 nor 16", &["shrink", &run, "--to", &room.path("4"), "--bits", "4"]);
+    refused(1, "nowhere: No such file", &["shrink", &room.path("nowhere"), "--to", &room.path("x")]);
+    refused(1, "No such file", &["shrink", &run, "--to", &room.path("no/folder")]);
+    // Training that rounds goes on as it was begun, and says what the rounded model reaches.
+    let said = room.train("rounded", &["--steps", "20", "--rate", "0.01", "--rounded"]);
+    let rounded = room.path("rounded");
+    let small = room.path("rounded.small");
+    done(&["shrink", &rounded, "--to", &small]);
+    let found: f64 = value(&said, "bits per byte").parse().unwrap();
+    assert!((bits(&small) - found).abs() < 2e-4, "{found}");
+    let resumed = done(&["pretrain", &text, "--out", &rounded, "--resume"]);
+    assert_eq!(value(&resumed, "bits per byte"), value(&said, "bits per byte"));
+    refused(
+        1,
+        "the run was begun with --rounded false, and now it is true",
+        &["pretrain", &text, "--out", &run, "--resume", "--rounded"],
+    );
+}
+
 /// Pieces of words need a feature, and every command that would need it says so.
 #[cfg(not(feature = "bpe"))]
 #[test]

@@ -2,9 +2,10 @@
 
 use super::tokens::{folder, keep, tokens};
 use super::{Outcome, about, load};
-use crate::cli::{Export, Import, Merge};
+use crate::cli::{Export, Import, Merge, Shrink};
 use attractor_language::checkpoint::Checkpoint;
 use attractor_language::exchange;
+use attractor_language::small::SmallFile;
 use attractor_language::tokens::Tokens;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,20 @@ pub(crate) fn merge(arguments: &Merge) -> Outcome {
     written(&checkpoint, &arguments.to, kept)
 }
 
+pub(crate) fn shrink(arguments: &Shrink) -> Outcome {
+    let Checkpoint { config, sweeps, parameters, .. } = load(&arguments.checkpoint)?;
+    let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
+    let small = SmallFile::round(config, sweeps, arguments.bits, &parameters);
+    let small = small.map_err(|error| about(&arguments.checkpoint, error))?;
+    let kept = keep(&tokens, folder(&arguments.to))?;
+    small.save(&arguments.to).map_err(|error| about(&arguments.to, error))?;
+    println!("model: {config}\nparameters: {}", parameters.len());
+    println!("bits of a weight: {}\nbytes: {}", arguments.bits, small.header().length());
+    println!("file: {}", arguments.to.display());
+    said(kept);
+    Ok(())
+}
+
 /// Writes a model, and says so.
 fn written(checkpoint: &Checkpoint<'_>, to: &Path, tokenizer: Option<PathBuf>) -> Outcome {
     checkpoint.save(to).map_err(|error| about(to, error))?;
@@ -52,8 +67,12 @@ fn written(checkpoint: &Checkpoint<'_>, to: &Path, tokenizer: Option<PathBuf>) -
         checkpoint.parameters.len(),
         to.display()
     );
+    said(tokenizer);
+    Ok(())
+}
+
+fn said(tokenizer: Option<PathBuf>) {
     if let Some(path) = tokenizer {
         println!("tokenizer: {}", path.display());
     }
-    Ok(())
 }

@@ -14,7 +14,10 @@ pub(crate) mod train;
 use crate::cli::Threads;
 use attractor_language::Config;
 use attractor_language::checkpoint::{Checkpoint, CheckpointError, Folder};
+use attractor_language::small::{Header, SmallFile};
 use attractor_language::text::{Task, Text};
+use std::borrow::Cow;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// How a command ends when it does not reach its end.
@@ -55,13 +58,36 @@ fn text(file: Option<&PathBuf>) -> Result<(Text, PathBuf), String> {
     }
 }
 
-/// The model of a checkpoint, or of the newest whole one in a folder, with its adapters added.
-fn load(path: &Path) -> Result<Checkpoint<'static>, String> {
-    let found = match path.is_dir() {
-        false => Checkpoint::load(path).map_err(|error| about(path, error))?,
-        true => newest(path)?.ok_or_else(|| about(path, "has no checkpoint"))?,
+/// A model, as its file has it.
+enum Opened {
+    /// With parameters of 32 bits, adapters added.
+    Whole(Checkpoint<'static>),
+    Small(SmallFile),
+}
+
+/// The model of a checkpoint, of the newest whole one in a folder, or of a file that `shrink` wrote.
+fn open(path: &Path) -> Result<Opened, String> {
+    let found = if path.is_dir() {
+        newest(path)?.ok_or_else(|| about(path, "has no checkpoint"))?
+    } else {
+        let bytes = fs::read(path).map_err(|error| about(path, error))?;
+        if SmallFile::is_one(&bytes) {
+            return SmallFile::read(&bytes).map(Opened::Small).map_err(|error| about(path, error));
+        }
+        Checkpoint::read(&bytes).map_err(|error| about(path, error))?
     };
-    found.merged().map_err(|error| about(path, error))
+    found.merged().map(Opened::Whole).map_err(|error| about(path, error))
+}
+
+/// The same with parameters of 32 bits.
+fn load(path: &Path) -> Result<Checkpoint<'static>, String> {
+    Ok(match open(path)? {
+        Opened::Whole(checkpoint) => checkpoint,
+        Opened::Small(small) => {
+            let Header { config, sweeps, .. } = *small.header();
+            Checkpoint::of(config, sweeps, Cow::Owned(small.parameters()))
+        }
+    })
 }
 
 /// The newest whole checkpoint in a folder, if there is any. One that is damaged is passed over, which is said; if all are, it fails.

@@ -16,6 +16,7 @@ const DEFAULT: Settings = Settings {
     decay: 0.3,
     clip: 1.0,
     evaluate_every: 0,
+    rounded: false,
     labels: false,
     text_bytes: 0,
     text_checksum: 0,
@@ -127,6 +128,7 @@ impl<'a> Asked<'a> {
             decay: run.decay.unwrap_or(base.decay),
             clip: run.clip.unwrap_or(base.clip),
             evaluate_every: run.eval_every.unwrap_or(base.evaluate_every),
+            rounded: run.rounded || base.rounded,
             labels: self.labels,
             text_bytes: text.bytes().len() as u64,
             text_checksum: checksum(text.bytes()),
@@ -143,12 +145,13 @@ pub(crate) fn same(
     let now = asked.over(settings, text);
     let list = |settings: &Settings, seed: u64, learns: Learns| {
         let Settings { schedule, batch, optimizer, decay, clip, evaluate_every, .. } = *settings;
-        let Settings { labels, text_bytes, text_checksum, .. } = *settings;
+        let Settings { rounded, labels, text_bytes, text_checksum, .. } = *settings;
         let Schedule { rate, warm_up, end, switch, sweeps, steps } = schedule;
         [
             ("a text of bytes", format!("{text_bytes} (checksum {text_checksum:08x})")),
             ("--steps", steps.to_string()),
             ("--batch", batch.to_string()),
+            ("--rounded", rounded.to_string()),
             ("--labels", labels.to_string()),
             ("--optimizer", format!("{optimizer:?}").to_lowercase()),
             ("--sweeps", sweeps.to_string()),

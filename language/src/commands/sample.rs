@@ -1,15 +1,16 @@
 //! Text as a model goes on.
 
 use super::tokens::tokens;
-use super::{Outcome, about, load};
+use super::{Opened, Outcome, about, open};
 use crate::cli::Sample;
 use attractor::simd::Backend;
-use attractor_language::checkpoint::Checkpoint;
-use attractor_language::draw::Draw;
-use attractor_language::generate::Generator;
+use attractor_language::draw::{Choice, Draw};
+use attractor_language::generate::{Continued, Generator};
 use attractor_language::limits::load_seconds;
+use attractor_language::memory::Numbers;
 use attractor_language::pass::Model;
 use attractor_language::text::Random;
+use attractor_language::weights::Weights;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,27 @@ use std::time::{Duration, Instant};
 const TOGETHER: usize = 64;
 
 pub(crate) fn sample(arguments: &Sample) -> Outcome {
-    let Checkpoint { config, sweeps, parameters, .. } = load(&arguments.checkpoint)?;
+    match open(&arguments.checkpoint)? {
+        Opened::Whole(found) => {
+            let mut parameters = Numbers::new(found.parameters.len());
+            parameters.copy_from_slice(&found.parameters);
+            let model = Model::new(found.config, &parameters).map_err(|error| error.to_string())?;
+            write(arguments, model, found.sweeps, 32)
+        }
+        Opened::Small(found) => {
+            let sweeps = found.header().sweeps;
+            match (found.eight(), found.sixteen()) {
+                (Some(model), _) => write(arguments, model, sweeps, 8),
+                (_, Some(model)) => write(arguments, model, sweeps, 16),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+/// Of a model whose weights have so many bits.
+fn write<W: Weights>(arguments: &Sample, weights: W, sweeps: usize, bits: usize) -> Outcome {
+    let config = *weights.config();
     let tokens = tokens(&arguments.checkpoint, arguments.pieces.tokenizer.as_ref(), &config)?;
     if !config.causal {
         let error = "the model sees both ways, and only one that is causal can go on with a text";
@@ -26,7 +47,7 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
     let sweeps = arguments.sweeps.unwrap_or(sweeps);
     let prompt = arguments.prompt.as_deref().filter(|prompt| !prompt.is_empty());
     let begin = prompt.unwrap_or("\n").as_bytes();
-    let mut text = tokens.encode(begin).map_err(|error| error.to_string())?;
+    let text = tokens.encode(begin).map_err(|error| error.to_string())?;
     if text.is_empty() {
         return Err("there are no tokens for the prompt".to_owned().into());
     }
@@ -35,13 +56,15 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
         (0..config.vocabulary).filter(|token| tokens.decode(&[*token as u32]).is_err()).collect();
     let mut likely = vec![0.0; config.vocabulary];
 
-    let model = Model::new(config, &parameters).map_err(|error| error.to_string())?;
     let together = TOGETHER.min(config.context);
-    let mut room = vec![0.0; Generator::room(&config, sweeps, together)];
-    let mut generator = Generator::new(Backend::best(), model, sweeps, together, &mut room)
+    let mut room = Numbers::new(Generator::room(&config, sweeps, together));
+    let generator = Generator::new(Backend::best(), weights, sweeps, together, &mut room)
         .map_err(|error| error.to_string())?;
     let Sample { temperature, top_k, top_p, .. } = *arguments;
-    let mut draw = Draw::new(temperature, top_k, top_p, config.vocabulary);
+    let mut newest = vec![0; config.context];
+    let mut text = Continued::new(generator, &text, &mut newest).map_err(|error| error.to_string())?;
+    let mut choices = vec![Choice::default(); config.vocabulary];
+    let mut draw = Draw::new(temperature, top_k, top_p, &mut choices);
     let mut random = Random::new(arguments.seed);
     let mut output = Output::new();
     if let Some(prompt) = prompt
@@ -49,19 +72,10 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
     {
         return Ok(());
     }
-    // Of a long prompt no more is read than there is room for.
-    let mut unread = text.len().min(config.context);
     let (mut spent, mut timed) = (Duration::ZERO, 0_u32);
     for added in 0..arguments.length {
         let started = Instant::now();
-        if generator.len() + unread > config.context {
-            // The context is full: its newer half is read again.
-            generator.clear();
-            unread = (config.context / 2).max(1);
-            text.drain(..text.len() - unread);
-        }
-        let logits = generator.read(&text[text.len() - unread..]).map_err(|error| error.to_string())?;
-        likely.copy_from_slice(logits);
+        likely.copy_from_slice(text.logits().map_err(|error| error.to_string())?);
         // Never drawn.
         silent.iter().for_each(|token| likely[*token] = f32::NEG_INFINITY);
         let token = draw.token(&likely, random.unit());
@@ -72,7 +86,6 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
         }
         let token = token.ok_or_else(|| "the model's logits are not finite".to_owned())?;
         text.push(token);
-        unread = 1;
         let bytes = tokens.decode(&[token]).map_err(|error| error.to_string())?;
         if !output.write(&bytes)? {
             return Ok(());
@@ -83,9 +96,9 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
         let each = spent.as_secs_f64() * 1e6 / f64::from(timed);
         eprintln!("microseconds per token: {each:.1}");
         // Of a token every weight is loaded, those of blocks once a sweep.
-        let embeddings = config.wpe().end;
-        let blocks = load_seconds(parameters.get(embeddings..).unwrap_or_default());
-        let words = load_seconds(parameters.get(config.wte()).unwrap_or_default());
+        let seconds = |count: usize| load_seconds(&vec![1.0; (count * bits).div_ceil(32)]);
+        let blocks = seconds(config.parameters() - config.wpe().end);
+        let words = seconds(config.wte().len());
         let sweeps = if config.feedback { sweeps } else { 1 };
         let least = 1e6 * (blocks * sweeps as f64 + words);
         eprintln!("share of loading the weights: {:.2}", least / each);

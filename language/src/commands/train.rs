@@ -133,7 +133,10 @@ impl<'a> Run<'a> {
         Ok(Self {
             config,
             settings,
-            learner: learner.map_err(|error| error.to_string())?.with(settings.optimizer),
+            learner: learner
+                .map_err(|error| error.to_string())?
+                .with(settings.optimizer)
+                .rounded(settings.rounded),
             parts,
             task: task(&config),
             batches: Batches::new(batch, config.context),

@@ -142,7 +142,7 @@ impl<'a, T: Scalar> Model<'a, T> {
         self.parameters
     }
 
-    fn at(&self, place: Range<usize>) -> &'a [T] {
+    pub(crate) fn at(&self, place: Range<usize>) -> &'a [T] {
         self.parameters.get(place).unwrap_or_default()
     }
 
