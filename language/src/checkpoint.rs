@@ -7,7 +7,7 @@
 //! |-|-|
 //! | 8 | `ATTRLM\r\n` |
 //! | 4 | version, 2; of version 1 are files without adapters in which all parameters learn |
-//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon, 64 the text is of labelled lines, 128 passes take rounded matrices |
+//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon, 64 the text is of labelled lines, 128 passes take rounded matrices, 256 all blocks have the same parameters |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
@@ -49,6 +49,7 @@ const LAST: u32 = 16;
 const MUON: u32 = 32;
 const LABELS: u32 = 64;
 const ROUNDED: u32 = 128;
+const TIED: u32 = 256;
 
 /// Up to the sweeps.
 const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
@@ -279,6 +280,7 @@ impl<'a> Checkpoint<'a> {
         out.put(&VERSION.to_le_bytes())?;
         let flags = flag(config.feedback, FEEDBACK)
             | flag(config.causal, CAUSAL)
+            | flag(config.tied, TIED)
             | flag(training.is_some(), TRAINING)
             | flag(matches!(learns, Learns::LowRank { .. }), ADAPTERS)
             | flag(*learns == Learns::Last, LAST)
@@ -451,6 +453,7 @@ impl Reader<'_> {
             blocks: self.size()?,
             feedback: flags & FEEDBACK != 0,
             causal: flags & CAUSAL != 0,
+            tied: flags & TIED != 0,
         })
     }
 
@@ -462,7 +465,7 @@ impl Reader<'_> {
         if flags & TRAINING == 0 && flags & of_training != 0 {
             return None;
         }
-        match flags & !(FEEDBACK | CAUSAL | TRAINING | of_training) {
+        match flags & !(FEEDBACK | CAUSAL | TIED | TRAINING | of_training) {
             0 => {}
             LAST => learns = Learns::Last,
             ADAPTERS => {

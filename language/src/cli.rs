@@ -126,6 +126,9 @@ pub(crate) struct Shape {
     /// A plain Transformer: no feedback weights, one sweep
     #[arg(long, conflicts_with_all = ["sweeps", "switch"], help_heading = "Model")]
     pub(crate) no_feedback: bool,
+    /// All blocks have the same parameters: one block, iterated
+    #[arg(long, help_heading = "Model")]
+    pub(crate) tied: bool,
     /// Sees both ways and finds masked bytes, 15 % of all, in the place of the next byte
     #[arg(long, help_heading = "Model")]
     pub(crate) masked: bool,
@@ -160,7 +163,7 @@ pub(crate) struct Run {
     /// Sweeps, once feedback is on [default: 2; finetune: as in training]
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>, help_heading = "Learning")]
     pub(crate) sweeps: Option<usize>,
-    /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.8; finetune: 0]
+    /// Share of the steps after which feedback is switched on; before it there is one sweep [default: 0.9; finetune: 0]
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Learning")]
     pub(crate) switch: Option<f64>,
     /// Passes take matrices rounded to 8 bits, as `shrink` rounds them; what learns are the numbers before

@@ -27,6 +27,8 @@ pub struct Config {
     pub feedback: bool,
     /// Whether a token sees only those before it, and itself.
     pub causal: bool,
+    /// Whether all blocks have the same parameters, and all feedback: one block, iterated (Dehghani et al. 2018).
+    pub tied: bool,
 }
 
 /// The number that layer normalisation adds to a variance, as in GPT-2.
@@ -109,7 +111,7 @@ impl Config {
     /// A causal model of bytes, with feedback.
     #[must_use]
     pub const fn new(width: usize, heads: usize, blocks: usize, context: usize) -> Self {
-        Self { vocabulary: 256, context, width, heads, blocks, feedback: true, causal: true }
+        Self { vocabulary: 256, context, width, heads, blocks, feedback: true, causal: true, tied: false }
     }
 
     /// Whether there is a model of this shape.
@@ -144,10 +146,31 @@ impl Config {
     }
 
     const fn count(&self) -> u64 {
-        let (width, blocks) = (self.width as u64, self.blocks as u64);
+        let (width, blocks) = (self.width as u64, self.own_blocks() as u64);
         let rows = self.vocabulary as u64 + self.context as u64;
-        let feedback = if self.feedback { (blocks - 1) * (width * width + 3 * width) } else { 0 };
+        let feedback = self.own_feedback() as u64 * (width * width + 3 * width);
         rows * width + blocks * (12 * width * width + 13 * width) + 2 * width + feedback
+    }
+
+    /// How many blocks have parameters of their own.
+    #[must_use]
+    pub const fn own_blocks(&self) -> usize {
+        if self.tied && self.blocks > 1 { 1 } else { self.blocks }
+    }
+
+    /// How many blocks have feedback parameters of their own.
+    #[must_use]
+    pub const fn own_feedback(&self) -> usize {
+        match (self.feedback, self.tied) {
+            (false, _) => 0,
+            (true, false) => self.blocks - 1,
+            (true, true) => (self.blocks > 1) as usize,
+        }
+    }
+
+    /// Which of those a block has.
+    const fn own(&self, block: usize) -> usize {
+        if self.tied { 0 } else { block }
     }
 
     /// How many parameters there are.
@@ -159,7 +182,7 @@ impl Config {
     /// How many of them are feedback's; they are the last ones.
     #[must_use]
     pub const fn feedback_parameters(&self) -> usize {
-        if self.feedback { (self.blocks - 1) * self.feedback_size() } else { 0 }
+        self.own_feedback() * self.feedback_size()
     }
 
     const fn feedback_size(&self) -> usize {
@@ -184,6 +207,7 @@ impl Config {
     pub const fn block(&self, block: usize) -> BlockLayout {
         let width = self.width;
         let size = 12 * width * width + 13 * width;
+        let block = self.own(block);
         let mut next = self.wpe().end + block * size;
         macro_rules! take {
             ($count:expr) => {{
@@ -213,7 +237,7 @@ impl Config {
     /// Where gain and shift of the last normalisation lie.
     #[must_use]
     pub const fn ln_f(&self) -> (Range<usize>, Range<usize>) {
-        let start = self.wpe().end + self.blocks * (12 * self.width * self.width + 13 * self.width);
+        let start = self.wpe().end + self.own_blocks() * (12 * self.width * self.width + 13 * self.width);
         (start..start + self.width, start + self.width..start + 2 * self.width)
     }
 
@@ -224,7 +248,7 @@ impl Config {
             return None;
         }
         let width = self.width;
-        let start = self.ln_f().1.end + block * self.feedback_size();
+        let start = self.ln_f().1.end + self.own(block) * self.feedback_size();
         let square = start + 2 * width;
         let gate = square + width * width;
         Some(FeedbackLayout {
@@ -235,12 +259,18 @@ impl Config {
         })
     }
 
+    /// The same shape with blocks of their own.
+    #[must_use]
+    pub const fn untied(&self) -> Self {
+        Self { tied: false, ..*self }
+    }
+
     /// Calls `visit` for every tensor, in the order of memory, with its name in GPT-2's files, its shape there (row after row) and its place.
     pub fn tensors(&self, mut visit: impl FnMut(fmt::Arguments<'_>, &[usize], Range<usize>)) {
         let width = self.width;
         visit(format_args!("transformer.wte.weight"), &[self.vocabulary, width], self.wte());
         visit(format_args!("transformer.wpe.weight"), &[self.context, width], self.wpe());
-        for number in 0..self.blocks {
+        for number in 0..self.own_blocks() {
             let block = self.block(number);
             let wide = 4 * width;
             let tensors: [(&str, &[usize], Range<usize>); 12] = [
@@ -264,7 +294,7 @@ impl Config {
         let (weight, bias) = self.ln_f();
         visit(format_args!("transformer.ln_f.weight"), &[width], weight);
         visit(format_args!("transformer.ln_f.bias"), &[width], bias);
-        for number in 0..self.blocks {
+        for number in 0..self.own_feedback() {
             let Some(feedback) = self.feedback_of(number) else { break };
             let tensors: [(&str, &[usize], Range<usize>); 4] = [
                 ("ln.weight", &[width], feedback.ln_weight),
@@ -281,12 +311,13 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vocabulary, context, width, heads, blocks, feedback, causal } = self;
+        let Self { vocabulary, context, width, heads, blocks, feedback, causal, tied } = self;
         write!(
             f,
             "vocabulary {vocabulary}, context {context}, width {width}, heads {heads}, blocks {blocks}"
         )?;
         f.write_str(if *feedback { ", feedback" } else { ", no feedback" })?;
-        f.write_str(if *causal { ", causal" } else { ", bidirectional" })
+        f.write_str(if *causal { ", causal" } else { ", bidirectional" })?;
+        f.write_str(if *tied { ", tied" } else { "" })
     }
 }

@@ -161,7 +161,7 @@ pub(crate) fn content(path: &Path, reason: impl fmt::Display) -> ExchangeError {
 /// bytes, `tokenizer.json` and `tokenizer_config.json`.
 ///
 /// Every file is written beside its place, and put there when all of them are written: a full disk leaves the files before as they were.
-/// The same model gives the same bytes.
+/// The same model gives the same bytes. Of a tied model every block is written.
 ///
 /// A model that is not causal says so in `config.json` with a model type of its own: GPT-2's programs would open it and calculate
 /// something else.
@@ -173,6 +173,10 @@ pub fn export(folder: &Path, config: &Config, parameters: &[f32]) -> Result<(), 
     config.check().map_err(|error| ExchangeError::Config { path: None, error })?;
     if parameters.len() != config.parameters() {
         return Err(ExchangeError::Parameters { found: parameters.len(), expected: config.parameters() });
+    }
+    if config.tied {
+        // Others have blocks of their own.
+        return export(folder, &config.untied(), &untie(config, parameters));
     }
     let mut tensors = Vec::new();
     let mut infinite = None;
@@ -231,6 +235,22 @@ pub fn export(folder: &Path, config: &Config, parameters: &[f32]) -> Result<(), 
         file.persist(&path).map_err(|error| file_error(&path)(error.error))?;
     }
     Ok(())
+}
+
+/// The parameters of a tied model as those of blocks of their own.
+fn untie(config: &Config, parameters: &[f32]) -> Vec<f32> {
+    let mut names = BTreeMap::new();
+    config.tensors(|name, _, place| _ = names.insert(name.to_string(), place));
+    let mut all = vec![0.0; config.untied().parameters()];
+    config.untied().tensors(|name, _, place| {
+        let name = name.to_string();
+        let first = match name.strip_prefix("transformer.h.").and_then(|rest| rest.split_once('.')) {
+            Some((_, rest)) => format!("transformer.h.0.{rest}"),
+            None => name,
+        };
+        all[place].copy_from_slice(&parameters[names[&first].clone()]);
+    });
+    all
 }
 
 /// A file beside the place where it will be.
@@ -419,6 +439,7 @@ fn read_config(path: &Path) -> Result<(Config, bool), ExchangeError> {
         blocks: number("n_layer")?,
         feedback: flag("attractor_feedback", false)?,
         causal: flag("attractor_causal", true)?,
+        tied: false,
     };
     config.check().map_err(|error| ExchangeError::Config { path: Some(path.to_owned()), error })?;
 

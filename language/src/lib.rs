@@ -18,6 +18,7 @@
 //! | [`memory`] | large arrays that begin at a line of the caches | `std` |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
+#![cfg_attr(all(doctest, feature = "std"), doc = include_str!("../../docs/language.md"))]
 
 #[cfg(feature = "std")]
 pub mod adapt;

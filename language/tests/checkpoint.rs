@@ -234,7 +234,7 @@ fn forged_files_are_refused() {
         let put = |bytes: &mut Vec<u8>| bytes[rank..rank + 8].copy_from_slice(&wrong.to_le_bytes());
         assert!(matches!(forged_of(&adapted, put), Err(CheckpointError::Damaged)), "{wrong}");
     }
-    for flags in [4 + 8 + 16, 4 + 8, 32, 64, 128, 256, 4 + 256] {
+    for flags in [4 + 8 + 16, 4 + 8, 32, 64, 128, 512, 4 + 512] {
         let forged = forged(|bytes| bytes[12..14].copy_from_slice(&u16::to_le_bytes(flags)));
         assert!(matches!(forged, CheckpointError::Damaged), "{flags}");
     }
@@ -352,4 +352,15 @@ fn a_folder_that_cannot_be_written_is_refused_and_a_file_stays() {
     assert!(checkpoint(None).save(&path.join("x.bin")).is_err());
     assert_eq!(fs::read(&path).unwrap(), b"text");
     fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn tied_models_are_written_and_read() {
+    let config = Config { tied: true, blocks: 4, ..config() };
+    let mut bytes = Vec::new();
+    let checkpoint = Checkpoint::of(config, 2, numbers(config.parameters(), 0.5));
+    checkpoint.write(&mut bytes).unwrap();
+    assert_eq!(Checkpoint::read(&bytes).unwrap(), checkpoint);
+    // A flag less, and there are too few parameters.
+    assert!(matches!(forged_of(&checkpoint, |bytes| bytes[13] = 0), Err(CheckpointError::Damaged)));
 }

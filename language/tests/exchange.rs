@@ -14,8 +14,16 @@ use std::path::Path;
 use tempfile::{TempDir, tempdir};
 
 /// So small that every byte of its file can be tried.
-const TINY: Config =
-    Config { vocabulary: 5, context: 3, width: 2, heads: 1, blocks: 2, feedback: false, causal: true };
+const TINY: Config = Config {
+    vocabulary: 5,
+    context: 3,
+    width: 2,
+    heads: 1,
+    blocks: 2,
+    feedback: false,
+    causal: true,
+    tied: false,
+};
 
 /// A folder with an exported model.
 fn exported(config: &Config) -> (TempDir, Vec<f32>) {
@@ -640,5 +648,30 @@ mod pieces {
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         assert!(error(&config).contains("tokenizer.json: damaged"), "{}", error(&config));
+    }
+}
+
+/// A tied model is written as others have it, every block by itself, and has the same logits.
+#[test]
+fn tied_models_are_exported_block_by_block() {
+    for feedback in [false, true] {
+        let config = Config { vocabulary: 7, tied: true, feedback, ..Config::new(8, 2, 3, 5) };
+        let parameters: Vec<f32> =
+            (0..config.parameters()).map(|i| ((i * 7919) % 1009) as f32 / 5000.0 - 0.1).collect();
+        assert!(config.parameters() < config.untied().parameters());
+        let folder = tempdir().unwrap();
+        exchange::export(folder.path(), &config, &parameters).unwrap();
+        let (found, all) = exchange::import(folder.path()).unwrap();
+        assert_eq!(found, config.untied());
+        let logits = |config: Config, parameters: &[f32]| {
+            let mut memory = vec![0.0; room(&config, 1, 4, 0)];
+            let mut logits = vec![f32::NAN; 4 * 7];
+            let model = Model::new(config, parameters).unwrap();
+            model
+                .logits(Backend::best(), &[1, 0, 6, 2], Sweeps::Unrolled(2), &mut memory, &mut logits)
+                .unwrap();
+            logits
+        };
+        assert_eq!(logits(config, &parameters), logits(found, &all));
     }
 }

@@ -20,7 +20,9 @@ fn cases() -> Vec<(Config, usize, usize)> {
         blocks,
         feedback,
         causal,
+        tied: false,
     };
+    let tied = |config| Config { tied: true, ..config };
     vec![
         (config(1, 1, true, true), 1, 1),
         (config(1, 2, false, true), 2, 9),
@@ -29,6 +31,10 @@ fn cases() -> Vec<(Config, usize, usize)> {
         (config(3, 2, true, true), 2, 9),
         (config(3, 6, false, true), 2, 5),
         (config(3, 2, true, false), 3, 9),
+        (tied(config(3, 2, true, true)), 2, 5),
+        (tied(config(2, 1, false, true)), 1, 9),
+        (tied(config(3, 3, true, false)), 1, 7),
+        (tied(config(1, 2, true, true)), 1, 4),
     ]
 }
 

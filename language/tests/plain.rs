@@ -94,7 +94,8 @@ fn one_sweep_or_no_feedback_is_a_plain_transformer_bit_for_bit() {
     for (blocks, heads, width, causal, length) in
         [(1, 1, 8, true, 1), (2, 2, 16, true, 13), (3, 4, 24, false, 40), (4, 4, 32, true, 70)]
     {
-        let config = Config { vocabulary: 19, context: 70, width, heads, blocks, feedback: true, causal };
+        let config =
+            Config { vocabulary: 19, context: 70, width, heads, blocks, feedback: true, causal, tied: false };
         let mut all: Vec<f32> = naive::parameters(&config, 0.3, 6).iter().map(|x| *x as f32).collect();
         let mut noise = Noise::new(2);
         let tokens: Vec<u32> = (0..length).map(|_| noise.below(19) as u32).collect();

@@ -26,6 +26,8 @@ fn shapes() -> Vec<Config> {
         shape(9, 3, 2, false),
         shape(5, 1, 3, true),
         shape(96, 4, 2, true),
+        Config { tied: true, ..shape(12, 2, 3, true) },
+        Config { tied: true, ..shape(8, 1, 2, false) },
     ]
 }
 

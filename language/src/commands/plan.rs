@@ -10,7 +10,7 @@ use attractor_language::train::Optimizer;
 use std::path::{Path, PathBuf};
 
 const DEFAULT: Settings = Settings {
-    schedule: Schedule { rate: 6e-3, warm_up: 0.02, end: 0.02, switch: 0.8, sweeps: 2, steps: 0 },
+    schedule: Schedule { rate: 6e-3, warm_up: 0.02, end: 0.02, switch: 0.9, sweeps: 2, steps: 0 },
     batch: 16,
     optimizer: Optimizer::Muon,
     decay: 0.3,
@@ -90,6 +90,7 @@ impl<'a> Asked<'a> {
             blocks: shape.blocks.unwrap_or(base.blocks),
             feedback: self.feedback.unwrap_or(base.feedback),
             causal: base.causal && !shape.masked,
+            tied: base.tied || shape.tied,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Small models in files, where there are files.
 
-use super::{CAUSAL, CRC, FEEDBACK, HEAD, Header, MAGIC, SIXTEEN, Small, SmallError, VERSION, Weight, word};
+use super::{
+    CAUSAL, CRC, FEEDBACK, HEAD, Header, MAGIC, SIXTEEN, Small, SmallError, TIED, VERSION, Weight, word,
+};
 use crate::Config;
 use crate::files::save;
 use crate::pass::PassError;
@@ -103,12 +105,13 @@ impl SmallFile {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let Header { config, sweeps, bits } = self.header;
-        let Config { vocabulary, context, width, heads, blocks, feedback, causal } = config;
+        let Config { vocabulary, context, width, heads, blocks, feedback, causal, tied } = config;
         let mut bytes = Vec::with_capacity(self.header.length());
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
         let flag = |is: bool, flag: u32| if is { flag } else { 0 };
-        let flags = flag(feedback, FEEDBACK) | flag(causal, CAUSAL) | flag(bits == 16, SIXTEEN);
+        let flags =
+            flag(feedback, FEEDBACK) | flag(causal, CAUSAL) | flag(bits == 16, SIXTEEN) | flag(tied, TIED);
         bytes.extend(flags.to_le_bytes());
         for number in [self.header.length(), vocabulary, context, width, heads, blocks, sweeps] {
             bytes.extend((number as u64).to_le_bytes());

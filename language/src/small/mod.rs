@@ -6,7 +6,7 @@
 //! |-|-|
 //! | 8 | `ATTRSM\r\n` |
 //! | 4 | version, 1 |
-//! | 4 | flags: 1 feedback, 2 causal, 4 weights of 16 bits, not of 8 |
+//! | 4 | flags: 1 feedback, 2 causal, 4 weights of 16 bits, not of 8, 8 tied |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
@@ -37,6 +37,7 @@ pub const VERSION: u32 = 1;
 const FEEDBACK: u32 = 1;
 const CAUSAL: u32 = 2;
 const SIXTEEN: u32 = 4;
+const TIED: u32 = 8;
 
 /// Up to the numbers.
 const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
@@ -319,10 +320,9 @@ fn take_mut<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
 }
 
 const fn numbers(config: &Config, scaled: bool) -> usize {
-    let Config { vocabulary, context, width, blocks, .. } = *config;
+    let Config { vocabulary, context, width, .. } = *config;
     let (tables, block, feedback) = if scaled { (vocabulary + context, 22, 4) } else { (0, 13, 3) };
-    let fed_back = if config.feedback { blocks - 1 } else { 0 };
-    tables + blocks * block * width + 2 * width + fed_back * feedback * width
+    tables + (config.own_blocks() * block + 2 + config.own_feedback() * feedback) * width
 }
 
 const fn weights(config: &Config) -> usize {
@@ -476,6 +476,7 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
     }
     fn block(&self, block: usize) -> Block<'_, SmallMatrix<'a, W>> {
         let width = self.config.width;
+        let block = if self.config.tied { 0 } else { block };
         let (mut numbers, mut weights) = self.behind_tables();
         take(&mut numbers, block * if W::SCALED { 22 } else { 13 } * width);
         take(&mut weights, block * 12 * width * width);
@@ -490,10 +491,11 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
         }
     }
     fn feedback(&self, block: usize) -> Option<Feedback<'_, SmallMatrix<'a, W>>> {
-        let Config { width, blocks, feedback, .. } = self.config;
+        let Config { width, blocks, feedback, tied, .. } = self.config;
         if !feedback || block + 1 >= blocks {
             return None;
         }
+        let (block, blocks) = (if tied { 0 } else { block }, self.config.own_blocks());
         let (mut numbers, mut weights) = self.behind_tables();
         let (each, fed_back) = if W::SCALED { (22, 4) } else { (13, 3) };
         take(&mut numbers, (blocks * each + 2 + block * fed_back) * width);
@@ -505,7 +507,7 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
         })
     }
     fn last(&self) -> Gains<'_> {
-        let Config { width, blocks, .. } = self.config;
+        let (width, blocks) = (self.config.width, self.config.own_blocks());
         let (mut numbers, _) = self.behind_tables();
         take(&mut numbers, blocks * if W::SCALED { 22 } else { 13 } * width);
         [take(&mut numbers, width), take(&mut numbers, width)]
@@ -572,7 +574,7 @@ impl Header {
             return Err(SmallError::Length { found, expected });
         }
         let (body, sum) = bytes.split_at(bytes.len() - 4);
-        if CRC.checksum(body) != word(sum, 0) || flags & !(FEEDBACK | CAUSAL | SIXTEEN) != 0 {
+        if CRC.checksum(body) != word(sum, 0) || flags & !(FEEDBACK | CAUSAL | SIXTEEN | TIED) != 0 {
             return Err(SmallError::Damaged);
         }
         let mut sizes = [0; 6];
@@ -586,8 +588,8 @@ impl Header {
             i += 1;
         }
         let [vocabulary, context, width, heads, blocks, sweeps] = sizes;
-        let (feedback, causal) = (flags & FEEDBACK != 0, flags & CAUSAL != 0);
-        let config = Config { vocabulary, context, width, heads, blocks, feedback, causal };
+        let (feedback, causal, tied) = (flags & FEEDBACK != 0, flags & CAUSAL != 0, flags & TIED != 0);
+        let config = Config { vocabulary, context, width, heads, blocks, feedback, causal, tied };
         if let Err(error) = config.check() {
             return Err(SmallError::Config(error));
         }
