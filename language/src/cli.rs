@@ -274,7 +274,7 @@ pub(crate) struct Eval {
     #[arg(long)]
     pub(crate) held_out: bool,
     /// FILE has labelled lines, as in `finetune`: how many of those that are held out get their label
-    #[arg(long, requires = "file", conflicts_with_all = ["held_out", "context"])]
+    #[arg(long, requires = "file", conflicts_with_all = ["held_out", "context", "overlap"])]
     pub(crate) labels: bool,
     /// Numbers of sweeps [default: 1,2,4,8, or 1 without feedback]
     #[arg(long, value_name = "N,N,..", value_delimiter = ',', value_parser = whole::<1, 1_024>)]
@@ -282,6 +282,9 @@ pub(crate) struct Eval {
     /// Tokens of a window [default: the model's context]
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_048_576>)]
     pub(crate) context: Option<usize>,
+    /// Tokens that a window has in common with the one before it, which are not predicted again: so many lie before every token behind the first window
+    #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<0, 1_048_575>)]
+    pub(crate) overlap: usize,
     #[command(flatten)]
     pub(crate) pieces: Pieces,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Muon: a step of a matrix is its momentum with all singular values brought near 1 (Jordan et al., "Muon: An optimizer for hidden layers in neural
+//! Muon: a step of a matrix is its momentum with singular values brought near 1 (Jordan et al., "Muon: An optimizer for hidden layers in neural
 //! networks", 2024), of a length as a step of AdamW has (Liu et al., "Muon is scalable for LLM training", 2025).
 
 use crate::Config;

@@ -194,6 +194,7 @@ pub enum Task {
 pub struct Batches {
     sequences: usize,
     length: usize,
+    overlap: usize,
     tokens: Vec<u32>,
     targets: Vec<u32>,
 }
@@ -203,7 +204,15 @@ impl Batches {
     #[must_use]
     pub fn new(sequences: usize, length: usize) -> Self {
         let count = sequences * length;
-        Self { sequences, length, tokens: vec![0; count], targets: vec![IGNORED; count] }
+        Self { sequences, length, overlap: 0, tokens: vec![0; count], targets: vec![IGNORED; count] }
+    }
+
+    /// Windows begin so many tokens before the one before them ends, at most all but one of it: those are seen again, and not predicted again, so that every
+    /// token but those of the first window has as many before it. Not of masked tokens.
+    #[must_use]
+    pub fn overlapping(mut self, tokens: usize) -> Self {
+        self.overlap = tokens.min(self.length.saturating_sub(1));
+        self
     }
 
     /// How many sequences there are.
@@ -254,12 +263,15 @@ impl Batches {
         Ok(())
     }
 
-    /// How many windows a text is cut into, one behind the other. For [`Task::Next`] every token but the first is predicted once, and the
+    /// How many windows a text is cut into, one behind the other unless they [overlap](Self::overlapping). For [`Task::Next`] every token but the first is predicted once, and the
     /// last window may be a part of one; for [`Task::Masked`] what is behind the last whole window is left out.
     #[must_use]
     pub fn windows<T: Token>(&self, text: &[T], task: Task) -> usize {
         match task {
-            Task::Next => text.len().saturating_sub(1).div_ceil(self.length),
+            Task::Next => match text.len().saturating_sub(1) {
+                0 => 0,
+                predicted => 1 + predicted.saturating_sub(self.length).div_ceil(self.length - self.overlap),
+            },
             Task::Masked => text.len() / self.length,
         }
     }
@@ -274,9 +286,14 @@ impl Batches {
         self.tokens.fill(0);
         self.targets.fill(IGNORED);
         for (sequence, window) in range.take(self.sequences).enumerate() {
-            let start = (window * self.length).min(text.len());
+            let overlap = if task == Task::Next { self.overlap } else { 0 };
+            let start = (window * (self.length - overlap)).min(text.len());
             let end = (start + self.length + 1).min(text.len());
             self.fill(sequence, &text[start..end], task, &mut Random::new(window as u64));
+            if window > 0 {
+                let first = sequence * self.length;
+                self.targets[first..first + overlap].fill(IGNORED);
+            }
         }
         Ok(())
     }

@@ -230,6 +230,13 @@ fn a_training_says_what_came_of_it() {
     assert!((again - bits).abs() < 2e-4, "{again} {bits}");
     assert_eq!(value(&said, "held-out bytes"), "400");
 
+    // Windows that overlap: no token is without so many before it, and each is predicted once.
+    let said = done(&["eval", &run, &text, "--held-out", "--sweeps", "2", "--overlap", "8"]);
+    assert_eq!((value(&said, "overlap"), value(&said, "windows")), ("8", "49"));
+    let overlapping: f64 = value(&said, "bits per byte at 2 sweeps").parse().unwrap();
+    assert!(overlapping < bits + 0.01, "{overlapping} {bits}");
+    refused(2, "--overlap: 16 is not less than the context, 16", &["eval", &run, &text, "--overlap", "16"]);
+
     // It is not written over.
     let arguments = room.training("deep/run", &["--steps", "1"]);
     refused(1, "`--resume` goes on with it", &borrowed(&arguments));
@@ -253,6 +260,7 @@ fn plain_and_masked_models_are_trained() {
     refused(1, "sees both ways", &["sample", &run]);
     let text = room.path("text");
     assert!(done(&["eval", &run, &text]).contains("bits per masked byte at 8 sweeps: "));
+    refused(1, "windows of masked bytes do not overlap", &["eval", &run, &text, "--overlap", "4"]);
     assert!(!done(&["eval", &room.path("plain"), &text]).contains("2 sweeps"));
     // From a plain model to one with feedback; another shape is refused with both.
     let plain = room.path("plain");

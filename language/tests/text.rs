@@ -166,26 +166,36 @@ fn something_is_masked_in_every_sequence() {
 #[test]
 fn windows_predict_every_byte_once() {
     const LENGTH: usize = 7;
-    for count in [8, 14, 15, 16, 50] {
+    for (count, overlap) in [8, 14, 15, 16, 50].into_iter().flat_map(|n| [0, 1, 3, 6, 9].map(|o| (n, o))) {
         let text = bytes(count);
-        let mut batches = Batches::new(3, LENGTH);
+        let mut batches = Batches::new(3, LENGTH).overlapping(overlap);
+        // At most all but one.
+        let overlap = overlap.min(LENGTH - 1);
         let windows = batches.windows(&text, Task::Next);
         let mut found = Vec::new();
         for start in (0..windows).step_by(3) {
             batches.take(&text, Task::Next, start..(start + 3).min(windows)).unwrap();
             for (i, target) in batches.targets().iter().enumerate() {
                 if *target != IGNORED {
+                    // What is seen are the bytes before it: as many as overlap, and all behind the start.
+                    let seen = i % LENGTH + 1;
+                    assert!(seen > overlap || found.len() < LENGTH);
+                    let before = &text[found.len() + 1 - seen..=found.len()];
+                    let tokens = &batches.tokens()[i + 1 - seen..=i];
+                    assert!(tokens.iter().zip(before).all(|(token, byte)| *token == u32::from(*byte)));
                     found.push(*target as u8);
-                    // What is seen is the byte before it.
-                    assert_eq!(batches.tokens()[i], u32::from(text[found.len() - 1]));
                 }
             }
         }
-        assert_eq!(found, text[1..], "{count}");
+        assert_eq!(found, text[1..], "{count} {overlap}");
     }
+    // As many windows as it takes, and no more.
+    let windows = |overlap, count| Batches::new(1, 4).overlapping(overlap).windows(&bytes(count), Task::Next);
+    assert_eq!([0, 1, 5, 6, 9, 10].map(|count| windows(0, count)), [0, 0, 1, 2, 2, 3]);
+    assert_eq!([0, 1, 5, 6, 7, 8].map(|count| windows(2, count)), [0, 0, 1, 2, 2, 3]);
     // Masked: whole windows, and the same masks each time, whatever the batch.
     let text = bytes(50);
-    let (mut one, mut three) = (Batches::new(1, LENGTH), Batches::new(3, LENGTH));
+    let (mut one, mut three) = (Batches::new(1, LENGTH), Batches::new(3, LENGTH).overlapping(2));
     assert_eq!(one.windows(&text, Task::Masked), 7);
     three.take(&text, Task::Masked, 2..5).unwrap();
     for window in 2..5 {

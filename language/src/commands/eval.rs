@@ -3,7 +3,7 @@
 use super::labels;
 use super::progress::Bar;
 use super::tokens::{self, Part, Parts, tokens};
-use super::{Outcome, about, load, measure, start_threads, task, text};
+use super::{Failure, Outcome, about, load, measure, start_threads, task, text};
 use crate::cli::Eval;
 use attractor_language::checkpoint::Checkpoint;
 use attractor_language::pass::Model;
@@ -20,6 +20,14 @@ pub(crate) fn eval(arguments: &Eval) -> Outcome {
     let context = arguments.context.unwrap_or(config.context);
     if context > config.context {
         let error = format!("a context of {context} is longer than the model's, which is {}", config.context);
+        return Err(about(&arguments.checkpoint, error).into());
+    }
+    if arguments.overlap >= context {
+        let error = format!("--overlap: {} is not less than the context, {context}", arguments.overlap);
+        return Err(Failure::Nonsense(error));
+    }
+    if arguments.overlap > 0 && !config.causal {
+        let error = "windows of masked bytes do not overlap: the model sees both ways";
         return Err(about(&arguments.checkpoint, error).into());
     }
     let (text, path) = text(arguments.file.as_ref())?;
@@ -48,7 +56,7 @@ pub(crate) fn eval(arguments: &Eval) -> Outcome {
     };
     start_threads(&arguments.threads)?;
     let task = task(&config);
-    let mut batches = Batches::new(BATCH, context);
+    let mut batches = Batches::new(BATCH, context).overlapping(arguments.overlap);
     // Whether it is long enough, before memory is taken.
     part.take(&mut batches, task, 0..0).map_err(|error| about(&path, error))?;
     // Of no more than one sweep anything is kept: there is no gradient.
@@ -59,7 +67,8 @@ pub(crate) fn eval(arguments: &Eval) -> Outcome {
     if let Part::Pieces { tokens, .. } = &part {
         println!("{name} tokens: {}", tokens.len());
     }
-    println!("context: {context}\nwindows: {}", part.windows(&batches, task));
+    println!("context: {context}\noverlap: {}", arguments.overlap);
+    println!("windows: {}", part.windows(&batches, task));
     for sweeps in sweeps {
         let bar = Bar::windows(sweeps);
         let progress = |done, all| bar.at(done, all);
