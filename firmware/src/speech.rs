@@ -55,8 +55,7 @@ impl<'a> Speech<'a> {
     pub fn new(memory: &'a mut Memory) -> Result<Self, PassError> {
         let mut prompt = [0_u32; PROMPT.len()];
         prompt.iter_mut().zip(PROMPT.bytes()).for_each(|(to, byte)| *to = byte.into());
-        let generator =
-            Generator::new(Backend::best(), MODEL.model(), HEADER.sweeps, 1, &mut memory.room)?;
+        let generator = Generator::new(Backend::best(), MODEL.model(), HEADER.sweeps, 1, &mut memory.room)?;
         let text = Continued::new(generator, &prompt, &mut memory.tokens)?;
         Ok(Self { text, choices: &mut memory.choices })
     }
