@@ -157,6 +157,7 @@ fn files_are_read_whole_or_refused() {
             SmallError::Config(ConfigError::Heads { width, heads })
         });
         assert_eq!(forged(&|bytes| bytes[60] = 1), SmallError::Damaged);
+        assert_eq!(forged(&|bytes| bytes[64] = 0), SmallError::Damaged);
     }
     let config = shapes()[0];
     let mut wrong = naive::natural(&config, 7);

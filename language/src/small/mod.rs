@@ -42,7 +42,7 @@ const TIED: u32 = 8;
 /// Up to the numbers.
 const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
 
-/// A slow way that a constant can go.
+/// Without a large table: while compiling it would take longer to make than it saves.
 static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// Why a file is not a small model.
@@ -588,6 +588,9 @@ impl Header {
             i += 1;
         }
         let [vocabulary, context, width, heads, blocks, sweeps] = sizes;
+        if sweeps == 0 {
+            return Err(SmallError::Damaged);
+        }
         let (feedback, causal, tied) = (flags & FEEDBACK != 0, flags & CAUSAL != 0, flags & TIED != 0);
         let config = Config { vocabulary, context, width, heads, blocks, feedback, causal, tied };
         if let Err(error) = config.check() {
