@@ -72,7 +72,9 @@ use ends::Through;
 #[cfg(feature = "rand_core")]
 pub(crate) use ends::gain;
 pub(crate) use ends::{Activations, Chosen, Codes, End, Ends, Facts, Typed};
+use finish::Keep;
 pub(crate) use finish::{Activate, Backpropagate, Finish};
+use fused::one;
 pub(crate) use fused::{fused, fused_outlined};
 pub use multiply::{Factors, Start, multiply, multiply_room};
 pub use normalize::{normalize, normalize_back};
@@ -233,6 +235,10 @@ pub fn affine<T: Scalar>(
     products: &[Product<'_, T>],
     out: MatrixMut<'_, T>,
 ) -> Result<(), ShapeError> {
+    if const { TYPED } {
+        // Elsewhere one engine does for all, and the look at what was there is not what takes the time.
+        return T::run(backend, Fused { base, products, transposed: false, finish: Keep, out }).map(|_| ());
+    }
     run_fused::<T, Identity>(backend, base, products, false, out).map(|_| ())
 }
 
@@ -301,6 +307,15 @@ impl<T: Scalar, F: Finish<T>> Fused<'_, T, F> {
         let in_a_row = shapes_fit::<TRANSPOSED, T>(base, *products, samples, units)?;
         if samples == 1 && self.out.stride() == 1 && in_a_row {
             let mut changes = [Change::none(lanes)];
+            if const { TYPED } {
+                // Small cores compare shapes once.
+                let [change] = &mut changes;
+                // SAFETY: the shapes were compared above, and there is one sample, all of which lies in a row.
+                unsafe {
+                    one::<TRANSPOSED, 0, T, L, F>(lanes, base, products, finish, &mut self.out, change)
+                };
+                return Ok(Changed { residual: changes[0].of_one(lanes) });
+            }
             fused_outlined::<TRANSPOSED, 1, T, L, F>(
                 lanes,
                 base,

@@ -39,9 +39,18 @@ pub const fn place_bf16(rows: usize, columns: usize, row: usize, column: usize) 
 /// use attractor::{kernel::affine_i8, simd::Backend};
 /// let mut out = [0.0; 2];
 /// affine_i8(Backend::best(), Some(&[1.0, 0.0]), &[1, 2, 3, 4, -1, -1, -1, -1], &[0.5, 0.25], &[1.0, 0.0, -1.0, 0.5], &mut out)?;
-/// assert_eq!(out, [1.0, -0.125].map(|x: f32| x)); // 1 + (1 - 3 + 2) / 2, (-1 + 1 - 0.5) / 4
+/// let right = [1.0, -0.125]; // 1 + (1 - 3 + 2) / 2, (-1 + 1 - 0.5) / 4
+/// assert!(out.iter().zip(right).all(|(out, right)| (out - right).abs() < 1e-4));
 /// # Ok::<(), attractor::kernel::ShapeError>(())
 /// ```
+// Where flash is small, compiled in the program that calls it: what is compiled here is not put in line there.
+#[cfg_attr(
+    not(all(
+        any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+        not(attractor_scalars)
+    )),
+    inline
+)]
 pub fn affine_i8(
     backend: Backend,
     base: Option<&[f32]>,
@@ -86,6 +95,14 @@ pub fn affine_i8(
 /// assert!((out[0] - 0.75_f32).abs() < 0.01);
 /// # Ok::<(), attractor::kernel::ShapeError>(())
 /// ```
+// As `affine_i8`.
+#[cfg_attr(
+    not(all(
+        any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
+        not(attractor_scalars)
+    )),
+    inline
+)]
 pub fn affine_bf16(
     backend: Backend,
     base: Option<&[f32]>,
@@ -99,6 +116,7 @@ pub fn affine_bf16(
 }
 
 /// Writes what sums are added to.
+#[inline]
 fn begin(base: Option<&[f32]>, out: &mut [f32]) -> Result<(), ShapeError> {
     match base {
         Some(base) => {
@@ -111,6 +129,7 @@ fn begin(base: Option<&[f32]>, out: &mut [f32]) -> Result<(), ShapeError> {
 }
 
 /// Rounds numbers to multiples of a step, which it returns; none if one is infinite or a NaN.
+#[inline]
 fn round(x: &[f32], to: &mut [i16]) -> Option<f32> {
     const MOST: f32 = i16::MAX as f32;
     /// Added to a number of less than 2^22, it leaves the nearest integer in the last digits.
