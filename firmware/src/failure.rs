@@ -14,6 +14,8 @@ pub enum Failure {
     Learn(LearnError),
     Certificate(CertificateError),
     NotFinite(NotFinite),
+    #[cfg(feature = "language")]
+    Language(attractor_language::pass::PassError),
     /// What is not as it should be, and a number that goes with it: how many, or which bits.
     Wrong(&'static str, usize),
 }
@@ -26,6 +28,8 @@ impl fmt::Display for Failure {
             Self::Learn(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
             Self::NotFinite(error) => error.fmt(f),
+            #[cfg(feature = "language")]
+            Self::Language(error) => error.fmt(f),
             Self::Wrong(what, with) => write!(f, "{what}, with {with}"),
         }
     }

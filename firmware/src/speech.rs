@@ -73,7 +73,7 @@ impl<'a> Speech<'a> {
 }
 
 impl From<PassError> for Failure {
-    fn from(_: PassError) -> Self {
-        Self::Wrong("the model does not write", 0)
+    fn from(error: PassError) -> Self {
+        Self::Language(error)
     }
 }

@@ -22,7 +22,8 @@
 
 use crate::adapt::{Adapters, Learns};
 use crate::files::{part, save};
-use crate::pass::PassError;
+use crate::head::{self, flag};
+use crate::pass::{PassError, expect};
 use crate::plot::Point;
 use crate::schedule::Schedule;
 use crate::text::Random;
@@ -41,18 +42,14 @@ const MAGIC: [u8; 8] = *b"ATTRLM\r\n";
 /// The version of files that are written, and the last one that is read.
 pub const VERSION: u32 = 2;
 
-const FEEDBACK: u32 = 1;
-const CAUSAL: u32 = 2;
+/// Flags beside those of the shape.
 const TRAINING: u32 = 4;
 const ADAPTERS: u32 = 8;
 const LAST: u32 = 16;
 const MUON: u32 = 32;
 const LABELS: u32 = 64;
 const ROUNDED: u32 = 128;
-const TIED: u32 = 256;
 
-/// Up to the sweeps.
-const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
 /// Of a training, apart from moments and the points of the curve.
 const FIXED: usize = 3 * 8 + 8 * 4 + 3 * 8 + Random::BYTES + 2 * 8 + 8;
 const POINT: usize = 3 * 4 + 2 * 8;
@@ -237,10 +234,7 @@ impl<'a> Checkpoint<'a> {
     pub fn merged(self) -> Result<Self, PassError> {
         let Self { config, sweeps, mut parameters, learns, adapters, .. } = self;
         if let Learns::LowRank { rank } = learns {
-            let (expected, found) = (learns.count(&config), adapters.len());
-            if expected != found {
-                return Err(PassError::Length { what: "numbers of adapters", expected, found });
-            }
+            expect("numbers of adapters", learns.count(&config), adapters.len())?;
             let mut sums = parameters.to_vec();
             Adapters::new(&config, rank).add(Backend::best(), &parameters, &adapters, &mut sums)?;
             parameters = Cow::Owned(sums);
@@ -253,7 +247,7 @@ impl<'a> Checkpoint<'a> {
         let training = self.training.as_ref().map_or(0, |training| {
             4 * (training.first.len() + training.second.len()) + FIXED + POINT * training.curve.len()
         });
-        HEAD + 4 * self.parameters.len() + adapters + training + 4
+        head::BYTES + 4 * self.parameters.len() + adapters + training + 4
     }
 
     /// Writes the file.
@@ -274,24 +268,14 @@ impl<'a> Checkpoint<'a> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not as many numbers as the shape has"));
         }
         let mut out = Writer { out, digest: CRC.digest() };
-        let flag = |is: bool, flag: u32| if is { flag } else { 0 };
         let settings = training.as_ref().map(|training| &training.settings);
-        out.put(&MAGIC)?;
-        out.put(&VERSION.to_le_bytes())?;
-        let flags = flag(config.feedback, FEEDBACK)
-            | flag(config.causal, CAUSAL)
-            | flag(config.tied, TIED)
-            | flag(training.is_some(), TRAINING)
+        let flags = flag(training.is_some(), TRAINING)
             | flag(matches!(learns, Learns::LowRank { .. }), ADAPTERS)
             | flag(*learns == Learns::Last, LAST)
             | flag(settings.is_some_and(|settings| settings.optimizer == Optimizer::Muon), MUON)
             | flag(settings.is_some_and(|settings| settings.labels), LABELS)
             | flag(settings.is_some_and(|settings| settings.rounded), ROUNDED);
-        out.put(&flags.to_le_bytes())?;
-        let Config { vocabulary, context, width, heads, blocks, .. } = *config;
-        for number in [self.length(), vocabulary, context, width, heads, blocks, *sweeps] {
-            out.put(&(number as u64).to_le_bytes())?;
-        }
+        out.put(&head::bytes((MAGIC, VERSION), flags, self.length(), config, *sweeps))?;
         out.floats(parameters)?;
         if let Learns::LowRank { rank } = learns {
             out.put(&(*rank as u64).to_le_bytes())?;
@@ -359,13 +343,16 @@ impl Checkpoint<'static> {
     pub fn read(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let mut reader = Reader(bytes);
         if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) {
-            return Err(CheckpointError::Truncated { found: bytes.len() as u64, expected: HEAD as u64 });
+            return Err(CheckpointError::Truncated {
+                found: bytes.len() as u64,
+                expected: head::BYTES as u64,
+            });
         }
         if reader.array() != Some(MAGIC) {
             return Err(CheckpointError::Foreign);
         }
         let found = bytes.len() as u64;
-        let short = CheckpointError::Truncated { found, expected: HEAD as u64 };
+        let short = CheckpointError::Truncated { found, expected: head::BYTES as u64 };
         let Some(version) = reader.u32() else { return Err(short) };
         if !(1..=VERSION).contains(&version) {
             return Err(CheckpointError::Version { found: version });
@@ -378,8 +365,12 @@ impl Checkpoint<'static> {
         if found != expected || CRC.checksum(body) != u32::from_le_bytes(*sum) {
             return Err(CheckpointError::Damaged);
         }
-        reader.0 = &reader.0[..reader.0.len() - sum.len()];
-        reader.checkpoint(flags)
+        let rest = body.get(head::BYTES..).ok_or(CheckpointError::Damaged)?;
+        let (config, sweeps) = head::shape(body, flags).ok_or(CheckpointError::Damaged)?;
+        config.check().map_err(CheckpointError::Config)?;
+        let mut reader = Reader(rest);
+        let checkpoint = reader.rest(config, sweeps, flags);
+        checkpoint.filter(|_| reader.0.is_empty()).ok_or(CheckpointError::Damaged)
     }
 }
 
@@ -437,35 +428,14 @@ impl Reader<'_> {
         Some(found.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }
 
-    fn checkpoint(mut self, flags: u32) -> Result<Checkpoint<'static>, CheckpointError> {
-        let config = self.config(flags).ok_or(CheckpointError::Damaged)?;
-        config.check().map_err(CheckpointError::Config)?;
-        let checkpoint = self.rest(config, flags);
-        checkpoint.filter(|_| self.0.is_empty()).ok_or(CheckpointError::Damaged)
-    }
-
-    fn config(&mut self, flags: u32) -> Option<Config> {
-        Some(Config {
-            vocabulary: self.size()?,
-            context: self.size()?,
-            width: self.size()?,
-            heads: self.size()?,
-            blocks: self.size()?,
-            feedback: flags & FEEDBACK != 0,
-            causal: flags & CAUSAL != 0,
-            tied: flags & TIED != 0,
-        })
-    }
-
-    fn rest(&mut self, config: Config, flags: u32) -> Option<Checkpoint<'static>> {
-        let sweeps = self.size()?;
+    fn rest(&mut self, config: Config, sweeps: usize, flags: u32) -> Option<Checkpoint<'static>> {
         let parameters = self.floats(config.parameters())?;
         let (mut learns, mut adapters) = (Learns::All, Cow::Borrowed(&[][..]));
         let of_training = MUON | LABELS | ROUNDED;
         if flags & TRAINING == 0 && flags & of_training != 0 {
             return None;
         }
-        match flags & !(FEEDBACK | CAUSAL | TIED | TRAINING | of_training) {
+        match flags & !(head::SHAPE | TRAINING | of_training) {
             0 => {}
             LAST => learns = Learns::Last,
             ADAPTERS => {

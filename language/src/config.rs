@@ -169,7 +169,7 @@ impl Config {
     }
 
     /// Which of those a block has.
-    const fn own(&self, block: usize) -> usize {
+    pub(crate) const fn own(&self, block: usize) -> usize {
         if self.tied { 0 } else { block }
     }
 

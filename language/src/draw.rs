@@ -10,7 +10,7 @@ use core::cmp::Ordering;
 /// ```
 /// use attractor_language::draw::{Choice, Draw};
 /// let logits = [0.0, 2.0, 1.0];
-/// let mut room = [Choice::default(); 3];
+/// let mut room = [Choice::EMPTY; 3];
 /// let mut draw = Draw::new(1.0, 2, 1.0, &mut room);
 /// // Of the tokens 1 and 2, in this order: e / (e + 1) = 0.731.
 /// assert_eq!([0.0, 0.73, 0.74, 0.999].map(|unit| draw.token(&logits, unit)), [1, 1, 2, 2].map(Some));
@@ -24,7 +24,7 @@ pub struct Draw<'a> {
 }
 
 /// A token that may be drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
     token: u32,
     logit: f32,
@@ -136,7 +136,7 @@ mod tests {
     use super::{Choice, Draw};
 
     fn draw(temperature: f32, top_k: usize, top_p: f64) -> Draw<'static> {
-        Draw::new(temperature, top_k, top_p, Box::leak(Box::new([Choice::default(); 4])))
+        Draw::new(temperature, top_k, top_p, Box::leak(Box::new([Choice::EMPTY; 4])))
     }
 
     /// How often each token is drawn by numbers that are evenly spread.

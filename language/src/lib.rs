@@ -31,6 +31,7 @@ pub mod exchange;
 #[cfg(feature = "std")]
 mod files;
 pub mod generate;
+mod head;
 #[cfg(feature = "std")]
 pub mod labels;
 #[cfg(feature = "std")]

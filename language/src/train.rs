@@ -6,7 +6,7 @@
 use crate::adapt::{AdapterPart, Adapters, Learns, last};
 use crate::memory::Numbers;
 use crate::muon::{Hidden, MuonStep, hidden};
-use crate::pass::{Model, PassError, Sequences, Sweeps, room};
+use crate::pass::{Model, PassError, Sequences, Sweeps, expect, room};
 use crate::small::Small;
 use crate::text::Random;
 use crate::{Config, ConfigError};
@@ -497,11 +497,7 @@ impl Learner {
             return Err(TrainError::Batch { what: "tokens of a sequence", most: self.length, found: length });
         }
         for (what, list) in [("tokens", tokens), ("targets", targets)] {
-            if list.len() != sequences * length {
-                return Err(
-                    PassError::Length { what, expected: sequences * length, found: list.len() }.into()
-                );
-            }
+            expect(what, sequences * length, list.len())?;
         }
         Ok(())
     }
@@ -608,9 +604,7 @@ fn taken<'a>(parameters: &'a [f32], rounded: Option<&'a Rounded>) -> &'a [f32] {
 
 /// Whether there are so many numbers, all finite.
 fn check(what: &'static str, numbers: &[f32], expected: usize) -> Result<(), TrainError> {
-    if numbers.len() != expected {
-        return Err(PassError::Length { what, expected, found: numbers.len() }.into());
-    }
+    expect(what, expected, numbers.len())?;
     if numbers.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(TrainError::NotFinite) }
 }
 

@@ -7,7 +7,7 @@ use attractor_language::draw::{Choice, of_all};
 use attractor_language::generate::{Continued, Generator};
 use attractor_language::pass::{Model, PassError, Sweeps};
 use attractor_language::random::Random;
-use attractor_language::small::{Header, Small, SmallError, SmallFile, Stored, Weight};
+use attractor_language::small::{AnySmall, Header, Small, SmallError, SmallFile, Stored, Weight};
 use attractor_language::train::{Batch, Learner, StepSettings};
 use attractor_language::weights::Weights;
 use attractor_language::{Config, ConfigError};
@@ -101,10 +101,10 @@ fn logits_are_those_of_what_the_weights_stand_for() {
                 let right = naive::logits(&config, &wide, &tokens, if config.feedback { sweeps } else { 1 });
                 let mut found = Vec::new();
                 for backend in Backend::available() {
-                    let all = match (file.eight(), file.sixteen()) {
-                        (Some(model), None) => logits(backend, model, &tokens, sweeps),
-                        (None, Some(model)) => logits(backend, model, &tokens, sweeps),
-                        _ => unreachable!("it has weights of one kind"),
+                    let all = match file.model() {
+                        AnySmall::Eight(model) if bits == 8 => logits(backend, model, &tokens, sweeps),
+                        AnySmall::Sixteen(model) if bits == 16 => logits(backend, model, &tokens, sweeps),
+                        other => panic!("{bits} bits, and not {other:?}"),
                     };
                     let last = right.last().unwrap();
                     for (found, right) in all.iter().zip(right.iter().chain([last])) {
@@ -156,7 +156,10 @@ fn files_are_read_whole_or_refused() {
             let (width, heads) = (config.width + 1, config.heads);
             SmallError::Config(ConfigError::Heads { width, heads })
         });
-        assert_eq!(forged(&|bytes| bytes[60] = 1), SmallError::Damaged);
+        assert_eq!(forged(&|bytes| bytes[60] = 1), {
+            let found = config.blocks + (1 << 32);
+            SmallError::Config(ConfigError::Range { what: "blocks", found, least: 1, most: 1 << 10 })
+        });
         assert_eq!(forged(&|bytes| bytes[64] = 0), SmallError::Damaged);
     }
     let config = shapes()[0];
@@ -169,6 +172,11 @@ fn files_are_read_whole_or_refused() {
         SmallFile::round(config, 1, 8, &wrong),
         Err(PassError::Length { what: "parameters", .. })
     ));
+}
+
+fn eight(file: &SmallFile) -> Small<'_, i8> {
+    let AnySmall::Eight(model) = file.model() else { panic!("weights of 16 bits") };
+    model
 }
 
 const TINY: Config = Config { vocabulary: 7, ..Config::new(8, 2, 2, 4) };
@@ -188,7 +196,7 @@ fn tiny() -> Vec<f32> {
 fn a_file_is_a_constant() {
     let file = SmallFile::round(TINY, 2, 8, &tiny()).unwrap();
     assert!(file.to_bytes() == FILE, "tests/data/tiny.small is another one");
-    let model = file.eight().unwrap();
+    let model = eight(&file);
     assert_eq!(STORED.model().as_numbers(), model.as_numbers());
     assert_eq!(STORED.model().as_weights(), model.as_weights());
     assert_eq!(STORED.header(), file.header());
@@ -200,7 +208,8 @@ fn a_file_is_a_constant() {
     let halves = SmallFile::round(TINY, 2, 16, &tiny()).unwrap();
     let stored =
         Stored::<Bf16, { Small::<Bf16>::numbers(&TINY) }, WEIGHTS>::read(&halves.to_bytes()).unwrap();
-    assert_eq!(stored.model().as_weights(), halves.sixteen().unwrap().as_weights());
+    let AnySmall::Sixteen(model) = halves.model() else { panic!("{halves:?}") };
+    assert_eq!(stored.model().as_weights(), model.as_weights());
 }
 
 #[test]
@@ -268,7 +277,7 @@ fn the_model_of_the_firmware_writes_its_text() {
     assert!(text.starts_with(prompt) && text.len() >= prompt.len() + 100);
     for backend in Backend::available() {
         let mut room = vec![0.0; Generator::room(&config, sweeps, 1)];
-        let generator = Generator::new(backend, file.eight().unwrap(), sweeps, 1, &mut room).unwrap();
+        let generator = Generator::new(backend, eight(&file), sweeps, 1, &mut room).unwrap();
         let tokens: Vec<u32> = prompt.iter().map(|byte| u32::from(*byte)).collect();
         let mut newest = vec![0; config.context];
         let mut written = Continued::new(generator, &tokens, &mut newest).unwrap();

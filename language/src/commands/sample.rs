@@ -9,6 +9,7 @@ use attractor_language::generate::{Continued, Generator};
 use attractor_language::limits::load_seconds;
 use attractor_language::memory::Numbers;
 use attractor_language::pass::Model;
+use attractor_language::small::AnySmall;
 use attractor_language::text::Random;
 use attractor_language::weights::Weights;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -27,10 +28,9 @@ pub(crate) fn sample(arguments: &Sample) -> Outcome {
         }
         Opened::Small(found) => {
             let sweeps = found.header().sweeps;
-            match (found.eight(), found.sixteen()) {
-                (Some(model), _) => write(arguments, model, sweeps, 8),
-                (_, Some(model)) => write(arguments, model, sweeps, 16),
-                _ => Ok(()),
+            match found.model() {
+                AnySmall::Eight(model) => write(arguments, model, sweeps, 8),
+                AnySmall::Sixteen(model) => write(arguments, model, sweeps, 16),
             }
         }
     }
@@ -63,7 +63,7 @@ fn write<W: Weights>(arguments: &Sample, weights: W, sweeps: usize, bits: usize)
     let Sample { temperature, top_k, top_p, .. } = *arguments;
     let mut newest = vec![0; config.context];
     let mut text = Continued::new(generator, &text, &mut newest).map_err(|error| error.to_string())?;
-    let mut choices = vec![Choice::default(); config.vocabulary];
+    let mut choices = vec![Choice::EMPTY; config.vocabulary];
     let mut draw = Draw::new(temperature, top_k, top_p, &mut choices);
     let mut random = Random::new(arguments.seed);
     let mut output = Output::new();

@@ -72,6 +72,11 @@ impl fmt::Display for PassError {
 
 impl core::error::Error for PassError {}
 
+/// Whether something is as long as it must be.
+pub(crate) fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), PassError> {
+    if expected == found { Ok(()) } else { Err(PassError::Length { what, expected, found }) }
+}
+
 impl From<ConfigError> for PassError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)

@@ -1,7 +1,7 @@
 //! A sweep as a map of states, for the solvers of the core.
 
 use super::plan::{On, Plan, split_room};
-use super::{Back, Model, PassError, carried};
+use super::{Back, Model, PassError, carried, expect};
 use attractor::kernel::Scalar;
 use attractor::simd::Backend;
 use attractor::solve::{Map, Transposed};
@@ -98,9 +98,8 @@ impl<T: Scalar> StateMap<'_, T> {
         plan.hand_out(memory.0, logits)
     }
 
-    const fn fits(&self, found: usize) -> Result<(), PassError> {
-        let expected = self.size();
-        if found == expected { Ok(()) } else { Err(PassError::Length { what: "states", expected, found }) }
+    fn fits(&self, found: usize) -> Result<(), PassError> {
+        expect("states", self.size(), found)
     }
 
     /// A sweep, from these states or without feedback.

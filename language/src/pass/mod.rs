@@ -18,6 +18,7 @@ mod map;
 mod plan;
 
 pub use error::PassError;
+pub(crate) use error::expect;
 pub use map::StateMap;
 
 use crate::Config;
@@ -123,10 +124,7 @@ impl<'a, T: Scalar> Model<'a, T> {
     /// [`PassError`] if there is no such shape, or it has another number of parameters.
     pub fn new(config: Config, parameters: &'a [T]) -> Result<Self, PassError> {
         config.check()?;
-        let (expected, found) = (config.parameters(), parameters.len());
-        if expected != found {
-            return Err(PassError::Length { what: "parameters", expected, found });
-        }
+        expect("parameters", config.parameters(), parameters.len())?;
         Ok(Self { config, parameters })
     }
 
@@ -214,10 +212,7 @@ impl<'a, T: Scalar> Model<'a, T> {
     fn sequences(&self, sequences: Sequences<'_>, kept: usize, room: &[T]) -> Result<Plan, PassError> {
         let Sequences { length, tokens, targets } = sequences;
         let plan = self.plan(tokens, length, kept, room)?;
-        let (expected, found) = (tokens.len(), targets.len());
-        if expected != found {
-            return Err(PassError::Length { what: "targets", expected, found });
-        }
+        expect("targets", tokens.len(), targets.len())?;
         let vocabulary = self.config.vocabulary;
         let wrong = targets.iter().find(|&&target| target != IGNORED && target as usize >= vocabulary);
         match wrong {
@@ -245,10 +240,7 @@ impl<'a, T: Scalar> Model<'a, T> {
     ) -> Result<(T, usize), PassError> {
         sweeps.check()?;
         let plan = self.sequences(sequences, sweeps.kept(), room)?;
-        let (expected, found) = (self.parameters.len(), gradient.len());
-        if expected != found {
-            return Err(PassError::Length { what: "gradient", expected, found });
-        }
+        expect("gradient", self.parameters.len(), gradient.len())?;
         let (memory, working) = split_room(&plan, room);
         let mut on = On { backend, plan, room: working };
         self.embed(&plan, sequences.tokens, memory.get_mut(plan.embedding()).unwrap_or_default());

@@ -1,6 +1,6 @@
 //! Where everything lies in the memory of a pass, and products of what lies there.
 
-use super::PassError;
+use super::{PassError, expect};
 use crate::Config;
 use attractor::kernel::{
     Factors, Identity, Matrix, MatrixMut, Scalar, ShapeError, Start, attention_room, multiply, multiply_room,
@@ -146,8 +146,7 @@ impl Plan {
     }
     /// Whether so many logits are asked for as there are.
     pub(super) fn takes<T>(&self, logits: &[T]) -> Result<(), PassError> {
-        let (expected, found) = (self.rows * self.vocabulary, logits.len());
-        if expected == found { Ok(()) } else { Err(PassError::Length { what: "logits", expected, found }) }
+        expect("logits", self.rows * self.vocabulary, logits.len())
     }
 
     /// Copies the logits, if all are finite.

@@ -1,10 +1,9 @@
 //! Small models in files, where there are files.
 
-use super::{
-    CAUSAL, CRC, FEEDBACK, HEAD, Header, MAGIC, SIXTEEN, Small, SmallError, TIED, VERSION, Weight, word,
-};
+use super::{CRC, Header, MAGIC, SIXTEEN, Small, SmallError, VERSION, Weight};
 use crate::Config;
 use crate::files::save;
+use crate::head::{self, flag, word};
 use crate::pass::PassError;
 use attractor::simd::Bf16;
 use std::io;
@@ -22,6 +21,15 @@ pub struct SmallFile {
 enum Kept {
     Eight(Vec<i8>),
     Sixteen(Vec<Bf16>),
+}
+
+/// The model of a file.
+#[derive(Clone, Copy, Debug)]
+pub enum AnySmall<'a> {
+    /// Weights of 8 bits.
+    Eight(Small<'a, i8>),
+    /// Of 16.
+    Sixteen(Small<'a, Bf16>),
 }
 
 impl SmallFile {
@@ -53,8 +61,9 @@ impl SmallFile {
     /// [`SmallError`] says why it is refused.
     pub fn read(bytes: &[u8]) -> Result<Self, SmallError> {
         let header = Header::read(bytes)?;
-        let middle = HEAD + 4 * header.numbers();
-        let numbers: Vec<f32> = (HEAD..middle).step_by(4).map(|at| f32::from_bits(word(bytes, at))).collect();
+        let middle = head::BYTES + 4 * header.numbers();
+        let numbers: Vec<f32> =
+            (head::BYTES..middle).step_by(4).map(|at| f32::from_bits(word(bytes, at))).collect();
         if !numbers.iter().all(|x| x.is_finite()) {
             return Err(SmallError::Damaged);
         }
@@ -74,30 +83,25 @@ impl SmallFile {
     pub const fn header(&self) -> &Header {
         &self.header
     }
-    /// The model, if its weights are of 8 bits.
+    /// The model.
     #[must_use]
-    pub fn eight(&self) -> Option<Small<'_, i8>> {
+    pub fn model(&self) -> AnySmall<'_> {
+        let (config, numbers) = (self.header.config, &self.numbers[..]);
         match &self.weights {
-            Kept::Eight(weights) => Small::new(self.header.config, &self.numbers, weights).ok(),
-            Kept::Sixteen(_) => None,
-        }
-    }
-    /// The model, if its weights are of 16 bits.
-    #[must_use]
-    pub fn sixteen(&self) -> Option<Small<'_, Bf16>> {
-        match &self.weights {
-            Kept::Sixteen(weights) => Small::new(self.header.config, &self.numbers, weights).ok(),
-            Kept::Eight(_) => None,
+            Kept::Eight(weights) => AnySmall::Eight(Small { config, numbers, weights }),
+            Kept::Sixteen(weights) => AnySmall::Sixteen(Small { config, numbers, weights }),
         }
     }
     /// The parameters its weights stand for, in the order of [`Config::tensors`].
     #[must_use]
     pub fn parameters(&self) -> Vec<f32> {
         let mut parameters = vec![0.0; self.header.config.parameters()];
-        let (eight, sixteen) = (self.eight(), self.sixteen());
-        let widened = eight.map(|model| model.widen(&mut parameters));
+        let widened = match self.model() {
+            AnySmall::Eight(model) => model.widen(&mut parameters),
+            AnySmall::Sixteen(model) => model.widen(&mut parameters),
+        };
         // Of one length: both are of this shape.
-        let _ = widened.or_else(|| sixteen.map(|model| model.widen(&mut parameters)));
+        debug_assert_eq!(widened, Ok(()));
         parameters
     }
 
@@ -105,17 +109,10 @@ impl SmallFile {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let Header { config, sweeps, bits } = self.header;
-        let Config { vocabulary, context, width, heads, blocks, feedback, causal, tied } = config;
-        let mut bytes = Vec::with_capacity(self.header.length());
-        bytes.extend(MAGIC);
-        bytes.extend(VERSION.to_le_bytes());
-        let flag = |is: bool, flag: u32| if is { flag } else { 0 };
-        let flags =
-            flag(feedback, FEEDBACK) | flag(causal, CAUSAL) | flag(bits == 16, SIXTEEN) | flag(tied, TIED);
-        bytes.extend(flags.to_le_bytes());
-        for number in [self.header.length(), vocabulary, context, width, heads, blocks, sweeps] {
-            bytes.extend((number as u64).to_le_bytes());
-        }
+        let length = self.header.length();
+        let mut bytes = Vec::with_capacity(length);
+        let flags = flag(bits == 16, SIXTEEN);
+        bytes.extend(head::bytes((MAGIC, VERSION), flags, length, &config, sweeps));
         bytes.extend(self.numbers.iter().flat_map(|number| number.to_le_bytes()));
         match &self.weights {
             Kept::Eight(weights) => bytes.extend(weights.iter().map(|weight| *weight as u8)),

@@ -6,7 +6,7 @@
 //! |-|-|
 //! | 8 | `ATTRSM\r\n` |
 //! | 4 | version, 1 |
-//! | 4 | flags: 1 feedback, 2 causal, 4 weights of 16 bits, not of 8, 8 tied |
+//! | 4 | flags: 1 feedback, 2 causal, 4 weights of 16 bits, not of 8, 256 tied |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
@@ -18,9 +18,10 @@
 mod file;
 
 #[cfg(feature = "std")]
-pub use file::SmallFile;
+pub use file::{AnySmall, SmallFile};
 
-use crate::pass::PassError;
+use crate::head::{self, word};
+use crate::pass::{PassError, expect};
 use crate::weights::{Block, Feedback, Gains, Weights, sealed};
 use crate::{Config, ConfigError};
 use attractor::kernel::{ShapeError, affine_bf16, affine_i8, place_bf16, place_i8};
@@ -34,13 +35,8 @@ const MAGIC: [u8; 8] = *b"ATTRSM\r\n";
 /// The version of files that are written and read.
 pub const VERSION: u32 = 1;
 
-const FEEDBACK: u32 = 1;
-const CAUSAL: u32 = 2;
+/// A flag beside those of the shape.
 const SIXTEEN: u32 = 4;
-const TIED: u32 = 8;
-
-/// Up to the numbers.
-const HEAD: usize = 8 + 4 + 4 + 8 + 6 * 8;
 
 /// Without a large table: while compiling it would take longer to make than it saves.
 static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
@@ -111,8 +107,6 @@ impl core::error::Error for SmallError {}
 
 /// What weights are in: `i8` or [`Bf16`]. Sealed.
 pub trait Weight: Copy + sealed::Sealed {
-    /// How many bits.
-    const BITS: u32;
     /// Whether each row has a scale.
     const SCALED: bool;
     /// Zero.
@@ -147,7 +141,6 @@ pub struct SmallMatrix<'a, W> {
 impl sealed::Sealed for i8 {}
 
 impl Weight for i8 {
-    const BITS: u32 = 8;
     const SCALED: bool = true;
     const ZERO: Self = 0;
 
@@ -185,19 +178,18 @@ impl Weight for i8 {
 }
 
 /// The step by which a row is rounded to 8 bits: its largest is 127 of it.
-pub(crate) fn step(row: impl Iterator<Item = f32>) -> f32 {
+fn step(row: impl Iterator<Item = f32>) -> f32 {
     row.fold(0.0, |largest: f32, w| largest.max(w.abs())) / 127.0
 }
 
 /// How many steps a weight is.
-pub(crate) fn nearest(weight: f32, step: f32) -> i8 {
+fn nearest(weight: f32, step: f32) -> i8 {
     if step > 0.0 { libm::rintf(weight / step) as i8 } else { 0 }
 }
 
 impl sealed::Sealed for Bf16 {}
 
 impl Weight for Bf16 {
-    const BITS: u32 = 16;
     const SCALED: bool = false;
     const ZERO: Self = Self(0);
 
@@ -303,10 +295,6 @@ const fn entry(by_rows: bool, [rows, columns]: [usize; 2], row: usize, column: u
     if by_rows { row * columns + column } else { column * rows + row }
 }
 
-fn length(what: &'static str, expected: usize, found: usize) -> Result<(), PassError> {
-    if expected == found { Ok(()) } else { Err(PassError::Length { what, expected, found }) }
-}
-
 /// Takes the first of what is left.
 fn take<'a, T>(rest: &mut &'a [T], count: usize) -> &'a [T] {
     let (some, others) = rest.split_at_checked(count).unwrap_or_default();
@@ -319,10 +307,15 @@ fn take_mut<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
     some
 }
 
+/// Numbers of a block and of its feedback, a feature: of vectors, and of the rows of matrices if those have scales.
+const fn each(scaled: bool) -> [usize; 2] {
+    if scaled { [13 + 9, 3 + 1] } else { [13, 3] }
+}
+
 const fn numbers(config: &Config, scaled: bool) -> usize {
-    let Config { vocabulary, context, width, .. } = *config;
-    let (tables, block, feedback) = if scaled { (vocabulary + context, 22, 4) } else { (0, 13, 3) };
-    tables + (config.own_blocks() * block + 2 + config.own_feedback() * feedback) * width
+    let [block, feedback] = each(scaled);
+    let tables = if scaled { config.vocabulary + config.context } else { 0 };
+    tables + (config.own_blocks() * block + 2 + config.own_feedback() * feedback) * config.width
 }
 
 const fn weights(config: &Config) -> usize {
@@ -352,8 +345,8 @@ impl<'a, W: Weight> Small<'a, W> {
 
     fn check(config: &Config, found: [usize; 2]) -> Result<(), PassError> {
         config.check()?;
-        length("numbers", Self::numbers(config), found[0])?;
-        length("weights", Self::weights(config), found[1])
+        expect("numbers", Self::numbers(config), found[0])?;
+        expect("weights", Self::weights(config), found[1])
     }
 
     /// Rounds a model.
@@ -367,7 +360,7 @@ impl<'a, W: Weight> Small<'a, W> {
         weights: &'a mut [W],
     ) -> Result<Self, PassError> {
         Self::check(&config, [numbers.len(), weights.len()])?;
-        length("parameters", config.parameters(), parameters.len())?;
+        expect("parameters", config.parameters(), parameters.len())?;
         if !parameters.iter().all(|x| x.is_finite()) {
             return Err(PassError::NotFinite);
         }
@@ -393,7 +386,7 @@ impl<'a, W: Weight> Small<'a, W> {
     /// # Errors
     /// [`PassError`] if there is room for another number of them.
     pub fn widen(&self, parameters: &mut [f32]) -> Result<(), PassError> {
-        length("parameters", self.config.parameters(), parameters.len())?;
+        expect("parameters", self.config.parameters(), parameters.len())?;
         let (mut numbers, mut weights) = (self.numbers, self.weights);
         Tensor::all(&self.config, |tensor| match tensor {
             Tensor::Vector(place) => {
@@ -436,12 +429,13 @@ impl<'a, W: Weight> Small<'a, W> {
         SmallMatrix { weights: take(weights, rows * columns), scales }
     }
 
-    /// What is left from the blocks on.
-    fn behind_tables(&self) -> (&'a [f32], &'a [W]) {
+    /// What is left from a block on, that behind the last one being the last normalisation.
+    fn from_block(&self, block: usize) -> (&'a [f32], &'a [W]) {
         let Config { vocabulary, context, width, .. } = self.config;
         let rows = vocabulary + context;
-        let numbers = self.numbers.get(if W::SCALED { rows } else { 0 }..).unwrap_or_default();
-        (numbers, self.weights.get(rows * width..).unwrap_or_default())
+        let numbers = if W::SCALED { rows } else { 0 } + block * each(W::SCALED)[0] * width;
+        let weights = (rows + block * 12 * width) * width;
+        (self.numbers.get(numbers..).unwrap_or_default(), self.weights.get(weights..).unwrap_or_default())
     }
 }
 
@@ -476,10 +470,7 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
     }
     fn block(&self, block: usize) -> Block<'_, SmallMatrix<'a, W>> {
         let width = self.config.width;
-        let block = if self.config.tied { 0 } else { block };
-        let (mut numbers, mut weights) = self.behind_tables();
-        take(&mut numbers, block * if W::SCALED { 22 } else { 13 } * width);
-        take(&mut weights, block * 12 * width * width);
+        let (mut numbers, mut weights) = self.from_block(self.config.own(block));
         let (numbers, weights) = (&mut numbers, &mut weights);
         Block {
             ln_1: [take(numbers, width), take(numbers, width)],
@@ -491,15 +482,12 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
         }
     }
     fn feedback(&self, block: usize) -> Option<Feedback<'_, SmallMatrix<'a, W>>> {
-        let Config { width, blocks, feedback, tied, .. } = self.config;
-        if !feedback || block + 1 >= blocks {
-            return None;
-        }
-        let (block, blocks) = (if tied { 0 } else { block }, self.config.own_blocks());
-        let (mut numbers, mut weights) = self.behind_tables();
-        let (each, fed_back) = if W::SCALED { (22, 4) } else { (13, 3) };
-        take(&mut numbers, (blocks * each + 2 + block * fed_back) * width);
-        take(&mut weights, (blocks * 12 + block) * width * width);
+        let width = self.config.width;
+        self.config.feedback_of(block)?;
+        let block = self.config.own(block);
+        let (mut numbers, mut weights) = self.from_block(self.config.own_blocks());
+        take(&mut numbers, (2 + block * each(W::SCALED)[1]) * width);
+        take(&mut weights, block * width * width);
         Some(Feedback {
             ln: [take(&mut numbers, width), take(&mut numbers, width)],
             weight: Self::matrix(&mut numbers, &mut weights, [width, width]),
@@ -507,9 +495,8 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
         })
     }
     fn last(&self) -> Gains<'_> {
-        let (width, blocks) = (self.config.width, self.config.own_blocks());
-        let (mut numbers, _) = self.behind_tables();
-        take(&mut numbers, blocks * if W::SCALED { 22 } else { 13 } * width);
+        let width = self.config.width;
+        let (mut numbers, _) = self.from_block(self.config.own_blocks());
         [take(&mut numbers, width), take(&mut numbers, width)]
     }
     fn product(
@@ -540,14 +527,6 @@ pub struct Header {
     pub bits: u32,
 }
 
-/// Little-endian numbers of a file, which is long enough.
-const fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-const fn long(bytes: &[u8], at: usize) -> u64 {
-    word(bytes, at) as u64 | (word(bytes, at + 4) as u64) << 32
-}
-
 impl Header {
     /// Reads the head of a file; all of it is checked, its checksum too.
     ///
@@ -562,37 +541,24 @@ impl Header {
             i += 1;
         }
         let found = bytes.len() as u64;
-        if bytes.len() < HEAD + 4 {
-            return Err(SmallError::Length { found, expected: (HEAD + 4) as u64 });
+        if bytes.len() < head::BYTES + 4 {
+            return Err(SmallError::Length { found, expected: (head::BYTES + 4) as u64 });
         }
         let version = word(bytes, 8);
         if version != VERSION {
             return Err(SmallError::Version { found: version });
         }
-        let (flags, expected) = (word(bytes, 12), long(bytes, 16));
+        let (flags, expected) = (word(bytes, 12), head::long(bytes, 16));
         if found != expected {
             return Err(SmallError::Length { found, expected });
         }
         let (body, sum) = bytes.split_at(bytes.len() - 4);
-        if CRC.checksum(body) != word(sum, 0) || flags & !(FEEDBACK | CAUSAL | SIXTEEN | TIED) != 0 {
+        if CRC.checksum(body) != word(sum, 0) || flags & !(head::SHAPE | SIXTEEN) != 0 {
             return Err(SmallError::Damaged);
         }
-        let mut sizes = [0; 6];
-        let mut i = 0;
-        while i < sizes.len() {
-            let size = long(bytes, 24 + 8 * i);
-            if size > u32::MAX as u64 {
-                return Err(SmallError::Damaged);
-            }
-            sizes[i] = size as usize;
-            i += 1;
-        }
-        let [vocabulary, context, width, heads, blocks, sweeps] = sizes;
-        if sweeps == 0 {
+        let Some((config, sweeps @ 1..)) = head::shape(bytes, flags) else {
             return Err(SmallError::Damaged);
-        }
-        let (feedback, causal, tied) = (flags & FEEDBACK != 0, flags & CAUSAL != 0, flags & TIED != 0);
-        let config = Config { vocabulary, context, width, heads, blocks, feedback, causal, tied };
+        };
         if let Err(error) = config.check() {
             return Err(SmallError::Config(error));
         }
@@ -614,7 +580,7 @@ impl Header {
     /// Bytes of the file.
     #[must_use]
     pub const fn length(&self) -> usize {
-        HEAD + 4 * self.numbers() + self.weights() * (self.bits as usize / 8) + 4
+        head::BYTES + 4 * self.numbers() + self.weights() * (self.bits as usize / 8) + 4
     }
 
     const fn holds(&self, bits: u32, counts: [usize; 2]) -> Result<(), SmallError> {
@@ -688,7 +654,7 @@ macro_rules! stored {
                 let mut numbers = [0.0; NUMBERS];
                 let mut i = 0;
                 while i < NUMBERS {
-                    numbers[i] = f32::from_bits(word($bytes, HEAD + 4 * i));
+                    numbers[i] = f32::from_bits(word($bytes, head::BYTES + 4 * i));
                     if !numbers[i].is_finite() {
                         return Err(SmallError::Damaged);
                     }
@@ -697,7 +663,7 @@ macro_rules! stored {
                 let mut weights = [$zero; WEIGHTS];
                 let mut i = 0;
                 while i < WEIGHTS {
-                    let $at = HEAD + 4 * NUMBERS + i * ($bits / 8);
+                    let $at = head::BYTES + 4 * NUMBERS + i * ($bits / 8);
                     weights[i] = $read;
                     i += 1;
                 }
