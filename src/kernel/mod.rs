@@ -80,7 +80,7 @@ pub use multiply::{Factors, Start, multiply, multiply_room};
 pub use normalize::{normalize, normalize_back};
 #[doc(hidden)]
 pub use once::Once;
-pub(crate) use once::once;
+pub(crate) use once::{compiled_here, once};
 pub(crate) use outer::{Outer, SideBySide, column_sums};
 pub(crate) use packed::{HalfBase, HalfLayer, IntegerLayer, PackedMatrix, integer_injection, place};
 pub use packed::{IntegerRows, integer_layer};

@@ -33,6 +33,19 @@ macro_rules! once {
         }
     };
     (@ $scalar:ident, $run:path) => {
+        $crate::kernel::compiled_here! {
+            fn $scalar(job: Self::Job<'_, $scalar>) -> Self::Output<$scalar> {
+                $run(job)
+            }
+        }
+    };
+}
+pub(crate) use once;
+
+/// Writes a function that is no generic: compiled in this crate, but where flash is small in the program that calls it, if one does. There, what is compiled
+/// here is not put in line, which makes all that it shares with a program larger.
+macro_rules! compiled_here {
+    ($($function:tt)*) => {
         #[cfg_attr(
             all(
                 any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
@@ -40,7 +53,6 @@ macro_rules! once {
             ),
             inline(never)
         )]
-        // Elsewhere it is not called, and `inline` keeps it from being compiled.
         #[cfg_attr(
             not(all(
                 any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
@@ -48,9 +60,7 @@ macro_rules! once {
             )),
             inline
         )]
-        fn $scalar(job: Self::Job<'_, $scalar>) -> Self::Output<$scalar> {
-            $run(job)
-        }
+        $($function)*
     };
 }
-pub(crate) use once;
+pub(crate) use compiled_here;

@@ -1,7 +1,7 @@
 //! Products of rounded weights with one vector of floating-point numbers: of 8 bits with a scale a row, and of 16 bits.
 
 use super::packed::{EachSums, PackedMatrix, PackedProduct, packed, place};
-use super::{ShapeError, expect, load, store};
+use super::{ShapeError, compiled_here, expect, load, store};
 use crate::simd::{Backend, Bf16, Element, IntState, Integers, Lanes, OnIntegers, Operation, Packed};
 
 /// Numbers that are rounded to 16 bits at a time, of one step: a multiple of every group. Products of so many with weights of 8 bits fit into 31 bits.
@@ -26,93 +26,81 @@ pub const fn place_bf16(rows: usize, columns: usize, row: usize, column: usize) 
     place(2, rows, columns, row, column)
 }
 
-/// out = base + S W x, for weights W of 8 bits, S being a scale a row.
-///
-/// `weights` are as many as rows times columns, in the order of [`place_i8`]; there is a scale for every entry of `out`; without a base it is 0. The numbers of x
-/// are rounded to 16 bits, 256 at a time by the step that their largest has, and products are summed up as integers: the bits are the same on all
-/// backends and processors. Where a number is infinite or a NaN, so are all sums.
-///
-/// # Errors
-/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
-///
-/// ```
-/// use attractor::{kernel::affine_i8, simd::Backend};
-/// let mut out = [0.0; 2];
-/// affine_i8(Backend::best(), Some(&[1.0, 0.0]), &[1, 2, 3, 4, -1, -1, -1, -1], &[0.5, 0.25], &[1.0, 0.0, -1.0, 0.5], &mut out)?;
-/// let right = [1.0, -0.125]; // 1 + (1 - 3 + 2) / 2, (-1 + 1 - 0.5) / 4
-/// assert!(out.iter().zip(right).all(|(out, right)| (out - right).abs() < 1e-4));
-/// # Ok::<(), attractor::kernel::ShapeError>(())
-/// ```
-// Where flash is small, compiled in the program that calls it: what is compiled here is not put in line there.
-#[cfg_attr(
-    not(all(
-        any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
-        not(attractor_scalars)
-    )),
-    inline
-)]
-pub fn affine_i8(
-    backend: Backend,
-    base: Option<&[f32]>,
-    weights: &[i8],
-    scales: &[f32],
-    x: &[f32],
-    out: &mut [f32],
-) -> Result<(), ShapeError> {
-    let rows = out.len();
-    // A product that overflows is no number of weights.
-    expect("weights", rows.saturating_mul(x.len()), weights.len())?;
-    expect("scales", rows, scales.len())?;
-    begin(base, out)?;
-    let mut states = [0_i16; TOGETHER];
-    let mut rest = weights;
-    for x in x.chunks(TOGETHER) {
-        let (some, others) = rest.split_at_checked(rows * x.len()).unwrap_or_default();
-        rest = others;
-        let states = states.get_mut(..x.len()).unwrap_or_default();
-        let Some(step) = round(x, states) else {
-            out.fill(f32::NAN);
-            return Ok(());
-        };
-        let product = (PackedMatrix::new(some, rows, x.len())?, &*states);
-        i16::run(backend, Scaled { product, scales, step, out })?;
+compiled_here! {
+    /// out = base + S W x, for weights W of 8 bits, S being a scale a row.
+    ///
+    /// `weights` are as many as rows times columns, in the order of [`place_i8`]; there is a scale for every entry of `out`; without a base it is 0. The numbers of x
+    /// are rounded to 16 bits, 256 at a time by the step that their largest has, and products are summed up as integers: the bits are the same on all
+    /// backends and processors. Where a number of x is infinite or a NaN, all sums are NaN.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+    ///
+    /// ```
+    /// use attractor::{kernel::affine_i8, simd::Backend};
+    /// let mut out = [0.0; 2];
+    /// affine_i8(Backend::best(), Some(&[1.0, 0.0]), &[1, 2, 3, 4, -1, -1, -1, -1], &[0.5, 0.25], &[1.0, 0.0, -1.0, 0.5], &mut out)?;
+    /// let right = [1.0, -0.125]; // 1 + (1 - 3 + 2) / 2, (-1 + 1 - 0.5) / 4
+    /// assert!(out.iter().zip(right).all(|(out, right)| (out - right).abs() < 1e-4));
+    /// # Ok::<(), attractor::kernel::ShapeError>(())
+    /// ```
+    pub fn affine_i8(
+        backend: Backend,
+        base: Option<&[f32]>,
+        weights: &[i8],
+        scales: &[f32],
+        x: &[f32],
+        out: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        let rows = out.len();
+        // A product that overflows is no number of weights.
+        expect("weights", rows.saturating_mul(x.len()), weights.len())?;
+        expect("scales", rows, scales.len())?;
+        begin(base, out)?;
+        let mut states = [0_i16; TOGETHER];
+        let mut rest = weights;
+        for x in x.chunks(TOGETHER) {
+            let (some, others) = rest.split_at_checked(rows * x.len()).unwrap_or_default();
+            rest = others;
+            let states = states.get_mut(..x.len()).unwrap_or_default();
+            let Some(step) = round(x, states) else {
+                out.fill(f32::NAN);
+                return Ok(());
+            };
+            let product = (PackedMatrix::new(some, rows, x.len())?, &*states);
+            i16::run(backend, Scaled { product, scales, step, out })?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-/// out = base + W x, for weights W of 16 bits.
-///
-/// `weights` are as many as rows times columns, in the order of [`place_bf16`]; without a base it is 0.
-///
-/// # Errors
-/// [`ShapeError`] if the shapes do not fit; nothing is changed then.
-///
-/// ```
-/// use attractor::{kernel::affine_bf16, simd::{Backend, Bf16}};
-/// let [a, b] = Bf16::pair(0.5, -1.0);
-/// let mut out = [0.0];
-/// affine_bf16(Backend::best(), None, &[a, b], &[2.0, 0.25], &mut out)?;
-/// assert!((out[0] - 0.75_f32).abs() < 0.01);
-/// # Ok::<(), attractor::kernel::ShapeError>(())
-/// ```
-// As `affine_i8`.
-#[cfg_attr(
-    not(all(
-        any(target_feature = "sse2", target_feature = "neon", target_feature = "simd128"),
-        not(attractor_scalars)
-    )),
-    inline
-)]
-pub fn affine_bf16(
-    backend: Backend,
-    base: Option<&[f32]>,
-    weights: &[Bf16],
-    x: &[f32],
-    out: &mut [f32],
-) -> Result<(), ShapeError> {
-    let matrix = PackedMatrix::new(weights, out.len(), x.len())?;
-    begin(base, out)?;
-    f32::run(backend, Halves { product: (matrix, x), out })
+compiled_here! {
+    /// out = base + W x, for weights W of 16 bits.
+    ///
+    /// `weights` are as many as rows times columns, in the order of [`place_bf16`]; without a base it is 0.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if the shapes do not fit; nothing is changed then.
+    ///
+    /// ```
+    /// use attractor::{kernel::affine_bf16, simd::{Backend, Bf16}};
+    /// let [a, b] = Bf16::pair(0.5, -1.0);
+    /// let mut out = [0.0];
+    /// affine_bf16(Backend::best(), None, &[a, b], &[2.0, 0.25], &mut out)?;
+    /// assert!((out[0] - 0.75_f32).abs() < 0.01);
+    /// # Ok::<(), attractor::kernel::ShapeError>(())
+    /// ```
+    pub fn affine_bf16(
+        backend: Backend,
+        base: Option<&[f32]>,
+        weights: &[Bf16],
+        x: &[f32],
+        out: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        let matrix = PackedMatrix::new(weights, out.len(), x.len())?;
+        begin(base, out)?;
+        f32::run(backend, Halves { product: (matrix, x), out })
+    }
 }
 
 /// Writes what sums are added to.
