@@ -63,10 +63,7 @@ compiled_here! {
             let (some, others) = rest.split_at_checked(rows * x.len()).unwrap_or_default();
             rest = others;
             let states = states.get_mut(..x.len()).unwrap_or_default();
-            let Some(step) = round(x, states) else {
-                out.fill(f32::NAN);
-                return Ok(());
-            };
+            let step = round(x, states);
             let product = (PackedMatrix::new(some, rows, x.len())?, &*states);
             i16::run(backend, Scaled { product, scales, step, out })?;
         }
@@ -116,9 +113,9 @@ fn begin(base: Option<&[f32]>, out: &mut [f32]) -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// Rounds numbers to multiples of a step, which it returns; none if one is infinite or a NaN.
+/// Rounds numbers to multiples of a step, which it returns: NaN, and with it all products, if one of them is infinite or a NaN.
 #[inline]
-fn round(x: &[f32], to: &mut [i16]) -> Option<f32> {
+fn round(x: &[f32], to: &mut [i16]) -> f32 {
     const MOST: f32 = i16::MAX as f32;
     /// Added to a number of less than 2^22, it leaves the nearest integer in the last digits.
     const SHIFT: f32 = (3_u32 << 22) as f32;
@@ -127,14 +124,14 @@ fn round(x: &[f32], to: &mut [i16]) -> Option<f32> {
     // Magnitudes have the order of their bits, infinities and NaNs above all others.
     let largest = x.iter().map(|x| x.to_bits() & !(1 << 31)).max().map_or(0.0, f32::from_bits);
     if !largest.is_finite() {
-        return None;
+        return f32::NAN;
     }
     let largest = if largest > LEAST { largest } else { LEAST };
     let inverse = MOST / largest;
     for (to, x) in to.iter_mut().zip(x) {
         *to = (x * inverse + SHIFT).to_bits() as i16;
     }
-    Some(largest / MOST)
+    largest / MOST
 }
 
 /// out += step S W states.
