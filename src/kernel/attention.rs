@@ -6,6 +6,7 @@ use super::{
     once, store,
 };
 use crate::simd::{Backend, Lanes, Operation};
+use core::ops::Range;
 
 /// Queries of a block: whole tiles of every backend.
 const QUERIES: usize = 64;
@@ -35,11 +36,39 @@ pub const fn attention_room(queries: usize, keys: usize, features: usize) -> usi
     2 * queries * keys + 2 * queries + larger(forth, back) + ALIGNMENT
 }
 
+/// Which keys a query sees in [`attend`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mask {
+    /// All of them.
+    None,
+    /// The queries are the last of the keys' tokens, and each sees the keys up to its own place.
+    Causal,
+    /// Of those only so many, the last one being its own: a sliding window (Beltagy et al., "Longformer", 2020). No other keys are read, so time grows with
+    /// the window, not with the keys. A window of 0 is one of 1.
+    Window(usize),
+}
+
+impl Mask {
+    const fn is_causal(self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// How many keys a query sees at most.
+    const fn most(self) -> usize {
+        match self {
+            Self::None | Self::Causal => usize::MAX,
+            Self::Window(0) => 1,
+            Self::Window(most) => most,
+        }
+    }
+}
+
 /// Sizes that fit each other.
 #[derive(Clone, Copy)]
 struct Sizes {
     heads: usize,
-    causal: bool,
+    mask: Mask,
     queries: usize,
     keys: usize,
     /// Of a head.
@@ -50,7 +79,7 @@ impl Sizes {
     /// # Errors
     /// [`ShapeError`] if they do not fit.
     fn new<T>(
-        (heads, causal): (usize, bool),
+        (heads, mask): (usize, Mask),
         queries: Matrix<'_, T>,
         keys: Matrix<'_, T>,
         values: Matrix<'_, T>,
@@ -65,7 +94,7 @@ impl Sizes {
         if features == 0 || features * heads != width {
             return Err(ShapeError { what: "features of all heads", expected: heads.max(1), found: width });
         }
-        let least = if causal { tokens } else { tokens.min(1) };
+        let least = if mask.is_causal() { tokens } else { tokens.min(1) };
         if keys.rows() < least {
             return Err(ShapeError { what: "keys", expected: least, found: keys.rows() });
         }
@@ -74,19 +103,19 @@ impl Sizes {
         if room < needed {
             return Err(ShapeError { what: "room", expected: needed, found: room });
         }
-        Ok(Self { heads, causal, queries: tokens, keys: keys.rows(), features })
+        Ok(Self { heads, mask, queries: tokens, keys: keys.rows(), features })
     }
 
     /// The block of queries from this one on.
     #[inline]
     fn block(&self, from: usize) -> Block {
         let count = QUERIES.min(self.queries - from);
-        if self.causal {
+        if self.mask.is_causal() {
             let place = self.keys - self.queries + from;
-            Block { count, seen: place + count, place }
+            Block { count, first: (place + 1).saturating_sub(self.mask.most()), seen: place + count, place }
         } else {
             // As if all of them stood behind the last key.
-            Block { count, seen: self.keys, place: self.keys }
+            Block { count, first: 0, seen: self.keys, place: self.keys }
         }
     }
 
@@ -101,7 +130,9 @@ impl Sizes {
 #[derive(Clone, Copy)]
 struct Block {
     count: usize,
-    /// How many keys its last query sees.
+    /// The first key its first query sees.
+    first: usize,
+    /// The key behind the last one that its last query sees.
     seen: usize,
     /// The key the first query stands at.
     place: usize,
@@ -138,12 +169,10 @@ fn matrix<T>(room: &mut [T], rows: usize, cols: usize) -> Result<MatrixMut<'_, T
 /// are features of a head. `logs` gets a number a head and query, head after head: the logarithm of the sum of exponentials of its scores, which
 /// [`attend_back`] wants. `room` holds [`attention_room`] numbers at least; what they are does not matter.
 ///
-/// `causal`: the queries are the last of the keys' tokens, and each sees the keys up to its own place; otherwise all.
-///
 /// What is infinite or NaN goes where arithmetic has it go; of a value that a query does not see it may go into that query's output, too (as 0 times infinity).
 ///
 /// ```
-/// use attractor::kernel::{attend, attention_room};
+/// use attractor::kernel::{Mask, attend, attention_room};
 /// use attractor::simd::Backend;
 /// use nalgebra::{SMatrix, matrix};
 ///
@@ -152,7 +181,7 @@ fn matrix<T>(room: &mut [T], rows: usize, cols: usize) -> Result<MatrixMut<'_, T
 /// let mut out = SMatrix::<f32, 2, 1>::zeros();
 /// let (mut logs, mut room) = ([0.0; 2], [0.0; attention_room(2, 2, 1)]);
 /// let (q, k, v) = ((&queries).into(), (&keys).into(), (&values).into());
-/// attend(Backend::best(), 1, true, q, k, v, &mut logs, &mut room, (&mut out).into())?;
+/// attend(Backend::best(), 1, Mask::Causal, q, k, v, &mut logs, &mut room, (&mut out).into())?;
 /// assert!((out[0] - 4.0).abs() < 1e-6 && (out[1] - 6.0).abs() < 1e-6);
 /// # Ok::<(), attractor::kernel::ShapeError>(())
 /// ```
@@ -164,7 +193,7 @@ fn matrix<T>(room: &mut [T], rows: usize, cols: usize) -> Result<MatrixMut<'_, T
 pub fn attend<T: Scalar>(
     backend: Backend,
     heads: usize,
-    causal: bool,
+    mask: Mask,
     queries: Matrix<'_, T>,
     keys: Matrix<'_, T>,
     values: Matrix<'_, T>,
@@ -172,7 +201,7 @@ pub fn attend<T: Scalar>(
     room: &mut [T],
     out: MatrixMut<'_, T>,
 ) -> Result<(), ShapeError> {
-    let sizes = Sizes::new((heads, causal), queries, keys, values, logs.len(), room.len())?;
+    let sizes = Sizes::new((heads, mask), queries, keys, values, logs.len(), room.len())?;
     expect("queries of the output", queries.rows(), out.rows())?;
     expect("features of the output", queries.cols(), out.cols())?;
     T::once::<AttendOnce>((backend, Attend { sizes, operands: [queries, keys, values], logs, room, out }))
@@ -196,22 +225,22 @@ fn attend_once<T: Scalar>((backend, attend): (Backend, Attend<'_, T>)) -> Result
     for head in 0..sizes.heads {
         let [queries, keys, values] = operands.map(|all| all.columns(head * sizes.features, sizes.features));
         for from in (0..sizes.queries).step_by(QUERIES) {
-            let Block { count, seen, place } = sizes.block(from);
+            let Block { count, first, seen, place } = sizes.block(from);
             let queries = queries.row_range(from, count);
             let columns = out.reborrow().column_range(head * sizes.features, sizes.features);
             let mut out = columns.row_range(from, count);
             let (largest, sums) = numbers.split_at_mut(count);
-            for key in (0..seen).step_by(KEYS) {
+            for key in (first..seen).step_by(KEYS) {
                 let some = KEYS.min(seen - key);
                 let mut scores = matrix(scores, count, some)?;
                 let factors = Factors::TransposedRight(queries, keys.row_range(key, some));
                 let here = scores.reborrow();
                 multiply::<T, Identity>(backend, factors, sizes.scale(), Start::Zero, room, here)?;
-                hide(scores.reborrow(), Places { query: place, key });
-                let (here, to, first) = (scores.reborrow(), out.reborrow(), key == 0);
-                T::run(backend, Exponentials { scores: here, out: to, largest, sums, first });
+                hide(scores.reborrow(), Places { query: place, key, most: sizes.mask.most() });
+                let (here, to, begins) = (scores.reborrow(), out.reborrow(), key == first);
+                T::run(backend, Exponentials { scores: here, out: to, largest, sums, first: begins });
                 let factors = Factors::Plain(scores.as_ref(), values.row_range(key, some));
-                let start = if key == 0 { Start::Zero } else { Start::Output };
+                let start = if begins { Start::Zero } else { Start::Output };
                 multiply::<T, Identity>(backend, factors, T::ONE, start, room, out.reborrow())?;
             }
             T::run(backend, Divide { out, by: sums });
@@ -229,22 +258,32 @@ fn attend_once<T: Scalar>((backend, attend): (Backend, Attend<'_, T>)) -> Result
 struct Places {
     query: usize,
     key: usize,
+    /// How many keys a query sees at most.
+    most: usize,
 }
 
 impl Places {
-    /// How many of `keys` keys this query sees.
+    /// Which of `keys` keys this query sees.
     #[inline(always)]
-    fn seen(self, query: usize, keys: usize) -> usize {
-        (self.query + query + 1).saturating_sub(self.key).min(keys)
+    fn seen(self, query: usize, keys: usize) -> Range<usize> {
+        let behind = self.query + query + 1;
+        let end = behind.saturating_sub(self.key).min(keys);
+        behind.saturating_sub(self.most).saturating_sub(self.key).min(end)..end
     }
 }
 
-/// Makes the scores of keys behind a query minus infinity: those of the first queries, of every key from the first one on that is not seen by all.
+/// Makes the scores of keys that a query does not see minus infinity: of keys behind the first query those of the queries before them, and of keys before
+/// the last query's window those of the queries whose window they are not in.
 fn hide<T: Scalar>(mut scores: MatrixMut<'_, T>, places: Places) {
     let (queries, keys) = (scores.rows(), scores.cols());
-    for key in places.seen(0, keys)..keys {
+    for key in places.seen(0, keys).end..keys {
         let hidden = (places.key + key - places.query).min(queries);
         scores.reborrow().column_range(key, 1).row_range(0, hidden).fill_with(|_| -T::INFINITE);
+    }
+    for key in 0..places.seen(queries.saturating_sub(1), keys).start {
+        let sees = (places.key + key).saturating_add(places.most).saturating_sub(places.query).min(queries);
+        let column = scores.reborrow().column_range(key, 1);
+        column.row_range(sees, queries - sees).fill_with(|_| -T::INFINITE);
     }
 }
 
@@ -386,7 +425,7 @@ impl<T: Scalar> Operation<T> for Divide<'_, T> {
 pub fn attend_back<T: Scalar>(
     backend: Backend,
     heads: usize,
-    causal: bool,
+    mask: Mask,
     queries: Matrix<'_, T>,
     keys: Matrix<'_, T>,
     values: Matrix<'_, T>,
@@ -395,7 +434,7 @@ pub fn attend_back<T: Scalar>(
     room: &mut [T],
     gradients: [MatrixMut<'_, T>; 3],
 ) -> Result<(), ShapeError> {
-    let sizes = Sizes::new((heads, causal), queries, keys, values, logs.len(), room.len())?;
+    let sizes = Sizes::new((heads, mask), queries, keys, values, logs.len(), room.len())?;
     expect("queries of the delta", queries.rows(), delta.rows())?;
     expect("features of the delta", queries.cols(), delta.cols())?;
     for (gradient, operand) in gradients.iter().zip([queries, keys, values]) {
@@ -422,7 +461,9 @@ fn attend_back_once<T: Scalar>((backend, back): (Backend, AttendBack<'_, T>)) ->
     let AttendBack { sizes, operands, logs, room, gradients } = back;
     let [mut for_queries, mut for_keys, mut for_values] = gradients;
     let [weights, slopes, numbers, room] = parts(room, sizes)?;
-    if sizes.queries == 0 {
+    // With a window the last queries do not see all keys.
+    let windows = matches!(sizes.mask, Mask::Window(_));
+    if sizes.queries == 0 || windows {
         for_keys.fill_with(|_| T::ZERO);
         for_values.fill_with(|_| T::ZERO);
     }
@@ -433,9 +474,9 @@ fn attend_back_once<T: Scalar>((backend, back): (Backend, AttendBack<'_, T>)) ->
         let mut for_values = for_values.reborrow().column_range(column, sizes.features);
         // The last queries first: they see all keys, whose gradients begin with them.
         for from in (0..sizes.queries).step_by(QUERIES).rev() {
-            let Block { count, seen, place } = sizes.block(from);
+            let Block { count, first, seen, place } = sizes.block(from);
             let last = from + count == sizes.queries;
-            let start = if last { Start::Zero } else { Start::Output };
+            let start = if last && !windows { Start::Zero } else { Start::Output };
             let (queries, delta) = (queries.row_range(from, count), delta.row_range(from, count));
             let for_queries = for_queries.reborrow().column_range(column, sizes.features);
             let mut for_queries = for_queries.row_range(from, count);
@@ -444,13 +485,13 @@ fn attend_back_once<T: Scalar>((backend, back): (Backend, AttendBack<'_, T>)) ->
             means.fill(T::ZERO);
             let scale = sizes.scale();
             // Of all keys the mean of a query must be known before slopes are. A block is gone over once if it is the only one.
-            let rounds: &[_] = if seen > KEYS {
+            let rounds: &[_] = if seen - first > KEYS {
                 &[Round::MEANS, Round::SLOPES]
             } else {
                 &[Round { means: true, slopes: true }]
             };
             for round in rounds {
-                for key in (0..seen).step_by(KEYS) {
+                for key in (first..seen).step_by(KEYS) {
                     let some = KEYS.min(seen - key);
                     // Keys are in the lanes: two of the products by weights and slopes then read them as they stand.
                     let mut weights = matrix(weights, some, count)?;
@@ -461,7 +502,7 @@ fn attend_back_once<T: Scalar>((backend, back): (Backend, AttendBack<'_, T>)) ->
                         multiply::<T, Identity>(backend, factors, factor, Start::Zero, room, out)
                     };
                     of(k, queries, scale, room, weights.reborrow())?;
-                    let places = Places { query: place, key };
+                    let places = Places { query: place, key, most: sizes.mask.most() };
                     T::run(backend, Weights { scores: weights.reborrow(), logs, places });
                     of(v, delta, T::ONE, room, slopes.reborrow())?;
                     if round.slopes {
@@ -477,7 +518,7 @@ fn attend_back_once<T: Scalar>((backend, back): (Backend, AttendBack<'_, T>)) ->
                         let out = for_keys.reborrow().row_range(key, some);
                         multiply::<T, Identity>(backend, factors, T::ONE, start, room, out)?;
                         let factors = Factors::TransposedLeft(slopes.as_ref(), k);
-                        let start = if key == 0 { Start::Zero } else { Start::Output };
+                        let start = if key == first { Start::Zero } else { Start::Output };
                         multiply::<T, Identity>(
                             backend,
                             factors,
@@ -522,16 +563,17 @@ impl<T: Scalar> Operation<T> for Weights<'_, T> {
         let mut scores = self.scores.start();
         for (query, log) in self.logs.iter().enumerate().take(queries) {
             let (seen, log) = (self.places.seen(query, keys), lanes.splat(*log));
-            let mut key = 0;
+            let mut key = seen.start;
             // SAFETY: keys of a query that exist.
             unsafe {
-                while key < seen {
-                    let part = (seen - key < L::WIDTH).then_some(seen - key);
+                clear(lanes, scores, seen.start);
+                while key < seen.end {
+                    let part = (seen.end - key < L::WIDTH).then_some(seen.end - key);
                     let at = scores.add(key);
                     store(lanes, at, T::exp(lanes, lanes.sub(load(lanes, at, part), log)), part);
                     key += L::WIDTH;
                 }
-                clear(lanes, scores.add(seen), keys - seen);
+                clear(lanes, scores.add(seen.end), keys - seen.end);
             }
             scores = scores.wrapping_add(stride);
         }
@@ -577,18 +619,20 @@ impl<T: Scalar> Operation<T> for Slopes<'_, T> {
             // SAFETY: keys of a query that exist, in both.
             unsafe {
                 if self.round.means {
-                    *mean = add_products(lanes, *mean, weights, slopes, seen);
+                    let (weights, slopes) = (weights.add(seen.start), slopes.add(seen.start));
+                    *mean = add_products(lanes, *mean, weights, slopes, seen.len());
                 }
                 if self.round.slopes {
-                    let (mean, mut key) = (lanes.splat(*mean), 0);
-                    while key < seen {
-                        let part = (seen - key < L::WIDTH).then_some(seen - key);
+                    let (mean, mut key) = (lanes.splat(*mean), seen.start);
+                    clear(lanes, slopes, seen.start);
+                    while key < seen.end {
+                        let part = (seen.end - key < L::WIDTH).then_some(seen.end - key);
                         let (weight, at) = (load(lanes, weights.add(key), part), slopes.add(key));
                         let from = lanes.sub(load(lanes, at, part), mean);
                         store(lanes, at, lanes.mul(lanes.mul(weight, scale), from), part);
                         key += L::WIDTH;
                     }
-                    clear(lanes, slopes.add(seen), keys - seen);
+                    clear(lanes, slopes.add(seen.end), keys - seen.end);
                 }
             }
             weights = weights.wrapping_add(self.weights.stride());

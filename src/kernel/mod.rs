@@ -63,7 +63,7 @@ mod view;
 pub use activation::*;
 #[cfg(feature = "alloc")]
 pub(crate) use activation::{WithActivation, with_activation};
-pub use attention::{attend, attend_back, attention_room};
+pub use attention::{Mask, attend, attend_back, attention_room};
 pub(crate) use change::{CHUNK, Change, Changes, largest, scales};
 pub use comparison::{add_magnitudes, add_magnitudes_transposed, weighted_distance, weighted_norm};
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 
 use crate::multiply::Framed;
 use attractor::kernel::{
-    self, Activation, AdamStep, Gelu, Matrix, MatrixMut, Relu, Scalar, Slope, Tanh, attention_room,
+    self, Activation, AdamStep, Gelu, Mask, Matrix, MatrixMut, Relu, Scalar, Slope, Tanh, attention_room,
 };
 use attractor::learn::{Adam, Optimizer};
 use attractor::simd::Backend;
@@ -328,7 +328,7 @@ fn pairs_of_entries() {
 #[derive(Clone, Copy, Debug)]
 struct Heads {
     heads: usize,
-    causal: bool,
+    mask: Mask,
 }
 
 impl Heads {
@@ -337,13 +337,17 @@ impl Heads {
         let features = q.cols / self.heads;
         let (mut weights, mut logs) = (Plain::zeros(q.rows, k.rows), vec![]);
         for i in 0..q.rows {
-            let seen = if self.causal { k.rows - q.rows + i + 1 } else { k.rows };
+            let end = if self.mask == Mask::None { k.rows } else { k.rows - q.rows + i + 1 };
+            let seen = match self.mask {
+                Mask::Window(most) => (end - most.max(1).min(end))..end,
+                _ => 0..end,
+            };
             let score = |j: usize| {
                 let columns = head * features..(head + 1) * features;
                 columns.map(|f| q.get(i, f) * k.get(j, f)).sum::<f64>() / (features as f64).sqrt()
             };
-            let sum: f64 = (0..seen).map(|j| score(j).exp()).sum();
-            for j in 0..seen {
+            let sum: f64 = seen.clone().map(|j| score(j).exp()).sum();
+            for j in seen {
                 *weights.at(i, j) = score(j).exp() / sum;
             }
             logs.push(sum.ln());
@@ -394,8 +398,8 @@ impl Heads {
 #[test]
 fn plain_attention_has_the_gradient_of_differences() {
     for (queries, keys) in [(4, 4), (2, 5)] {
-        for causal in [false, true] {
-            let (random, heads) = (&mut SmallRng::seed_from_u64(2), Heads { heads: 2, causal });
+        for mask in [Mask::None, Mask::Causal, Mask::Window(0), Mask::Window(2), Mask::Window(9)] {
+            let (random, heads) = (&mut SmallRng::seed_from_u64(2), Heads { heads: 2, mask });
             let [q, delta] = [(); 2].map(|()| Plain::random(random, queries, 6));
             let [k, v] = [(); 2].map(|()| Plain::random(random, keys, 6));
             let found = heads.back(&q, &k, &v, &delta);
@@ -408,7 +412,7 @@ fn plain_attention_has_the_gradient_of_differences() {
 }
 
 /// Both ways on every backend; queries and keys are multiplied with `large`, so that the softmax is sharp.
-fn attention<T: Scalar>([queries, keys]: [usize; 2], [heads, features]: [usize; 2], causal: bool, seed: u64) {
+fn attention<T: Scalar>([queries, keys]: [usize; 2], [heads, features]: [usize; 2], mask: Mask, seed: u64) {
     let random = &mut SmallRng::seed_from_u64(seed);
     let width = heads * features;
     let frame = |i: usize| FRAMES[(seed as usize + i) % 4];
@@ -421,13 +425,13 @@ fn attention<T: Scalar>([queries, keys]: [usize; 2], [heads, features]: [usize; 
     let before_back = [queries, keys, keys].map(|rows| output::<T>(random, rows, width, frame(rows)));
     let plain = |x: &Framed<T>, rows| Plain::of(x, rows, width);
     let (plain_q, plain_k, plain_v) = (plain(&q, queries), plain(&k, keys), plain(&v, keys));
-    let oracle = Heads { heads, causal };
+    let oracle = Heads { heads, mask };
     let (expected, expected_logs) = oracle.attend(&plain_q, &plain_k, &plain_v);
     let expected_back = oracle.back(&plain_q, &plain_k, &plain_v, &plain(&delta, queries));
     let needed = attention_room(queries, keys, features);
     for backend in Backend::available() {
         let what =
-            format!("{queries} queries, {keys} keys, {heads} x {features}, {causal}, {}", backend.name());
+            format!("{queries} queries, {keys} keys, {heads} x {features}, {mask:?}, {}", backend.name());
         // What is in the room does not matter; where it starts does not either.
         let mut room = vec![T::NAN; needed + 3];
         room[needed + 1..].fill(T::from_f64(55.0));
@@ -435,7 +439,7 @@ fn attention<T: Scalar>([queries, keys]: [usize; 2], [heads, features]: [usize; 
         let (mut found, mut logs) = (before.copy(), vec![T::NAN; heads * queries]);
         let (qv, kv, vv) = (q.view(), k.view(), v.view());
         let out = found.view_mut();
-        kernel::attend(backend, heads, causal, qv, kv, vv, &mut logs, &mut room[lent.clone()], out).unwrap();
+        kernel::attend(backend, heads, mask, qv, kv, vv, &mut logs, &mut room[lent.clone()], out).unwrap();
         compare(&what, &before, &found, &expected, 40.0);
         for (found, expected) in logs.iter().zip(&expected_logs) {
             close::<T>(&format!("{what}, log"), found.to_f64(), *expected, 40.0);
@@ -444,7 +448,7 @@ fn attention<T: Scalar>([queries, keys]: [usize; 2], [heads, features]: [usize; 
         let gradients = back.each_mut().map(Framed::view_mut);
         room[lent.clone()].fill(T::NAN);
         let lent = &mut room[lent];
-        kernel::attend_back(backend, heads, causal, qv, kv, vv, &logs, delta.view(), lent, gradients)
+        kernel::attend_back(backend, heads, mask, qv, kv, vv, &logs, delta.view(), lent, gradients)
             .unwrap();
         let names = ["queries", "keys", "values"];
         for (i, name) in names.into_iter().enumerate() {
@@ -463,20 +467,25 @@ fn attentions<T: Scalar>() {
         [[1, 1], [7, 7], [64, 64], [130, 130], [300, 300], [1, 7], [5, 66], [64, 130], [66, 600], [130, 1040]]
     {
         for heads in [[1, 1], [2, 5], [3, 8]] {
-            for causal in [false, true] {
+            for mask in [Mask::None, Mask::Causal, Mask::Window(2), Mask::Window(65)] {
                 seed += 1;
                 if sizes[1] > 300 && heads[0] == 1 {
                     continue;
                 }
-                attention::<T>(sizes, heads, causal, seed);
+                attention::<T>(sizes, heads, mask, seed);
             }
         }
     }
     // Queries of which each sees all keys may be more.
-    attention::<T>([70, 3], [2, 4], false, 98);
+    attention::<T>([70, 3], [2, 4], Mask::None, 98);
     // Blocks of keys that begin between the queries of one block, and behind some of them.
-    attention::<T>([70, 540], [1, 3], true, 99);
-    attention::<T>([560, 560], [1, 2], true, 100);
+    attention::<T>([70, 540], [1, 3], Mask::Causal, 99);
+    attention::<T>([560, 560], [1, 2], Mask::Causal, 100);
+    // Windows that begin in one block of keys and end in another, and one of more keys than there are.
+    for (most, seed) in [(0, 101), (1, 102), (500, 103), (513, 104), (600, 105), (usize::MAX, 106)] {
+        attention::<T>([70, 1100], [1, 3], Mask::Window(most), seed);
+        attention::<T>([640, 640], [1, 2], Mask::Window(most), seed + 10);
+    }
 }
 
 #[test]
@@ -503,7 +512,7 @@ fn attention_of_large_scores() {
             let column = |x| Matrix::new(x, keys, 1).unwrap();
             let (q, k, v) = (Matrix::new(&q, 1, 1).unwrap(), column(&k), column(&v));
             let view = MatrixMut::new(&mut out, 1, 1).unwrap();
-            kernel::attend(backend, 1, false, q, k, v, &mut logs, &mut room, view).unwrap();
+            kernel::attend(backend, 1, Mask::None, q, k, v, &mut logs, &mut room, view).unwrap();
             let sum: f64 = (0..50).map(|j| (-3.0 * f64::from(j)).exp()).sum();
             let mean: f64 = (0..50).map(|j| f64::from(j) * (-3.0 * f64::from(j)).exp()).sum::<f64>() / sum;
             let expected = if sign > 0.0 { 1099.0 - mean } else { mean };
@@ -530,7 +539,7 @@ fn attention_of_what_is_not_finite() {
         let mut attend = |q, v| {
             let (mut out, mut logs) = (vec![0.0; 280], [0.0; 140]);
             let to = MatrixMut::new(&mut out, 70, 4).unwrap();
-            kernel::attend(backend, 2, true, view(q), view(&ones), view(v), &mut logs, &mut room, to)
+            kernel::attend(backend, 2, Mask::Causal, view(q), view(&ones), view(v), &mut logs, &mut room, to)
                 .unwrap();
             out.iter().map(|x: &f32| x.is_nan()).collect::<Vec<_>>()
         };
@@ -756,13 +765,13 @@ fn wrong_shapes_of_attention_change_nothing() {
     let view = |[rows, cols]: [usize; 2]| Matrix::new(&ones[..rows * cols], rows, cols).unwrap();
     let right = ([5, 6], [7, 6], [7, 6], [5, 6], 10, attention_room(5, 7, 3), 2);
     type Case = ([usize; 2], [usize; 2], [usize; 2], [usize; 2], usize, usize, usize);
-    let run = |(q, k, v, o, logs, room, heads): Case, causal: bool, values: &mut [f32]| {
+    let run = |(q, k, v, o, logs, room, heads): Case, mask: Mask, values: &mut [f32]| {
         let (logs, values) = lend(values, logs);
         let (room, values) = lend(values, room);
         let out = MatrixMut::new(&mut values[..o[0] * o[1]], o[0], o[1])?;
-        kernel::attend(backend, heads, causal, view(q), view(k), view(v), logs, room, out)
+        kernel::attend(backend, heads, mask, view(q), view(k), view(v), logs, room, out)
     };
-    let back = |(q, k, v, o, logs, room, heads): Case, causal: bool, values: &mut [f32]| {
+    let back = |(q, k, v, o, logs, room, heads): Case, mask: Mask, values: &mut [f32]| {
         let (lent, values) = lend(values, room);
         let (a, values) = lend(values, q[0] * q[1]);
         let (b, values) = lend(values, k[0] * k[1]);
@@ -772,27 +781,27 @@ fn wrong_shapes_of_attention_change_nothing() {
             MatrixMut::new(&mut values[..v[0] * v[1]], v[0], v[1])?,
         ];
         let (q, k, v, logs) = (view(q), view(k), view(v), &ones[..logs]);
-        kernel::attend_back(backend, heads, causal, q, k, v, logs, view(o), lent, gradients)
+        kernel::attend_back(backend, heads, mask, q, k, v, logs, view(o), lent, gradients)
     };
-    run(right, true, &mut values).unwrap();
-    back(right, true, &mut values).unwrap();
+    run(right, Mask::Causal, &mut values).unwrap();
+    back(right, Mask::Causal, &mut values).unwrap();
     let cases = [
-        ("width of the keys", Case::from(([5, 6], [7, 4], right.2, right.3, 10, right.5, 2)), true),
-        ("width of the values", (right.0, right.1, [7, 8], right.3, 10, right.5, 2), true),
-        ("values for keys", (right.0, right.1, [6, 6], right.3, 10, right.5, 2), true),
-        ("queries of the output", (right.0, right.1, right.2, [4, 6], 10, right.5, 2), true),
-        ("features of the output", (right.0, right.1, right.2, [5, 8], 10, right.5, 2), true),
-        ("logs", (right.0, right.1, right.2, right.3, 9, right.5, 2), true),
-        ("room", (right.0, right.1, right.2, right.3, 10, right.5 - 1, 2), true),
-        ("heads", (right.0, right.1, right.2, right.3, 20, 2 * right.5, 4), true),
-        ("no heads", (right.0, right.1, right.2, right.3, 0, right.5, 0), true),
-        ("more queries than keys", ([8, 6], right.1, right.2, [8, 6], 16, 2 * right.5, 2), true),
-        ("no keys", (right.0, [0, 6], [0, 6], right.3, 10, right.5, 2), false),
-        ("no features", ([5, 0], [7, 0], [7, 0], [5, 0], 10, right.5, 2), false),
+        ("width of the keys", Case::from(([5, 6], [7, 4], right.2, right.3, 10, right.5, 2)), Mask::Causal),
+        ("width of the values", (right.0, right.1, [7, 8], right.3, 10, right.5, 2), Mask::Causal),
+        ("values for keys", (right.0, right.1, [6, 6], right.3, 10, right.5, 2), Mask::Causal),
+        ("queries of the output", (right.0, right.1, right.2, [4, 6], 10, right.5, 2), Mask::Causal),
+        ("features of the output", (right.0, right.1, right.2, [5, 8], 10, right.5, 2), Mask::Causal),
+        ("logs", (right.0, right.1, right.2, right.3, 9, right.5, 2), Mask::Causal),
+        ("room", (right.0, right.1, right.2, right.3, 10, right.5 - 1, 2), Mask::Causal),
+        ("heads", (right.0, right.1, right.2, right.3, 20, 2 * right.5, 4), Mask::Causal),
+        ("no heads", (right.0, right.1, right.2, right.3, 0, right.5, 0), Mask::Causal),
+        ("more queries than keys", ([8, 6], right.1, right.2, [8, 6], 16, 2 * right.5, 2), Mask::Causal),
+        ("no keys", (right.0, [0, 6], [0, 6], right.3, 10, right.5, 2), Mask::None),
+        ("no features", ([5, 0], [7, 0], [7, 0], [5, 0], 10, right.5, 2), Mask::None),
     ];
-    for (what, case, causal) in cases {
-        refused(what, &mut values, |values| run(case, causal, values));
-        refused(what, &mut values, |values| back(case, causal, values));
+    for (what, case, mask) in cases {
+        refused(what, &mut values, |values| run(case, mask, values));
+        refused(what, &mut values, |values| back(case, mask, values));
     }
     // A gradient of another shape than what it is of.
     for wrong in 0..3 {
@@ -807,15 +816,15 @@ fn wrong_shapes_of_attention_change_nothing() {
             let (a, b) = (of(&mut a[..rows[0] * 6], rows[0]), of(&mut b[..rows[1] * 6], rows[1]));
             let gradients = [a, b, of(&mut c[..rows[2] * 6], rows[2])];
             let (q, k, v) = (view(right.0), view(right.1), view(right.2));
-            kernel::attend_back(backend, 2, true, q, k, v, &ones[..10], view([5, 6]), room, gradients)
+            kernel::attend_back(backend, 2, Mask::Causal, q, k, v, &ones[..10], view([5, 6]), room, gradients)
         });
     }
     // No queries: nothing is attended to, and keys and values have no gradient.
     let empty = ([0, 6], [7, 6], [7, 6], [0, 6], 0, right.5, 2);
     values.fill(7.0);
-    run(empty, true, &mut values).unwrap();
+    run(empty, Mask::Causal, &mut values).unwrap();
     assert!(values.iter().all(|x| *x == 7.0));
-    back(empty, true, &mut values).unwrap();
+    back(empty, Mask::Causal, &mut values).unwrap();
     assert!(values[right.5..][..84].iter().all(|x| *x == 0.0));
 }
 
