@@ -8,7 +8,7 @@
 //! | `language/norm/..` | a layer normalisation of 128 tokens of 128 features, forward and back |
 //! | `language/adam` | one update of 842,496 parameters |
 
-use attractor::kernel::{self, AdamStep, Factors, Identity, Matrix, MatrixMut, Start};
+use attractor::kernel::{self, AdamStep, Factors, Identity, Mask, Matrix, MatrixMut, Start};
 use attractor::simd::{Backend, Element};
 use attractor_language::Config;
 use attractor_language::limits::MultiplyAdds;
@@ -121,7 +121,7 @@ fn attention(criterion: &mut Criterion) {
                     kernel::attend_back(
                         backend,
                         heads,
-                        true,
+                        Mask::Causal,
                         part(0),
                         part(1),
                         part(2),
@@ -134,7 +134,7 @@ fn attention(criterion: &mut Criterion) {
                     kernel::attend(
                         backend,
                         heads,
-                        true,
+                        Mask::Causal,
                         part(0),
                         part(1),
                         part(2),

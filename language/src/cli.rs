@@ -120,7 +120,7 @@ pub(crate) struct Shape {
     /// Blocks [default: 4]
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_024>, help_heading = "Model")]
     pub(crate) blocks: Option<usize>,
-    /// Tokens of a sequence [default: 128]
+    /// Tokens of a sequence [default: 256]
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_048_576>, help_heading = "Model")]
     pub(crate) context: Option<usize>,
     /// A plain Transformer: no feedback weights, one sweep
@@ -129,6 +129,12 @@ pub(crate) struct Shape {
     /// All blocks have the same parameters: one block, iterated
     #[arg(long, help_heading = "Model")]
     pub(crate) tied: bool,
+    /// Places have no embeddings: a context costs no parameters
+    #[arg(long, help_heading = "Model")]
+    pub(crate) no_places: bool,
+    /// How many tokens attention goes back, itself included [default: all]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 65_535>, conflicts_with = "masked", help_heading = "Model")]
+    pub(crate) window: Option<usize>,
     /// Sees both ways and finds masked bytes, 15 % of all, in the place of the next byte
     #[arg(long, help_heading = "Model")]
     pub(crate) masked: bool,
@@ -169,7 +175,7 @@ pub(crate) struct Run {
     /// Passes take matrices rounded to 8 bits, as `shrink` rounds them; what learns are the numbers before
     #[arg(long, help_heading = "Learning")]
     pub(crate) rounded: bool,
-    /// Sequences of a step [default: 16]
+    /// Sequences of a step [default: 8]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
     pub(crate) batch: Option<usize>,
     /// Whose steps are taken; adapters take those of adamw [default: muon; finetune: adamw]

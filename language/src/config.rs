@@ -1,5 +1,6 @@
 //! The shape of a model and where each of its parameters lies.
 
+use attractor::kernel::Mask;
 use core::fmt;
 use core::ops::Range;
 
@@ -29,10 +30,17 @@ pub struct Config {
     pub causal: bool,
     /// Whether all blocks have the same parameters, and all feedback: one block, iterated (Dehghani et al. 2018).
     pub tied: bool,
+    /// Whether places have embeddings. Without them a token's place is known by what it sees only, and a context costs no parameters.
+    pub places: bool,
+    /// How many tokens attention goes back, itself included; 0 is all of them. Only of causal models.
+    pub window: usize,
 }
 
 /// The number that layer normalisation adds to a variance, as in GPT-2.
 pub const EPSILON: f64 = 1e-5;
+
+/// The longest window; files have 16 bits for it.
+pub(crate) const MOST_WINDOW: usize = (1 << 16) - 1;
 
 /// Why there is no model of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +64,11 @@ pub enum ConfigError {
         /// The number of heads.
         heads: usize,
     },
+    /// A model that sees both ways has a window.
+    Window {
+        /// The window.
+        window: usize,
+    },
     /// There would be more numbers than can be counted.
     TooLarge,
 }
@@ -68,6 +81,9 @@ impl fmt::Display for ConfigError {
             }
             Self::Heads { width, heads } => {
                 write!(f, "{heads} heads do not divide a width of {width}")
+            }
+            Self::Window { window } => {
+                write!(f, "window is {window}, and the model sees both ways; only a causal one has a window")
             }
             Self::TooLarge => f.write_str("a model of this shape has too many parameters"),
         }
@@ -111,7 +127,18 @@ impl Config {
     /// A causal model of bytes, with feedback.
     #[must_use]
     pub const fn new(width: usize, heads: usize, blocks: usize, context: usize) -> Self {
-        Self { vocabulary: 256, context, width, heads, blocks, feedback: true, causal: true, tied: false }
+        Self {
+            vocabulary: 256,
+            context,
+            width,
+            heads,
+            blocks,
+            feedback: true,
+            causal: true,
+            tied: false,
+            places: true,
+            window: 0,
+        }
     }
 
     /// Whether there is a model of this shape.
@@ -119,14 +146,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] says what is out of its range.
     pub const fn check(&self) -> Result<(), ConfigError> {
-        const RANGES: [(&str, usize, usize); 5] = [
+        const RANGES: [(&str, usize, usize); 6] = [
             ("vocabulary", 2, 1 << 20),
             ("context", 1, 1 << 20),
             ("width", 1, 1 << 16),
             ("heads", 1, 1 << 16),
             ("blocks", 1, 1 << 10),
+            ("window", 0, MOST_WINDOW),
         ];
-        let found = [self.vocabulary, self.context, self.width, self.heads, self.blocks];
+        let found = [self.vocabulary, self.context, self.width, self.heads, self.blocks, self.window];
         let mut i = 0;
         while i < found.len() {
             let (what, least, most) = RANGES[i];
@@ -138,6 +166,9 @@ impl Config {
         if !self.width.is_multiple_of(self.heads) {
             return Err(ConfigError::Heads { width: self.width, heads: self.heads });
         }
+        if self.window > 0 && !self.causal {
+            return Err(ConfigError::Window { window: self.window });
+        }
         // Of the ranges above no sum is beyond 64 bits.
         if usize::BITS < 64 && self.count() > (usize::MAX / 16) as u64 {
             return Err(ConfigError::TooLarge);
@@ -147,9 +178,23 @@ impl Config {
 
     const fn count(&self) -> u64 {
         let (width, blocks) = (self.width as u64, self.own_blocks() as u64);
-        let rows = self.vocabulary as u64 + self.context as u64;
+        let rows = self.vocabulary as u64 + self.placed() as u64;
         let feedback = self.own_feedback() as u64 * (width * width + 3 * width);
         rows * width + blocks * (12 * width * width + 13 * width) + 2 * width + feedback
+    }
+
+    /// How many places have embeddings.
+    pub(crate) const fn placed(&self) -> usize {
+        if self.places { self.context } else { 0 }
+    }
+
+    /// Which tokens a token sees.
+    pub(crate) const fn mask(&self) -> Mask {
+        match (self.causal, self.window) {
+            (false, _) => Mask::None,
+            (true, 0) => Mask::Causal,
+            (true, window) => Mask::Window(window),
+        }
     }
 
     /// How many blocks have parameters of their own.
@@ -195,11 +240,11 @@ impl Config {
         0..self.vocabulary * self.width
     }
 
-    /// Where the embedding of places lies: `width` numbers a place.
+    /// Where the embedding of places lies, if they have any: `width` numbers a place.
     #[must_use]
     pub const fn wpe(&self) -> Range<usize> {
         let start = self.wte().end;
-        start..start + self.context * self.width
+        start..start + self.placed() * self.width
     }
 
     /// Where the parameters of a block lie.
@@ -269,7 +314,9 @@ impl Config {
     pub fn tensors(&self, mut visit: impl FnMut(fmt::Arguments<'_>, &[usize], Range<usize>)) {
         let width = self.width;
         visit(format_args!("transformer.wte.weight"), &[self.vocabulary, width], self.wte());
-        visit(format_args!("transformer.wpe.weight"), &[self.context, width], self.wpe());
+        if self.places {
+            visit(format_args!("transformer.wpe.weight"), &[self.context, width], self.wpe());
+        }
         for number in 0..self.own_blocks() {
             let block = self.block(number);
             let wide = 4 * width;
@@ -311,13 +358,15 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vocabulary, context, width, heads, blocks, feedback, causal, tied } = self;
+        let Self { vocabulary, context, width, heads, blocks, feedback, causal, tied, places, window } = self;
         write!(
             f,
             "vocabulary {vocabulary}, context {context}, width {width}, heads {heads}, blocks {blocks}"
         )?;
         f.write_str(if *feedback { ", feedback" } else { ", no feedback" })?;
         f.write_str(if *causal { ", causal" } else { ", bidirectional" })?;
-        f.write_str(if *tied { ", tied" } else { "" })
+        f.write_str(if *tied { ", tied" } else { "" })?;
+        f.write_str(if *places { "" } else { ", no places" })?;
+        if *window > 0 { write!(f, ", window {window}") } else { Ok(()) }
     }
 }

@@ -163,8 +163,8 @@ pub(crate) fn content(path: &Path, reason: impl fmt::Display) -> ExchangeError {
 /// Every file is written beside its place, and put there when all of them are written: a full disk leaves the files before as they were.
 /// The same model gives the same bytes. Of a tied model every block is written.
 ///
-/// A model that is not causal says so in `config.json` with a model type of its own: GPT-2's programs would open it and calculate
-/// something else.
+/// A model that is not causal, has a window or no embeddings of places says so in `config.json` with a model type of its own: GPT-2's
+/// programs would open it and calculate something else.
 ///
 /// # Errors
 /// [`ExchangeError::Config`] and [`ExchangeError::Parameters`] if there is no such model, [`ExchangeError::NotFinite`] for a number that
@@ -278,13 +278,17 @@ pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Exchang
 }
 
 /// The type and the class of a model in `config.json`.
-fn model_type(causal: bool) -> (&'static str, &'static str) {
-    if causal { ("gpt2", "GPT2LMHeadModel") } else { ("attractor-bidirectional", "AttractorBidirectional") }
+const fn model_type(config: &Config) -> (&'static str, &'static str) {
+    match config {
+        Config { causal: false, .. } => ("attractor-bidirectional", "AttractorBidirectional"),
+        Config { places: true, window: 0, .. } => ("gpt2", "GPT2LMHeadModel"),
+        _ => ("attractor-causal", "AttractorCausal"),
+    }
 }
 
 /// What `config.json` says.
 fn said_of(config: &Config) -> Value {
-    let (model, architecture) = model_type(config.causal);
+    let (model, architecture) = model_type(config);
     // Bytes have no token that ends a text; of GPT-2's the last one does.
     let end = (config.vocabulary == 50_257).then_some(50_256);
     json!({
@@ -293,6 +297,8 @@ fn said_of(config: &Config) -> Value {
         "attn_pdrop": 0.0,
         "attractor_causal": config.causal,
         "attractor_feedback": config.feedback,
+        "attractor_places": config.places,
+        "attractor_window": config.window,
         "bos_token_id": end,
         "embd_pdrop": 0.0,
         "eos_token_id": end,
@@ -440,13 +446,15 @@ fn read_config(path: &Path) -> Result<(Config, bool), ExchangeError> {
         feedback: flag("attractor_feedback", false)?,
         causal: flag("attractor_causal", true)?,
         tied: false,
+        places: flag("attractor_places", true)?,
+        window: if said.contains_key("attractor_window") { number("attractor_window")? } else { 0 },
     };
     config.check().map_err(|error| ExchangeError::Config { path: Some(path.to_owned()), error })?;
 
     // What else could be said, and the only answers that are calculated here; without a key the first one holds.
     let wide = json!(4 * config.width);
     let epsilon = json!(EPSILON);
-    let model = model_type(config.causal).0;
+    let model = model_type(&config).0;
     let meaning: [(&str, &[Value]); 7] = [
         ("activation_function", &[json!("gelu_new"), json!("gelu_pytorch_tanh")]),
         ("layer_norm_epsilon", &[epsilon]),

@@ -328,7 +328,7 @@ fn attend_to(
     scores: &mut [f32],
     out: &mut [f32],
 ) -> Result<(), PassError> {
-    let Config { width, heads, .. } = *config;
+    let Config { width, heads, window, .. } = *config;
     let stride = stride(config.context);
     // There are heads, and they have features: the shape was checked.
     let features = (width / heads.max(1)).max(1);
@@ -340,10 +340,11 @@ fn attend_to(
             *place = *x;
         }
     }
-    let count = length + 1;
+    let all = length + 1;
+    let count = if window > 0 { all.min(window) } else { all };
     let (keys, values) = (
-        Matrix::with_stride(keys, count, width, stride)?,
-        Matrix::with_stride(values, count, width, stride)?,
+        Matrix::with_stride(keys, all, width, stride)?.row_range(all - count, count),
+        Matrix::with_stride(values, all, width, stride)?.row_range(all - count, count),
     );
     let scores = scores.get_mut(..count).unwrap_or_default();
     let scale = 1.0 / libm::sqrtf(features as f32);

@@ -9,7 +9,10 @@ pub(crate) const BYTES: usize = 8 + 4 + 4 + 8 + 6 * 8;
 const FEEDBACK: u32 = 1;
 const CAUSAL: u32 = 2;
 const TIED: u32 = 256;
-pub(crate) const SHAPE: u32 = FEEDBACK | CAUSAL | TIED;
+const NO_PLACES: u32 = 512;
+/// The window of attention is in the higher half.
+const WINDOW: u32 = 16;
+pub(crate) const SHAPE: u32 = FEEDBACK | CAUSAL | TIED | NO_PLACES | u32::MAX << WINDOW;
 
 /// A number of a file, which is long enough.
 pub(crate) const fn word(bytes: &[u8], at: usize) -> u32 {
@@ -33,7 +36,11 @@ pub(crate) const fn shape(bytes: &[u8], flags: u32) -> Option<(Config, usize)> {
     }
     let [vocabulary, context, width, heads, blocks, sweeps] = sizes;
     let (feedback, causal, tied) = (flags & FEEDBACK != 0, flags & CAUSAL != 0, flags & TIED != 0);
-    Some((Config { vocabulary, context, width, heads, blocks, feedback, causal, tied }, sweeps))
+    let (places, window) = (flags & NO_PLACES == 0, (flags >> WINDOW) as usize);
+    Some((
+        Config { vocabulary, context, width, heads, blocks, feedback, causal, tied, places, window },
+        sweeps,
+    ))
 }
 
 /// What is written: flags beside those of the shape.
@@ -45,8 +52,10 @@ pub(crate) fn bytes(
     config: &Config,
     sweeps: usize,
 ) -> [u8; BYTES] {
-    let Config { vocabulary, context, width, heads, blocks, feedback, causal, tied } = *config;
+    let Config { vocabulary, context, width, heads, blocks, feedback, causal, tied, places, window } =
+        *config;
     let flags = flags | flag(feedback, FEEDBACK) | flag(causal, CAUSAL) | flag(tied, TIED);
+    let flags = flags | flag(!places, NO_PLACES) | (window as u32) << WINDOW;
     let (version, flags) = (version.to_le_bytes(), flags.to_le_bytes());
     let numbers = [length, vocabulary, context, width, heads, blocks, sweeps].map(|number| number as u64);
     let numbers = numbers.into_iter().flat_map(u64::to_le_bytes);

@@ -34,7 +34,8 @@ pub struct Batch<'a> {
     pub length: usize,
     /// The tokens, one sequence after another.
     pub tokens: &'a [u32],
-    /// A target for every token, or [`IGNORED`](crate::pass::IGNORED).
+    /// A target for every token, or [`IGNORED`](crate::pass::IGNORED); with [`Sweeps::Supervised`] one for every sweep and token: those of a sequence are
+    /// together, sweep after sweep.
     pub targets: &'a [u32],
 }
 
@@ -488,7 +489,7 @@ impl Learner {
         Ok(())
     }
 
-    fn check(&self, batch: &Batch<'_>) -> Result<(), TrainError> {
+    fn check(&self, batch: &Batch<'_>, sweeps: Sweeps) -> Result<(), TrainError> {
         let Batch { sequences, length, tokens, targets } = *batch;
         if sequences == 0 || sequences > self.batch {
             return Err(TrainError::Batch { what: "sequences", most: self.batch, found: sequences });
@@ -496,10 +497,8 @@ impl Learner {
         if length == 0 || length > self.length {
             return Err(TrainError::Batch { what: "tokens of a sequence", most: self.length, found: length });
         }
-        for (what, list) in [("tokens", tokens), ("targets", targets)] {
-            expect(what, sequences * length, list.len())?;
-        }
-        Ok(())
+        expect("tokens", sequences * length, tokens.len())?;
+        Ok(expect("targets", (sequences * length).saturating_mul(sweeps.losses()), targets.len())?)
     }
 
     /// One step: the exact gradient of the mean loss over all targets that are counted, shortened, and what the optimizer makes of it.
@@ -507,7 +506,7 @@ impl Learner {
     /// # Errors
     /// [`TrainError`]; nothing is changed then.
     pub fn step(&mut self, batch: &Batch<'_>, settings: &StepSettings) -> Result<StepReport, TrainError> {
-        self.check(batch)?;
+        self.check(batch, settings.sweeps)?;
         for (name, range, value, sound) in [
             ("rate", "0 to 1", settings.rate, (0.0..=1.0).contains(&settings.rate)),
             ("decay", "0 to 100", settings.decay, (0.0..=100.0).contains(&settings.decay)),
@@ -517,11 +516,14 @@ impl Learner {
                 return Err(TrainError::Setting { name, range, value });
             }
         }
-        if let Sweeps::Unrolled(found) = settings.sweeps
-            && self.config.feedback
-            && found > self.kept
-        {
-            return Err(TrainError::Batch { what: "sweeps", most: self.kept, found });
+        // Without feedback more sweeps than one are one.
+        let kept = match settings.sweeps {
+            Sweeps::Unrolled(count) if self.config.feedback => count,
+            Sweeps::Supervised(count) => count,
+            _ => 1,
+        };
+        if kept > self.kept {
+            return Err(TrainError::Batch { what: "sweeps", most: self.kept, found: kept });
         }
         let sweeps = match settings.sweeps {
             Sweeps::Unrolled(1..) if !self.config.feedback => Sweeps::Unrolled(1),
@@ -587,7 +589,7 @@ impl Learner {
     /// # Errors
     /// [`TrainError`].
     pub fn evaluate(&mut self, batch: &Batch<'_>, sweeps: Sweeps) -> Result<(f64, usize), TrainError> {
-        self.check(batch)?;
+        self.check(batch, sweeps)?;
         let taken = taken(&self.parameters, self.rounded.as_ref());
         let model = Model::new(self.config, taken)?;
         let work = Work { backend: self.backend, model, sweeps, share: None, together: self.together, batch };
@@ -656,9 +658,10 @@ impl Work<'_> {
         let end = sequences.min(from + each);
         let mut at = from;
         while at < end {
-            let place = at * length..end.min(at + self.together) * length;
-            let tokens = tokens.get(place.clone()).unwrap_or_default();
-            let targets = targets.get(place).unwrap_or_default();
+            let [tokens, targets] = [(tokens, 1), (targets, self.sweeps.losses())].map(|(of, each)| {
+                let place = at * length * each..end.min(at + self.together) * length * each;
+                of.get(place).unwrap_or_default()
+            });
             at += self.together;
             if targets.iter().all(|&target| target == crate::pass::IGNORED) {
                 continue;
@@ -790,8 +793,10 @@ fn update_all(
 #[must_use]
 pub fn flops_per_token(config: &Config, length: usize, sweeps: usize) -> f64 {
     let (width, blocks) = (config.width as f64, config.blocks as f64);
-    // A causal token sees half of the sequence.
-    let seen = if config.causal { (length + 1) as f64 / 2.0 } else { length as f64 };
+    // A causal token sees half of the sequence, or a window of it, which is not yet full at its start.
+    let window = if config.window > 0 { config.window.min(length) } else { length } as f64;
+    let all = length as f64;
+    let seen = if config.causal { window - window * (window - 1.0) / (2.0 * all) } else { all };
     let block = 6.0 * 12.0 * width * width + 6.0 * 2.0 * seen * width;
     let head = 6.0 * width * config.vocabulary as f64;
     let sweeps = if config.feedback { sweeps as f64 } else { 1.0 };

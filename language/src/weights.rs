@@ -81,9 +81,13 @@ impl<'a> Weights for Model<'a> {
     fn embed<'t>(&self, token: usize, place: usize, to: impl Iterator<Item = &'t mut f32>) {
         let config = Model::config(self);
         let from = |table, row: usize| self.at(table).get(row * config.width..).unwrap_or_default();
-        let (word, place) = (from(config.wte(), token), from(config.wpe(), place));
-        for ((to, word), place) in to.zip(word).zip(place) {
-            *to = *word + *place;
+        let word = from(config.wte(), token);
+        if config.places {
+            for ((to, word), place) in to.zip(word).zip(from(config.wpe(), place)) {
+                *to = *word + *place;
+            }
+        } else {
+            to.zip(word).for_each(|(to, word)| *to = *word);
         }
     }
     fn block(&self, block: usize) -> Block<'_, &'a [f32]> {

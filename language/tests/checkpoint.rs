@@ -116,8 +116,14 @@ fn what_is_written_is_read() {
     odd.parameters.to_mut()[..3].copy_from_slice(&[f32::from_bits(0x7fc0_1234), -0.0, f32::NEG_INFINITY]);
     assert_eq!(written(&Checkpoint::read(&written(&odd)).unwrap()), written(&odd));
     // Every flag.
-    for (feedback, causal) in [(false, false), (false, true), (true, false)] {
-        let config = Config { feedback, causal, ..config() };
+    for (feedback, causal, places, window) in [
+        (false, false, true, 0),
+        (false, true, false, 0),
+        (true, false, false, 0),
+        (true, true, true, 1),
+        (true, true, false, 65_535),
+    ] {
+        let config = Config { feedback, causal, places, window, ..config() };
         let parameters = numbers(config.parameters(), 0.5);
         let checkpoint = Checkpoint::of(config, 1, parameters);
         assert_eq!(Checkpoint::read(&written(&checkpoint)).unwrap(), checkpoint);

@@ -23,6 +23,8 @@ const TINY: Config = Config {
     feedback: false,
     causal: true,
     tied: false,
+    places: true,
+    window: 0,
 };
 
 /// A folder with an exported model.
@@ -138,6 +140,7 @@ fn a_model_comes_back_with_its_bits() {
         Config::new(8, 2, 3, 16),
         Config { feedback: false, ..Config::new(8, 2, 3, 16) },
         Config { causal: false, ..Config::new(6, 3, 1, 4) },
+        Config { places: false, window: 3, ..Config::new(6, 3, 2, 4) },
         Config { vocabulary: 300, ..Config::new(130, 1, 1, 7) },
     ] {
         let mut parameters = naive::natural(&config, 3);

@@ -21,8 +21,11 @@ fn cases() -> Vec<(Config, usize, usize)> {
         feedback,
         causal,
         tied: false,
+        places: true,
+        window: 0,
     };
     let tied = |config| Config { tied: true, ..config };
+    let near = |window, config| Config { window, places: false, ..config };
     vec![
         (config(1, 1, true, true), 1, 1),
         (config(1, 2, false, true), 2, 9),
@@ -35,6 +38,10 @@ fn cases() -> Vec<(Config, usize, usize)> {
         (tied(config(2, 1, false, true)), 1, 9),
         (tied(config(3, 3, true, false)), 1, 7),
         (tied(config(1, 2, true, true)), 1, 4),
+        (near(2, config(2, 3, true, true)), 2, 9),
+        (near(1, tied(config(2, 1, true, true))), 1, 5),
+        (Config { window: 4, ..config(3, 2, true, false) }, 1, 9),
+        (Config { places: false, ..config(2, 2, false, true) }, 2, 6),
     ]
 }
 
@@ -120,6 +127,57 @@ fn gradients_through_all_sweeps_are_exact() {
             let once = gradient.clone();
             model.gradient(backend, of, Sweeps::Unrolled(sweeps), 0.25, &mut memory, &mut gradient).unwrap();
             assert!(once.iter().zip(&gradient).all(|(once, twice)| (twice - 2.0 * once).abs() < 1e-12));
+        }
+    }
+}
+
+/// A loss after every sweep, each with targets of its own, and one that has none.
+#[test]
+fn gradients_of_losses_after_every_sweep_are_exact() {
+    for (config, sequences, length) in cases() {
+        let all = naive::parameters(&config, 0.4, 18);
+        let small: Vec<f32> = all.iter().map(|x| *x as f32).collect();
+        let mut noise = Noise::new(19);
+        let (tokens, _) = drawn(&config, sequences * length, &mut noise);
+        for sweeps in 1..=3 {
+            let (_, mut targets) = drawn(&config, sequences * sweeps * length, &mut noise);
+            if sweeps == 3 {
+                let second = targets.chunks_exact_mut(length).skip(1).step_by(3);
+                second.for_each(|targets| targets.fill(IGNORED));
+            }
+            let loss = |all: &[f64]| -> f64 {
+                let each = tokens.chunks_exact(length).zip(targets.chunks_exact(sweeps * length));
+                each.map(|(tokens, targets)| {
+                    let after = targets.chunks_exact(length).enumerate();
+                    after
+                        .map(|(sweep, targets)| {
+                            naive::loss_of(&naive::logits(&config, all, tokens, sweep + 1), targets)
+                        })
+                        .sum::<f64>()
+                })
+                .sum()
+            };
+            let counted = targets.iter().filter(|target| **target != IGNORED).count();
+            let of = Sequences { length, tokens: &tokens, targets: &targets };
+            let some = Sweeps::Supervised(sweeps);
+            let model = Model::new(config, &all).unwrap();
+            let mut memory = vec![f64::NAN; room(&config, sequences, length, sweeps)];
+            let mut gradient = vec![0.0; all.len()];
+            let found = model.gradient(Backend::best(), of, some, 0.25, &mut memory, &mut gradient).unwrap();
+            assert!((found.0 - loss(&all)).abs() < 1e-9, "{config}: {}, not {}", found.0, loss(&all));
+            assert_eq!(found.1, counted);
+            compare(&config, &all, &gradient, 1e-6, |all| 0.25 * loss(all));
+            let model = Model::new(config, &small).unwrap();
+            let mut memory = vec![f32::NAN; room(&config, sequences, length, 0)];
+            let found = model.loss(Backend::best(), of, some, &mut memory).unwrap();
+            assert!((f64::from(found.0) - loss(&all)).abs() < 1e-5 * loss(&all));
+            assert_eq!(found.1, counted);
+            let short = Sequences { targets: &targets[1..], ..of };
+            let (expected, found) = (targets.len(), targets.len() - 1);
+            assert_eq!(
+                model.loss(Backend::best(), short, some, &mut memory),
+                Err(PassError::Length { what: "targets", expected, found })
+            );
         }
     }
 }

@@ -3,7 +3,8 @@
 mod naive;
 
 use attractor::kernel::{
-    self, Factors, Gelu, Identity, Matrix, MatrixMut, Start, attend, attention_room, multiply, normalize,
+    self, Factors, Gelu, Identity, Mask, Matrix, MatrixMut, Start, attend, attention_room, multiply,
+    normalize,
 };
 use attractor::simd::Backend;
 use attractor_language::pass::{Model, Sweeps, room};
@@ -53,6 +54,7 @@ impl Plain<'_> {
     fn block(&self, number: usize, x: &[f32]) -> Vec<f32> {
         let at = self.config.block(number);
         let (width, heads) = (self.config.width, self.config.heads);
+        let mask = if self.config.causal { Mask::Causal } else { Mask::None };
         let normal = self.normalized(x, at.ln_1_weight, at.ln_1_bias);
         let bias = Start::Columns(self.at(at.attn_c_attn_bias));
         let qkv = self.product(&normal, at.attn_c_attn_weight, 3 * width, bias);
@@ -61,7 +63,7 @@ impl Plain<'_> {
         let mut room = vec![f32::NAN; attention_room(self.tokens, self.tokens, width / heads)];
         let [q, k, v] = [0, 1, 2].map(|part| self.view(&qkv[part * x.len()..][..x.len()]));
         let to = MatrixMut::new(&mut attended, self.tokens, width).unwrap();
-        attend(self.backend, heads, self.config.causal, q, k, v, &mut logs, &mut room, to).unwrap();
+        attend(self.backend, heads, mask, q, k, v, &mut logs, &mut room, to).unwrap();
         let middle = self.residual(x, &attended, at.attn_c_proj_weight, at.attn_c_proj_bias);
         let normal = self.normalized(&middle, at.ln_2_weight, at.ln_2_bias);
         let bias = Start::Columns(self.at(at.mlp_c_fc_bias));
@@ -94,8 +96,7 @@ fn one_sweep_or_no_feedback_is_a_plain_transformer_bit_for_bit() {
     for (blocks, heads, width, causal, length) in
         [(1, 1, 8, true, 1), (2, 2, 16, true, 13), (3, 4, 24, false, 40), (4, 4, 32, true, 70)]
     {
-        let config =
-            Config { vocabulary: 19, context: 70, width, heads, blocks, feedback: true, causal, tied: false };
+        let config = Config { vocabulary: 19, causal, ..Config::new(width, heads, blocks, 70) };
         let mut all: Vec<f32> = naive::parameters(&config, 0.3, 6).iter().map(|x| *x as f32).collect();
         let mut noise = Noise::new(2);
         let tokens: Vec<u32> = (0..length).map(|_| noise.below(19) as u32).collect();

@@ -28,6 +28,7 @@ fn shapes() -> Vec<Config> {
         shape(96, 4, 2, true),
         Config { tied: true, ..shape(12, 2, 3, true) },
         Config { tied: true, ..shape(8, 1, 2, false) },
+        Config { places: false, window: 2, ..shape(12, 2, 2, true) },
     ]
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 const DEFAULT: Settings = Settings {
     schedule: Schedule { rate: 6e-3, warm_up: 0.02, end: 0.02, switch: 0.9, sweeps: 2, steps: 0 },
-    batch: 16,
+    batch: 8,
     optimizer: Optimizer::Muon,
     decay: 0.3,
     clip: 1.0,
@@ -79,7 +79,7 @@ impl<'a> Asked<'a> {
 
     /// The shape that is asked for, where what is not said is that of another model.
     pub(crate) fn config(&self, base: Option<&Config>) -> Config {
-        let base = base.copied().unwrap_or(Config::new(128, 4, 4, 128));
+        let base = base.copied().unwrap_or(Config::new(128, 4, 4, 256));
         let none = Shape::default();
         let shape = self.shape.unwrap_or(&none);
         Config {
@@ -91,6 +91,8 @@ impl<'a> Asked<'a> {
             feedback: self.feedback.unwrap_or(base.feedback),
             causal: base.causal && !shape.masked,
             tied: base.tied || shape.tied,
+            places: base.places && !shape.no_places,
+            window: shape.window.unwrap_or(base.window),
         }
     }
 

@@ -99,13 +99,11 @@ impl<T: Scalar> Model<'_, T> {
             let [words, positions] = places(gradient, [self.config.wte(), self.config.wpe()])?;
             for (row, &token) in back.tokens.iter().enumerate() {
                 let word = words.get_mut(token as usize * width..).unwrap_or_default();
+                let d = || d.iter().skip(row).step_by(plan.stride).take(width);
+                d().zip(word).for_each(|(d, word)| *word += *d);
+                // Without embeddings of places there is nothing there.
                 let place = positions.get_mut(row % plan.length * width..).unwrap_or_default();
-                for ((d, word), place) in
-                    d.iter().skip(row).step_by(plan.stride).zip(word).zip(place).take(width)
-                {
-                    *word += *d;
-                    *place += *d;
-                }
+                d().zip(place).for_each(|(d, place)| *place += *d);
             }
         }
         Ok(())
@@ -121,7 +119,7 @@ impl<T: Scalar> Model<'_, T> {
         kept: &Kept,
         gradient: &mut Option<&mut [T]>,
     ) -> Result<(), PassError> {
-        let Config { width, heads, causal, .. } = self.config;
+        let Config { width, heads, .. } = self.config;
         let (plan, backend) = (on.plan, on.backend);
         let at = self.config.block(block);
         let [delta, wide, qkv_delta, narrow, _] = plan.inside();
@@ -170,7 +168,7 @@ impl<T: Scalar> Model<'_, T> {
         let dqkv = dqkv.get_mut(..plan.wide(3)).unwrap_or_default();
         on.back(self.at(at.attn_c_proj_weight.clone()), (d, width), (dn, width))?;
         {
-            let qkv = view(&plan, qkv, 3 * width)?;
+            let (qkv, mask) = (view(&plan, qkv, 3 * width)?, self.config.mask());
             let each = heads * plan.length;
             for (sequence, logs) in logs.chunks_exact(each).take(plan.rows / plan.length).enumerate() {
                 let (first, count) = (sequence * plan.length, plan.length);
@@ -180,7 +178,7 @@ impl<T: Scalar> Model<'_, T> {
                 let (dq, rest) = all.split_columns(width);
                 let (dk, dv) = rest.split_columns(width);
                 let parts = [dq, dk, dv];
-                attend_back(backend, heads, causal, part(0), part(1), part(2), logs, deltas, on.room, parts)?;
+                attend_back(backend, heads, mask, part(0), part(1), part(2), logs, deltas, on.room, parts)?;
             }
         }
         on.back(self.at(at.attn_c_attn_weight.clone()), (dqkv, 3 * width), (dn, width))?;

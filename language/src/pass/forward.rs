@@ -1,7 +1,7 @@
 //! Sweeps from below: blocks, states that settle, logits, losses.
 
 use super::plan::{Kept, On, Place, Plan, largest_change, places, shifted, view, view_mut};
-use super::{IGNORED, Model, PassError, Sweeps};
+use super::{IGNORED, Model, PassError, Sweeps, Targets};
 use crate::{BlockLayout, Config, EPSILON};
 use attractor::kernel::{
     self, Factors, Gelu, Identity, Matrix, Scalar, ShapeError, Start, attend, multiply, normalize,
@@ -14,6 +14,11 @@ impl<T: Scalar> Model<'_, T> {
         let (words, places) = (self.at(self.config.wte()), self.at(self.config.wpe()));
         for (row, &token) in tokens.iter().enumerate() {
             let word = words.get(token as usize * width..).unwrap_or_default();
+            if !self.config.places {
+                let to = to.iter_mut().skip(row).step_by(plan.stride);
+                to.zip(word).take(width).for_each(|(to, word)| *to = *word);
+                continue;
+            }
             let place = places.get(row % plan.length * width..).unwrap_or_default();
             for ((to, word), place) in
                 to.iter_mut().skip(row).step_by(plan.stride).zip(word).zip(place).take(width)
@@ -32,7 +37,7 @@ impl<T: Scalar> Model<'_, T> {
         (below, above, output): (Place, Option<Place>, Place),
         kept: &Kept,
     ) -> Result<(), PassError> {
-        let Config { width, heads, causal, .. } = self.config;
+        let Config { width, heads, .. } = self.config;
         let (plan, backend) = (on.plan, on.backend);
         let at: BlockLayout = self.config.block(block);
 
@@ -86,7 +91,7 @@ impl<T: Scalar> Model<'_, T> {
             let (first, count) = (sequence * plan.length, plan.length);
             let part = |number| qkv.columns(number * width, width).row_range(first, count);
             let out = view_mut(&plan, attended, width)?.row_range(first, count);
-            attend(backend, heads, causal, part(0), part(1), part(2), logs, on.room, out)?;
+            attend(backend, heads, self.config.mask(), part(0), part(1), part(2), logs, on.room, out)?;
         }
         shifted(&plan, input, self.at(at.attn_c_proj_bias), middle);
         on.forward(self.at(at.attn_c_proj_weight), Start::Output, (attended, width), (middle, width))?;
@@ -118,30 +123,15 @@ impl<T: Scalar> Model<'_, T> {
         memory: &mut [T],
         sweeps: Sweeps,
     ) -> Result<usize, PassError> {
-        let plan = on.plan;
         let (most, tolerance) = match sweeps {
-            Sweeps::Unrolled(count) => (count, None),
+            Sweeps::Unrolled(count) | Sweeps::Supervised(count) => (count, None),
             Sweeps::Settled { tolerance, most } | Sweeps::OneStep { tolerance, most } => {
                 (most, Some(tolerance))
             }
         };
         let mut residual = T::ZERO;
         for sweep in 0..most {
-            residual = T::ZERO;
-            for block in 0..plan.blocks {
-                let state = plan.state(block);
-                if tolerance.is_some() && sweep > 0 {
-                    let [old, copy] = places(memory, [state.clone(), plan.copy()])?;
-                    copy.copy_from_slice(old);
-                }
-                let below = if block == 0 { plan.embedding() } else { plan.state(block - 1) };
-                let above = (sweep > 0 && block + 1 < plan.blocks).then(|| plan.state(block + 1));
-                self.block(on, block, memory, (below, above, state.clone()), &plan.kept(0, block))?;
-                if tolerance.is_some() && sweep > 0 {
-                    let [new, old] = places(memory, [state, plan.copy()])?;
-                    residual = largest_change(&plan, old, new, residual);
-                }
-            }
+            residual = self.sweep(on, memory, sweep, tolerance.is_some() && sweep > 0)?;
             // A sweep without feedback changes nothing any more.
             let settled = sweep > 0 && tolerance.is_some_and(|tolerance| residual.to_f64() <= tolerance);
             if settled || tolerance.is_some() && !self.config.feedback {
@@ -152,6 +142,33 @@ impl<T: Scalar> Model<'_, T> {
             None => Ok(most),
             Some(_) => Err(PassError::NotConverged { sweeps: most, residual: residual.to_f64() }),
         }
+    }
+
+    /// A sweep whose states alone are kept, in place; returns their largest change, if it is asked for.
+    pub(super) fn sweep(
+        &self,
+        on: &mut On<'_, T>,
+        memory: &mut [T],
+        sweep: usize,
+        measured: bool,
+    ) -> Result<T, PassError> {
+        let plan = on.plan;
+        let mut residual = T::ZERO;
+        for block in 0..plan.blocks {
+            let state = plan.state(block);
+            if measured {
+                let [old, copy] = places(memory, [state.clone(), plan.copy()])?;
+                copy.copy_from_slice(old);
+            }
+            let below = if block == 0 { plan.embedding() } else { plan.state(block - 1) };
+            let above = (sweep > 0 && block + 1 < plan.blocks).then(|| plan.state(block + 1));
+            self.block(on, block, memory, (below, above, state.clone()), &plan.kept(0, block))?;
+            if measured {
+                let [new, old] = places(memory, [state, plan.copy()])?;
+                residual = largest_change(&plan, old, new, residual);
+            }
+        }
+        Ok(residual)
     }
 
     /// The last normalisation and the logits of the top state.
@@ -174,7 +191,7 @@ impl<T: Scalar> Model<'_, T> {
         &self,
         on: &On<'_, T>,
         memory: &mut [T],
-        targets: &[u32],
+        targets: Targets<'_>,
     ) -> Result<(T, usize), PassError> {
         let plan = on.plan;
         let vocabulary = self.config.vocabulary;
@@ -184,16 +201,16 @@ impl<T: Scalar> Model<'_, T> {
         let mut labels = [0_usize; 64];
         let mut first = 0;
         while first < plan.rows {
-            let rest = targets.get(first..).unwrap_or_default();
-            let ignored = rest.first() == Some(&IGNORED);
-            let same = rest.iter().take(labels.len()).take_while(|&&t| (t == IGNORED) == ignored).count();
+            let rest = || (first..plan.rows).map(|row| targets.at(row));
+            let ignored = targets.at(first) == IGNORED;
+            let same = rest().take(labels.len()).take_while(|&t| (t == IGNORED) == ignored).count();
             let count = same.max(1);
             let mut out = view_mut(&plan, gradient, vocabulary)?.row_range(first, count);
             if ignored {
                 out.fill_with(|_| T::ZERO);
             } else {
-                for (label, target) in labels.iter_mut().zip(rest) {
-                    *label = *target as usize;
+                for (label, target) in labels.iter_mut().zip(rest()) {
+                    *label = target as usize;
                 }
                 let from = view(&plan, logits, vocabulary)?.row_range(first, count);
                 let labels = labels.get(..count).unwrap_or_default();

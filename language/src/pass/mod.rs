@@ -7,7 +7,7 @@
 //! ```
 //!
 //! h^(l+1) of the sweep before, N a layer normalisation of its own and g^l a gate, a number a feature. In the first sweep there is nothing to feed
-//! back, and the model is a plain Transformer. The loss is taken after the last sweep.
+//! back, and the model is a plain Transformer. The loss is taken after the last sweep, or after each.
 //!
 //! Matrices have a row a token and a column a feature, column after column: tokens are side by side in the lanes of vectors.
 
@@ -40,6 +40,8 @@ pub const IGNORED: u32 = u32::MAX;
 pub enum Sweeps {
     /// So many sweeps; the gradient goes back through all of them, and is exact.
     Unrolled(usize),
+    /// As many, and a loss after each of them, with targets of its own (deep supervision: Lee et al. 2015). What is counted are the targets of all sweeps.
+    Supervised(usize),
     /// Sweeps until no state changes by more than a tolerance. The gradient is the fixed point's, by its adjoint, which is swept as long: exact within
     /// the tolerance (Almeida 1987; Pineda 1987).
     Settled {
@@ -61,16 +63,22 @@ impl Sweeps {
     /// How many sweeps are kept for a gradient.
     const fn kept(self) -> usize {
         match self {
-            Self::Unrolled(count) => count,
+            Self::Unrolled(count) | Self::Supervised(count) => count,
             Self::Settled { .. } | Self::OneStep { .. } => 1,
         }
     }
 
+    /// How many targets a token has.
+    pub(crate) const fn losses(self) -> usize {
+        if let Self::Supervised(count) = self { count } else { 1 }
+    }
+
     const fn check(self) -> Result<(), PassError> {
         match self {
-            Self::Unrolled(0) | Self::Settled { most: 0, .. } | Self::OneStep { most: 0, .. } => {
-                Err(PassError::NoSweep)
-            }
+            Self::Unrolled(0)
+            | Self::Supervised(0)
+            | Self::Settled { most: 0, .. }
+            | Self::OneStep { most: 0, .. } => Err(PassError::NoSweep),
             _ => Ok(()),
         }
     }
@@ -83,8 +91,26 @@ pub struct Sequences<'a> {
     pub length: usize,
     /// The tokens, one sequence after another.
     pub tokens: &'a [u32],
-    /// A target for every token, or [`IGNORED`].
+    /// A target for every token, or [`IGNORED`]; with [`Sweeps::Supervised`] one for every sweep and token: those of a sequence are together, sweep after
+    /// sweep.
     pub targets: &'a [u32],
+}
+
+/// The targets of one sweep.
+#[derive(Clone, Copy)]
+struct Targets<'a> {
+    of: Sequences<'a>,
+    sweeps: usize,
+    sweep: usize,
+}
+
+impl Targets<'_> {
+    /// The one of a row.
+    fn at(self, row: usize) -> u32 {
+        let Sequences { length, targets, .. } = self.of;
+        let place = (row / length * self.sweeps + self.sweep) * length + row % length;
+        targets.get(place).copied().unwrap_or(IGNORED)
+    }
 }
 
 /// A model: its shape, and its parameters wherever they are.
@@ -200,19 +226,38 @@ impl<'a, T: Scalar> Model<'a, T> {
         room: &mut [T],
     ) -> Result<(T, usize), PassError> {
         sweeps.check()?;
-        let plan = self.sequences(sequences, 0, room)?;
+        let plan = self.sequences(sequences, sweeps, 0, room)?;
         let (memory, working) = split_room(&plan, room);
         let mut on = On { backend, plan, room: working };
         self.embed(&plan, sequences.tokens, memory.get_mut(plan.embedding()).unwrap_or_default());
-        self.settle(&mut on, memory, sweeps)?;
-        self.head(&mut on, memory, plan.state(plan.blocks - 1))?;
-        self.cross_entropy(&on, memory, sequences.targets)
+        let losses = sweeps.losses();
+        if !matches!(sweeps, Sweeps::Supervised(_)) {
+            self.settle(&mut on, memory, sweeps)?;
+        }
+        let (mut total, mut counted) = (T::ZERO, 0);
+        for sweep in 0..losses {
+            if losses > 1 || matches!(sweeps, Sweeps::Supervised(_)) {
+                self.sweep(&mut on, memory, sweep, false)?;
+            }
+            self.head(&mut on, memory, plan.state(plan.blocks - 1))?;
+            let (loss, count) =
+                self.cross_entropy(&on, memory, Targets { of: sequences, sweeps: losses, sweep })?;
+            total += loss;
+            counted += count;
+        }
+        Ok((total, counted))
     }
 
-    fn sequences(&self, sequences: Sequences<'_>, kept: usize, room: &[T]) -> Result<Plan, PassError> {
+    fn sequences(
+        &self,
+        sequences: Sequences<'_>,
+        sweeps: Sweeps,
+        kept: usize,
+        room: &[T],
+    ) -> Result<Plan, PassError> {
         let Sequences { length, tokens, targets } = sequences;
         let plan = self.plan(tokens, length, kept, room)?;
-        expect("targets", tokens.len(), targets.len())?;
+        expect("targets", tokens.len().saturating_mul(sweeps.losses()), targets.len())?;
         let vocabulary = self.config.vocabulary;
         let wrong = targets.iter().find(|&&target| target != IGNORED && target as usize >= vocabulary);
         match wrong {
@@ -239,12 +284,12 @@ impl<'a, T: Scalar> Model<'a, T> {
         gradient: &mut [T],
     ) -> Result<(T, usize), PassError> {
         sweeps.check()?;
-        let plan = self.sequences(sequences, sweeps.kept(), room)?;
+        let plan = self.sequences(sequences, sweeps, sweeps.kept(), room)?;
         expect("gradient", self.parameters.len(), gradient.len())?;
         let (memory, working) = split_room(&plan, room);
         let mut on = On { backend, plan, room: working };
         self.embed(&plan, sequences.tokens, memory.get_mut(plan.embedding()).unwrap_or_default());
-        let fixed = !matches!(sweeps, Sweeps::Unrolled(_));
+        let fixed = !matches!(sweeps, Sweeps::Unrolled(_) | Sweeps::Supervised(_));
         if fixed {
             self.settle(&mut on, memory, sweeps)?;
         }
@@ -260,8 +305,18 @@ impl<'a, T: Scalar> Model<'a, T> {
             }
         }
         let last = plan.kept - 1;
-        self.head(&mut on, memory, output(last, top))?;
-        let loss = self.cross_entropy(&on, memory, sequences.targets)?;
+        let losses = sweeps.losses();
+        let loss_after = |on: &mut On<'_, T>, memory: &mut [T], sweep: usize| {
+            self.head(on, memory, output(sweep, top))?;
+            let sweep = if losses > 1 { sweep } else { 0 };
+            self.cross_entropy(on, memory, Targets { of: sequences, sweeps: losses, sweep })
+        };
+        let first = if losses > 1 { 0 } else { last };
+        let mut loss = (T::ZERO, 0);
+        for sweep in first..=last {
+            let (total, counted) = loss_after(&mut on, memory, sweep)?;
+            loss = (loss.0 + total, loss.1 + counted);
+        }
 
         if let Sweeps::Settled { tolerance, most } = sweeps
             && self.config.feedback
@@ -275,13 +330,15 @@ impl<'a, T: Scalar> Model<'a, T> {
         let at_sweeps = |sweep: usize| if fixed { 0 } else { sweep };
         for sweep in (0..plan.kept).rev() {
             let parity = last - sweep;
+            // Of the logits of all sweeps the last ones are still there.
+            let counted = sweep == last || losses > 1 && loss_after(&mut on, memory, sweep)?.1 > 0;
             self.sweep_back(
                 &mut on,
                 memory,
                 at_sweeps(sweep),
                 parity,
                 Back {
-                    seed: (sweep == last).then_some(share),
+                    seed: counted.then_some(share),
                     fixed,
                     tokens: sequences.tokens,
                     gradient: Some(&mut *gradient),

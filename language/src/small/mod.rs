@@ -6,7 +6,7 @@
 //! |-|-|
 //! | 8 | `ATTRSM\r\n` |
 //! | 4 | version, 1 |
-//! | 4 | flags: 1 feedback, 2 causal, 4 weights of 16 bits, not of 8, 256 tied |
+//! | 4 | flags: 1 feedback, 2 causal, 4 weights of 16 bits, not of 8, 256 tied, 512 no places; bits 16 to 31: the window |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
@@ -314,7 +314,7 @@ const fn each(scaled: bool) -> [usize; 2] {
 
 const fn numbers(config: &Config, scaled: bool) -> usize {
     let [block, feedback] = each(scaled);
-    let tables = if scaled { config.vocabulary + config.context } else { 0 };
+    let tables = if scaled { config.vocabulary + config.placed() } else { 0 };
     tables + (config.own_blocks() * block + 2 + config.own_feedback() * feedback) * config.width
 }
 
@@ -430,9 +430,9 @@ impl<'a, W: Weight> Small<'a, W> {
     }
 
     /// What is left from a block on, that behind the last one being the last normalisation.
-    fn from_block(&self, block: usize) -> (&'a [f32], &'a [W]) {
-        let Config { vocabulary, context, width, .. } = self.config;
-        let rows = vocabulary + context;
+    fn behind_blocks(&self, block: usize) -> (&'a [f32], &'a [W]) {
+        let Config { vocabulary, width, .. } = self.config;
+        let rows = vocabulary + self.config.placed();
         let numbers = if W::SCALED { rows } else { 0 } + block * each(W::SCALED)[0] * width;
         let weights = (rows + block * 12 * width) * width;
         (self.numbers.get(numbers..).unwrap_or_default(), self.weights.get(weights..).unwrap_or_default())
@@ -459,18 +459,21 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
         &self.config
     }
     fn embed<'t>(&self, token: usize, place: usize, to: impl Iterator<Item = &'t mut f32>) {
-        let Config { vocabulary, context, width, .. } = self.config;
+        let Config { vocabulary, width, .. } = self.config;
+        let context = self.config.placed();
         let (mut numbers, mut weights) = (self.numbers, self.weights);
         let words = Self::matrix(&mut numbers, &mut weights, [vocabulary, width]);
         let places = Self::matrix(&mut numbers, &mut weights, [context, width]);
         for (feature, to) in to.enumerate().take(width) {
-            *to = W::number(words, [vocabulary, width], token, feature)
-                + W::number(places, [context, width], place, feature);
+            *to = W::number(words, [vocabulary, width], token, feature);
+            if self.config.places {
+                *to += W::number(places, [context, width], place, feature);
+            }
         }
     }
     fn block(&self, block: usize) -> Block<'_, SmallMatrix<'a, W>> {
         let width = self.config.width;
-        let (mut numbers, mut weights) = self.from_block(self.config.own(block));
+        let (mut numbers, mut weights) = self.behind_blocks(self.config.own(block));
         let (numbers, weights) = (&mut numbers, &mut weights);
         Block {
             ln_1: [take(numbers, width), take(numbers, width)],
@@ -485,7 +488,7 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
         let width = self.config.width;
         self.config.feedback_of(block)?;
         let block = self.config.own(block);
-        let (mut numbers, mut weights) = self.from_block(self.config.own_blocks());
+        let (mut numbers, mut weights) = self.behind_blocks(self.config.own_blocks());
         take(&mut numbers, (2 + block * each(W::SCALED)[1]) * width);
         take(&mut weights, block * width * width);
         Some(Feedback {
@@ -496,7 +499,7 @@ impl<'a, W: Weight> Weights for Small<'a, W> {
     }
     fn last(&self) -> Gains<'_> {
         let width = self.config.width;
-        let (mut numbers, _) = self.from_block(self.config.own_blocks());
+        let (mut numbers, _) = self.behind_blocks(self.config.own_blocks());
         [take(&mut numbers, width), take(&mut numbers, width)]
     }
     fn product(

@@ -93,11 +93,12 @@ fn block(config: &Config, all: &[f64], number: usize, input: &Rows) -> Rows {
         .collect();
     let mut out = Vec::new();
     for (t, x) in input.iter().enumerate() {
-        let seen = if config.causal { t + 1 } else { input.len() };
+        let end = if config.causal { t + 1 } else { input.len() };
+        let first = if config.window > 0 { end.saturating_sub(config.window) } else { 0 };
         let mut attended = vec![0.0; width];
         for head in 0..heads {
             let part = |which: usize, row: usize| &qkv[row][which * width + head * features..][..features];
-            let scores: Vec<f64> = (0..seen)
+            let scores: Vec<f64> = (first..end)
                 .map(|k| {
                     part(0, t).iter().zip(part(1, k)).map(|(q, k)| q * k).sum::<f64>()
                         / (features as f64).sqrt()
@@ -107,7 +108,7 @@ fn block(config: &Config, all: &[f64], number: usize, input: &Rows) -> Rows {
             let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
             let total: f64 = weights.iter().sum();
             for (k, weight) in weights.iter().enumerate() {
-                for (f, v) in part(2, k).iter().enumerate() {
+                for (f, v) in part(2, first + k).iter().enumerate() {
                     attended[head * features + f] += weight / total * v;
                 }
             }
@@ -128,6 +129,9 @@ pub(crate) fn embedded(config: &Config, all: &[f64], tokens: &[u32]) -> Rows {
     let width = config.width;
     let row = |t: usize, token: u32| {
         let word = &words[token as usize * width..][..width];
+        if !config.places {
+            return word.to_vec();
+        }
         word.iter().zip(&places[t * width..][..width]).map(|(w, p)| w + p).collect()
     };
     tokens.iter().enumerate().map(|(t, token)| row(t, *token)).collect()
