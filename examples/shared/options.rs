@@ -28,7 +28,7 @@ Usage: cargo run --release --example {name} -- [OPTIONS]
 Options:
   --seed N     first seed of initial weights, order and noise [default: {seed}]
   --seeds N    train with N seeds, spread over the cores [default: {seeds}]
-  --steps N    batches of 64 each network learns from [default: {steps}]
+  --steps N    batches each network learns from [default: {steps}]
   --help       print this help
 
 Plots are written to target/{name}."
