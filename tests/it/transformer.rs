@@ -448,8 +448,7 @@ fn attention<T: Scalar>([queries, keys]: [usize; 2], [heads, features]: [usize; 
         let gradients = back.each_mut().map(Framed::view_mut);
         room[lent.clone()].fill(T::NAN);
         let lent = &mut room[lent];
-        kernel::attend_back(backend, heads, mask, qv, kv, vv, &logs, delta.view(), lent, gradients)
-            .unwrap();
+        kernel::attend_back(backend, heads, mask, qv, kv, vv, &logs, delta.view(), lent, gradients).unwrap();
         let names = ["queries", "keys", "values"];
         for (i, name) in names.into_iter().enumerate() {
             compare(&format!("{what}, {name}"), &before_back[i], &back[i], &expected_back[i], 300.0);
