@@ -3,7 +3,7 @@
 //! A batch is cut into [`SHARDS`] parts, or another fixed number, and their gradients are added up in a fixed order. So a step has the same bits on any
 //! number of threads. A step allocates nothing.
 //!
-//! Parts may be shared out to [ranks](crate::ranks), each of which has memory for its own only. A sum goes through the ranks as a chain: rank 0 adds up its
+//! Parts may be shared out to [ranks], each of which has memory for its own only. A sum goes through the ranks as a chain: rank 0 adds up its
 //! parts and sends what it has to rank 1, which adds its own, one after the other, and so on; the last one sends the whole to all. That is the order of one
 //! process, so its bits are too. The sum is sent in pieces, and all ranks but those at the ends work at different pieces at once.
 

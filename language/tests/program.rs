@@ -631,6 +631,16 @@ fn a_program_without_pieces_of_words_names_the_feature() {
 }
 
 /// A model that knows nothing takes 8 bits a byte, with any number of sweeps and any window.
+/// Several that know nothing of each other would train as often.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn a_program_without_mpi_is_no_rank() {
+    let answer = under("OMPI_COMM_WORLD_SIZE=4 exec \"$@\"", &["pretrain", "--steps", "1"]);
+    assert_eq!((answer.code, answer.output.as_slice()), (2, &b""[..]));
+    assert!(answer.error.contains("one of 4 ranks: the feature `mpi`"), "{}", answer.error);
+    assert_eq!(answer.error.lines().count(), 1);
+}
+
 #[test]
 fn a_model_of_zeros_takes_eight_bits() {
     let room = Room::new("zeros");

@@ -20,6 +20,8 @@ fn mpirun() -> Command {
         ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
         ("OMPI_MCA_hwloc_base_binding_policy", "none"),
         ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
+        // Where there is no ssh, which no rank here needs.
+        ("OMPI_MCA_plm_rsh_agent", "sh"),
         // Ranks share two processors with each other and with other tests.
         ("OMPI_MCA_mpi_yield_when_idle", "1"),
     ] {
