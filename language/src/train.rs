@@ -847,7 +847,6 @@ impl Chain {
             }
             (pieces_left, sums_left, squares_left) = (others, sums_after, squares_after);
         }
-        debug_assert_eq!(start + sums.len(), pieces.last().map_or(start, |piece| piece.place.end));
         if last > 0 {
             timed(&mut || ranks.broadcast(last, sums))?;
             // Before it the sums were those of a part.

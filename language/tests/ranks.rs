@@ -88,7 +88,7 @@ fn any_number_of_ranks_writes_the_bytes_of_one_process() {
         }
         assert_eq!(said.contains("bytes exchanged per step: "), ranks > 1, "{said}");
     }
-    // A text as long as it takes, and adapters beside a model, on as many ranks as they can have.
+    // Adapters beside a model, on as many ranks as a batch has sequences.
     let (model, text) = (room.path("alone"), room.path("text"));
     let tune = |out: &str| {
         let options = ["--adapters", "2", "--steps", "5", "--batch", "3", "--sweeps", "2"];

@@ -72,6 +72,15 @@ impl Mpi {
     }
 }
 
+impl Drop for Mpi {
+    fn drop(&mut self) {
+        // A rank that comes to its end by a panic would wait for the others here, and they wait for it.
+        if std::thread::panicking() {
+            self.abort(101);
+        }
+    }
+}
+
 /// Of ranks, which are not negative.
 fn number(rank: i32) -> usize {
     usize::try_from(rank).unwrap_or(0)
