@@ -4,7 +4,7 @@
 
 mod shared;
 
-use shared::{Answer, PROGRAM, Room, borrowed, done, steps, value, wait_for};
+use shared::{Answer, PROGRAM, Room, borrowed, done, run, steps, value, wait_for};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -178,7 +178,7 @@ fn ranks_that_are_not_alike_are_refused() {
     for (first, second, code, part) in [
         (&first, &training("run", &["--rate", "0.5"]), 2, "rank 0 has --rate 0.006, and rank 1 has 0.5; "),
         (&first, &training("run", &["--seed", "2"]), 2, "rank 0 has --seed 1, and rank 1 has 2; "),
-        (&first, &training("run", &["--masked"]), 2, "feedback, causal, and rank 1 has vocabulary 256, "),
+        (&first, &training("run", &["--masked"]), 2, "rank 0 has the model: vocabulary 256, "),
         (&first, &text, 2, "rank 0 has a text of bytes 4000 (checksum "),
         (&going_on, &from_start, 2, "rank 0 has a model at step 4, and rank 1 has 0; "),
         (&first, &nowhere, 1, "rank 1: "),
@@ -203,6 +203,18 @@ fn more_ranks_than_shards_are_refused() {
     let said = own(&answer);
     assert_eq!((answer.code, said.len()), (2, 1), "{}", answer.error);
     assert!(said[0].contains(expected), "{}", said[0]);
+}
+
+/// A step that no rank can take, as weights grow a hundredfold in each.
+#[test]
+fn all_ranks_fail_in_the_same_step() {
+    let room = Room::new("ranks-not-finite");
+    let options =
+        ["--steps", "100", "--optimizer", "adamw", "--rate", "1", "--decay", "100", "--warm-up", "0"];
+    let alone = run(&borrowed(&room.training("alone", &options)));
+    assert!(alone.code == 1 && alone.error.contains(" not a number"), "{}", alone.error);
+    let answer = by(3, &room.training("run", &options));
+    assert_eq!((answer.code, own(&answer)), (1, vec![alone.error.trim_end()]), "{}", answer.error);
 }
 
 /// Whether there is such a process that has not ended: it may be there after its end, if nobody asks what came of it.
