@@ -16,6 +16,7 @@
 //! | 4 each, twice | of a training: first and second moments of what learns |
 //! | 3 x 8 + 8 x 4 | length of the text, sequences of a batch, sweeps; CRC-32 of the text, highest rate, decay, clip, all steps, evaluation steps, steps done, steps since the last point of the curve |
 //! | 3 x 8 | shares: warm-up, end, switch |
+//! | 8 | shards of a batch, where those are not 8, which flag 1024 tells |
 //! | 16 + 8 + 8 | state of the random numbers, sequences drawn, loss since the last point |
 //! | 8 + 28 each | points of the curve: their number; step and sweeps (4 each), rate (4), bits in training and of held-out text (8 each) |
 //! | 4 | CRC-32 (ISO-HDLC) of all bytes before it |
@@ -27,7 +28,7 @@ use crate::pass::{PassError, expect};
 use crate::plot::Point;
 use crate::schedule::Schedule;
 use crate::text::Random;
-use crate::train::Optimizer;
+use crate::train::{Optimizer, SHARDS};
 use crate::{Config, ConfigError};
 use attractor::simd::Backend;
 use core::fmt;
@@ -49,6 +50,7 @@ const LAST: u32 = 16;
 const MUON: u32 = 32;
 const LABELS: u32 = 64;
 const ROUNDED: u32 = 128;
+const SHARDED: u32 = 1024;
 
 /// Of a training, apart from moments and the points of the curve.
 const FIXED: usize = 3 * 8 + 8 * 4 + 3 * 8 + Random::BYTES + 2 * 8 + 8;
@@ -87,6 +89,8 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Sequences of a batch.
     pub batch: usize,
+    /// [`Shards`](crate::train::Shards) of a batch.
+    pub shards: usize,
     /// Whose steps are taken.
     pub optimizer: Optimizer,
     /// Weight decay.
@@ -245,7 +249,8 @@ impl<'a> Checkpoint<'a> {
     fn length(&self) -> usize {
         let adapters = if self.adapters.is_empty() { 0 } else { 8 + 4 * self.adapters.len() };
         let training = self.training.as_ref().map_or(0, |training| {
-            4 * (training.first.len() + training.second.len()) + FIXED + POINT * training.curve.len()
+            let shards = if training.settings.shards == SHARDS { 0 } else { 8 };
+            4 * (training.first.len() + training.second.len()) + FIXED + shards + POINT * training.curve.len()
         });
         head::BYTES + 4 * self.parameters.len() + adapters + training + 4
     }
@@ -274,7 +279,8 @@ impl<'a> Checkpoint<'a> {
             | flag(*learns == Learns::Last, LAST)
             | flag(settings.is_some_and(|settings| settings.optimizer == Optimizer::Muon), MUON)
             | flag(settings.is_some_and(|settings| settings.labels), LABELS)
-            | flag(settings.is_some_and(|settings| settings.rounded), ROUNDED);
+            | flag(settings.is_some_and(|settings| settings.rounded), ROUNDED)
+            | flag(settings.is_some_and(|settings| settings.shards != SHARDS), SHARDED);
         out.put(&head::bytes((MAGIC, VERSION), flags, self.length(), config, *sweeps))?;
         out.floats(parameters)?;
         if let Learns::LowRank { rank } = learns {
@@ -300,6 +306,9 @@ impl<'a> Checkpoint<'a> {
             }
             for share in [schedule.warm_up, schedule.end, schedule.switch] {
                 out.put(&share.to_le_bytes())?;
+            }
+            if training.settings.shards != SHARDS {
+                out.put(&(training.settings.shards as u64).to_le_bytes())?;
             }
             out.put(&training.random)?;
             out.put(&training.sequences.to_le_bytes())?;
@@ -431,7 +440,7 @@ impl Reader<'_> {
     fn rest(&mut self, config: Config, sweeps: usize, flags: u32) -> Option<Checkpoint<'static>> {
         let parameters = self.floats(config.parameters())?;
         let (mut learns, mut adapters) = (Learns::All, Cow::Borrowed(&[][..]));
-        let of_training = MUON | LABELS | ROUNDED;
+        let of_training = MUON | LABELS | ROUNDED | SHARDED;
         if flags & TRAINING == 0 && flags & of_training != 0 {
             return None;
         }
@@ -459,10 +468,12 @@ impl Reader<'_> {
         let (rate, decay, clip) = (self.f32()?, self.f32()?, self.f32()?);
         let (all, evaluate_every, steps, loss_steps) = (self.u32()?, self.u32()?, self.u32()?, self.u32()?);
         let (warm_up, end, switch) = (self.f64()?, self.f64()?, self.f64()?);
+        let shards = if flags & SHARDED == 0 { SHARDS } else { self.size()? };
         let schedule = Schedule { rate, warm_up, end, switch, sweeps, steps: all };
         let settings = Settings {
             schedule,
             batch,
+            shards,
             optimizer: if flags & MUON == 0 { Optimizer::AdamW } else { Optimizer::Muon },
             decay,
             clip,

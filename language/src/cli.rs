@@ -178,6 +178,9 @@ pub(crate) struct Run {
     /// Sequences of a step [default: 8]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
     pub(crate) batch: Option<usize>,
+    /// Parts of a batch, whose gradients are added up in their order: as many threads, or ranks, can work at once [default: 8]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
+    pub(crate) shards: Option<usize>,
     /// Whose steps are taken; adapters take those of adamw [default: muon; finetune: adamw]
     #[arg(long, value_name = "NAME", value_enum, help_heading = "Learning")]
     pub(crate) optimizer: Option<Steps>,

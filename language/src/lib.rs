@@ -11,6 +11,7 @@
 //! | [`draw`], [`random`] | a token of its logits: temperature, top-k, top-p; random numbers | memory of the caller's |
 //! | [`small`], [`weights`] | models of 8 and 16 bits, in files and in constants; what a generator has its weights from | memory of the caller's |
 //! | [`train`], [`adapt`] | AdamW and Muon over batches, on all cores, the same bits on any number; what learns | `std` |
+//! | [`ranks`] | one training by several processes, the same bits on any number | `std`, MPI `mpi` |
 //! | [`text`], [`labels`], [`checkpoint`], [`exchange`] | batches of a text, labelled lines, files, GPT-2's tensors | `std` |
 //! | [`tokens`] | text as tokens: bytes, or pieces of words | `std`, pieces `bpe` |
 //! | [`schedule`], [`plot`] | rate and sweeps of every step, the curve of a run | `std` |
@@ -44,6 +45,8 @@ pub mod pass;
 #[cfg(feature = "std")]
 pub mod plot;
 pub mod random;
+#[cfg(feature = "std")]
+pub mod ranks;
 #[cfg(feature = "std")]
 pub mod schedule;
 pub mod small;

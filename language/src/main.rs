@@ -18,7 +18,6 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command};
 use commands::{Failure, eval, exchange, sample, train};
-use output::plain;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -47,11 +46,9 @@ fn main() -> ExitCode {
 }
 
 fn failed(failure: &Failure) -> ExitCode {
-    let (message, code) = match failure {
-        Failure::Work(message) => (plain(message), 1),
-        Failure::Nonsense(message) => (format!("{}; `--help` lists the options", plain(message)), 2),
-        Failure::Interrupted(message) => (plain(message), 130),
-    };
-    eprintln!("attractor-lm: {message}");
+    let (message, code) = failure.line();
+    if !matches!(failure, Failure::Said(_)) {
+        eprintln!("attractor-lm: {message}");
+    }
     ExitCode::from(code)
 }

@@ -1,12 +1,17 @@
 //! Training: exact gradients of a batch on all cores, AdamW and Muon.
 //!
-//! A batch is cut into [`SHARDS`] parts, whatever the number of threads, and their gradients are added up in a fixed order. So a step has the same bits
-//! on any number of threads. A step allocates nothing.
+//! A batch is cut into [`SHARDS`] parts, or another fixed number, and their gradients are added up in a fixed order. So a step has the same bits on any
+//! number of threads. A step allocates nothing.
+//!
+//! Parts may be shared out to [ranks], each of which has memory for its own only. A sum goes through the ranks as a chain: rank 0 adds up its
+//! parts and sends what it has to rank 1, which adds its own, one after the other, and so on; the last one sends the whole to all. That is the order of one
+//! process, so its bits are too. The sum is sent in pieces, and all ranks but those at the ends work at different pieces at once.
 
 use crate::adapt::{AdapterPart, Adapters, Learns, last};
 use crate::memory::Numbers;
 use crate::muon::{Hidden, MuonStep, hidden};
 use crate::pass::{Model, PassError, Sequences, Sweeps, expect, room};
+use crate::ranks::{self, Lost, Ranks};
 use crate::small::Small;
 use crate::text::Random;
 use crate::{Config, ConfigError};
@@ -14,8 +19,10 @@ use attractor::kernel::{self, AdamStep, ShapeError};
 use attractor::simd::Backend;
 use core::fmt;
 use core::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Parts of a batch: as many threads can work at once.
+/// Parts of a batch, if nothing else is said: as many threads can work at once.
 pub const SHARDS: usize = 8;
 
 /// Sequences that are short are one matrix, of so many tokens at most: weights are read for all of them then, and what lies between the products takes more
@@ -24,6 +31,9 @@ const TOKENS: usize = 256;
 
 /// Entries that one thread updates at a time.
 const PIECE: usize = 1 << 14;
+
+/// Entries of a sum that go from rank to rank at once: some [`PIECE`]s.
+const MESSAGE: usize = 1 << 16;
 
 /// Sequences, and what is to be predicted.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +109,13 @@ pub enum TrainError {
     },
     /// The gradient is infinite or not a number.
     NotFinite,
+    /// Another rank cannot go on, for a reason of its own.
+    Rank {
+        /// Which.
+        rank: usize,
+    },
+    /// Another rank is gone. Where the others are then is not known.
+    Lost(Lost),
 }
 
 impl fmt::Display for TrainError {
@@ -108,6 +125,8 @@ impl fmt::Display for TrainError {
             Self::Batch { what, most, found } => write!(f, "{what}: {found}; there is room for {most}"),
             Self::Setting { name, range, value } => write!(f, "{name} is {value}; it may be {range}"),
             Self::NotFinite => f.write_str("the gradient is infinite or not a number"),
+            Self::Rank { rank } => write!(f, "rank {rank} cannot go on"),
+            Self::Lost(lost) => lost.fmt(f),
         }
     }
 }
@@ -117,6 +136,11 @@ impl std::error::Error for TrainError {}
 impl From<PassError> for TrainError {
     fn from(error: PassError) -> Self {
         Self::Pass(error)
+    }
+}
+impl From<Lost> for TrainError {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
     }
 }
 impl From<ShapeError> for TrainError {
@@ -137,6 +161,43 @@ struct Shard {
     gradient: Numbers,
     /// Sum of losses, and targets that were counted.
     loss: Result<(f64, usize), PassError>,
+}
+
+/// How a batch is cut, and whose the parts are.
+#[derive(Clone, Debug)]
+pub struct Shards {
+    /// How many parts, if a batch has as many sequences. The bits of a sum depend on it.
+    pub count: usize,
+    /// Who shares them; nobody if there are no ranks.
+    pub ranks: Option<Arc<dyn Ranks>>,
+}
+
+impl Default for Shards {
+    fn default() -> Self {
+        Self { count: SHARDS, ranks: None }
+    }
+}
+
+/// What this rank has to do with the others.
+#[derive(Debug)]
+struct Chain {
+    ranks: Arc<dyn Ranks>,
+    /// The parts that are its own.
+    own: Range<usize>,
+    /// What the rank before this one has added up.
+    incoming: Numbers,
+    /// What came of each part, of all ranks.
+    words: Vec<[u64; 3]>,
+    exchanged: Exchanged,
+}
+
+/// What a rank had to do with others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Bytes of gradients that came or went: the sum of the ranks before, that for the next one, the whole.
+    pub bytes: u64,
+    /// How long that took, and waiting for others.
+    pub time: Duration,
 }
 
 /// Parameters of one kind, a piece of them.
@@ -189,7 +250,11 @@ pub struct Learner {
     first: Numbers,
     second: Numbers,
     steps: u32,
+    /// How many parts a batch has.
+    parts: usize,
+    /// Those of this rank: all without ranks.
     shards: Vec<Shard>,
+    chain: Option<Chain>,
     pieces: Vec<Piece>,
     /// The sum of squares of each piece of the gradient.
     squares: Vec<f32>,
@@ -276,6 +341,22 @@ impl Learner {
         length: usize,
         sweeps: usize,
     ) -> Result<Self, TrainError> {
+        Self::among(config, learns, batch, length, sweeps, &Shards::default())
+    }
+
+    /// [`of`](Self::of), with another number of shards, or with other ranks: all take the same batches, and all have the same parameters and moments after
+    /// every step. Of the shards, and what they need of memory, each has its own.
+    ///
+    /// # Errors
+    /// As there, and if there are more ranks than shards, or no shard.
+    pub fn among(
+        config: Config,
+        learns: Learns,
+        batch: usize,
+        length: usize,
+        sweeps: usize,
+        shards: &Shards,
+    ) -> Result<Self, TrainError> {
         config.check()?;
         learns.check(&config)?;
         if length == 0 || length > config.context {
@@ -289,8 +370,19 @@ impl Learner {
         }
         let kept = if config.feedback { sweeps } else { 1 };
         let count = config.parameters();
-        let together = (TOKENS / length).clamp(1, batch.div_ceil(SHARDS));
-        let shards = (0..SHARDS.min(batch))
+        let Shards { count: most, ranks } = shards;
+        if *most == 0 {
+            return Err(TrainError::Batch { what: "shards", most: batch, found: 0 });
+        }
+        let parts = batch.min(*most);
+        let (rank, all) = ranks.as_ref().map_or((0, 1), |ranks| (ranks.rank(), ranks.count()));
+        if all > parts {
+            return Err(TrainError::Batch { what: "ranks", most: parts, found: all });
+        }
+        let own = ranks::own(rank, all, parts);
+        let together = (TOKENS / length).clamp(1, batch.div_ceil(*most));
+        let shards = own
+            .clone()
             .map(|_| Shard {
                 room: Numbers::new(room(&config, together, length, kept)),
                 gradient: Numbers::new(count),
@@ -319,6 +411,13 @@ impl Learner {
         };
         let learnt = beside.as_ref().map_or(range.len(), |beside| beside.numbers.len());
         let squares = vec![0.0; pieces.len()];
+        let chain = ranks.as_ref().map(|ranks| Chain {
+            ranks: Arc::clone(ranks),
+            own,
+            incoming: Numbers::new(MESSAGE.min(range.len())),
+            words: vec![[0; 3]; parts],
+            exchanged: Exchanged::default(),
+        });
         Ok(Self {
             config,
             backend: Backend::best(),
@@ -335,7 +434,9 @@ impl Learner {
             first: Numbers::new(learnt),
             second: Numbers::new(learnt),
             steps: 0,
+            parts,
             shards,
+            chain,
             pieces,
             squares,
         })
@@ -462,6 +563,17 @@ impl Learner {
         self.steps
     }
 
+    /// What this rank had to do with others up to now; nothing without ranks.
+    #[must_use]
+    pub fn exchanged(&self) -> Option<Exchanged> {
+        self.chain.as_ref().map(|chain| chain.exchanged)
+    }
+    /// The ranks, if there are any.
+    #[must_use]
+    pub fn ranks(&self) -> Option<&dyn Ranks> {
+        self.chain.as_ref().map(|chain| &*chain.ranks)
+    }
+
     /// Goes on from a stored state.
     ///
     /// # Errors
@@ -501,11 +613,8 @@ impl Learner {
         Ok(expect("targets", (sequences * length).saturating_mul(sweeps.losses()), targets.len())?)
     }
 
-    /// One step: the exact gradient of the mean loss over all targets that are counted, shortened, and what the optimizer makes of it.
-    ///
-    /// # Errors
-    /// [`TrainError`]; nothing is changed then.
-    pub fn step(&mut self, batch: &Batch<'_>, settings: &StepSettings) -> Result<StepReport, TrainError> {
+    /// The gradient of each shard of this rank, if the batch and the settings are sound.
+    fn gradients(&mut self, batch: &Batch<'_>, settings: &StepSettings) -> Result<(), TrainError> {
         self.check(batch, settings.sweeps)?;
         for (name, range, value, sound) in [
             ("rate", "0 to 1", settings.rate, (0.0..=1.0).contains(&settings.rate)),
@@ -533,23 +642,25 @@ impl Learner {
         if counted == 0 {
             return Err(PassError::NoTarget.into());
         }
-        let taken = taken(&self.parameters, self.rounded.as_ref());
-        let work = Work {
-            backend: self.backend,
-            model: Model::new(self.config, taken)?,
-            sweeps,
-            share: Some(1.0 / counted as f32),
-            together: self.together,
-            batch,
-        };
-        let each = batch.sequences.div_ceil(self.shards.len());
-        work.all(&mut self.shards, 0, each);
-        let (loss, counted) = losses(&self.shards)?;
+        self.work(batch, sweeps, Some(1.0 / counted as f32))
+    }
+
+    /// One step: the exact gradient of the mean loss over all targets that are counted, shortened, and what the optimizer makes of it. Ranks take it
+    /// together: if one cannot, none does.
+    ///
+    /// # Errors
+    /// [`TrainError`]; nothing is changed then.
+    pub fn step(&mut self, batch: &Batch<'_>, settings: &StepSettings) -> Result<StepReport, TrainError> {
+        let begun = self.gradients(batch, settings);
+        let (loss, counted) = self.losses(begun)?;
 
         let (sums, others) = self.shards.split_first_mut().ok_or(TrainError::NotFinite)?;
-        let summed = Summed { backend: self.backend, others };
+        let summed = Summed { backend: self.backend, before: None, others };
         let sums = sums.gradient.get_mut(self.range.clone()).unwrap_or_default();
-        summed.all(&self.pieces, self.range.start, sums, &mut self.squares);
+        match &mut self.chain {
+            None => summed.all(&self.pieces, self.range.start, sums, &mut self.squares),
+            Some(chain) => chain.all(summed, &self.pieces, self.range.start, sums, &mut self.squares)?,
+        }
         let parameters = self.parameters.get_mut(self.range.clone()).unwrap_or_default();
         let (pieces, squares, gradient, learnt): (_, _, &[f32], _) = match &mut self.beside {
             None => (&self.pieces, &self.squares, sums, parameters),
@@ -584,18 +695,34 @@ impl Learner {
         Ok(StepReport { loss: loss / counted as f64, norm })
     }
 
-    /// The sum of the loss over all targets that are counted, in nats, and how many those are. Nothing is learned.
+    /// The sum of the loss over all targets that are counted, in nats, and how many those are. Nothing is learned. Ranks share it out.
     ///
     /// # Errors
     /// [`TrainError`].
     pub fn evaluate(&mut self, batch: &Batch<'_>, sweeps: Sweeps) -> Result<(f64, usize), TrainError> {
-        self.check(batch, sweeps)?;
+        let begun = self.check(batch, sweeps).and_then(|()| self.work(batch, sweeps, None));
+        self.losses(begun)
+    }
+
+    /// The losses of the shards of this rank, and with a share of each target in the mean the gradients.
+    fn work(&mut self, batch: &Batch<'_>, sweeps: Sweeps, share: Option<f32>) -> Result<(), TrainError> {
         let taken = taken(&self.parameters, self.rounded.as_ref());
         let model = Model::new(self.config, taken)?;
-        let work = Work { backend: self.backend, model, sweeps, share: None, together: self.together, batch };
-        let each = batch.sequences.div_ceil(self.shards.len());
-        work.all(&mut self.shards, 0, each);
-        Ok(losses(&self.shards)?)
+        let work = Work { backend: self.backend, model, sweeps, share, together: self.together, batch };
+        let first = self.chain.as_ref().map_or(0, |chain| chain.own.start);
+        work.all(&mut self.shards, first, batch.sequences.div_ceil(self.parts));
+        Ok(())
+    }
+
+    /// The losses of all shards, in their order, and the targets that were counted; or the first error, which is one on all ranks.
+    fn losses(&mut self, begun: Result<(), TrainError>) -> Result<(f64, usize), TrainError> {
+        match &mut self.chain {
+            None => {
+                begun?;
+                total(self.shards.iter().map(|shard| shard.loss.map_err(TrainError::Pass)))
+            }
+            Some(chain) => chain.losses(begun, &self.shards, self.config.vocabulary),
+        }
     }
 }
 
@@ -616,14 +743,122 @@ fn normal(random: &mut Random) -> f32 {
     ((-2.0 * (1.0 - a).ln()).sqrt() * (core::f64::consts::TAU * b).cos()) as f32
 }
 
-fn losses(shards: &[Shard]) -> Result<(f64, usize), PassError> {
+/// The sum of losses and the targets that were counted, in order, or the first error.
+fn total(
+    losses: impl IntoIterator<Item = Result<(f64, usize), TrainError>>,
+) -> Result<(f64, usize), TrainError> {
     let (mut total, mut counted) = (0.0, 0);
-    for shard in shards {
-        let (loss, count) = shard.loss?;
+    for loss in losses {
+        let (loss, count) = loss?;
         total += loss;
         counted += count;
     }
     Ok((total, counted))
+}
+
+/// What came of a shard, in words: a code and what there is to say. Errors that only depend on what all ranks have are [`OTHER`]: each of them has its own.
+fn words(loss: &Result<(f64, usize), PassError>) -> [u64; 3] {
+    match *loss {
+        Ok((loss, count)) => [SOUND, loss.to_bits(), count as u64],
+        Err(PassError::NotFinite) => [NOT_FINITE, 0, 0],
+        Err(PassError::NotConverged { sweeps, residual }) => {
+            [NOT_CONVERGED, residual.to_bits(), sweeps as u64]
+        }
+        Err(PassError::Token { token, .. }) => [TOKEN, token.into(), 0],
+        Err(_) => [OTHER, 0, 0],
+    }
+}
+const SOUND: u64 = 0;
+const NOT_FINITE: u64 = 1;
+const NOT_CONVERGED: u64 = 2;
+const TOKEN: u64 = 3;
+const OTHER: u64 = 4;
+
+impl Chain {
+    fn losses(
+        &mut self,
+        begun: Result<(), TrainError>,
+        shards: &[Shard],
+        vocabulary: usize,
+    ) -> Result<(f64, usize), TrainError> {
+        let started = Instant::now();
+        // Of the other ranks' shards nothing, which adds nothing to what they say.
+        self.words.fill([0; 3]);
+        let own = self.words.get_mut(self.own.clone()).unwrap_or_default();
+        for (place, shard) in own.iter_mut().zip(shards) {
+            *place = if begun.is_ok() { words(&shard.loss) } else { [OTHER, 0, 0] };
+        }
+        self.ranks.or(self.words.as_flattened_mut())?;
+        self.exchanged.time += started.elapsed();
+        begun?;
+        let (ranks, parts) = (self.ranks.count(), self.words.len());
+        total(self.words.iter().enumerate().map(|(shard, &[code, one, two])| match code {
+            SOUND => Ok((f64::from_bits(one), two as usize)),
+            NOT_FINITE => Err(PassError::NotFinite.into()),
+            NOT_CONVERGED => {
+                let (sweeps, residual) = (two as usize, f64::from_bits(one));
+                Err(PassError::NotConverged { sweeps, residual }.into())
+            }
+            TOKEN => Err(PassError::Token { token: one as u32, vocabulary }.into()),
+            _ => match shard.checked_sub(self.own.start).and_then(|at| shards.get(at)) {
+                Some(Shard { loss: Err(error), .. }) => Err((*error).into()),
+                _ => {
+                    let of = |rank: &usize| ranks::own(*rank, ranks, parts).contains(&shard);
+                    Err(TrainError::Rank { rank: (0..ranks).find(of).unwrap_or(0) })
+                }
+            },
+        }))
+    }
+
+    /// The sum over all ranks: what comes from the rank before, then the own shards one after the other, and on to the next rank. The last one has the
+    /// whole.
+    fn all(
+        &mut self,
+        summed: Summed<'_>,
+        pieces: &[Piece],
+        start: usize,
+        sums: &mut [f32],
+        squares: &mut [f32],
+    ) -> Result<(), Lost> {
+        let Self { ranks, incoming, exchanged, .. } = self;
+        let (rank, last) = (ranks.rank(), ranks.count() - 1);
+        let mut time = Duration::ZERO;
+        let mut timed = |call: &mut dyn FnMut() -> Result<(), Lost>| {
+            let started = Instant::now();
+            let outcome = call();
+            time += started.elapsed();
+            outcome
+        };
+        let (mut pieces_left, mut sums_left, mut squares_left) = (pieces, &mut *sums, &mut *squares);
+        while let Some(first) = pieces_left.first() {
+            let first = first.place.start;
+            let fit = pieces_left.iter().take_while(|piece| piece.place.end - first <= MESSAGE).count();
+            let (some, others) = pieces_left.split_at(fit.max(1));
+            let count = some.last().map_or(0, |piece| piece.place.end - first);
+            let (part, sums_after) = sums_left.split_at_mut(count);
+            let (part_squares, squares_after) = squares_left.split_at_mut(some.len());
+            let mut before = None;
+            if rank > 0 {
+                let room = incoming.get_mut(..count).unwrap_or_default();
+                timed(&mut || ranks.receive(rank - 1, room))?;
+                before = Some((first, &*room));
+            }
+            Summed { before, ..summed }.all(some, first, part, part_squares);
+            if rank < last {
+                timed(&mut || ranks.send(rank + 1, part))?;
+            }
+            (pieces_left, sums_left, squares_left) = (others, sums_after, squares_after);
+        }
+        if last > 0 {
+            timed(&mut || ranks.broadcast(last, sums))?;
+            // Before it the sums were those of a part.
+            Summed { before: None, others: &[], ..summed }.all(pieces, start, sums, squares);
+            let times = u64::from(rank > 0) + u64::from(rank < last) + 1;
+            exchanged.bytes += times * size_of_val(sums) as u64;
+            exchanged.time += time;
+        }
+        Ok(())
+    }
 }
 
 /// The gradients of the parts of a batch, or their losses alone.
@@ -689,6 +924,8 @@ impl Work<'_> {
 #[derive(Clone, Copy)]
 struct Summed<'a> {
     backend: Backend,
+    /// The sum of shards before these, from an entry on.
+    before: Option<(usize, &'a [f32])>,
     others: &'a [Shard],
 }
 
@@ -696,6 +933,11 @@ impl Summed<'_> {
     /// `sums` are the entries from `start` on, of these pieces.
     fn all(self, pieces: &[Piece], start: usize, sums: &mut [f32], squares: &mut [f32]) {
         if let ([piece], [square]) = (pieces, &mut *squares) {
+            if let Some((from, before)) = self.before {
+                let place = piece.place.start - from..piece.place.end - from;
+                // Before the first of these, which are the same bits as behind it; of one length, as below.
+                let _ = kernel::add_to(self.backend, before.get(place).unwrap_or_default(), sums);
+            }
             for other in self.others {
                 let values = other.gradient.get(piece.place.clone()).unwrap_or_default();
                 // Of one length: both are gradients of one model.

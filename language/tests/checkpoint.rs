@@ -33,6 +33,7 @@ fn training(steps: u32) -> Training<'static> {
             decay: 0.1,
             clip: 1.5,
             evaluate_every: 50,
+            shards: 8,
             rounded: false,
             labels: false,
             text_bytes: 1 << 33,
@@ -73,6 +74,7 @@ fn kinds() -> [Checkpoint<'static>; 6] {
     muon.settings.optimizer = Optimizer::Muon;
     muon.settings.labels = true;
     muon.settings.rounded = true;
+    muon.settings.shards = 12;
     [
         learning(Learns::All, false),
         checkpoint(Some(muon)),

@@ -2,132 +2,18 @@
 
 #![cfg(unix)]
 
+mod shared;
+
 use attractor_language::Config;
 use attractor_language::adapt::Learns;
-use attractor_language::checkpoint::{Checkpoint, Folder};
+use attractor_language::checkpoint::Checkpoint;
 use attractor_language::exchange;
+use shared::{Answer, Room, TINY, borrowed, done, refused, run, spawn, steps, under, value, wait_for};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_attractor-lm");
-
-/// A model and batches that take no time.
-const TINY: [&str; 10] = ["--width", "8", "--heads", "2", "--blocks", "2", "--context", "16", "--batch", "4"];
-
-struct Answer {
-    code: i32,
-    output: Vec<u8>,
-    error: String,
-}
-
-impl From<Output> for Answer {
-    fn from(output: Output) -> Self {
-        let error = String::from_utf8(output.stderr).unwrap();
-        Self { code: output.status.code().unwrap_or(-1), output: output.stdout, error }
-    }
-}
-
-fn run(arguments: &[&str]) -> Answer {
-    Command::new(PROGRAM).args(arguments).output().unwrap().into()
-}
-
-/// By a script, which has the command as its arguments.
-fn under(script: &str, arguments: &[&str]) -> Answer {
-    Command::new("sh").args(["-c", script, "sh", PROGRAM]).args(arguments).output().unwrap().into()
-}
-
-/// Whose work is done, with nothing said on standard error.
-fn done(arguments: &[&str]) -> String {
-    let answer = run(arguments);
-    assert_eq!((answer.code, answer.error.as_str()), (0, ""), "{arguments:?}");
-    String::from_utf8(answer.output).unwrap()
-}
-
-/// That fails, and says so in one line, of which this is a part.
-fn refused(code: i32, part: &str, arguments: &[&str]) {
-    let answer = run(arguments);
-    assert_eq!((answer.code, answer.output.as_slice()), (code, &b""[..]), "{arguments:?}: {}", answer.error);
-    let Answer { error, .. } = answer;
-    assert!(error.starts_with("attractor-lm: ") && error.ends_with('\n'), "{error}");
-    assert_eq!(error.lines().count(), 1, "{error}");
-    assert!(error.contains(part), "{arguments:?}: {error}");
-}
-
-fn value<'a>(output: &'a str, name: &str) -> &'a str {
-    let found = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    found.unwrap_or_else(|| panic!("no `{name}` in {output}"))
-}
-
-/// A folder of one test's own, with a text in it.
-struct Room(PathBuf);
-
-impl Room {
-    fn new(test: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("program-{test}"));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        let words = ["the ", "heaven ", "and ", "earth.\n", "light "];
-        let text: String = (0_usize..).map(|i| words[i * i % 11 % 5]).take(800).collect();
-        fs::write(path.join("text"), &text[..4000]).unwrap();
-        Self(path)
-    }
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-    fn write(&self, name: &str, bytes: &[u8]) -> String {
-        fs::write(self.0.join(name), bytes).unwrap();
-        self.path(name)
-    }
-    /// The command that trains into a folder.
-    fn training<'a>(&'a self, out: &str, more: &[&'a str]) -> Vec<String> {
-        let command = ["pretrain".to_owned(), self.path("text"), "--out".to_owned(), self.path(out)];
-        command.into_iter().chain(TINY.iter().chain(more).map(|text| (*text).to_owned())).collect()
-    }
-    fn train(&self, out: &str, more: &[&str]) -> String {
-        done(&borrowed(&self.training(out, more)))
-    }
-    fn checkpoints(&self, out: &str) -> Vec<PathBuf> {
-        Folder::checkpoints(&self.0.join(out)).unwrap_or_default()
-    }
-    /// The newest checkpoint, the curve: what must not depend on pauses.
-    fn result(&self, out: &str) -> (Vec<u8>, Vec<u8>) {
-        let newest = self.checkpoints(out).pop().unwrap();
-        (fs::read(newest).unwrap(), fs::read(self.0.join(out).join("curve.csv")).unwrap())
-    }
-    fn model(&self, name: &str, config: Config) -> String {
-        let parameters = vec![0.0; config.parameters()].into();
-        let path = self.path(name);
-        Checkpoint::of(config, 1, parameters).save(Path::new(&path)).unwrap();
-        path
-    }
-}
-
-fn borrowed(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
-}
-
-fn steps(path: &Path) -> u32 {
-    Checkpoint::load(path).unwrap().training.unwrap().steps
-}
-
-fn spawn(arguments: &[String]) -> Child {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// Waits until a run has a checkpoint of so many steps.
-fn wait_for(room: &Room, out: &str, steps: u32) {
-    let name = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-    let wanted = format!("checkpoint-{steps:010}");
-    let begun = Instant::now();
-    while room.checkpoints(out).last().map(name).is_none_or(|name| name < wanted) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{out} has no {wanted}");
-        sleep(Duration::from_millis(1));
-    }
-}
 
 #[test]
 fn every_command_has_help() {
@@ -493,6 +379,7 @@ fn only_the_same_run_is_resumed() {
     resume(&["--rate", "0.5"], "the run was begun with --rate 0.004, and now it is 0.5");
     resume(&["--steps", "9"], "the run was begun with --steps 4, and now it is 9");
     resume(&["--optimizer", "adamw"], "the run was begun with --optimizer muon, and now it is adamw");
+    resume(&["--shards", "2"], "the run was begun with --shards 8, and now it is 2");
     resume(&["--seed", "9"], "the run was begun with --seed 1, and now it is 9");
     resume(
         &["--width", "16"],
@@ -744,6 +631,16 @@ fn a_program_without_pieces_of_words_names_the_feature() {
 }
 
 /// A model that knows nothing takes 8 bits a byte, with any number of sweeps and any window.
+/// Several that know nothing of each other would train as often.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn a_program_without_mpi_is_no_rank() {
+    let answer = under("OMPI_COMM_WORLD_SIZE=4 exec \"$@\"", &["pretrain", "--steps", "1"]);
+    assert_eq!((answer.code, answer.output.as_slice()), (2, &b""[..]));
+    assert!(answer.error.contains("one of 4 ranks: the feature `mpi`"), "{}", answer.error);
+    assert_eq!(answer.error.lines().count(), 1);
+}
+
 #[test]
 fn a_model_of_zeros_takes_eight_bits() {
     let room = Room::new("zeros");

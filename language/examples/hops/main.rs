@@ -110,32 +110,35 @@ fn draw(network: &Network, random: &mut Random, to: &mut Drawn) -> usize {
     network.sweeps
 }
 
-/// Letters that are right after each number of hops, in per cent.
+/// Letters that are right after each number of hops, in per cent of the places from which there are as many.
 fn one(network: &Network, seed: u64, options: Options, bar: &ProgressBar) -> Result<Vec<f64>, String> {
     let recipe = Recipe { rate: RATE, decay: DECAY, steps: options.steps, batch: BATCH, length: LENGTH + 1 };
     let parameters = learn(network, recipe, seed, bar, |random, drawn| draw(network, random, drawn))?;
     let mut answers = Answers::new(network, &parameters, LENGTH + 1)?;
     // The same texts for all.
     let mut random = Random::new(u64::MAX);
-    let mut right = vec![0.0; HOPS.len()];
+    let (mut right, mut all) = ([0; HOPS.len()], [0; HOPS.len()]);
     for _ in 0..ASKED {
         let (letters, hops) = text(&mut random);
-        for (number, right) in right.iter_mut().enumerate() {
+        for (number, (right, all)) in right.iter_mut().zip(&mut all).enumerate() {
             let (asked, sweeps) = if network.sweeps > 1 { (HOPS.len() - 1, number + 1) } else { (number, 1) };
             let tokens: Vec<u32> = core::iter::once(asks(asked)).chain(letters.iter().copied()).collect();
             let found = answers.of(&tokens, sweeps)?;
-            let same = found[1..].iter().zip(ends(&letters, &hops, HOPS[number])).filter(|(a, b)| **a == *b);
-            *right += 100.0 * same.count() as f64 / (ASKED * LENGTH) as f64;
+            let ends = found[1..].iter().zip(ends(&letters, &hops, HOPS[number]));
+            for (found, end) in ends.filter(|(_, end)| *end != NOWHERE) {
+                *right += u32::from(*found == end);
+                *all += 1;
+            }
         }
     }
-    Ok(right)
+    Ok(right.iter().zip(all).map(|(right, all)| 100.0 * f64::from(*right) / f64::from(all)).collect())
 }
 
 fn run(options: Options) -> Result<(), String> {
     let experiment = Experiment {
         name: "hops",
         title: "Hops back through a text",
-        subtitle: &format!("{LENGTH} letters of {LETTERS}, all places"),
+        subtitle: &format!("{LENGTH} letters of {LETTERS}; places from which there are so many hops"),
         networks: &NETWORKS,
         answer: (LENGTH + 1, HOPS.len()),
         results: HOPS.iter().map(|hops| format!("right at p = {hops}")).collect(),

@@ -3,6 +3,7 @@
 use super::stop;
 use super::tokens::Part;
 use attractor_language::pass::Sweeps;
+use attractor_language::ranks;
 use attractor_language::text::{Batches, Task};
 use attractor_language::train::Learner;
 use core::ops::Range;
@@ -37,7 +38,7 @@ pub(crate) fn all(
     let each = batches.sequences();
     let (mut nats, mut counted) = (0.0, 0);
     for start in (0..windows).step_by(each) {
-        if stop::asked() {
+        if ranks::any(learner.ranks(), stop::asked()).map_err(|error| error.to_string())? {
             return Ok(None);
         }
         let (more, count) = part(learner, batches, (text, task), sweeps, start..(start + each).min(windows))?;

@@ -8,10 +8,12 @@ mod plan;
 mod progress;
 pub(crate) mod sample;
 mod stop;
+mod together;
 mod tokens;
 pub(crate) mod train;
 
 use crate::cli::Threads;
+use crate::output::plain;
 use attractor_language::Config;
 use attractor_language::checkpoint::{Checkpoint, CheckpointError, Folder};
 use attractor_language::small::{Header, SmallFile};
@@ -28,6 +30,22 @@ pub(crate) enum Failure {
     Nonsense(String),
     /// The user wanted it, and all is saved.
     Interrupted(String),
+    /// As [`Work`](Self::Work), and all ranks of a training have come to it.
+    Agreed(String),
+    /// It has been said, by this rank or another one, and this is the exit code.
+    Said(u8),
+}
+
+impl Failure {
+    /// The line that says it, and the exit code.
+    pub(crate) fn line(&self) -> (String, u8) {
+        match self {
+            Self::Work(message) | Self::Agreed(message) => (plain(message), 1),
+            Self::Nonsense(message) => (format!("{}; `--help` lists the options", plain(message)), 2),
+            Self::Interrupted(message) => (plain(message), 130),
+            Self::Said(code) => (String::new(), *code),
+        }
+    }
 }
 
 impl From<String> for Failure {
@@ -95,7 +113,9 @@ fn newest(folder: &Path) -> Result<Option<Checkpoint<'static>>, String> {
     let all = Folder::checkpoints(folder).map_err(|error| about(folder, error))?;
     let mut failed: Option<(PathBuf, CheckpointError)> = None;
     for path in all.into_iter().rev() {
-        if let Some((path, error)) = failed.take() {
+        if let Some((path, error)) = failed.take()
+            && together::is_first()
+        {
             eprintln!("attractor-lm: {}, the one before it is taken", about(&path, error));
         }
         match Checkpoint::load(&path) {

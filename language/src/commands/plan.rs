@@ -6,12 +6,13 @@ use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Settings, checksum};
 use attractor_language::schedule::Schedule;
 use attractor_language::text::Text;
-use attractor_language::train::Optimizer;
+use attractor_language::train::{Optimizer, SHARDS};
 use std::path::{Path, PathBuf};
 
 const DEFAULT: Settings = Settings {
     schedule: Schedule { rate: 6e-3, warm_up: 0.02, end: 0.02, switch: 0.9, sweeps: 2, steps: 0 },
     batch: 8,
+    shards: SHARDS,
     optimizer: Optimizer::Muon,
     decay: 0.3,
     clip: 1.0,
@@ -123,6 +124,7 @@ impl<'a> Asked<'a> {
                 steps: run.steps.unwrap_or(schedule.steps),
             },
             batch: run.batch.unwrap_or(base.batch),
+            shards: run.shards.unwrap_or(base.shards),
             optimizer: match run.optimizer {
                 Some(Steps::Adamw) => Optimizer::AdamW,
                 Some(Steps::Muon) => Optimizer::Muon,
@@ -139,6 +141,39 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// What must stay the same as long as a run goes on, by name.
+pub(crate) fn list(settings: &Settings, seed: u64, learns: Learns) -> [(&'static str, String); 17] {
+    let Settings { schedule, batch, optimizer, decay, clip, evaluate_every, .. } = *settings;
+    let Settings { shards, rounded, labels, text_bytes, text_checksum, .. } = *settings;
+    let Schedule { rate, warm_up, end, switch, sweeps, steps } = schedule;
+    [
+        ("a text of bytes", format!("{text_bytes} (checksum {text_checksum:08x})")),
+        ("--steps", steps.to_string()),
+        ("--batch", batch.to_string()),
+        ("--shards", shards.to_string()),
+        ("--rounded", rounded.to_string()),
+        ("--labels", labels.to_string()),
+        ("--optimizer", format!("{optimizer:?}").to_lowercase()),
+        ("--sweeps", sweeps.to_string()),
+        ("--switch", switch.to_string()),
+        ("--rate", rate.to_string()),
+        ("--warm-up", warm_up.to_string()),
+        ("--end", end.to_string()),
+        ("--decay", decay.to_string()),
+        ("--clip", clip.to_string()),
+        ("--eval-every", evaluate_every.to_string()),
+        ("--seed", seed.to_string()),
+        (
+            "what learns:",
+            match learns {
+                Learns::LowRank { rank } => format!("adapters of rank {rank}"),
+                Learns::Last => "the last block".to_owned(),
+                _ => "all".to_owned(),
+            },
+        ),
+    ]
+}
+
 /// Whether a run can go on with what is asked for now: nothing, or the same as at its start.
 pub(crate) fn same(
     asked: &Asked<'_>,
@@ -146,36 +181,6 @@ pub(crate) fn same(
     text: &Text,
 ) -> Result<(), String> {
     let now = asked.over(settings, text);
-    let list = |settings: &Settings, seed: u64, learns: Learns| {
-        let Settings { schedule, batch, optimizer, decay, clip, evaluate_every, .. } = *settings;
-        let Settings { rounded, labels, text_bytes, text_checksum, .. } = *settings;
-        let Schedule { rate, warm_up, end, switch, sweeps, steps } = schedule;
-        [
-            ("a text of bytes", format!("{text_bytes} (checksum {text_checksum:08x})")),
-            ("--steps", steps.to_string()),
-            ("--batch", batch.to_string()),
-            ("--rounded", rounded.to_string()),
-            ("--labels", labels.to_string()),
-            ("--optimizer", format!("{optimizer:?}").to_lowercase()),
-            ("--sweeps", sweeps.to_string()),
-            ("--switch", switch.to_string()),
-            ("--rate", rate.to_string()),
-            ("--warm-up", warm_up.to_string()),
-            ("--end", end.to_string()),
-            ("--decay", decay.to_string()),
-            ("--clip", clip.to_string()),
-            ("--eval-every", evaluate_every.to_string()),
-            ("--seed", seed.to_string()),
-            (
-                "what learns:",
-                match learns {
-                    Learns::LowRank { rank } => format!("adapters of rank {rank}"),
-                    Learns::Last => "the last block".to_owned(),
-                    _ => "all".to_owned(),
-                },
-            ),
-        ]
-    };
     let now = list(&now, asked.run.seed.unwrap_or(seed), asked.learns);
     let begun = list(settings, seed, learns);
     match begun.iter().zip(&now).find(|(begun, now)| begun != now) {

@@ -1,5 +1,6 @@
 //! What a terminal shows meanwhile.
 
+use super::together;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ impl Bar {
     }
 
     fn new(template: &str, length: u64) -> Self {
-        let bar = ProgressBar::new(length);
+        let bar = if together::is_first() { ProgressBar::new(length) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

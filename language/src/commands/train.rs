@@ -4,10 +4,12 @@ use super::labels;
 use super::measure::{self, bits};
 use super::plan::{self, Asked};
 use super::progress::{Bar, Speed};
+use super::together::{self, Together};
 use super::tokens::{self, Parts, tokens};
 use super::{Failure, Outcome, about, load, newest, start_threads, stop, task, text};
 use crate::cli::{Finetune, Pretrain};
 use crate::output;
+use attractor::simd::Backend;
 use attractor_language::adapt::Learns;
 use attractor_language::checkpoint::{Checkpoint, Folder, Settings, Training};
 use attractor_language::limits::peak_flops;
@@ -15,8 +17,9 @@ use attractor_language::pass::{Model, Sweeps};
 use attractor_language::plot::{self, Point};
 use attractor_language::schedule::Costs;
 use attractor_language::text::{Batches, Random, Task};
-use attractor_language::train::{Learner, State, StepSettings, flops_per_token};
+use attractor_language::train::{Exchanged, Learner, Shards, State, StepSettings, flops_per_token};
 use attractor_language::{Config, ConfigError};
+use core::fmt::Display;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,6 +35,13 @@ pub(crate) fn finetune(arguments: &Finetune) -> Outcome {
 }
 
 fn train(asked: &Asked<'_>) -> Outcome {
+    let together = Together::begin()?;
+    let outcome = by_all(asked, &together);
+    together.end(outcome)
+}
+
+/// What every rank does.
+fn by_all(asked: &Asked<'_>, together: &Together) -> Outcome {
     let started = Instant::now();
     let (text, file) = text(asked.file)?;
     let from = asked.from.map(|path| Ok::<_, String>((path, load(path)?))).transpose()?;
@@ -59,9 +69,16 @@ fn train(asked: &Asked<'_>) -> Outcome {
         text.check(config.context).map_err(|error| about(&file, error))?;
     }
     let out = asked.out;
-    let folder = Folder::open(out, asked.run.keep)
-        .map_err(|error| format!("{}: cannot be written to: {error}", out.display()))?;
-    let found = if asked.run.resume {
+    let folder = together::is_first().then(|| {
+        Folder::open(out, asked.run.keep)
+            .map_err(|error| format!("{}: cannot be written to: {error}", out.display()))
+    });
+    let folder = folder.transpose()?;
+    together.all_are_well()?;
+    // Another rank may be where there is no such folder.
+    let found = if folder.is_none() && !out.exists() {
+        None
+    } else if asked.run.resume {
         newest(out)?
     } else if Folder::checkpoints(out).map_err(|error| about(out, error))?.is_empty() {
         None
@@ -86,21 +103,29 @@ fn train(asked: &Asked<'_>) -> Outcome {
         false => Parts::new(&pieces, &text, config.context),
     };
     let parts = parts.map_err(|error| about(&file, error))?;
-    tokens::keep(&pieces, out)?;
+    if together::is_first() {
+        tokens::keep(&pieces, out)?;
+    }
     start_threads(&asked.run.threads)?;
     stop::listen()?;
 
     let mut run = match found {
-        Some(found) => Run::resume(asked, found, &parts).map_err(|error| about(out, error))?,
-        None => Run::start(asked, config, from.map(|(_, from)| from), &parts)?,
+        Some(found) => Run::resume(asked, found, &parts, together)?,
+        None => Run::start(asked, config, from.map(|(_, from)| from), &parts, together)?,
     };
+    let fixed = asked.run.eval_every.is_some();
+    run.evaluations();
+    together.same(|| run.list())?;
     if run.settings.schedule.steps == 0 {
-        run.measure(started, 60.0 * asked.minutes, asked.run.eval_every.is_some())?;
+        run.measure(started, 60.0 * asked.minutes, fixed)?;
+        run.evaluations();
     }
-    if run.settings.evaluate_every == 0 {
-        run.settings.evaluate_every = run.settings.schedule.steps.div_ceil(20);
-    }
-    run.train(asked, &folder)
+    run.train(asked, folder.as_ref())
+}
+
+/// What depends on what all ranks have or have told each other.
+fn agreed(error: impl Display) -> Failure {
+    Failure::Agreed(error.to_string())
 }
 
 fn nonsense(error: ConfigError) -> Failure {
@@ -113,6 +138,7 @@ struct Run<'a> {
     settings: Settings,
     learner: Learner,
     parts: &'a Parts<'a>,
+    together: &'a Together,
     task: Task,
     batches: Batches,
     random: Random,
@@ -120,6 +146,8 @@ struct Run<'a> {
     loss: f64,
     loss_steps: u32,
     curve: Vec<Point>,
+    /// Steps that were taken since the start of this process, and what they had to do with other ranks.
+    taken: (u32, Exchanged),
 }
 
 impl<'a> Run<'a> {
@@ -127,9 +155,17 @@ impl<'a> Run<'a> {
         config: Config,
         (settings, seed, learns): (Settings, u64, Learns),
         parts: &'a Parts<'a>,
-    ) -> Result<Self, String> {
-        let Settings { batch, schedule, .. } = settings;
-        let learner = Learner::of(config, learns, batch, config.context, schedule.sweeps);
+        together: &'a Together,
+    ) -> Result<Self, Failure> {
+        let Settings { batch, shards, schedule, .. } = settings;
+        let (ranks, most) = (together.count(), shards.min(batch));
+        if ranks > most {
+            let error =
+                format!("{ranks} ranks: a batch of {batch} has {most} shards, and each rank needs one");
+            return Err(Failure::Nonsense(error));
+        }
+        let shards = Shards { count: shards, ranks: together.shared() };
+        let learner = Learner::among(config, learns, batch, config.context, schedule.sweeps, &shards);
         Ok(Self {
             config,
             settings,
@@ -138,6 +174,7 @@ impl<'a> Run<'a> {
                 .with(settings.optimizer)
                 .rounded(settings.rounded),
             parts,
+            together,
             task: task(&config),
             batches: Batches::new(batch, config.context),
             random: Random::new(seed),
@@ -145,6 +182,7 @@ impl<'a> Run<'a> {
             loss: 0.0,
             loss_steps: 0,
             curve: Vec::new(),
+            taken: (0, Exchanged::default()),
         })
     }
 
@@ -153,10 +191,11 @@ impl<'a> Run<'a> {
         config: Config,
         from: Option<Checkpoint<'_>>,
         parts: &'a Parts<'a>,
-    ) -> Result<Self, String> {
+        together: &'a Together,
+    ) -> Result<Self, Failure> {
         let seed = asked.run.seed.unwrap_or(SEED);
         let settings = asked.settings(&config, from.as_ref().map(|from| from.sweeps), parts.text);
-        let mut run = Self::new(config, (settings, seed, asked.learns), parts)?;
+        let mut run = Self::new(config, (settings, seed, asked.learns), parts, together)?;
         run.learner.initialize(seed);
         if let Some(from) = from {
             // Feedback is last: where one of the two has none, the others are the same.
@@ -169,15 +208,22 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    fn resume(asked: &Asked<'_>, found: Checkpoint<'_>, parts: &'a Parts<'a>) -> Result<Self, String> {
+    fn resume(
+        asked: &Asked<'_>,
+        found: Checkpoint<'_>,
+        parts: &'a Parts<'a>,
+        together: &'a Together,
+    ) -> Result<Self, Failure> {
+        let of_folder = |error: String| about(asked.out, error);
         let Checkpoint { config, learns, parameters, adapters, training, .. } = found;
         let Some(training) = training else {
-            return Err("has a model and no training to go on with: `--from` starts one".to_owned());
+            let error = "has a model and no training to go on with: `--from` starts one";
+            return Err(of_folder(error.to_owned()).into());
         };
         let random = Random::from_state(training.random);
         let begun = (training.settings, random.seed(), learns);
-        plan::same(asked, (&begun.0, begun.1, begun.2), parts.text)?;
-        let mut run = Self::new(config, begun, parts)?;
+        plan::same(asked, (&begun.0, begun.1, begun.2), parts.text).map_err(of_folder)?;
+        let mut run = Self::new(config, begun, parts, together)?;
         let state = State {
             parameters: &parameters,
             adapters: &adapters,
@@ -185,13 +231,41 @@ impl<'a> Run<'a> {
             second: &training.second,
             steps: training.steps,
         };
-        run.learner.restore(&state).map_err(|error| error.to_string())?;
+        run.learner.restore(&state).map_err(|error| of_folder(error.to_string()))?;
         run.random = random;
         run.sequences = training.sequences;
         run.loss = training.loss;
         run.loss_steps = training.loss_steps;
         run.curve = training.curve.into_owned();
         Ok(run)
+    }
+
+    /// What all ranks must have in common.
+    fn list(&self) -> Vec<(&'static str, String)> {
+        let State { parameters, adapters, first, second, steps } = self.learner.state();
+        // By Fowler, Noll and Vo, of whole numbers in the place of bytes.
+        let numbers = [parameters, adapters, first, second].into_iter().flatten();
+        let sum = numbers.fold(0xcbf2_9ce4_8422_2325_u64, |sum, number| {
+            (sum ^ u64::from(number.to_bits())).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut list = vec![
+            ("attractor-lm", env!("CARGO_PKG_VERSION").to_owned()),
+            ("the model:", self.config.to_string()),
+            ("the backend", Backend::best().name().to_owned()),
+        ];
+        list.extend(plan::list(&self.settings, self.random.seed(), self.learner.learns()));
+        list.extend([
+            ("a model at step", steps.to_string()),
+            ("parameters of checksum", format!("{sum:016x}")),
+        ]);
+        list
+    }
+
+    /// Fixes how often there is a point of the curve, once the number of steps is fixed.
+    fn evaluations(&mut self) {
+        if self.settings.evaluate_every == 0 {
+            self.settings.evaluate_every = self.settings.schedule.steps.div_ceil(20);
+        }
     }
 
     /// Fixes the number of steps by how long some take, of which no trace remains.
@@ -205,13 +279,13 @@ impl<'a> Run<'a> {
         let schedule = self.settings.schedule;
         let mut step = |run: &mut Self, sweeps: usize| -> Result<f64, Failure> {
             let part = &run.parts.training;
-            part.draw(&mut run.batches, run.task, &mut random).map_err(|error| error.to_string())?;
+            part.draw(&mut run.batches, run.task, &mut random).map_err(agreed)?;
             // At a rate of 0 parameters stay.
             let Settings { decay, clip, .. } = run.settings;
             let settings = StepSettings { rate: 0.0, decay, clip, sweeps: Sweeps::Unrolled(sweeps) };
             let started = Instant::now();
-            run.learner.step(&run.batches.batch(), &settings).map_err(|error| error.to_string())?;
-            if stop::asked() {
+            run.learner.step(&run.batches.batch(), &settings).map_err(agreed)?;
+            if run.together.stopped()? {
                 return Err(Failure::Interrupted("interrupted before the first step".to_owned()));
             }
             Ok(started.elapsed().as_secs_f64())
@@ -222,7 +296,10 @@ impl<'a> Run<'a> {
                 step(run, sweeps)?;
             }
             let (mut sum, mut count) = (0.0, 0);
-            while count == 0 || (count < STEPS.1 && begun.elapsed().as_secs_f64() < SHARE * seconds) {
+            // Rank 0 measures.
+            let more =
+                |count| count == 0 || (count < STEPS.1 && begun.elapsed().as_secs_f64() < SHARE * seconds);
+            while run.together.of_first(more(count).into())? != 0 {
                 sum += step(run, sweeps)?;
                 count += 1;
             }
@@ -237,7 +314,7 @@ impl<'a> Run<'a> {
         let zeros = vec![0.0; self.learner.state().first.len()];
         let begun =
             State { parameters: &parameters, adapters: &adapters, first: &zeros, second: &zeros, steps: 0 };
-        self.learner.restore(&begun).map_err(|error| error.to_string())?;
+        self.learner.restore(&begun).map_err(agreed)?;
         let mut costs = Costs { plain, full, other: 0.0 };
         if evaluations_fixed {
             let each = evaluation / f64::from(self.settings.evaluate_every);
@@ -247,13 +324,14 @@ impl<'a> Run<'a> {
             costs.other = 20.0 * evaluation;
         }
         let left = seconds - started.elapsed().as_secs_f64();
-        self.settings.schedule.steps = costs.steps(left, schedule.switch);
+        let steps = costs.steps(left, schedule.switch);
+        self.settings.schedule.steps = self.together.of_first(steps.into())? as u32;
         Ok(())
     }
 
-    fn held_out(&mut self, sweeps: usize) -> Result<f64, String> {
+    fn held_out(&mut self, sweeps: usize) -> Result<f64, Failure> {
         let part = (&self.parts.held_out, self.task);
-        measure::some(&mut self.learner, &mut self.batches, part, sweeps)
+        measure::some(&mut self.learner, &mut self.batches, part, sweeps).map_err(agreed)
     }
 
     /// How many sweeps the last step had.
@@ -261,7 +339,9 @@ impl<'a> Run<'a> {
         self.settings.schedule.sweeps(self.learner.steps().saturating_sub(1))
     }
 
-    fn save(&self, folder: &Folder) -> Result<PathBuf, String> {
+    /// Writes all that there is to write, if this rank has the folder, and returns the checkpoint's name.
+    fn save(&self, folder: Option<&Folder>) -> Result<PathBuf, String> {
+        let Some(folder) = folder else { return Ok(PathBuf::new()) };
         let State { parameters, adapters, first, second, steps } = self.learner.state();
         let checkpoint = Checkpoint {
             config: self.config,
@@ -293,19 +373,25 @@ impl<'a> Run<'a> {
     }
 
     /// One step; its loss in nats a predicted token.
-    fn step(&mut self) -> Result<f64, String> {
+    fn step(&mut self) -> Result<f64, Failure> {
         let number = self.learner.steps();
         let Settings { schedule, decay, clip, .. } = self.settings;
         let part = &self.parts.training;
-        part.draw(&mut self.batches, self.task, &mut self.random).map_err(|error| error.to_string())?;
+        part.draw(&mut self.batches, self.task, &mut self.random).map_err(agreed)?;
         let (rate, sweeps) = (schedule.rate(number), Sweeps::Unrolled(schedule.sweeps(number)));
         let settings = StepSettings { rate, decay, clip, sweeps };
+        let before = self.learner.exchanged().unwrap_or_default();
         let report = self.learner.step(&self.batches.batch(), &settings).map_err(|error| {
-            format!(
+            agreed(format!(
                 "step {}: {error}; the last checkpoint stays as it is, and a lower `--rate` may help",
                 number + 1
-            )
+            ))
         })?;
+        let after = self.learner.exchanged().unwrap_or_default();
+        let (steps, exchanged) = &mut self.taken;
+        *steps += 1;
+        exchanged.bytes += after.bytes - before.bytes;
+        exchanged.time += after.time - before.time;
         self.sequences += self.settings.batch as u64;
         self.loss += report.loss;
         self.loss_steps += 1;
@@ -313,7 +399,7 @@ impl<'a> Run<'a> {
     }
 
     /// A point of the curve.
-    fn point(&mut self) -> Result<(), String> {
+    fn point(&mut self) -> Outcome {
         let step = self.learner.steps();
         let sweeps = self.sweeps();
         let held_out = self.held_out(sweeps)?;
@@ -324,14 +410,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn train(mut self, asked: &Asked<'_>, folder: &Folder) -> Outcome {
+    fn train(mut self, asked: &Asked<'_>, folder: Option<&Folder>) -> Outcome {
         let schedule = self.settings.schedule;
         let all = schedule.steps;
         let (context, tokens) = (self.config.context, self.settings.batch * self.config.context);
         let each = |sweeps| flops_per_token(&self.config, context, sweeps);
         let (plain, full) = (each(1), each(schedule.sweeps));
-        // Of all threads: each can do as much.
-        let peak = peak_flops() * rayon::current_num_threads() as f64;
+        // Of all threads: each can do as much, and ranks have as many.
+        let peak = peak_flops() * (rayon::current_num_threads() * self.together.count()) as f64;
         let begun = Instant::now();
         let mut speed = Speed::new(peak);
         let bar = Bar::steps(all);
@@ -364,7 +450,7 @@ impl<'a> Run<'a> {
             if steps.is_multiple_of(self.settings.evaluate_every) || steps == all {
                 self.point()?;
             }
-            let stopped = stop::asked();
+            let stopped = self.together.stopped()?;
             if stopped || steps == all || saved.elapsed() >= save_every {
                 path = self.save(folder)?;
                 saved = Instant::now();
@@ -381,13 +467,14 @@ impl<'a> Run<'a> {
         self.report(&path, folder, &speed, begun)
     }
 
-    fn report(mut self, path: &Path, folder: &Folder, speed: &Speed, begun: Instant) -> Outcome {
+    fn report(mut self, path: &Path, folder: Option<&Folder>, speed: &Speed, begun: Instant) -> Outcome {
         let seconds = begun.elapsed().as_secs_f64();
         let sweeps = self.sweeps();
         let bar = Bar::windows(sweeps);
         let part = (&self.parts.held_out, self.task);
         let progress = |done, all| bar.at(done, all);
-        let measured = measure::all(&mut self.learner, &mut self.batches, part, sweeps, progress)?;
+        let measured = measure::all(&mut self.learner, &mut self.batches, part, sweeps, progress);
+        let measured = measured.map_err(agreed)?;
         bar.end();
         let Some(measured) = measured else {
             return Err(Failure::Interrupted(format!(
@@ -395,6 +482,8 @@ impl<'a> Run<'a> {
                 path.display()
             )));
         };
+        // What follows is said by one.
+        let Some(folder) = folder else { return Ok(()) };
         let names = part.0.names(self.task);
         println!("model: {}\nparameters: {}", self.config, self.learner.parameters().len());
         if self.learner.learns() != Learns::All {
@@ -413,6 +502,12 @@ impl<'a> Run<'a> {
         if let Some((tokens, share)) = speed.whole() {
             println!("tokens per second: {tokens:.0}\nshare of peak: {share:.3}");
             println!("seconds: {seconds:.1}");
+            let (steps, Exchanged { bytes, time }) = self.taken;
+            if self.together.count() > 1 {
+                println!("ranks: {}", self.together.count());
+                println!("bytes exchanged per step: {}", bytes / u64::from(steps));
+                println!("seconds in exchange: {:.1}", time.as_secs_f64());
+            }
         }
         println!("checkpoint: {}", path.display());
         println!("curve: {}", folder.path().join("curve.svg").display());
