@@ -17,6 +17,7 @@
 //! | 3 x 8 + 8 x 4 | length of the text, sequences of a batch, sweeps; CRC-32 of the text, highest rate, decay, clip, all steps, evaluation steps, steps done, steps since the last point of the curve |
 //! | 3 x 8 | shares: warm-up, end, switch |
 //! | 8 | shards of a batch, where those are not 8, which flag 1024 tells |
+//! | 2 x 4 | of a teacher, which flag 2048 tells: its share (f32), the CRC-32 of its parameters |
 //! | 16 + 8 + 8 | state of the random numbers, sequences drawn, loss since the last point |
 //! | 8 + 28 each | points of the curve: their number; step and sweeps (4 each), rate (4), bits in training and of held-out text (8 each) |
 //! | 4 | CRC-32 (ISO-HDLC) of all bytes before it |
@@ -51,6 +52,7 @@ const MUON: u32 = 32;
 const LABELS: u32 = 64;
 const ROUNDED: u32 = 128;
 const SHARDED: u32 = 1024;
+const TAUGHT: u32 = 2048;
 
 /// Of a training, apart from moments and the points of the curve.
 const FIXED: usize = 3 * 8 + 8 * 4 + 3 * 8 + Random::BYTES + 2 * 8 + 8;
@@ -101,12 +103,35 @@ pub struct Settings {
     pub evaluate_every: u32,
     /// Whether passes take matrices rounded to 8 bits.
     pub rounded: bool,
+    /// Whom the model learns from, beside the text.
+    pub teacher: Option<Teaching>,
     /// Whether the text is of labelled lines.
     pub labels: bool,
     /// How many bytes the text has.
     pub text_bytes: u64,
     /// The [`checksum`] of the text.
     pub text_checksum: u32,
+}
+
+/// A teacher; its parameters are in a file of their own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Teaching {
+    /// The share of its probabilities in what is predicted.
+    pub share: f32,
+    /// The [`checksum`] of its parameters, little-endian.
+    pub checksum: u32,
+}
+
+impl Teaching {
+    /// Of a model with these parameters.
+    #[must_use]
+    pub fn of(parameters: &[f32], share: f32) -> Self {
+        let mut digest = CRC.digest();
+        for number in parameters {
+            digest.update(&number.to_le_bytes());
+        }
+        Self { share, checksum: digest.finalize() }
+    }
 }
 
 /// What training goes on from.
@@ -250,7 +275,9 @@ impl<'a> Checkpoint<'a> {
         let adapters = if self.adapters.is_empty() { 0 } else { 8 + 4 * self.adapters.len() };
         let training = self.training.as_ref().map_or(0, |training| {
             let shards = if training.settings.shards == SHARDS { 0 } else { 8 };
-            4 * (training.first.len() + training.second.len()) + FIXED + shards + POINT * training.curve.len()
+            let teacher = if training.settings.teacher.is_none() { 0 } else { 8 };
+            let moments = 4 * (training.first.len() + training.second.len());
+            moments + FIXED + shards + teacher + POINT * training.curve.len()
         });
         head::BYTES + 4 * self.parameters.len() + adapters + training + 4
     }
@@ -280,7 +307,8 @@ impl<'a> Checkpoint<'a> {
             | flag(settings.is_some_and(|settings| settings.optimizer == Optimizer::Muon), MUON)
             | flag(settings.is_some_and(|settings| settings.labels), LABELS)
             | flag(settings.is_some_and(|settings| settings.rounded), ROUNDED)
-            | flag(settings.is_some_and(|settings| settings.shards != SHARDS), SHARDED);
+            | flag(settings.is_some_and(|settings| settings.shards != SHARDS), SHARDED)
+            | flag(settings.is_some_and(|settings| settings.teacher.is_some()), TAUGHT);
         out.put(&head::bytes((MAGIC, VERSION), flags, self.length(), config, *sweeps))?;
         out.floats(parameters)?;
         if let Learns::LowRank { rank } = learns {
@@ -309,6 +337,10 @@ impl<'a> Checkpoint<'a> {
             }
             if training.settings.shards != SHARDS {
                 out.put(&(training.settings.shards as u64).to_le_bytes())?;
+            }
+            if let Some(Teaching { share, checksum }) = training.settings.teacher {
+                out.put(&share.to_le_bytes())?;
+                out.put(&checksum.to_le_bytes())?;
             }
             out.put(&training.random)?;
             out.put(&training.sequences.to_le_bytes())?;
@@ -440,7 +472,7 @@ impl Reader<'_> {
     fn rest(&mut self, config: Config, sweeps: usize, flags: u32) -> Option<Checkpoint<'static>> {
         let parameters = self.floats(config.parameters())?;
         let (mut learns, mut adapters) = (Learns::All, Cow::Borrowed(&[][..]));
-        let of_training = MUON | LABELS | ROUNDED | SHARDED;
+        let of_training = MUON | LABELS | ROUNDED | SHARDED | TAUGHT;
         if flags & TRAINING == 0 && flags & of_training != 0 {
             return None;
         }
@@ -469,6 +501,10 @@ impl Reader<'_> {
         let (all, evaluate_every, steps, loss_steps) = (self.u32()?, self.u32()?, self.u32()?, self.u32()?);
         let (warm_up, end, switch) = (self.f64()?, self.f64()?, self.f64()?);
         let shards = if flags & SHARDED == 0 { SHARDS } else { self.size()? };
+        let teacher = match flags & TAUGHT {
+            0 => None,
+            _ => Some(Teaching { share: self.f32()?, checksum: self.u32()? }),
+        };
         let schedule = Schedule { rate, warm_up, end, switch, sweeps, steps: all };
         let settings = Settings {
             schedule,
@@ -479,6 +515,7 @@ impl Reader<'_> {
             clip,
             evaluate_every,
             rounded: flags & ROUNDED != 0,
+            teacher,
             labels: flags & LABELS != 0,
             text_bytes,
             text_checksum,

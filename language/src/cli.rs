@@ -175,6 +175,12 @@ pub(crate) struct Run {
     /// Passes take matrices rounded to 8 bits, as `shrink` rounds them; what learns are the numbers before
     #[arg(long, help_heading = "Learning")]
     pub(crate) rounded: bool,
+    /// Learns from this model as well: its probabilities are a share of what is to be predicted
+    #[arg(long, value_name = "CHECKPOINT", help_heading = "Learning")]
+    pub(crate) teacher: Option<PathBuf>,
+    /// That share; the rest is the text's [default: 0.5]
+    #[arg(long, value_name = "SHARE", value_parser = share, requires = "teacher", help_heading = "Learning")]
+    pub(crate) teacher_share: Option<f64>,
     /// Sequences of a step [default: 8]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>, help_heading = "Learning")]
     pub(crate) batch: Option<usize>,

@@ -10,7 +10,7 @@
 use crate::adapt::{AdapterPart, Adapters, Learns, last};
 use crate::memory::Numbers;
 use crate::muon::{Hidden, MuonStep, hidden};
-use crate::pass::{Model, PassError, Sequences, Sweeps, expect, room};
+use crate::pass::{Model, PassError, Sequences, Sweeps, Teacher, expect, room};
 use crate::ranks::{self, Lost, Ranks};
 use crate::small::Small;
 use crate::text::Random;
@@ -107,6 +107,11 @@ pub enum TrainError {
         /// What it is.
         value: f32,
     },
+    /// The teacher sees both ways and the learner does not, or the other way round.
+    Teacher {
+        /// Whether the teacher sees what came before only.
+        causal: bool,
+    },
     /// The gradient is infinite or not a number.
     NotFinite,
     /// Another rank cannot go on, for a reason of its own.
@@ -124,6 +129,12 @@ impl fmt::Display for TrainError {
             Self::Pass(error) => error.fmt(f),
             Self::Batch { what, most, found } => write!(f, "{what}: {found}; there is room for {most}"),
             Self::Setting { name, range, value } => write!(f, "{name} is {value}; it may be {range}"),
+            Self::Teacher { causal: true } => {
+                f.write_str("the teacher is causal, and the learner sees both ways")
+            }
+            Self::Teacher { causal: false } => {
+                f.write_str("the teacher sees both ways, and the learner is causal")
+            }
             Self::NotFinite => f.write_str("the gradient is infinite or not a number"),
             Self::Rank { rank } => write!(f, "rank {rank} cannot go on"),
             Self::Lost(lost) => lost.fmt(f),
@@ -158,6 +169,8 @@ impl From<ConfigError> for TrainError {
 #[derive(Debug)]
 struct Shard {
     room: Numbers,
+    /// That of the teacher.
+    answers: Numbers,
     gradient: Numbers,
     /// Sum of losses, and targets that were counted.
     loss: Result<(f64, usize), PassError>,
@@ -244,6 +257,7 @@ pub struct Learner {
     beside: Option<Beside>,
     /// The parameters as passes take them, if not as they are.
     rounded: Option<Rounded>,
+    teacher: Option<Taught>,
     /// Matrices whose steps are Muon's.
     hidden: Vec<Hidden>,
     /// Moments of what learns.
@@ -258,6 +272,19 @@ pub struct Learner {
     pieces: Vec<Piece>,
     /// The sum of squares of each piece of the gradient.
     squares: Vec<f32>,
+}
+
+/// Whom a learner learns from, beside the text: its probabilities are a share of what is to be predicted (Hinton et al. 2015).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taught {
+    /// The teacher's shape. Tokens are those of the learner, and it sees both ways or not as the learner does.
+    pub config: Config,
+    /// Its parameters.
+    pub parameters: Vec<f32>,
+    /// Its sweeps.
+    pub sweeps: usize,
+    /// The share of its probabilities, 0 to 1; what is left is the text's.
+    pub share: f32,
 }
 
 /// Adapters, and the parameters they are beside.
@@ -385,6 +412,7 @@ impl Learner {
             .clone()
             .map(|_| Shard {
                 room: Numbers::new(room(&config, together, length, kept)),
+                answers: Numbers::new(0),
                 gradient: Numbers::new(count),
                 loss: Ok((0.0, 0)),
             })
@@ -430,6 +458,7 @@ impl Learner {
             range,
             beside,
             rounded: None,
+            teacher: None,
             hidden: Vec::new(),
             first: Numbers::new(learnt),
             second: Numbers::new(learnt),
@@ -466,6 +495,34 @@ impl Learner {
         });
         self.round();
         self
+    }
+
+    /// Learns from another model, too. What steps report is the loss of the text, as without one.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the teacher has other tokens, a shorter context, sees another way, or is no model; or the share is out of its range.
+    pub fn taught(mut self, by: Taught) -> Result<Self, TrainError> {
+        let Taught { config, ref parameters, sweeps, share } = by;
+        Model::new(config, parameters)?;
+        check("parameters of the teacher", parameters, config.parameters())?;
+        expect("tokens of the teacher", self.config.vocabulary, config.vocabulary)?;
+        if config.causal != self.config.causal {
+            return Err(TrainError::Teacher { causal: config.causal });
+        }
+        if self.length > config.context {
+            return Err(PassError::Tokens { found: self.length, most: config.context }.into());
+        }
+        if sweeps == 0 {
+            return Err(PassError::NoSweep.into());
+        }
+        if !(0.0..=1.0).contains(&share) {
+            return Err(TrainError::Setting { name: "share of the teacher", range: "0 to 1", value: share });
+        }
+        for shard in &mut self.shards {
+            shard.answers = Numbers::new(room(&config, self.together, self.length, 0));
+        }
+        self.teacher = Some(by);
+        Ok(self)
     }
 
     fn round(&mut self) {
@@ -708,7 +765,18 @@ impl Learner {
     fn work(&mut self, batch: &Batch<'_>, sweeps: Sweeps, share: Option<f32>) -> Result<(), TrainError> {
         let taken = taken(&self.parameters, self.rounded.as_ref());
         let model = Model::new(self.config, taken)?;
-        let work = Work { backend: self.backend, model, sweeps, share, together: self.together, batch };
+        let teacher = self.teacher.as_ref();
+        let teacher = teacher
+            .map(|of| Ok::<_, PassError>((Model::new(of.config, &of.parameters)?, of.sweeps, of.share)));
+        let work = Work {
+            backend: self.backend,
+            model,
+            sweeps,
+            share,
+            teacher: teacher.transpose()?,
+            together: self.together,
+            batch,
+        };
         let first = self.chain.as_ref().map_or(0, |chain| chain.own.start);
         work.all(&mut self.shards, first, batch.sequences.div_ceil(self.parts));
         Ok(())
@@ -868,6 +936,8 @@ struct Work<'a> {
     model: Model<'a>,
     sweeps: Sweeps,
     share: Option<f32>,
+    /// The teacher, its sweeps, its share.
+    teacher: Option<(Model<'a>, usize, f32)>,
     together: usize,
     batch: &'a Batch<'a>,
 }
@@ -903,14 +973,25 @@ impl Work<'_> {
             }
             let sequences = Sequences { length, tokens, targets };
             let (loss, count) = match self.share {
-                Some(share) => self.model.gradient(
-                    self.backend,
-                    sequences,
-                    self.sweeps,
-                    share,
-                    &mut shard.room,
-                    &mut shard.gradient,
-                )?,
+                Some(share) => {
+                    let mut teacher = self.teacher.map(|(model, sweeps, share)| Teacher {
+                        model,
+                        sweeps: Sweeps::Unrolled(sweeps),
+                        share,
+                        room: &mut shard.answers,
+                    });
+                    let (backend, sweeps) = (self.backend, self.sweeps);
+                    let (room, gradient) = (&mut shard.room, &mut shard.gradient);
+                    self.model.gradient_taught(
+                        backend,
+                        sequences,
+                        sweeps,
+                        share,
+                        teacher.as_mut(),
+                        room,
+                        gradient,
+                    )?
+                }
                 None => self.model.loss(self.backend, sequences, self.sweeps, &mut shard.room)?,
             };
             total += f64::from(loss);

@@ -2,7 +2,9 @@
 
 use attractor_language::Config;
 use attractor_language::adapt::Learns;
-use attractor_language::checkpoint::{Checkpoint, CheckpointError, Folder, Settings, Training, checksum};
+use attractor_language::checkpoint::{
+    Checkpoint, CheckpointError, Folder, Settings, Teaching, Training, checksum,
+};
 use attractor_language::pass::PassError;
 use attractor_language::plot::Point;
 use attractor_language::schedule::Schedule;
@@ -35,6 +37,7 @@ fn training(steps: u32) -> Training<'static> {
             evaluate_every: 50,
             shards: 8,
             rounded: false,
+            teacher: None,
             labels: false,
             text_bytes: 1 << 33,
             text_checksum: 0xdead_beef,
@@ -75,6 +78,7 @@ fn kinds() -> [Checkpoint<'static>; 6] {
     muon.settings.labels = true;
     muon.settings.rounded = true;
     muon.settings.shards = 12;
+    muon.settings.teacher = Some(Teaching { share: 0.75, checksum: 0xdead_beef });
     [
         learning(Learns::All, false),
         checkpoint(Some(muon)),

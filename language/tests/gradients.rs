@@ -6,7 +6,7 @@ use attractor::Stop;
 use attractor::simd::Backend;
 use attractor::solve::{Map, Solver, Transposed};
 use attractor_language::generate::Generator;
-use attractor_language::pass::{IGNORED, Model, PassError, Sequences, Sweeps, room};
+use attractor_language::pass::{IGNORED, Model, PassError, Sequences, Sweeps, Teacher, room};
 use attractor_language::{Config, ConfigError};
 use naive::{Noise, Rows};
 
@@ -178,6 +178,63 @@ fn gradients_of_losses_after_every_sweep_are_exact() {
                 model.loss(Backend::best(), short, some, &mut memory),
                 Err(PassError::Length { what: "targets", expected, found })
             );
+        }
+    }
+}
+
+/// Of a share of the text its teacher's probabilities are in the place, after every sweep that has a loss.
+#[test]
+fn gradients_of_what_is_taught_are_exact() {
+    let share = 0.7;
+    for (config, sequences, length) in cases() {
+        let other = Config { width: 4, heads: 2, blocks: 2, tied: false, feedback: true, ..config };
+        let (all, of_teacher) = (naive::parameters(&config, 0.4, 28), naive::parameters(&other, 0.5, 29));
+        let mut noise = Noise::new(30);
+        for supervised in [false, true] {
+            let losses = if supervised { 2 } else { 1 };
+            let (tokens, _) = drawn(&config, sequences * length, &mut noise);
+            let (_, targets) = drawn(&config, sequences * length * losses, &mut noise);
+            let entropy = |logits: &Rows, answers: &Rows, targets: &[u32]| -> f64 {
+                let one = |((logits, answers), target): ((&Vec<f64>, &Vec<f64>), &u32)| {
+                    let sum: f64 = answers.iter().map(|x| x.exp()).sum();
+                    let of = |token: usize| naive::loss_of(&vec![logits.clone()], &[token as u32]);
+                    let taught: f64 = (0..answers.len()).map(|v| answers[v].exp() / sum * of(v)).sum();
+                    (1.0 - share) * of(*target as usize) + share * taught
+                };
+                let rows = logits.iter().zip(answers).zip(targets);
+                rows.filter(|(_, target)| **target != IGNORED).map(one).sum()
+            };
+            let loss = |all: &[f64]| -> f64 {
+                let each = tokens.chunks_exact(length).zip(targets.chunks_exact(losses * length));
+                each.map(|(tokens, targets)| {
+                    let answers = naive::logits(&other, &of_teacher, tokens, 3);
+                    let after = targets.chunks_exact(length).enumerate();
+                    let sweeps = |sweep: usize| if supervised { sweep + 1 } else { 2 };
+                    after
+                        .map(|(sweep, targets)| {
+                            entropy(&naive::logits(&config, all, tokens, sweeps(sweep)), &answers, targets)
+                        })
+                        .sum::<f64>()
+                })
+                .sum()
+            };
+            let sweeps = if supervised { Sweeps::Supervised(2) } else { Sweeps::Unrolled(2) };
+            let of = Sequences { length, tokens: &tokens, targets: &targets };
+            let model = Model::new(config, &all).unwrap();
+            let mut memory = vec![f64::NAN; room(&config, sequences, length, 2)];
+            let mut others = vec![f64::NAN; room(&other, sequences, length, 0)];
+            let mut teacher = Teacher {
+                model: Model::new(other, &of_teacher).unwrap(),
+                sweeps: Sweeps::Unrolled(3),
+                share,
+                room: &mut others,
+            };
+            let mut gradient = vec![0.0; all.len()];
+            let backend = Backend::best();
+            model
+                .gradient_taught(backend, of, sweeps, 0.25, Some(&mut teacher), &mut memory, &mut gradient)
+                .unwrap();
+            compare(&config, &all, &gradient, 1e-6, |all| 0.25 * loss(all));
         }
     }
 }

@@ -607,6 +607,39 @@ fn models_are_made_small() {
     );
 }
 
+/// A run that has a teacher goes on with that teacher and no other, and what it reaches is told of the text.
+#[test]
+fn a_model_learns_from_another_one() {
+    let room = Room::new("teacher");
+    let said = room.train("teacher", &["--steps", "30", "--rate", "0.01"]);
+    let (teacher, text) = (room.path("teacher"), room.path("text"));
+    let small = ["--steps", "20", "--rate", "0.01", "--no-feedback", "--teacher", &teacher];
+    let taught = room.train("taught", &small);
+    let alone = room.train("alone", &small[..5]);
+    assert_ne!(value(&taught, "bits per byte"), value(&alone, "bits per byte"));
+    assert!(
+        value(&said, "parameters").parse::<u32>().unwrap() > value(&taught, "parameters").parse().unwrap()
+    );
+    let out = room.path("taught");
+    let resume = ["pretrain", &text, "--out", &out, "--resume", "--no-feedback"];
+    let with = |more: &[&'static str]| [&resume[..], more].concat();
+    refused(1, "the run was begun with a teacher: `--teacher` names its checkpoint", &resume);
+    let resumed = done(&[&resume[..], &["--teacher", &teacher]].concat());
+    assert_eq!(value(&resumed, "bits per byte"), value(&taught, "bits per byte"));
+    let another = room.path("alone");
+    refused(
+        1,
+        "the run was begun with --teacher of share 0.5",
+        &[&resume[..], &["--teacher", &another]].concat(),
+    );
+    refused(2, "--teacher", &with(&["--teacher-share", "0.5"]));
+    refused(
+        1,
+        "No such file",
+        &["pretrain", &text, "--out", &room.path("x"), "--teacher", &room.path("nowhere")],
+    );
+}
+
 /// Pieces of words need a feature, and every command that would need it says so.
 #[cfg(not(feature = "bpe"))]
 #[test]

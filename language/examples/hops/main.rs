@@ -67,16 +67,15 @@ fn main() -> ExitCode {
     command_line::run("hops", &help, |arguments| DEFAULT.parse(arguments), run)
 }
 
-/// Letters, and for each place the place a hop leads to: the last one up to it that comes behind the same letter.
+/// Letters, no two the same in a row, and for each place the place a hop leads to: the last one before it that comes behind the same letter.
 fn text(random: &mut Random) -> (Vec<u32>, Vec<Option<usize>>) {
     let (mut letters, mut hops) = (Vec::with_capacity(LENGTH), Vec::with_capacity(LENGTH));
-    let (mut behind, mut before) = ([None; LETTERS], None);
+    let (mut behind, mut letter) = ([None; LETTERS], random.below(LETTERS));
     for place in 0..LENGTH {
-        if let Some(before) = before {
-            behind[before] = Some(place);
+        if place > 0 {
+            behind[letter] = Some(place);
+            letter = (letter + 1 + random.below(LETTERS - 1)) % LETTERS;
         }
-        let letter = random.below(LETTERS);
-        before = Some(letter);
         letters.push(letter as u32);
         hops.push(behind[letter]);
     }

@@ -41,7 +41,7 @@ const LEARNT: usize = 20;
 /// Sweeps behind those that a string takes, in which its answers are to stay.
 const MORE: usize = 4;
 /// Lengths of the strings that are asked, and how many of each.
-const ASKED: [(usize, usize); 4] = [(20, 500), (40, 500), (128, 500), (512, 200)];
+const ASKED: [(usize, usize); 4] = [(20, 200), (40, 200), (128, 200), (512, 100)];
 const LONGEST: usize = ASKED[ASKED.len() - 1].0;
 
 /// The token before the bits 0 and 1. Without it the first bit, which sees itself alone, could not be told from one behind another of the same state.

@@ -79,7 +79,7 @@ fn text(file: Option<&PathBuf>) -> Result<(Text, PathBuf), String> {
 /// A model, as its file has it.
 enum Opened {
     /// With parameters of 32 bits, adapters added.
-    Whole(Checkpoint<'static>),
+    Whole(Box<Checkpoint<'static>>),
     Small(SmallFile),
 }
 
@@ -94,13 +94,13 @@ fn open(path: &Path) -> Result<Opened, String> {
         }
         Checkpoint::read(&bytes).map_err(|error| about(path, error))?
     };
-    found.merged().map(Opened::Whole).map_err(|error| about(path, error))
+    found.merged().map(|found| Opened::Whole(Box::new(found))).map_err(|error| about(path, error))
 }
 
 /// The same with parameters of 32 bits.
 fn load(path: &Path) -> Result<Checkpoint<'static>, String> {
     Ok(match open(path)? {
-        Opened::Whole(checkpoint) => checkpoint,
+        Opened::Whole(checkpoint) => *checkpoint,
         Opened::Small(small) => {
             let Header { config, sweeps, .. } = *small.header();
             Checkpoint::of(config, sweeps, Cow::Owned(small.parameters()))

@@ -3,12 +3,13 @@
 use crate::cli::{Finetune, Pretrain, Run, Shape, Steps};
 use attractor_language::Config;
 use attractor_language::adapt::Learns;
-use attractor_language::checkpoint::{Settings, checksum};
+use attractor_language::checkpoint::{Checkpoint, Settings, Teaching, checksum};
 use attractor_language::schedule::Schedule;
 use attractor_language::text::Text;
 use attractor_language::train::{Optimizer, SHARDS};
 use std::path::{Path, PathBuf};
 
+const TEACHER_SHARE: f32 = 0.5;
 const DEFAULT: Settings = Settings {
     schedule: Schedule { rate: 6e-3, warm_up: 0.02, end: 0.02, switch: 0.9, sweeps: 2, steps: 0 },
     batch: 8,
@@ -18,6 +19,7 @@ const DEFAULT: Settings = Settings {
     clip: 1.0,
     evaluate_every: 0,
     rounded: false,
+    teacher: None,
     labels: false,
     text_bytes: 0,
     text_checksum: 0,
@@ -31,6 +33,8 @@ pub(crate) struct Asked<'a> {
     /// Whether the model has feedback; if nothing is said, as the one it starts from.
     feedback: Option<bool>,
     pub(crate) learns: Learns,
+    /// Whom the model learns from, beside the text.
+    pub(crate) teacher: Option<Checkpoint<'static>>,
     /// Whether the text is of labelled lines.
     pub(crate) labels: bool,
     pub(crate) run: &'a Run,
@@ -49,6 +53,7 @@ impl<'a> Asked<'a> {
             shape: Some(shape),
             feedback: Some(!shape.no_feedback),
             learns: Learns::All,
+            teacher: None,
             labels: false,
             run,
             out: run.out.as_deref().unwrap_or(Path::new("target/attractor-lm")),
@@ -70,6 +75,7 @@ impl<'a> Asked<'a> {
                 None if *last => Learns::Last,
                 None => Learns::All,
             },
+            teacher: None,
             labels: *labels,
             run,
             out: run.out.as_deref().unwrap_or(Path::new("target/attractor-lm-finetuned")),
@@ -134,6 +140,14 @@ impl<'a> Asked<'a> {
             clip: run.clip.unwrap_or(base.clip),
             evaluate_every: run.eval_every.unwrap_or(base.evaluate_every),
             rounded: run.rounded || base.rounded,
+            teacher: match &self.teacher {
+                Some(teacher) => {
+                    let begun = base.teacher.map_or(TEACHER_SHARE, |begun| begun.share);
+                    let share = run.teacher_share.map_or(begun, |share| share as f32);
+                    Some(Teaching::of(&teacher.parameters, share))
+                }
+                None => base.teacher,
+            },
             labels: self.labels,
             text_bytes: text.bytes().len() as u64,
             text_checksum: checksum(text.bytes()),
@@ -142,9 +156,9 @@ impl<'a> Asked<'a> {
 }
 
 /// What must stay the same as long as a run goes on, by name.
-pub(crate) fn list(settings: &Settings, seed: u64, learns: Learns) -> [(&'static str, String); 17] {
+pub(crate) fn list(settings: &Settings, seed: u64, learns: Learns) -> [(&'static str, String); 18] {
     let Settings { schedule, batch, optimizer, decay, clip, evaluate_every, .. } = *settings;
-    let Settings { shards, rounded, labels, text_bytes, text_checksum, .. } = *settings;
+    let Settings { shards, rounded, teacher, labels, text_bytes, text_checksum, .. } = *settings;
     let Schedule { rate, warm_up, end, switch, sweeps, steps } = schedule;
     [
         ("a text of bytes", format!("{text_bytes} (checksum {text_checksum:08x})")),
@@ -152,6 +166,12 @@ pub(crate) fn list(settings: &Settings, seed: u64, learns: Learns) -> [(&'static
         ("--batch", batch.to_string()),
         ("--shards", shards.to_string()),
         ("--rounded", rounded.to_string()),
+        (
+            "--teacher",
+            teacher.map_or("none".to_owned(), |of| {
+                format!("of share {} (checksum {:08x})", of.share, of.checksum)
+            }),
+        ),
         ("--labels", labels.to_string()),
         ("--optimizer", format!("{optimizer:?}").to_lowercase()),
         ("--sweeps", sweeps.to_string()),

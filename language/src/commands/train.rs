@@ -11,13 +11,13 @@ use crate::cli::{Finetune, Pretrain};
 use crate::output;
 use attractor::simd::Backend;
 use attractor_language::adapt::Learns;
-use attractor_language::checkpoint::{Checkpoint, Folder, Settings, Training};
+use attractor_language::checkpoint::{Checkpoint, Folder, Settings, Teaching, Training};
 use attractor_language::limits::peak_flops;
 use attractor_language::pass::{Model, Sweeps};
 use attractor_language::plot::{self, Point};
 use attractor_language::schedule::Costs;
 use attractor_language::text::{Batches, Random, Task};
-use attractor_language::train::{Exchanged, Learner, Shards, State, StepSettings, flops_per_token};
+use attractor_language::train::{Exchanged, Learner, Shards, State, StepSettings, Taught, flops_per_token};
 use attractor_language::{Config, ConfigError};
 use core::fmt::Display;
 use std::borrow::Cow;
@@ -27,22 +27,24 @@ use std::time::{Duration, Instant};
 const SEED: u64 = 1;
 
 pub(crate) fn pretrain(arguments: &Pretrain) -> Outcome {
-    train(&Asked::pretrain(arguments))
+    train(Asked::pretrain(arguments))
 }
 
 pub(crate) fn finetune(arguments: &Finetune) -> Outcome {
-    train(&Asked::finetune(arguments))
+    train(Asked::finetune(arguments))
 }
 
-fn train(asked: &Asked<'_>) -> Outcome {
+fn train(asked: Asked<'_>) -> Outcome {
     let together = Together::begin()?;
     let outcome = by_all(asked, &together);
     together.end(outcome)
 }
 
 /// What every rank does.
-fn by_all(asked: &Asked<'_>, together: &Together) -> Outcome {
+fn by_all(mut asked: Asked<'_>, together: &Together) -> Outcome {
     let started = Instant::now();
+    asked.teacher = asked.run.teacher.as_deref().map(load).transpose()?;
+    let asked = &asked;
     let (text, file) = text(asked.file)?;
     let from = asked.from.map(|path| Ok::<_, String>((path, load(path)?))).transpose()?;
     // What needs no folder is looked at before there is one.
@@ -154,6 +156,7 @@ impl<'a> Run<'a> {
     fn new(
         config: Config,
         (settings, seed, learns): (Settings, u64, Learns),
+        teacher: Option<&Checkpoint<'_>>,
         parts: &'a Parts<'a>,
         together: &'a Together,
     ) -> Result<Self, Failure> {
@@ -166,13 +169,12 @@ impl<'a> Run<'a> {
         }
         let shards = Shards { count: shards, ranks: together.shared() };
         let learner = Learner::among(config, learns, batch, config.context, schedule.sweeps, &shards);
+        let learner = learner.map_err(|error| error.to_string())?;
+        let learner = learner.with(settings.optimizer).rounded(settings.rounded);
         Ok(Self {
             config,
             settings,
-            learner: learner
-                .map_err(|error| error.to_string())?
-                .with(settings.optimizer)
-                .rounded(settings.rounded),
+            learner: Self::taught(learner, &settings, teacher)?,
             parts,
             together,
             task: task(&config),
@@ -186,6 +188,21 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// A learner that has a teacher if the run has one.
+    fn taught(
+        learner: Learner,
+        settings: &Settings,
+        teacher: Option<&Checkpoint<'_>>,
+    ) -> Result<Learner, String> {
+        let Some(Teaching { share, .. }) = settings.teacher else { return Ok(learner) };
+        let Some(teacher) = teacher else {
+            return Err("the run was begun with a teacher: `--teacher` names its checkpoint".to_owned());
+        };
+        let Checkpoint { config, sweeps, ref parameters, .. } = *teacher;
+        let by = Taught { config, parameters: parameters.to_vec(), sweeps, share };
+        learner.taught(by).map_err(|error| format!("--teacher: {error}"))
+    }
+
     fn start(
         asked: &Asked<'_>,
         config: Config,
@@ -195,7 +212,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Failure> {
         let seed = asked.run.seed.unwrap_or(SEED);
         let settings = asked.settings(&config, from.as_ref().map(|from| from.sweeps), parts.text);
-        let mut run = Self::new(config, (settings, seed, asked.learns), parts, together)?;
+        let mut run =
+            Self::new(config, (settings, seed, asked.learns), asked.teacher.as_ref(), parts, together)?;
         run.learner.initialize(seed);
         if let Some(from) = from {
             // Feedback is last: where one of the two has none, the others are the same.
@@ -223,7 +241,7 @@ impl<'a> Run<'a> {
         let random = Random::from_state(training.random);
         let begun = (training.settings, random.seed(), learns);
         plan::same(asked, (&begun.0, begun.1, begun.2), parts.text).map_err(of_folder)?;
-        let mut run = Self::new(config, begun, parts, together)?;
+        let mut run = Self::new(config, begun, asked.teacher.as_ref(), parts, together)?;
         let state = State {
             parameters: &parameters,
             adapters: &adapters,

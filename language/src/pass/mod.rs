@@ -134,6 +134,50 @@ pub struct Model<'a, T = f32> {
     parameters: &'a [T],
 }
 
+/// A model that another one learns from, beside the text: its probabilities are a share of what is to be predicted (Hinton et al. 2015).
+#[derive(Debug)]
+pub struct Teacher<'a, T = f32> {
+    /// The model; it has as many tokens as the one that learns.
+    pub model: Model<'a, T>,
+    /// How its states are refined.
+    pub sweeps: Sweeps,
+    /// The share of its probabilities, 0 to 1; what is left is the text's.
+    pub share: T,
+    /// Its own [`room`], for logits alone.
+    pub room: &'a mut [T],
+}
+
+impl<T: Scalar> Teacher<'_, T> {
+    /// Makes the logits of its answers.
+    fn answer(&mut self, backend: Backend, of: Sequences<'_>, vocabulary: usize) -> Result<(), PassError> {
+        self.sweeps.check()?;
+        expect("tokens of the teacher", vocabulary, self.model.config.vocabulary)?;
+        let plan = self.model.plan(of.tokens, of.length, 0, self.room)?;
+        let (memory, working) = split_room(&plan, self.room);
+        let mut on = On { backend, plan, room: working };
+        self.model.embed(&plan, of.tokens, memory.get_mut(plan.embedding()).unwrap_or_default());
+        self.model.settle(&mut on, memory, self.sweeps)?;
+        self.model.head(&mut on, memory, plan.state(plan.blocks - 1))
+    }
+
+    /// Takes its share of the gradient of its own loss from that of another one: what is left has its probabilities in the place of that share of the text.
+    fn correct(
+        &mut self,
+        backend: Backend,
+        targets: Targets<'_>,
+        gradient: &mut [T],
+    ) -> Result<(), PassError> {
+        let plan = self.model.plan(targets.of.tokens, targets.of.length, 0, self.room)?;
+        let (memory, working) = split_room(&plan, self.room);
+        self.model.cross_entropy(&On { backend, plan, room: working }, memory, targets)?;
+        let own = memory.get(plan.logits()[1].clone()).unwrap_or_default();
+        for (to, own) in gradient.iter_mut().zip(own) {
+            *to = *to - self.share * *own;
+        }
+        Ok(())
+    }
+}
+
 /// How many numbers of room passes take, over so many sequences of so many tokens, of which so many sweeps are kept for a gradient: as many as
 /// [`Sweeps::Unrolled`] says, 1 for the others, 0 for logits and losses alone.
 ///
@@ -283,9 +327,31 @@ impl<'a, T: Scalar> Model<'a, T> {
         room: &mut [T],
         gradient: &mut [T],
     ) -> Result<(T, usize), PassError> {
+        self.gradient_taught(backend, sequences, sweeps, share, None, room, gradient)
+    }
+
+    /// [`gradient`](Self::gradient), where a part of what is to be predicted are the probabilities of a teacher. What is returned is the loss of the targets,
+    /// as there.
+    ///
+    /// # Errors
+    /// [`PassError`], of the teacher as well; the gradient is unchanged then.
+    #[allow(clippy::too_many_arguments, reason = "each is one operand, and none belongs with another")]
+    pub fn gradient_taught(
+        &self,
+        backend: Backend,
+        sequences: Sequences<'_>,
+        sweeps: Sweeps,
+        share: T,
+        mut teacher: Option<&mut Teacher<'_, T>>,
+        room: &mut [T],
+        gradient: &mut [T],
+    ) -> Result<(T, usize), PassError> {
         sweeps.check()?;
         let plan = self.sequences(sequences, sweeps, sweeps.kept(), room)?;
         expect("gradient", self.parameters.len(), gradient.len())?;
+        if let Some(teacher) = &mut teacher {
+            teacher.answer(backend, sequences, self.config.vocabulary)?;
+        }
         let (memory, working) = split_room(&plan, room);
         let mut on = On { backend, plan, room: working };
         self.embed(&plan, sequences.tokens, memory.get_mut(plan.embedding()).unwrap_or_default());
@@ -306,10 +372,16 @@ impl<'a, T: Scalar> Model<'a, T> {
         }
         let last = plan.kept - 1;
         let losses = sweeps.losses();
-        let loss_after = |on: &mut On<'_, T>, memory: &mut [T], sweep: usize| {
+        let mut loss_after = |on: &mut On<'_, T>, memory: &mut [T], sweep: usize| {
             self.head(on, memory, output(sweep, top))?;
             let sweep = if losses > 1 { sweep } else { 0 };
-            self.cross_entropy(on, memory, Targets { of: sequences, sweeps: losses, sweep })
+            let targets = Targets { of: sequences, sweeps: losses, sweep };
+            let loss = self.cross_entropy(on, memory, targets)?;
+            if let Some(teacher) = &mut teacher {
+                let [_, gradient] = plan.logits();
+                teacher.correct(on.backend, targets, memory.get_mut(gradient).unwrap_or_default())?;
+            }
+            Ok::<_, PassError>(loss)
         };
         let first = if losses > 1 { 0 } else { last };
         let mut loss = (T::ZERO, 0);
