@@ -7,7 +7,7 @@
 //! |-|-|
 //! | 8 | `ATTRLM\r\n` |
 //! | 4 | version, 2; of version 1 are files without adapters in which all parameters learn |
-//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon, 64 the text is of labelled lines, 128 passes take rounded matrices, 256 all blocks have the same parameters, 512 places have no embeddings; bits 16 to 31: the window of attention |
+//! | 4 | flags: 1 feedback, 2 causal, 4 there is a training, 8 there are adapters, 16 only the last block learns, 32 matrices take the steps of Muon, 64 the text is of labelled lines, 128 passes take rounded matrices, 256 all blocks have the same parameters, 512 places have no embeddings, 1024 a batch has other than 8 shards, 2048 there is a teacher; bits 16 to 31: the window of attention |
 //! | 8 | length of the file |
 //! | 5 x 8 | vocabulary, context, width, heads, blocks |
 //! | 8 | sweeps the model is for |
