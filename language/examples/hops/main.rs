@@ -139,6 +139,7 @@ fn run(options: Options) -> Result<(), String> {
         title: "Hops back through a text",
         subtitle: &format!("{LENGTH} letters of {LETTERS}; places from which there are so many hops"),
         networks: &NETWORKS,
+        trainings: 1,
         answer: (LENGTH + 1, HOPS.len()),
         results: HOPS.iter().map(|hops| format!("right at p = {hops}")).collect(),
         places: HOPS.iter().map(ToString::to_string).collect(),

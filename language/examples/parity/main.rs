@@ -126,6 +126,7 @@ fn run(options: Options) -> Result<(), String> {
         title: "Parity of strings longer than those learnt from",
         subtitle: &format!("learnt from at most {LEARNT} bits"),
         networks: &NETWORKS,
+        trainings: 1,
         answer: (LEARNT + 1, LEARNT),
         results: ASKED.iter().map(|(length, _)| format!("right at {length}")).collect(),
         places: ASKED.iter().map(|(length, _)| length.to_string()).collect(),

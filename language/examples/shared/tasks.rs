@@ -117,7 +117,7 @@ pub(crate) fn learn(
         let sequences = tokens.len() / drawn.length;
         let of = Batch { sequences, length: drawn.length, tokens, targets };
         learner.step(&of, &settings).map_err(|error| format!("seed {seed}, step {step}: {error}"))?;
-        // Of about the last thousand steps.
+        // Of about the last tenth of the steps so far, of a thousand at most.
         let keep = ((1.0 + step as f32) / (10.0 + step as f32)).min(0.999);
         for (averaged, now) in averaged.iter_mut().zip(learner.parameters()) {
             *averaged = keep * *averaged + (1.0 - keep) * now;
@@ -158,9 +158,9 @@ impl<'a> Answers<'a> {
         Ok((0..length).map(|place| best(place) as u32).collect())
     }
 
-    #[allow(dead_code, reason = "not every experiment asks it")]
     /// [`of`](Self::of), and how much the answer is to be doubted: of a network with feedback the largest change of a logit in the last sweep, of a plain
     /// one what the least likely answer lacks to 1. Counted are the places that are asked.
+    #[allow(dead_code, reason = "not every experiment asks it")]
     pub(crate) fn with_doubt(
         &mut self,
         tokens: &[u32],
@@ -201,6 +201,8 @@ pub(crate) struct Experiment<'a> {
     pub(crate) title: &'a str,
     pub(crate) subtitle: &'a str,
     pub(crate) networks: &'a [Network],
+    /// How often a network is trained with a seed.
+    pub(crate) trainings: u64,
     /// Tokens of an answer whose arithmetic is told, and sweeps.
     pub(crate) answer: (usize, usize),
     /// The results of a network: how their lines begin, and what they are along the axis of the plot.
@@ -216,7 +218,8 @@ impl Experiment<'_> {
         options: Options,
         one: impl Fn(&Network, u64, &ProgressBar) -> Result<Vec<f64>, String> + Sync,
     ) -> Result<(), String> {
-        let Self { name, title, subtitle, networks, answer: (length, sweeps), results, places, axis } = self;
+        let Self { name, title, subtitle, networks, trainings, answer, results, places, axis } = self;
+        let (length, sweeps) = answer;
         let folder = Path::new("target").join(name);
         output::folder(&folder)?;
         let started = Instant::now();
@@ -226,7 +229,8 @@ impl Experiment<'_> {
             println!("{}: {operations:.1}", network.of("million operations of an answer"));
         }
         let count = networks.len() * options.seeds as usize;
-        let runs = side_by_side(count, count as u64 * u64::from(options.steps), |index, bar| {
+        let steps = count as u64 * trainings * u64::from(options.steps);
+        let runs = side_by_side(count, steps, |index, bar| {
             one(&networks[index % networks.len()], options.seed + (index / networks.len()) as u64, bar)
         })?;
         let right = |network: usize, at: usize| {

@@ -184,6 +184,7 @@ fn run(options: Options) -> Result<(), String> {
         title: "Sudokus of 4x4 and 6x6 cells",
         subtitle: "solutions not learnt from",
         networks: &NETWORKS,
+        trainings: 2,
         answer: (LARGE.cells(), SWEEPS),
         results: core::iter::once("solved".to_owned()).chain(surest).collect(),
         places: core::iter::once("4x4".to_owned())
