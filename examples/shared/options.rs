@@ -3,6 +3,7 @@
 use crate::arguments::Arguments;
 use std::ffi::OsString;
 
+const PACKAGE: &str = env!("CARGO_PKG_NAME");
 const MOST_SEEDS: u64 = 1000;
 const MOST_STEPS: u64 = 10_000_000;
 
@@ -19,11 +20,12 @@ impl Options {
     /// The options with these defaults, and the help that lists them.
     pub(crate) fn help(self, name: &str, what: &str) -> String {
         let Self { seed, seeds, steps } = self;
+        let package = if PACKAGE == "attractor" { String::new() } else { format!("-p {PACKAGE} ") };
         format!(
             "\
 {what}
 
-Usage: cargo run --release --example {name} -- [OPTIONS]
+Usage: cargo run --release {package}--example {name} -- [OPTIONS]
 
 Options:
   --seed N     first seed of initial weights, order and noise [default: {seed}]

@@ -126,7 +126,10 @@ fn beside(path: &Path) -> Result<PathBuf, Box<dyn Error>> {
 /// The folder target/`name` of this checkout, as [`folder`].
 #[allow(dead_code, reason = "not every program writes files")]
 pub(crate) fn target(name: &str) -> Result<PathBuf, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(name);
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Packages of a workspace share one.
+    let checkout = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file()).unwrap_or(package);
+    let path = checkout.join("target").join(name);
     folder(&path)?;
     Ok(path)
 }

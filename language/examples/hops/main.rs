@@ -34,7 +34,7 @@ use attractor_language::random::Random;
 use indicatif::ProgressBar;
 use options::Options;
 use std::process::ExitCode;
-use tasks::{Answers, Drawn, Experiment, Network, Recipe, help, learn};
+use tasks::{Answers, Drawn, Experiment, Network, Recipe, learn};
 
 /// Letters of a text, and of which it is made.
 const LENGTH: usize = 100;
@@ -63,7 +63,7 @@ const WHAT: &str = "\
 Trains networks with feedback and plain ones to hop back through a text, 1 to 8 times.";
 
 fn main() -> ExitCode {
-    let help = help(DEFAULT, "hops", WHAT);
+    let help = DEFAULT.help("hops", WHAT);
     command_line::run("hops", &help, |arguments| DEFAULT.parse(arguments), run)
 }
 
@@ -134,8 +134,9 @@ fn one(network: &Network, seed: u64, options: Options, bar: &ProgressBar) -> Res
 }
 
 fn run(options: Options) -> Result<(), String> {
+    let folder = output::target("hops")?;
     let experiment = Experiment {
-        name: "hops",
+        folder,
         title: "Hops back through a text",
         subtitle: &format!("{LENGTH} letters of {LETTERS}; places from which there are so many hops"),
         networks: &NETWORKS,

@@ -34,7 +34,7 @@ use attractor_language::random::Random;
 use indicatif::ProgressBar;
 use options::Options;
 use std::process::ExitCode;
-use tasks::{Answers, Drawn, Experiment, Network, Recipe, help, learn};
+use tasks::{Answers, Drawn, Experiment, Network, Recipe, learn};
 
 /// The longest string that is learnt from.
 const LEARNT: usize = 20;
@@ -66,7 +66,7 @@ const WHAT: &str = "\
 Trains networks with feedback and plain ones to tell the parity of bits, and asks longer strings than they learnt from.";
 
 fn main() -> ExitCode {
-    let help = help(DEFAULT, "parity", WHAT);
+    let help = DEFAULT.help("parity", WHAT);
     command_line::run("parity", &help, |arguments| DEFAULT.parse(arguments), run)
 }
 
@@ -121,8 +121,9 @@ fn one(network: &Network, seed: u64, options: Options, bar: &ProgressBar) -> Res
 }
 
 fn run(options: Options) -> Result<(), String> {
+    let folder = output::target("parity")?;
     let experiment = Experiment {
-        name: "parity",
+        folder,
         title: "Parity of strings longer than those learnt from",
         subtitle: &format!("learnt from at most {LEARNT} bits"),
         networks: &NETWORKS,

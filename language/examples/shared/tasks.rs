@@ -3,7 +3,6 @@
 use crate::curves::{self, COLORS, Curve, Frame};
 use crate::experiment::side_by_side;
 use crate::options::Options;
-use crate::output;
 use crate::spread::{Spread, seeds};
 use attractor::simd::Backend;
 use attractor_language::Config;
@@ -13,13 +12,8 @@ use attractor_language::random::Random;
 use attractor_language::train::{Batch, Learner, Optimizer, StepSettings, flops_per_token};
 use indicatif::ProgressBar;
 use plotters::prelude::SeriesLabelPosition;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Instant;
-
-/// The help of an experiment.
-pub(crate) fn help(options: Options, name: &str, what: &str) -> String {
-    options.help(name, what).replace("--example", "-p attractor-language --example")
-}
 
 /// A network that is compared with others.
 pub(crate) struct Network {
@@ -196,8 +190,8 @@ impl<'a> Answers<'a> {
 
 /// Networks that are compared, and what is asked of them.
 pub(crate) struct Experiment<'a> {
-    /// Of the folder of the plots.
-    pub(crate) name: &'a str,
+    /// For plots.
+    pub(crate) folder: PathBuf,
     pub(crate) title: &'a str,
     pub(crate) subtitle: &'a str,
     pub(crate) networks: &'a [Network],
@@ -218,10 +212,8 @@ impl Experiment<'_> {
         options: Options,
         one: impl Fn(&Network, u64, &ProgressBar) -> Result<Vec<f64>, String> + Sync,
     ) -> Result<(), String> {
-        let Self { name, title, subtitle, networks, trainings, answer, results, places, axis } = self;
+        let Self { folder, title, subtitle, networks, trainings, answer, results, places, axis } = self;
         let (length, sweeps) = answer;
-        let folder = Path::new("target").join(name);
-        output::folder(&folder)?;
         let started = Instant::now();
         for network in networks {
             println!("{}: {}", network.of("parameters"), network.config.parameters());

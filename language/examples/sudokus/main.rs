@@ -37,7 +37,7 @@ use options::Options;
 use puzzle::{Boxes, Puzzle};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use tasks::{Answers, Drawn, Experiment, Network, Recipe, help, learn};
+use tasks::{Answers, Drawn, Experiment, Network, Recipe, learn};
 
 const SMALL: Boxes = Boxes { rows: 2, columns: 2 };
 const LARGE: Boxes = Boxes { rows: 2, columns: 3 };
@@ -69,7 +69,7 @@ const WHAT: &str = "\
 Trains networks with feedback and plain ones to solve sudokus of 4x4 and of 6x6 cells.";
 
 fn main() -> ExitCode {
-    let help = help(DEFAULT, "sudokus", WHAT);
+    let help = DEFAULT.help("sudokus", WHAT);
     command_line::run("sudokus", &help, |arguments| DEFAULT.parse(arguments), run)
 }
 
@@ -176,11 +176,12 @@ fn solved(
 }
 
 fn run(options: Options) -> Result<(), String> {
+    let folder = output::target("sudokus")?;
     let puzzles = |boxes, size: usize| Puzzles::new(boxes, GIVENS[size], LEARNT[size], ASKED[size]);
     let (small, large) = (puzzles(SMALL, 0), puzzles(LARGE, 1));
     let surest = SUREST.map(|part| format!("solved 6x6, surest {part} %"));
     let experiment = Experiment {
-        name: "sudokus",
+        folder,
         title: "Sudokus of 4x4 and 6x6 cells",
         subtitle: "solutions not learnt from",
         networks: &NETWORKS,
