@@ -6,6 +6,7 @@
 
 use core::fmt;
 use core::ops::Range;
+use std::env;
 
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -91,6 +92,14 @@ pub fn of_first(ranks: Option<&dyn Ranks>, said: u64) -> Result<u64, Lost> {
     let mut words = [if ranks.rank() == 0 { said } else { 0 }];
     ranks.or(&mut words)?;
     Ok(words[0])
+}
+
+/// How many processes a launcher started as ranks, this one among them; 0 where it does not say. None without a launcher. Asked are Open MPI, MPICH and its
+/// kin, and PMIx, as of Slurm.
+#[must_use]
+pub fn launched() -> Option<usize> {
+    let told = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].iter().find_map(|size| env::var(size).ok());
+    told.map(|count| count.parse().unwrap_or(0)).or_else(|| env::var_os("PMIX_RANK").map(|_| 0))
 }
 
 #[cfg(test)]

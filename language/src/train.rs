@@ -10,7 +10,7 @@
 use crate::adapt::{AdapterPart, Adapters, Learns, last};
 use crate::memory::Numbers;
 use crate::muon::{Hidden, MuonStep, hidden};
-use crate::pass::{Model, PassError, Sequences, Sweeps, Teacher, expect, room};
+use crate::pass::{Model, PassError, Sequences, Sweeps, Teacher, check_share, expect, room};
 use crate::ranks::{self, Lost, Ranks};
 use crate::small::Small;
 use crate::text::Random;
@@ -257,7 +257,7 @@ pub struct Learner {
     beside: Option<Beside>,
     /// The parameters as passes take them, if not as they are.
     rounded: Option<Rounded>,
-    teacher: Option<Taught>,
+    teacher: Option<Tutor>,
     /// Matrices whose steps are Muon's.
     hidden: Vec<Hidden>,
     /// Moments of what learns.
@@ -274,17 +274,13 @@ pub struct Learner {
     squares: Vec<f32>,
 }
 
-/// Whom a learner learns from, beside the text: its probabilities are a share of what is to be predicted (Hinton et al. 2015).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Taught {
-    /// The teacher's shape. Tokens are those of the learner, and it sees both ways or not as the learner does.
-    pub config: Config,
-    /// Its parameters.
-    pub parameters: Vec<f32>,
-    /// Its sweeps.
-    pub sweeps: usize,
-    /// The share of its probabilities, 0 to 1; what is left is the text's.
-    pub share: f32,
+/// What a [`Teacher`] is made of for each pass.
+#[derive(Debug)]
+struct Tutor {
+    config: Config,
+    parameters: Vec<f32>,
+    sweeps: usize,
+    share: f32,
 }
 
 /// Adapters, and the parameters they are beside.
@@ -497,15 +493,21 @@ impl Learner {
         self
     }
 
-    /// Learns from another model, too. What steps report is the loss of the text, as without one.
+    /// Learns from another model, too, of this shape and these parameters and with so many sweeps: of what is to be predicted its probabilities are a
+    /// share, 0 to 1 (Hinton et al. 2015). What steps report is the loss of the targets, as without one.
     ///
     /// # Errors
-    /// [`TrainError`] if the teacher has other tokens, a shorter context, sees another way, or is no model; or the share is out of its range.
-    pub fn taught(mut self, by: Taught) -> Result<Self, TrainError> {
-        let Taught { config, ref parameters, sweeps, share } = by;
-        Model::new(config, parameters)?;
-        check("parameters of the teacher", parameters, config.parameters())?;
-        expect("tokens of the teacher", self.config.vocabulary, config.vocabulary)?;
+    /// [`TrainError`] if the teacher has another vocabulary, a shorter context, sees another way, or is no model; or the share is out of its range.
+    pub fn taught(
+        mut self,
+        config: Config,
+        parameters: Vec<f32>,
+        sweeps: usize,
+        share: f32,
+    ) -> Result<Self, TrainError> {
+        config.check()?;
+        check("parameters of the teacher", &parameters, config.parameters())?;
+        expect("vocabulary of the teacher", self.config.vocabulary, config.vocabulary)?;
         if config.causal != self.config.causal {
             return Err(TrainError::Teacher { causal: config.causal });
         }
@@ -515,13 +517,11 @@ impl Learner {
         if sweeps == 0 {
             return Err(PassError::NoSweep.into());
         }
-        if !(0.0..=1.0).contains(&share) {
-            return Err(TrainError::Setting { name: "share of the teacher", range: "0 to 1", value: share });
-        }
+        check_share(share.into())?;
         for shard in &mut self.shards {
             shard.answers = Numbers::new(room(&config, self.together, self.length, 0));
         }
-        self.teacher = Some(by);
+        self.teacher = Some(Tutor { config, parameters, sweeps, share });
         Ok(self)
     }
 

@@ -169,6 +169,8 @@ fn matrix<T>(room: &mut [T], rows: usize, cols: usize) -> Result<MatrixMut<'_, T
 /// are features of a head. `logs` gets a number a head and query, head after head: the logarithm of the sum of exponentials of its scores, which
 /// [`attend_back`] wants. `room` holds [`attention_room`] numbers at least; what they are does not matter.
 ///
+/// `mask` says which keys a query sees.
+///
 /// What is infinite or NaN goes where arithmetic has it go; of a value that a query does not see it may go into that query's output, too (as 0 times infinity).
 ///
 /// ```

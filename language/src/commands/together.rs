@@ -187,13 +187,14 @@ fn started() -> Result<Option<Arc<dyn Ranks>>, Failure> {
 /// A program without MPI that is started several times would train as often.
 #[cfg(not(feature = "mpi"))]
 fn started() -> Result<Option<Arc<dyn Ranks>>, Failure> {
-    let count = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].iter().find_map(|name| std::env::var(name).ok());
-    match count {
-        Some(count) if count != "1" => Err(Failure::Nonsense(format!(
-            "this is one of {count} ranks: the feature `mpi` trains with them, `cargo build --release -p attractor-language --features mpi`"
-        ))),
-        _ => Ok(None),
-    }
+    let several = match ranks::launched() {
+        None | Some(1) => return Ok(None),
+        Some(0) => String::new(),
+        Some(count) => format!("{count} "),
+    };
+    Err(Failure::Nonsense(format!(
+        "this is one of {several}ranks: the feature `mpi` trains with them, `cargo build --release -p attractor-language --features mpi`"
+    )))
 }
 
 #[cfg(test)]

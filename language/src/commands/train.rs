@@ -17,7 +17,7 @@ use attractor_language::pass::{Model, Sweeps};
 use attractor_language::plot::{self, Point};
 use attractor_language::schedule::Costs;
 use attractor_language::text::{Batches, Random, Task};
-use attractor_language::train::{Exchanged, Learner, Shards, State, StepSettings, Taught, flops_per_token};
+use attractor_language::train::{Exchanged, Learner, Shards, State, StepSettings, flops_per_token};
 use attractor_language::{Config, ConfigError};
 use core::fmt::Display;
 use std::borrow::Cow;
@@ -199,8 +199,8 @@ impl<'a> Run<'a> {
             return Err("the run was begun with a teacher: `--teacher` names its checkpoint".to_owned());
         };
         let Checkpoint { config, sweeps, ref parameters, .. } = *teacher;
-        let by = Taught { config, parameters: parameters.to_vec(), sweeps, share };
-        learner.taught(by).map_err(|error| format!("--teacher: {error}"))
+        let taught = learner.taught(config, parameters.to_vec(), sweeps, share);
+        taught.map_err(|error| format!("--teacher: {error}"))
     }
 
     fn start(

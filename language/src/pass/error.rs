@@ -39,6 +39,11 @@ pub enum PassError {
     NoSweep,
     /// One token after another is foretold by a causal model only.
     NotCausal,
+    /// The share of a teacher is out of its range.
+    Share {
+        /// What it is.
+        found: f64,
+    },
     /// The loss, and then the gradient, is infinite or NaN.
     NotFinite,
     /// Sweeps did not come to an end.
@@ -61,6 +66,7 @@ impl fmt::Display for PassError {
             }
             Self::NoTarget => f.write_str("no target is counted"),
             Self::NoSweep => f.write_str("0 sweeps; there must be 1 at least"),
+            Self::Share { found } => write!(f, "the share of the teacher is {found}; it may be 0 to 1"),
             Self::NotCausal => f.write_str("the model is not causal; it foretells no next token"),
             Self::NotFinite => f.write_str("the loss is infinite or not a number"),
             Self::NotConverged { sweeps, residual } => {

@@ -141,7 +141,7 @@ pub struct Teacher<'a, T = f32> {
     pub model: Model<'a, T>,
     /// How its states are refined.
     pub sweeps: Sweeps,
-    /// The share of its probabilities, 0 to 1; what is left is the text's.
+    /// The share of its probabilities, 0 to 1; what is left is the targets'.
     pub share: T,
     /// Its own [`room`], for logits alone.
     pub room: &'a mut [T],
@@ -151,7 +151,8 @@ impl<T: Scalar> Teacher<'_, T> {
     /// Makes the logits of its answers.
     fn answer(&mut self, backend: Backend, of: Sequences<'_>, vocabulary: usize) -> Result<(), PassError> {
         self.sweeps.check()?;
-        expect("tokens of the teacher", vocabulary, self.model.config.vocabulary)?;
+        check_share(self.share.to_f64())?;
+        expect("vocabulary of the teacher", vocabulary, self.model.config.vocabulary)?;
         let plan = self.model.plan(of.tokens, of.length, 0, self.room)?;
         let (memory, working) = split_room(&plan, self.room);
         let mut on = On { backend, plan, room: working };
@@ -176,6 +177,11 @@ impl<T: Scalar> Teacher<'_, T> {
         }
         Ok(())
     }
+}
+
+/// Whether a teacher may have this share.
+pub(crate) fn check_share(found: f64) -> Result<(), PassError> {
+    if (0.0..=1.0).contains(&found) { Ok(()) } else { Err(PassError::Share { found }) }
 }
 
 /// How many numbers of room passes take, over so many sequences of so many tokens, of which so many sweeps are kept for a gradient: as many as
@@ -274,14 +280,13 @@ impl<'a, T: Scalar> Model<'a, T> {
         let (memory, working) = split_room(&plan, room);
         let mut on = On { backend, plan, room: working };
         self.embed(&plan, sequences.tokens, memory.get_mut(plan.embedding()).unwrap_or_default());
-        let losses = sweeps.losses();
-        if !matches!(sweeps, Sweeps::Supervised(_)) {
-            self.settle(&mut on, memory, sweeps)?;
-        }
+        let (losses, supervised) = (sweeps.losses(), matches!(sweeps, Sweeps::Supervised(_)));
         let (mut total, mut counted) = (T::ZERO, 0);
         for sweep in 0..losses {
-            if losses > 1 || matches!(sweeps, Sweeps::Supervised(_)) {
+            if supervised {
                 self.sweep(&mut on, memory, sweep, false)?;
+            } else {
+                self.settle(&mut on, memory, sweeps)?;
             }
             self.head(&mut on, memory, plan.state(plan.blocks - 1))?;
             let (loss, count) =

@@ -1,16 +1,12 @@
 //! Ranks that MPI connects.
 
-use super::{Lost, Ranks};
+use super::{Lost, Ranks, launched};
 use core::fmt;
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
 use mpi::traits::{Communicator, CommunicatorCollectives, Destination, Root, Source};
-use std::env;
 use std::sync::{Mutex, PoisonError};
-
-/// What starts programs as ranks leaves one of these: Open MPI, MPICH and its kin, PMIx as of Slurm.
-const MARKS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"];
 
 /// Numbers of one call, which MPI counts by 32 bits.
 const MOST: usize = 1 << 24;
@@ -52,7 +48,7 @@ impl Mpi {
     /// # Errors
     /// [`MpiError`].
     pub fn begin() -> Result<Option<Self>, MpiError> {
-        if MARKS.iter().all(|mark| env::var_os(mark).is_none()) {
+        if launched().is_none() {
             return Ok(None);
         }
         let begun = mpi::initialize_with_threading(Threading::Serialized);
