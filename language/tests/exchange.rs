@@ -235,10 +235,16 @@ fn the_file_has_the_names_of_gpt2() {
     ] {
         assert_eq!(said[key], value, "{key}");
     }
-    // What is not causal is no GPT-2, and does not say so.
-    let (folder, _) = exported(&Config { causal: false, ..config });
-    let said = fs::read_to_string(folder.path().join("config.json")).unwrap();
-    assert!(!said.to_lowercase().contains("gpt2"), "{said}");
+    // What is not causal, has a window or no places is no GPT-2, and does not say so.
+    for other in [
+        Config { causal: false, ..config },
+        Config { window: 3, ..config },
+        Config { places: false, ..config },
+    ] {
+        let (folder, _) = exported(&other);
+        let said = fs::read_to_string(folder.path().join("config.json")).unwrap();
+        assert!(!said.to_lowercase().contains("gpt2"), "{said}");
+    }
 }
 
 #[test]

@@ -235,6 +235,21 @@ fn gradients_of_what_is_taught_are_exact() {
                 .gradient_taught(backend, of, sweeps, 0.25, Some(&mut teacher), &mut memory, &mut gradient)
                 .unwrap();
             compare(&config, &all, &gradient, 1e-6, |all| 0.25 * loss(all));
+            teacher.share = 1.5;
+            let kept = gradient.clone();
+            assert_eq!(
+                model.gradient_taught(
+                    backend,
+                    of,
+                    sweeps,
+                    0.25,
+                    Some(&mut teacher),
+                    &mut memory,
+                    &mut gradient
+                ),
+                Err(PassError::Share { found: 1.5 })
+            );
+            assert!(gradient == kept);
         }
     }
 }

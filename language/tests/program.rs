@@ -607,6 +607,32 @@ fn models_are_made_small() {
     );
 }
 
+/// Every command takes a model that has a window and no places as what it is.
+#[test]
+fn a_model_without_places_and_with_a_window_is_one_everywhere() {
+    let room = Room::new("window");
+    let shape = ["--steps", "20", "--rate", "0.01", "--no-places", "--window", "3"];
+    let said = room.train("near", &shape);
+    assert!(value(&said, "model").ends_with(", no places, window 3"), "{said}");
+    let (near, text) = (room.path("near"), room.path("text"));
+    let bits = |model: &str| {
+        value(&done(&["eval", model, &text, "--held-out", "--sweeps", "2"]), "bits per byte at 2 sweeps")
+            .to_owned()
+    };
+    assert_eq!(bits(&near), value(&said, "bits per byte"));
+    let (folder, back) = (room.path("exported"), room.path("back.bin"));
+    done(&["export", &near, "--to", &folder]);
+    done(&["import", &folder, "--to", &back]);
+    assert_eq!(bits(&back), bits(&near));
+    let sample = |model: &str| {
+        run(&["sample", model, "--prompt", "the ", "--length", "40", "--seed", "3", "--sweeps", "2"]).output
+    };
+    assert_eq!(sample(&back), sample(&near));
+    refused(1, "is of another shape", &["pretrain", &text, "--out", &near, "--resume", "--window", "4"]);
+    refused(2, "--window", &["pretrain", &text, "--out", &room.path("x"), "--window", "3", "--masked"]);
+    refused(2, "from 1 to 65535", &["pretrain", &text, "--out", &room.path("x"), "--window", "0"]);
+}
+
 /// A run that has a teacher goes on with that teacher and no other, and what it reaches is told of the text.
 #[test]
 fn a_model_learns_from_another_one() {
