@@ -153,28 +153,38 @@ impl Scalar for f32 {
     }
     const TANH_ERROR: f64 = 5e-7;
     /// A division-free hyperbolic tangent: a polynomial of degree seven on each of seven segments, chosen by
-    /// exponent and first fraction bit of |x| + 1. The last operation adds the value at the segment's anchor
+    /// exponent and first fraction bit of |x| + 1; or, where sixteen entries are looked up at once, one of degree five on
+    /// each of sixteen. The last operation adds the value at the segment's anchor
     /// to a correction that is never larger than half the slope there, so the rounding errors of the
     /// correction stay below the rise from one float to the next: the result never decreases.
     #[inline(always)]
     fn tanh<L: Lanes<Self>>(lanes: L, x: L::Vector) -> L::Vector {
-        use super::tanh_table::{COLUMNS, ENTRIES, MAX, ROWS};
+        use super::tanh_table::{COLUMNS, ENTRIES, MAX, OFFSET, QUARTERS, ROWS};
         // `min` gives its second argument when that is NaN.
         let a = lanes.min(lanes.splat(MAX), lanes.abs(x));
-        let segment = lanes.add(a, lanes.splat(1.0));
-        let [anchor, value, horner @ .., highest] =
-            lanes.lookup_all(const { &ROWS }, const { &COLUMNS }, segment);
-        let t = lanes.sub(a, anchor);
-        let mut slope = highest;
-        if const { L::BLOCKING.outlined } {
+        let (t, value, mut slope);
+        if const { L::QUARTERS } {
+            let segment = lanes.add(a, lanes.splat(OFFSET));
+            let [anchor, there, horner @ .., highest] = lanes.lookup_quarters(const { &QUARTERS }, segment);
+            (t, value, slope) = (lanes.sub(a, anchor), there, highest);
             for coefficient in horner.iter().rev() {
                 slope = lanes.mul_add(slope, t, *coefficient);
             }
         } else {
-            const TERMS: usize = ENTRIES - 3;
-            each!(term < TERMS => {
-                slope = lanes.mul_add(slope, t, horner[TERMS - 1 - term]);
-            });
+            let segment = lanes.add(a, lanes.splat(1.0));
+            let [anchor, there, horner @ .., highest] =
+                lanes.lookup_all(const { &ROWS }, const { &COLUMNS }, segment);
+            (t, value, slope) = (lanes.sub(a, anchor), there, highest);
+            if const { L::BLOCKING.outlined } {
+                for coefficient in horner.iter().rev() {
+                    slope = lanes.mul_add(slope, t, *coefficient);
+                }
+            } else {
+                const TERMS: usize = ENTRIES - 3;
+                each!(term < TERMS => {
+                    slope = lanes.mul_add(slope, t, horner[TERMS - 1 - term]);
+                });
+            }
         }
         // In the segment at zero the table holds 0 and t is |x| itself: small results keep all their digits.
         // In every other segment t is the smaller.

@@ -270,6 +270,8 @@ pub trait Element:
     fn magnitude(self) -> Self;
     /// The eight-entry table index of [`Lanes::lookup`]: exponent and first fraction bit, low three bits.
     fn half_octave(self) -> usize;
+    /// The sixteen-entry table index of [`Lanes::lookup_quarters`]: exponent and first two fraction bits, low four bits.
+    fn quarter_octave(self) -> usize;
     /// 2 to the power of `self`, a whole number in the range of normal exponents.
     fn power_of_two(self) -> Self;
     /// One of `F` for every backend of this target.
@@ -341,6 +343,10 @@ macro_rules! element {
             #[inline(always)]
             fn half_octave(self) -> usize {
                 ((self.to_bits() >> ($fraction - 1)) & 7) as usize
+            }
+            #[inline(always)]
+            fn quarter_octave(self) -> usize {
+                ((self.to_bits() >> ($fraction - 2)) & 15) as usize
             }
             #[inline(always)]
             fn power_of_two(self) -> Self {
@@ -572,6 +578,23 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
         let mut entries = [by; N];
         for (entry, row) in entries.iter_mut().zip(rows) {
             *entry = self.lookup(row, by);
+        }
+        entries
+    }
+
+    /// Whether a table of sixteen entries takes no longer than one of eight.
+    const QUARTERS: bool = false;
+
+    /// In every lane the column of a table that [`Element::quarter_octave`] of `by` names.
+    #[inline(always)]
+    fn lookup_quarters<const N: usize>(
+        self,
+        rows: &'static [[T; 16]; N],
+        by: Self::Vector,
+    ) -> [Self::Vector; N] {
+        let mut entries = [by; N];
+        for (entry, row) in entries.iter_mut().zip(rows) {
+            *entry = self.map(by, |x| row.get(x.quarter_octave()).copied().unwrap_or(T::NAN));
         }
         entries
     }

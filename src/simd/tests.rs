@@ -18,6 +18,8 @@ trait Reference: Element {
     fn root(self) -> Self;
     /// Exponent and first fraction bit, the low three bits of both, by arithmetic on numbers.
     fn octave(self) -> usize;
+    /// Exponent and first two fraction bits, the low four bits of both.
+    fn quarter(self) -> usize;
     fn two_to(self) -> Self;
 }
 macro_rules! reference {
@@ -39,6 +41,12 @@ macro_rules! reference {
                 let e = self.log2().floor();
                 let upper = self >= 1.5 * e.exp2();
                 (((e as i64 + 7) * 2 + i64::from(upper)) & 7) as usize
+            }
+            fn quarter(self) -> usize {
+                // The biased exponent ends in the bits of e + 7 = e - 1 modulo 4.
+                let e = self.log2().floor();
+                let quarters = (4.0 * (self / e.exp2() - 1.0)).floor();
+                (((e as i64 + 7) * 4 + quarters as i64) & 15) as usize
             }
             fn two_to(self) -> Self {
                 self.exp2()
@@ -281,12 +289,16 @@ fn choices<T: Reference, L: Lanes<T>>(lanes: L) {
 
 fn tables<T: Reference, L: Lanes<T>>(lanes: L) {
     let table: [T; 8] = core::array::from_fn(|i| T::from_f64(10.0 + i as f64));
+    let quarters: &'static [[T; 16]; 2] = std::boxed::Box::leak(std::boxed::Box::new([
+        core::array::from_fn(|i| T::from_f64(10.0 + i as f64)),
+        core::array::from_fn(|i| T::from_f64(50.0 - i as f64)),
+    ]));
     let mut draw = Draw(9);
     for turn in 0..200 {
         let x: [T; MAX_WIDTH] = core::array::from_fn(|i| {
             let x: T = draw.next();
             // Between 1 and 65, and the edges of the segments.
-            let edges = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 64.0];
+            let edges = [1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0, 6.0, 8.0, 64.0];
             match turn {
                 0 => T::from_f64(edges[i % 10]),
                 1 => T::from_f64(edges[(i + 5) % 10]),
@@ -294,6 +306,10 @@ fn tables<T: Reference, L: Lanes<T>>(lanes: L) {
             }
         });
         each(lanes, lanes.lookup(&table, load(lanes, &x)), |i| table[x[i].octave()]);
+        let found = lanes.lookup_quarters(quarters, load(lanes, &x));
+        for (found, row) in found.into_iter().zip(quarters) {
+            each(lanes, found, |i| row[x[i].quarter()]);
+        }
     }
     let (lowest, highest) = if size_of::<T>() == 4 { (-126, 127) } else { (-1022, 1023) };
     let mut whole: Vec<T> = (lowest..=highest).map(|n| T::from_f64(f64::from(n))).collect();

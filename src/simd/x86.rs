@@ -418,6 +418,19 @@ x86_lanes! {
                 _mm512_permutexvar_ps(index, _mm512_broadcast_f32x8(_mm256_loadu_ps(table.as_ptr())))
             }
         }
+        const QUARTERS: bool = true;
+        #[inline(always)]
+        fn lookup_quarters<const N: usize>(self, rows: &'static [[f32; 16]; N], by: __m512) -> [__m512; N] {
+            // vpermps looks at the low four bits of an index only.
+            unsafe {
+                let index = _mm512_srli_epi32::<21>(_mm512_castps_si512(by));
+                let mut entries = [by; N];
+                for (entry, row) in entries.iter_mut().zip(rows) {
+                    *entry = _mm512_permutexvar_ps(index, _mm512_loadu_ps(row.as_ptr()));
+                }
+                entries
+            }
+        }
         #[inline(always)]
         fn power_of_two(self, v: __m512) -> __m512 {
             unsafe {
