@@ -90,7 +90,8 @@ pub(super) const ENTRIES: usize = 9;
 ///
 /// The segments, in the order of the index (exponent and first two fraction bits of a + [`OFFSET`], low four bits): [1.375, 1.875) and three
 /// more of 1/2, [3.375, 4.375) and three more of 1, [7.375, MAX], [0, 1/8), [1/8, 1/4), [1/4, 3/8), [0.375, 0.625) and three more of 1/4. With 1 in the place of
-/// the offset the worst error would be three times as large. Fitted as those above; neighbouring segments meet within 2e-9.
+/// the offset the worst error would be three times as large. Fitted as those above, the last one to a curve that has become 1 at MAX; neighbouring segments meet
+/// within 3e-9.
 #[rustfmt::skip]
 pub(super) const QUARTERS: [[f32; 16]; 7] = [
     [

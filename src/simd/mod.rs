@@ -587,11 +587,7 @@ pub trait Lanes<T: Element>: sealed::Token + Copy + Send + Sync + 'static {
 
     /// In every lane the column of a table that [`Element::quarter_octave`] of `by` names.
     #[inline(always)]
-    fn lookup_quarters<const N: usize>(
-        self,
-        rows: &'static [[T; 16]; N],
-        by: Self::Vector,
-    ) -> [Self::Vector; N] {
+    fn lookup_quarters<const N: usize>(self, rows: &[[T; 16]; N], by: Self::Vector) -> [Self::Vector; N] {
         let mut entries = [by; N];
         for (entry, row) in entries.iter_mut().zip(rows) {
             *entry = self.map(by, |x| row.get(x.quarter_octave()).copied().unwrap_or(T::NAN));

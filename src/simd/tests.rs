@@ -289,25 +289,26 @@ fn choices<T: Reference, L: Lanes<T>>(lanes: L) {
 
 fn tables<T: Reference, L: Lanes<T>>(lanes: L) {
     let table: [T; 8] = core::array::from_fn(|i| T::from_f64(10.0 + i as f64));
-    let quarters: &'static [[T; 16]; 2] = std::boxed::Box::leak(std::boxed::Box::new([
+    let quarters: [[T; 16]; 2] = [
         core::array::from_fn(|i| T::from_f64(10.0 + i as f64)),
         core::array::from_fn(|i| T::from_f64(50.0 - i as f64)),
-    ]));
+    ];
+    // The edges of the segments.
+    let edges = [1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 64.0];
     let mut draw = Draw(9);
     for turn in 0..200 {
         let x: [T; MAX_WIDTH] = core::array::from_fn(|i| {
             let x: T = draw.next();
-            // Between 1 and 65, and the edges of the segments.
-            let edges = [1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0, 6.0, 8.0, 64.0];
-            match turn {
-                0 => T::from_f64(edges[i % 10]),
-                1 => T::from_f64(edges[(i + 5) % 10]),
-                _ => T::ONE + x * x * T::from_f64(4.0),
+            if turn < edges.len() {
+                T::from_f64(edges[(i + turn) % edges.len()])
+            } else {
+                // Between 1 and 65.
+                T::ONE + x * x * T::from_f64(4.0)
             }
         });
         each(lanes, lanes.lookup(&table, load(lanes, &x)), |i| table[x[i].octave()]);
-        let found = lanes.lookup_quarters(quarters, load(lanes, &x));
-        for (found, row) in found.into_iter().zip(quarters) {
+        let found = lanes.lookup_quarters(&quarters, load(lanes, &x));
+        for (found, row) in found.into_iter().zip(&quarters) {
             each(lanes, found, |i| row[x[i].quarter()]);
         }
     }

@@ -420,7 +420,7 @@ x86_lanes! {
         }
         const QUARTERS: bool = true;
         #[inline(always)]
-        fn lookup_quarters<const N: usize>(self, rows: &'static [[f32; 16]; N], by: __m512) -> [__m512; N] {
+        fn lookup_quarters<const N: usize>(self, rows: &[[f32; 16]; N], by: __m512) -> [__m512; N] {
             // vpermps looks at the low four bits of an index only.
             unsafe {
                 let index = _mm512_srli_epi32::<21>(_mm512_castps_si512(by));
