@@ -1,14 +1,16 @@
 //! The certificate of an adapted network, which is never formed.
 
-use super::view::{Own, View, own};
-use super::{Adapted, Adapter, Plan};
+use super::{Adapted, Adapter};
 use crate::CertificateError;
 use crate::certificate::{
     Bounds, Held, bounded, check_contraction, follow_rate, little_less, propose_rate, rate_under,
     sweeps_until,
 };
 use crate::kernel::{Matrix, MatrixMut, Scalar};
-use crate::network::{Architecture, Correction, Flat, LayerLayout, Layout, Network, Numbered, Source, State};
+use crate::network::{
+    Architecture, Correction, Flat, LayerLayout, Layout, Network, Numbered, Own, Plan, Source, State, View,
+    own,
+};
 use crate::simd::{Backend, Element};
 use core::fmt;
 

@@ -41,36 +41,22 @@
 mod certificate;
 mod run;
 mod trainer;
-mod view;
 
 pub use certificate::AdaptedCertificate;
 pub use trainer::AdapterTrainer;
 
 use crate::certificate::NotFinite;
 use crate::kernel::{Base, CHUNK, Matrix, MatrixMut, Product, Scalar, TYPED, largest_on};
-use crate::learn::{
-    CompiledAdjoint, GradientReport, LearnError, Learner, Loss, Objective, check_rate, lost_gradient,
-};
+use crate::learn::{GradientReport, LearnError, Learner, Loss, Objective, check_rate, lost_gradient};
 use crate::network::{
-    Architecture, Flat, Form, Layout, LengthError, Memory, Network, NoMemory, Samples, Sealed, Source, State,
-    Takes, Workspace,
+    Architecture, Flat, Form, Layout, LengthError, Memory, Network, NoMemory, Plan, Samples, Sealed, Source,
+    State, Takes, View, Viewed, Workspace, own,
 };
 use crate::simd::{Backend, Element};
-use crate::solve::{Compiled, Model, NonFinite, ROOM, Runner, SolveError, Solved, Stop, in_weights};
+use crate::solve::{Model, NonFinite, ROOM, Runner, SolveError, Solved, Stop, in_weights};
 use crate::threads::Threads;
 use core::fmt;
 use run::{Add, AddJob, AddOnce, To};
-use view::View;
-
-/// What an adapter holds.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// Corrections of so low a rank, and biases.
-    LowRank(usize),
-    /// All parameters of the layers from this one on, counted from 0.
-    Above(usize),
-}
 
 /// A kind of adapter for a network `N`. Sealed.
 pub trait Adapter<N: Architecture>: Sealed + 'static {
@@ -219,7 +205,7 @@ where
         let Ok(base) = network.parameters() else { return adapted };
         let mut random = seed;
         for layer in layout.layers() {
-            let Some(own) = view::own(adapted.params.flat_mut(), A::PLAN, layout, layer) else { continue };
+            let Some(own) = own(adapted.params.flat_mut(), A::PLAN, layout, layer) else { continue };
             copy(base.b(layer), own.b);
             let (mut first, mut second) = (own.first, own.second);
             if let Plan::LowRank(_) = A::PLAN {
@@ -402,7 +388,7 @@ impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Model for A
     type Architecture = N;
     type Room<const B: usize> = A::Thin<B>;
     const PLAIN: bool = false;
-    fn source(&self) -> Result<impl Compiled<'_, T>, LengthError> {
+    fn source(&self) -> Result<impl Viewed<'_, T>, LengthError> {
         self.view()
     }
     fn wrong_weight(&self) -> Option<NonFinite> {
@@ -413,7 +399,7 @@ impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Model for A
 impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Learner for Adapted<'_, Network<N>, A> {
     type Params = A::Params;
     type AdjointRoom<const B: usize> = A::EveryThin<B>;
-    fn adjoint_source(&self) -> Result<impl CompiledAdjoint<'_, T>, LengthError> {
+    fn adjoint_source(&self) -> Result<impl Viewed<'_, T>, LengthError> {
         self.view()
     }
     fn add<X: Samples<T, I, B>, const I: usize, const B: usize>(

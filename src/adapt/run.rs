@@ -1,39 +1,12 @@
-//! What is compiled once for all adapted networks, and the sums of an adapter's gradient.
+//! The sums of an adapter's gradient.
 
-use super::Plan;
-use super::view::{View, own};
-use crate::kernel::{CHUNK, Chosen, Matrix, MatrixMut, Outer, Scalar, Scratch, column_sums, largest, once};
-use crate::learn::{Adjoint, CompiledAdjoint, adjoint_once, fits_gradient};
-use crate::network::{Correction, Parameters, Source};
-use crate::simd::{Backend, Lanes, Operation};
-use crate::solve::{
-    Compiled, Failure, HalfRoom, InjectJob, Lost, Progress, ROOM, SMALL_ROOM, SolveJob, SweepJob, chunks,
-    chunks_of, fits, inject_once, samples_in, solve_once, sweep_once, thin, thin_back,
+use crate::kernel::{
+    CHUNK, LargestOf, Lent, Matrix, MatrixMut, Outer, OuterOutlined, Scalar, Scratch, column_sums, once,
 };
-use crate::threads::Threads;
-
-once!(SolveOnce: SolveJob<'a, T, View<'a, T>, Chosen<T>> => Result<Progress<T>, Failure>, solve_once);
-once!(InjectOnce: InjectJob<'a, T, View<'a, T>> => bool, inject_once);
-once!(SweepOnce: SweepJob<'a, T, View<'a, T>> => Result<T, Lost>, sweep_once);
-once!(AdjointOnce: (Adjoint<'a, T, View<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, Lost>, adjoint_once);
-
-impl<'a, T: Scalar> Compiled<'a, T> for View<'a, T> {
-    fn solve(job: SolveJob<'a, T, Self, Chosen<T>>) -> Result<Progress<T>, Failure> {
-        T::once::<SolveOnce>(job)
-    }
-    fn inject(job: InjectJob<'a, T, Self>) -> bool {
-        T::once::<InjectOnce>(job)
-    }
-    fn sweep(job: SweepJob<'a, T, Self>) -> Result<T, Lost> {
-        T::once::<SweepOnce>(job)
-    }
-}
-
-impl<'a, T: Scalar> CompiledAdjoint<'a, T> for View<'a, T> {
-    fn adjoint(job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads)) -> Result<Progress<T>, Lost> {
-        T::once::<AdjointOnce>(job)
-    }
-}
+use crate::learn::fits_gradient;
+use crate::network::{Correction, Parameters, Plan, Source, View, own};
+use crate::simd::{Backend, InLine, Lanes, Operation, Site};
+use crate::solve::{HalfRoom, Lost, ROOM, SMALL_ROOM, Thin, ThinBack, chunks, chunks_of, fits, samples_in};
 
 /// What a gradient is added to.
 pub(super) enum To<'a, T> {
@@ -77,11 +50,18 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, 
     type Output = Result<(), Lost>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(mut self, lanes: L) -> Self::Output {
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        self.on(InLine(lanes))
+    }
+}
+
+impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
+    #[inline(always)]
+    fn on(mut self, site: impl Site<T>) -> Result<(), Lost> {
         let samples = self.deltas.rows();
         let factor = self.factor.magnitude();
-        let delta = factor * largest(lanes, self.deltas);
-        let sent = [largest(lanes, self.input), largest(lanes, self.states)];
+        let delta = factor * site.run(LargestOf(self.deltas));
+        let sent = [site.run(LargestOf(self.input)), site.run(LargestOf(self.states))];
         if !sent.into_iter().all(|sent| fits_gradient(delta, sent, samples)) {
             return Err(Lost);
         }
@@ -89,9 +69,9 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, 
         if let Plan::LowRank(1..) = self.plan {
             for index in 0..self.base.layout().depth() {
                 for part in self.parts() {
-                    let [s, t] = self.thin::<L>(lanes, index, part).ok_or(Lost)?;
-                    let t = factor * largest(lanes, t);
-                    let fits = fits_gradient(delta, largest(lanes, s), samples)
+                    let [s, t] = self.thin(site, index, part).ok_or(Lost)?;
+                    let t = factor * site.run(LargestOf(t));
+                    let fits = fits_gradient(delta, site.run(LargestOf(s)), samples)
                         && sent.into_iter().all(|sent| fits_gradient(t, sent, samples));
                     if !fits {
                         return Err(Lost);
@@ -100,7 +80,7 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, 
             }
         }
         for index in 0..self.base.layout().depth() {
-            self.layer::<L>(lanes, index);
+            self.layer(site, index);
         }
         Ok(())
     }
@@ -140,7 +120,7 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
 
     /// This part of s and t of a layer.
     #[inline(always)]
-    fn thin<L: Lanes<T>>(&mut self, lanes: L, index: usize, part: Part) -> Option<[Matrix<'_, T>; 2]> {
+    fn thin(&mut self, site: impl Site<T>, index: usize, part: Part) -> Option<[Matrix<'_, T>; 2]> {
         let Part { samples: (from, count), columns: (column, rank) } = part;
         let Self { base, plan, to, input, states, deltas, rooms: [s, t], .. } = self;
         let view = View { base: *base, own: to.of(), plan: *plan };
@@ -159,16 +139,16 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
             let [below, above, own] =
                 [below, above, own].map(|matrix| matrix.row_range(from + first, samples));
             let part = MatrixMut::new(&mut *s, count, rank).ok()?.row_range(first, samples);
-            thin::<C, T, L>(lanes, correction, layer, (Some(above), Some(below)), part);
+            site.run(Thin::<_, C> { correction, layer, reads: (above, below), room: part });
             let part = MatrixMut::new(&mut *t, count, rank).ok()?.row_range(first, samples);
-            thin_back::<C, T, L>(lanes, correction, own, part);
+            site.run(ThinBack::<_, C> { correction, deltas: own, room: part });
         }
         Some([seen(s, count, rank)?, seen(t, count, rank)?])
     }
 
     /// Adds a layer's share.
     #[inline(always)]
-    fn layer<L: Lanes<T>>(&mut self, lanes: L, index: usize) {
+    fn layer(&mut self, site: impl Site<T>, index: usize) {
         let (input, states, deltas, factor, plan) =
             (self.input, self.states, self.deltas, self.factor, self.plan);
         let layout = self.base.layout();
@@ -177,7 +157,7 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
         let below = if index == 0 { input } else { layer.below_of(states) };
         let above = layer.above_of(states);
         let add = |deltas: Matrix<'_, T>, inputs: Matrix<'_, T>, gradient: MatrixMut<'_, T>| {
-            fits(lanes.vectorize(Outer { factor, deltas, inputs, gradient }));
+            fits(site.run(OuterOutlined(Outer { factor, deltas, inputs, gradient })));
         };
         let Some(gradient) = own(self.to.to(), plan, layout, layer) else { return };
         fits(column_sums(factor, own_deltas, gradient.b));
@@ -192,7 +172,7 @@ impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
             return;
         }
         for part in self.parts() {
-            if self.thin::<L>(lanes, index, part).is_none() {
+            if self.thin(site, index, part).is_none() {
                 return;
             }
             let Part { samples: (from, count), columns: (column, rank) } = part;
@@ -241,12 +221,17 @@ fn add_once<T: Scalar>(job: AddJob<'_, T>) -> Result<(), Lost> {
 /// With room for so many scalars, twice.
 #[inline(never)]
 fn add_in_room<T: Scalar, const N: usize>(job: AddJob<'_, T>) -> Result<(), Lost> {
-    let AddJob { base, plan, to, input, states, deltas, factor, backend } = job;
     let (mut s, mut t) = (Scratch::<T, N>::new(), Scratch::<T, N>::new());
     let rooms = [&mut s.lend(), &mut t.lend()];
-    if deltas.rows() > 1 {
-        T::run(backend, Add::<T, _, CHUNK> { base, plan, to, input, states, deltas, factor, rooms })
-    } else {
-        T::run(backend, Add::<T, _, 1> { base, plan, to, input, states, deltas, factor, rooms })
-    }
+    if job.deltas.rows() > 1 { add_with::<_, CHUNK>(job, rooms) } else { add_with::<_, 1>(job, rooms) }
+}
+
+/// One copy, whatever the size of the rooms.
+#[inline(never)]
+fn add_with<'l, T: Scalar, const C: usize>(
+    job: AddJob<'_, T>,
+    rooms: [&mut Lent<'l, T>; 2],
+) -> Result<(), Lost> {
+    let AddJob { base, plan, to, input, states, deltas, factor, backend } = job;
+    Add::<T, _, C> { base, plan, to, input, states, deltas, factor, rooms }.on(backend)
 }

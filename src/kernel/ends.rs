@@ -21,6 +21,10 @@ pub(crate) trait Ends<T: Scalar>: Copy + Send + Sync {
     type Output: End<T>;
     /// The sum as it is.
     type Sum: Finish<T>;
+    /// Whether both are of one type, and [`either`](Self::either) is the output layer's where it is asked for.
+    const ALIKE: bool;
+    /// The output layer's end or the hidden layers'.
+    fn either(self, is_output: bool) -> Self::Hidden;
     /// The hidden layers' end.
     fn hidden(self) -> Self::Hidden;
     /// The output layer's end.
@@ -106,6 +110,11 @@ impl<T: Scalar, H: Activation, O: Activation> Ends<T> for Typed<H, O> {
     type Hidden = Activate<H>;
     type Output = Activate<O>;
     type Sum = Activate<Identity>;
+    const ALIKE: bool = false;
+    #[inline(always)]
+    fn either(self, _: bool) -> Activate<H> {
+        Activate(PhantomData)
+    }
     #[inline(always)]
     fn hidden(self) -> Activate<H> {
         Activate(PhantomData)
@@ -419,6 +428,11 @@ impl<T: Scalar> Ends<T> for Chosen<T> {
     type Hidden = &'static Functions<T>;
     type Output = &'static Functions<T>;
     type Sum = Through<'static, T>;
+    const ALIKE: bool = true;
+    #[inline(always)]
+    fn either(self, is_output: bool) -> &'static Functions<T> {
+        if is_output { self.output } else { self.hidden }
+    }
     #[inline(always)]
     fn hidden(self) -> &'static Functions<T> {
         self.hidden

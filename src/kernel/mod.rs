@@ -81,7 +81,7 @@ pub use normalize::{normalize, normalize_back};
 #[doc(hidden)]
 pub use once::Once;
 pub(crate) use once::{compiled_here, once};
-pub(crate) use outer::{Outer, SideBySide, column_sums};
+pub(crate) use outer::{Outer, OuterOutlined, SideBySide, column_sums};
 pub(crate) use packed::{HalfBase, HalfLayer, IntegerLayer, PackedMatrix, integer_injection, place};
 pub use packed::{IntegerRows, integer_layer};
 pub use pairs::{activate_with_slopes, scale_by};
@@ -117,7 +117,8 @@ fn largest_once<T: Scalar>((backend, matrix): (Backend, Matrix<'_, T>)) -> T {
     T::run(backend, LargestOf(matrix))
 }
 
-struct LargestOf<'a, T>(Matrix<'a, T>);
+/// [`largest`] as an operation.
+pub(crate) struct LargestOf<'a, T>(pub(crate) Matrix<'a, T>);
 
 impl<T: Scalar> Operation<T> for LargestOf<'_, T> {
     type Output = T;

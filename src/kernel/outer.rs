@@ -35,6 +35,18 @@ impl<T: Scalar> Operation<T> for Outer<'_, T> {
     }
 }
 
+/// An [`Outer`] as a function of its own, wherever it runs.
+pub(crate) struct OuterOutlined<'a, T>(pub(crate) Outer<'a, T>);
+
+impl<T: Scalar> Operation<T> for OuterOutlined<'_, T> {
+    type Output = Result<(), ShapeError>;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        lanes.vectorize(self.0)
+    }
+}
+
 /// [`Outer`] of one sample with what was sent, what was fed back and a constant 1, whose matrices lie side by side.
 pub(crate) struct SideBySide<'a, T> {
     pub(crate) factor: T,

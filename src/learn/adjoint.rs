@@ -7,7 +7,7 @@ use crate::kernel::{
 use crate::network::{
     Architecture, EachLayer, LayerLayout, Layout, MAX_DEPTH, ParametersMut, Source, State, Walk,
 };
-use crate::simd::{Backend, Lanes, Operation};
+use crate::simd::{Backend, Lanes, Operation, Routine, Site};
 use crate::solve::{HalfRoom, Halves, Sweep, apply, fits, no_room, thin_back};
 use crate::threads::Threads;
 
@@ -84,16 +84,56 @@ where
 {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
+        if const { E::ALIKE } {
+            lanes.vectorize(OneSweep::<_, _, C>(self, changes));
+        } else {
+            self.over_layers::<C, L>(lanes, changes);
+        }
+    }
+    #[inline(always)]
+    fn refined(&self) -> Matrix<'_, T> {
+        self.deltas.as_ref()
+    }
+}
+
+/// A sweep as a function of its own, one copy for adjoints and single sweeps back.
+struct OneSweep<'b, F, V, const C: usize>(&'b mut F, &'b mut [Change<V>]);
+
+impl<'a, T, S, E, R, W, G, L, const FAR: bool, const C: usize> Routine<L>
+    for OneSweep<'_, Backward<'_, T, S, E, &mut R, W, G, FAR>, L::Vector, C>
+where
+    G: OfHidden<T>,
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+    L: Lanes<T>,
+{
+    type Output = ();
+    #[inline(always)]
+    fn run(self, lanes: L) {
+        self.0.over_layers::<C, L>(lanes, self.1);
+    }
+}
+
+impl<'a, T, S, E, R, W, G, const FAR: bool> Backward<'_, T, S, E, &mut R, W, G, FAR>
+where
+    G: OfHidden<T>,
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+{
+    #[inline(always)]
+    fn over_layers<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
         if const { L::BLOCKING.outlined } {
             self.params = self.params.afresh();
         }
         walk.down(layout, &mut AtLayer::<_, _, T, C> { backward: self, lanes, changes, layout });
-    }
-    #[inline(always)]
-    fn refined(&self) -> Matrix<'_, T> {
-        self.deltas.as_ref()
     }
 }
 
@@ -115,54 +155,58 @@ where
     R: HalfRoom<T>,
     W: Walk,
 {
+    const ALIKE: bool = E::ALIKE;
+
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { backward, lanes, changes, layout } = self;
         let Backward { params, injected, hidden, literal, states, deltas, ends, room, .. } = &mut **backward;
         let (params, layers, ends) = (*params, layout.layers(), *ends);
         let Some(layer) = layers.get(index) else { return };
+        let is_output = LAST || (E::ALIKE && index + 1 == layers.len());
+        let by = (ends, is_output);
         let (below, mut own, above) = deltas.reborrow().split(layer.units, layer.width);
         let base = match injected {
-            Some(gradient) if LAST => Base::Matrix(*gradient),
-            _ if LAST => Base::Zero,
+            Some(gradient) if is_output => Base::Matrix(*gradient),
+            _ if is_output => Base::Zero,
             _ => hidden.of(layer),
         };
         let from_above = layers
             .get(index + 1)
             .map(|next| Product { matrix: params.w(next), operand: above.columns(0, next.width) });
         let h = layer.own_of(*states);
-        if const { R::ANY && !S::CORRECTED }
+        if const { R::ANY && (!S::CORRECTED || R::BOUNDED) }
             && let Some(k) = layout.tied::<T>()
         {
             // W^l is the U^T of the layer below too.
-            let from_below = (index > 0 && !(LAST && *literal)).then(|| {
+            let from_below = (index > 0 && !(is_output && *literal)).then(|| {
                 let operand = layer.below_of(below);
                 Product { matrix: params.w(layer), operand }
             });
             let (room, sum) = (&mut **room, ends.sum());
-            if LAST {
+            if is_output {
                 let halves = Halves { base, first: (None, T::ONE / k), then: (from_below, k), room };
                 let step = InHalves::<_, _, _, false, false>(halves, sum);
-                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own, changes);
+                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, by, step, h, own, changes);
             } else if const { G::ANY } && matches!(base, Base::Matrix(_)) {
                 // The first factor is one of what the sum starts from, too.
                 let halves = Halves { base, first: (from_above, T::ONE / k), then: (from_below, k), room };
                 let step = InHalves::<_, _, _, true, false>(halves, sum);
-                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own, changes);
+                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, by, step, h, own, changes);
             } else {
                 let halves = Halves { base, first: (from_below, k), then: (from_above, T::ONE), room };
                 let step = InHalves::<_, _, _, false, true>(halves, sum);
-                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own, changes);
+                slope::<C, UNITS, LAST, W, T, L, E>(*lanes, by, step, h, own, changes);
             }
             return;
         }
-        let readers = if LAST && *literal { index..index } else { layout.readers(index) };
+        let readers = if is_output && *literal { index..index } else { layout.readers(index) };
         if const { S::CORRECTED } {
             let all = layers.len() * own.rows() * params.rank();
             let Some(room) = room.first(all) else { return no_room() };
             let received = Received { source: params, index, first: readers.start, below, above, room };
             let step = InOne(base, received);
-            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, step, h, own.reborrow(), changes);
+            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, by, step, h, own.reborrow(), changes);
             return send::<C, _, _, _>(*lanes, params, (index, layer), own.as_ref(), room);
         }
         let (nearest, farther) = match layers.get(readers).unwrap_or_default().split_last() {
@@ -173,10 +217,10 @@ where
         let neighbours = (nearest.map(|from| sent(params, from, layer, below)), from_above);
         if FAR {
             let products = FromFar { params, layers: farther, to: layer, deltas: below, neighbours };
-            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, InOne(base, products), h, own, changes);
+            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, by, InOne(base, products), h, own, changes);
         } else {
             // A program without the farther ones does not keep the layout.
-            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, ends, InOne(base, neighbours), h, own, changes);
+            slope::<C, UNITS, LAST, W, T, L, E>(*lanes, by, InOne(base, neighbours), h, own, changes);
         }
     }
 }
@@ -200,22 +244,27 @@ fn send<'a, const C: usize, T: Scalar, L: Lanes<T>, S: Source<'a, T>>(
     }
 }
 
-impl<'a, T, S, E, R, W, G, const FAR: bool> Backward<'_, T, S, E, &mut R, W, G, FAR>
+/// Before the first sweep: t of the deltas that are there.
+pub(super) struct Start<'b, B, const C: usize>(pub(super) &'b mut B);
+
+impl<'a, T, S, E, R, W, G, const FAR: bool, const C: usize> Operation<T>
+    for Start<'_, Backward<'_, T, S, E, &mut R, W, G, FAR>, C>
 where
     T: Scalar,
     S: Source<'a, T>,
     R: HalfRoom<T>,
 {
-    /// Before the first sweep: t of the deltas that are there.
+    type Output = ();
     #[inline(always)]
-    pub(super) fn start<const C: usize, L: Lanes<T>>(&mut self, lanes: L) {
-        let layers = self.params.layout().layers();
-        let deltas = self.deltas.as_ref();
-        let all = layers.len() * deltas.rows() * self.params.rank();
-        let Some(room) = self.room.first(all) else { return no_room() };
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        let Backward { params, deltas, room, .. } = self.0;
+        let layers = params.layout().layers();
+        let deltas = deltas.as_ref();
+        let all = layers.len() * deltas.rows() * params.rank();
+        let Some(room) = room.first(all) else { return no_room() };
         for (index, layer) in layers.iter().enumerate() {
             let own = layer.own_of(deltas);
-            send::<C, _, _, _>(lanes, self.params, (index, layer), own, room);
+            send::<C, _, _, _>(lanes, *params, (index, layer), own, room);
         }
     }
 }
@@ -393,7 +442,7 @@ impl<T: Scalar, R: HalfRoom<T>, S: Finish<T>, const FIRST: bool, const THEN: boo
 #[inline(always)]
 fn slope<const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T: Scalar, L: Lanes<T>, E>(
     lanes: L,
-    ends: E,
+    (ends, is_output): (E, bool),
     step: impl Step<T>,
     states: Matrix<'_, T>,
     own: MatrixMut<'_, T>,
@@ -401,7 +450,9 @@ fn slope<const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T: Scala
 ) where
     E: Ends<T>,
 {
-    if LAST {
+    if const { E::ALIKE } {
+        slope_of::<C, UNITS, W, T, L, _>(lanes, ends.either(is_output), step, states, own, changes);
+    } else if LAST {
         slope_of::<C, UNITS, W, T, L, _>(lanes, ends.output(), step, states, own, changes);
     } else {
         slope_of::<C, UNITS, W, T, L, _>(lanes, ends.hidden(), step, states, own, changes);
@@ -453,8 +504,8 @@ impl<'a, T: Scalar> Sent<'a, T> {
     }
     /// Whether no sum of `factor` times the gradient of a network of this layout can leave the finite numbers.
     #[inline(always)]
-    pub(super) fn fits<L: Lanes<T>>(&self, lanes: L, factor: T, layout: &Layout) -> bool {
-        self.is_below(lanes, factor, layout, T::HEADROOM)
+    pub(super) fn fits(self, site: impl Site<T>, factor: T, layout: &Layout) -> bool {
+        site.run(Fits { from: self, factor, layout, most: T::HEADROOM })
     }
     /// Whether no such sum can reach `most`.
     #[inline(always)]
@@ -499,14 +550,29 @@ pub(super) struct Share<'a, T> {
 
 impl<T: Scalar> Share<'_, T> {
     #[inline(always)]
-    pub(super) fn add<const C: usize, L: Lanes<T>>(
+    pub(super) fn add<const C: usize>(
         &self,
-        lanes: L,
+        site: impl Site<T>,
         to: &mut ParametersMut<'_, T>,
         walk: impl Walk,
     ) {
+        site.run(AddShare::<_, _, C> { share: self, to, walk });
+    }
+}
+
+struct AddShare<'s, 'a, 'b, T, W, const C: usize> {
+    share: &'s Share<'a, T>,
+    to: &'s mut ParametersMut<'b, T>,
+    walk: W,
+}
+
+impl<T: Scalar, W: Walk, const C: usize> Operation<T> for AddShare<'_, '_, '_, T, W, C> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        let Self { share, to, walk } = self;
         let layout = walk.layout(to.layout());
-        walk.up(layout, &mut AddLayer::<_, _, C> { share: self, lanes, to, layout });
+        walk.up(layout, &mut AddLayer::<_, _, C> { share, lanes, to, layout });
     }
 }
 
@@ -518,6 +584,8 @@ struct AddLayer<'s, 'a, 'b, T, L, const C: usize> {
 }
 
 impl<T: Scalar, L: Lanes<T>, const C: usize> EachLayer for AddLayer<'_, '_, '_, T, L, C> {
+    const ALIKE: bool = true;
+
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { share, lanes, to, layout } = self;

@@ -1,20 +1,20 @@
 //! From a batch and its targets to a gradient.
 
-use super::adjoint::{Backward, Fits, OfHidden, Sent, Share, accumulate_side_by_side, fits_gradient};
-use super::learner::{CompiledAdjoint, Learner};
+use super::adjoint::{Backward, OfHidden, Sent, Share, Start, accumulate_side_by_side, fits_gradient};
+use super::learner::Learner;
 use super::loss::{Loss, LossError};
 use super::planned;
 use super::unsolved::{Outcome, Unsolved};
 use crate::certificate::CertificateError;
 use crate::kernel::{
-    Activation, Base, CHUNK, Chosen, Ends, Matrix, MatrixMut, Outer, Product, Scalar, Scratch, TYPED, Typed,
-    column_sums, largest, of_value, once,
+    Activation, Base, CHUNK, Chosen, Ends, LargestOf, Lent, Matrix, MatrixMut, Outer, Product, Scalar,
+    Scratch, TYPED, Typed, column_sums, largest, of_value, once,
 };
 use crate::network::{
     Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Shape, Source, State,
-    Takes, Unrolled, Walk, Workspace,
+    Takes, Unrolled, View, Viewed, Walk, Workspace,
 };
-use crate::simd::{Backend, Lanes, Operation};
+use crate::simd::{Backend, InLine, Lanes, Operation, Site};
 use crate::solve::{
     HalfRoom, Injection, Lost, Model, NonFinite, Progress, ROOM, Rule, Runner, SMALL_ROOM, Setting,
     SolveError, Solved, Solver, Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient,
@@ -501,9 +501,9 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         let (stop, literal) = method.stop();
         let (backend, threads) = (self.backend, self.threads);
         if const { !TYPED } {
-            let (ends, hidden) = (Chosen::new::<H, O>(), hidden.matrix());
+            let (params, ends, hidden) = (params.view(), Chosen::new::<H, O>(), hidden.matrix());
             let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
-            CompiledAdjoint::adjoint((adjoint, backend, threads))
+            T::once::<AdjointOnce>((adjoint, backend, threads))
         } else {
             let ends = Typed::<H, O>::NEW;
             let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
@@ -606,8 +606,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
                 let before = if t == 0 { Some(&*start) } else { states.get(t - 1) };
                 let (Some(after), Some(before)) = (states.get(t), before) else { continue };
                 let output = if t + 1 == SWEEPS { Some(workspace.output.flat()) } else { None };
+                let params = self.network.parameters()?;
                 let back = BackSweep {
-                    params: self.network.parameters()?,
+                    params,
+                    hidden: (),
                     output: output.map(|output| Matrix::new(output, B, output.len() / B)).transpose()?,
                     after: Matrix::new(after.as_slice(), B, units)?,
                     before: Matrix::new(before.as_slice(), B, units)?,
@@ -616,6 +618,10 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
                     gradient: if accumulating { Some(gradient.parameters_mut()?) } else { None },
                 };
                 let swept = if const { !TYPED } {
+                    let BackSweep { output, after, before, deltas, injection, gradient, .. } = back;
+                    let (params, hidden) = (params.view(), None);
+                    let back =
+                        BackSweep { params, hidden, output, after, before, deltas, injection, gradient };
                     T::once::<BackOnce>((back, Chosen::new::<A::Hidden, A::Outputs>(), self.backend))
                 } else {
                     let (ends, mut room): (_, A::Scratch<CHUNK>) =
@@ -809,12 +815,12 @@ fn sums_once<T: Scalar>(job: SumsJob<'_, T>) -> Result<(), Lost> {
     // Where layers share, a parameter has summands of several layers, and one thread adds them up in order.
     if threads == Threads::One || layout.is_shared() {
         return if from.deltas.rows() == 1 {
-            T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk })
+            Accumulate::<_, _, _, _, 1> { from, factor, to, walk }.on(backend)
         } else {
-            T::run(backend, Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk })
+            Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk }.on(backend)
         };
     }
-    if !T::run(backend, Fits { from, factor, layout, most: T::HEADROOM }) {
+    if !from.fits(backend, factor, layout) {
         return Err(Lost);
     }
     let layers = to.into_layers().ok_or(Lost)?;
@@ -832,7 +838,9 @@ pub(crate) fn adjoint_flat<T: Scalar>(
 ) -> Result<Solved<T>, SolveError<T>> {
     let (stop, literal) = method.stop();
     let deltas_there = deltas.reborrow();
-    let adjoint = Adjoint { params, states, output, hidden: None, deltas: deltas_there, stop, literal, ends };
+    let (params_there, hidden) = (params.view(), None);
+    let adjoint =
+        Adjoint { params: params_there, states, output, hidden, deltas: deltas_there, stop, literal, ends };
     match T::once::<AdjointOnce>((adjoint, backend, threads)) {
         Ok(progress) => progress.finish(),
         Err(Lost) => Err(lost_adjoint_flat(params, shape, (states, output), deltas)),
@@ -877,33 +885,43 @@ pub(crate) struct Adjoint<'a, T, S, E, G = Option<Matrix<'a, T>>> {
     pub(super) literal: bool,
     pub(super) ends: E,
 }
-once!(pub(super) AdjointOnce: (Adjoint<'a, T, Parameters<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, Lost>, adjoint_once);
+once!(AdjointOnce: (Adjoint<'a, T, View<'a, T>, Chosen<T>>, Backend, Threads) => Result<Progress<T>, Lost>, adjoint_once);
 
-pub(crate) fn adjoint_once<'a, T: Scalar, S: Source<'a, T>>(
-    (adjoint, backend, threads): (Adjoint<'a, T, S, Chosen<T>>, Backend, Threads),
+fn adjoint_once<'a, T: Scalar>(
+    (adjoint, backend, threads): (Adjoint<'a, T, View<'a, T>, Chosen<T>>, Backend, Threads),
 ) -> Result<Progress<T>, Lost> {
     // A sample that is a part of a batch does not lie in a row.
-    adjoint.side_by_side(threads, &|part: Adjoint<'a, T, S, Chosen<T>>| {
+    adjoint.side_by_side(threads, &|part: Adjoint<'a, T, View<'a, T>, Chosen<T>>| {
         if part.deltas.rows() > 1 || part.deltas.stride() > 1 {
-            adjoint_in_room::<_, _, ROOM, CHUNK>(part, backend)
+            adjoint_in_room::<_, ROOM, CHUNK>(part, backend)
         } else if part.params.rank() * part.params.layout().depth() > SMALL_ROOM {
-            adjoint_in_room::<_, _, ROOM, 1>(part, backend)
-        } else if const { !S::CORRECTED } && planned::is_near(part.params.layout()) {
+            adjoint_in_room::<_, ROOM, 1>(part, backend)
+        } else if part.params.rank() == 0 && planned::is_near(part.params.layout()) {
             planned::adjoint(part, backend)
         } else {
-            adjoint_in_room::<_, _, SMALL_ROOM, 1>(part, backend)
+            adjoint_in_room::<_, SMALL_ROOM, 1>(part, backend)
         }
     })
 }
 
 /// With room for so many scalars, which is not in the frames above, of which there are as many as there are halvings.
 #[inline(never)]
-fn adjoint_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize, const C: usize>(
-    adjoint: Adjoint<'a, T, S, Chosen<T>>,
+fn adjoint_in_room<'a, T: Scalar, const N: usize, const C: usize>(
+    adjoint: Adjoint<'a, T, View<'a, T>, Chosen<T>>,
     backend: Backend,
 ) -> Result<Progress<T>, Lost> {
     let mut room = Scratch::<T, N>::new();
-    T::run(backend, InChunks::<_, _, _, _, _, C, true>(adjoint, &mut room.lend()))
+    adjoint_with::<_, C>(adjoint, backend, &mut room.lend())
+}
+
+/// One copy, whatever the size of the room.
+#[inline(never)]
+fn adjoint_with<'a, T: Scalar, const C: usize>(
+    adjoint: Adjoint<'a, T, View<'a, T>, Chosen<T>>,
+    backend: Backend,
+    room: &mut Lent<'_, T>,
+) -> Result<Progress<T>, Lost> {
+    adjoint_all::<C, true, _, _, _, _, _, _, _>(backend, adjoint, room, Looped)
 }
 
 impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>, G: OfHidden<T>> Adjoint<'a, T, S, E, G> {
@@ -959,7 +977,7 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, FAR, _, _, _, _, _, _, _>(lanes, self.0, self.1, Looped)
+        adjoint_all::<C, FAR, _, _, _, _, _, _, _>(InLine(lanes), self.0, self.1, Looped)
     }
 }
 
@@ -996,16 +1014,16 @@ where
         let hidden = self.hidden;
         let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
         if const { <A::Form>::REACH.is_far() } {
-            adjoint_all::<1, true, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)
+            adjoint_all::<1, true, _, _, _, _, _, _, _>(InLine(lanes), adjoint, &mut room, self.walk)
         } else {
-            adjoint_all::<1, false, _, _, _, _, _, _, _>(lanes, adjoint, &mut room, self.walk)
+            adjoint_all::<1, false, _, _, _, _, _, _, _>(InLine(lanes), adjoint, &mut room, self.walk)
         }
     }
 }
 
 #[inline(always)]
-fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, L, S, E, G, W>(
-    lanes: L,
+fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, P, S, E, G, W>(
+    site: P,
     adjoint: Adjoint<'a, T, S, E, G>,
     room: &mut R,
     walk: W,
@@ -1013,7 +1031,7 @@ fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, L, S, E, G, W>(
 where
     R: HalfRoom<T>,
     T: Scalar,
-    L: Lanes<T>,
+    P: Site<T>,
     S: Source<'a, T>,
     E: Ends<T>,
     G: OfHidden<T>,
@@ -1035,10 +1053,10 @@ where
             walk,
             room: &mut *room,
         };
-        if const { S::CORRECTED } {
-            backward.start::<C, L>(lanes);
+        if const { S::CORRECTED } && params.rank() > 0 {
+            site.run(Start::<_, C>(&mut backward));
         }
-        progress.merge(refine::<C, T, L>(lanes, samples, stop, backward))?;
+        progress.merge(refine::<C, T>(site, samples, stop, backward))?;
     }
     Ok(progress)
 }
@@ -1190,21 +1208,30 @@ impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Ope
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        self.on(InLine(lanes))
+    }
+}
+
+impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Accumulate<Q, T, P, W, C> {
+    #[inline(always)]
+    fn on(self, site: impl Site<T>) -> Result<(), Lost> {
         let Self { from, factor, to, walk } = self;
         let (sent, mut to) = (from.sent()?, to.parameters()?);
-        if !sent.fits(lanes, factor, walk.layout(to.layout())) {
+        if !sent.fits(site, factor, walk.layout(to.layout())) {
             return Err(Lost);
         }
         let Sent { input, states, deltas } = sent;
         let share = Share { factor, input: Some(input), below: states, above: states, deltas };
-        share.add::<C, _>(lanes, &mut to, walk);
+        share.add::<C>(site, &mut to, walk);
         Ok(())
     }
 }
 
 /// One sweep back: the deltas of the sweep that led from `before` to `after`.
-struct BackSweep<'a, T> {
-    params: Parameters<'a, T>,
+struct BackSweep<'a, T, S, G> {
+    params: S,
+    /// No gradient of hidden units, of the type an adjoint has.
+    hidden: G,
     output: Option<Matrix<'a, T>>,
     after: Matrix<'a, T>,
     before: Matrix<'a, T>,
@@ -1213,7 +1240,9 @@ struct BackSweep<'a, T> {
     injection: &'a mut [T],
     gradient: Option<ParametersMut<'a, T>>,
 }
-once!(BackOnce: (BackSweep<'a, T>, Chosen<T>, Backend) => Result<T, BackLost>, back_once);
+once!(BackOnce: (ViewedBack<'a, T>, Chosen<T>, Backend) => Result<T, BackLost>, back_once);
+
+type ViewedBack<'a, T> = BackSweep<'a, T, View<'a, T>, Option<Matrix<'a, T>>>;
 
 /// What of a sweep back left the finite numbers.
 enum BackLost {
@@ -1224,32 +1253,53 @@ enum BackLost {
 }
 
 fn back_once<T: Scalar>(
-    (back, ends, backend): (BackSweep<'_, T>, Chosen<T>, Backend),
+    (back, ends, backend): (ViewedBack<'_, T>, Chosen<T>, Backend),
 ) -> Result<T, BackLost> {
     let mut room = Scratch::<T, ROOM>::new();
-    T::run(backend, BackSweepOn { back, ends, room: &mut room.lend() })
+    BackSweepOn { back, ends, room: &mut room.lend() }.on(backend)
 }
 
 /// The same with activations, and room for half sums.
-struct BackSweepOn<'a, 'b, T, E, R> {
-    back: BackSweep<'a, T>,
+struct BackSweepOn<'a, 'b, T, S, G, E, R> {
+    back: BackSweep<'a, T, S, G>,
     ends: E,
     room: &'b mut R,
 }
 
-impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_, T, E, R> {
+impl<'a, T, S, G, E, R> Operation<T> for BackSweepOn<'a, '_, T, S, G, E, R>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    G: OfHidden<T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+{
     type Output = Result<T, BackLost>;
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        self.on(InLine(lanes))
+    }
+}
+
+impl<'a, T, S, G, E, R> BackSweepOn<'a, '_, T, S, G, E, R>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    G: OfHidden<T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+{
+    #[inline(always)]
+    fn on(self, site: impl Site<T>) -> Result<T, BackLost> {
         let Self { back, ends, room } = self;
-        let BackSweep { params, output, after, before, mut deltas, injection, gradient } = back;
+        let BackSweep { params, hidden, output, after, before, mut deltas, injection, gradient } = back;
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {
             let backward = Backward::<T, _, _, _, Looped, _, true> {
                 params,
-                hidden: (),
+                hidden,
                 injected: output.map(|output| output.row_range(first, samples)),
                 literal: false,
                 states: after.row_range(first, samples),
@@ -1258,12 +1308,12 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
                 walk: Looped,
                 room: &mut *room,
             };
-            let solved = refine::<CHUNK, T, L>(lanes, samples, Stop::after(1), backward);
+            let solved = refine::<CHUNK, T>(site, samples, Stop::after(1), backward);
             progress.merge(solved).map_err(|Lost| BackLost::Deltas)?;
         }
         let deltas = deltas.as_ref();
-        let delta = largest(lanes, deltas);
-        for factor in [largest(lanes, after), largest(lanes, before)] {
+        let delta = site.run(LargestOf(deltas));
+        for factor in [after, before].map(|states| site.run(LargestOf(states))) {
             if !fits_gradient(delta, factor, samples * params.layout().shares()) {
                 return Err(BackLost::Sums);
             }
@@ -1274,7 +1324,7 @@ impl<T: Scalar, E: Ends<T>, R: HalfRoom<T>> Operation<T> for BackSweepOn<'_, '_,
         }
         if let Some(mut gradient) = gradient {
             let share = Share { factor: T::ONE, input: None, below: after, above: before, deltas };
-            share.add::<CHUNK, _>(lanes, &mut gradient, Looped);
+            share.add::<CHUNK>(site, &mut gradient, Looped);
         }
         Ok(progress.residual())
     }

@@ -1,12 +1,10 @@
 //! What learns.
 
-use super::gradient::{Adjoint, AdjointOnce, LearnError, add};
-use crate::kernel::{Chosen, Scalar};
-use crate::network::{
-    Architecture, Flat, LengthError, Network, Parameters, Samples, Source, Takes, Workspace,
-};
+use super::gradient::{LearnError, add};
+use crate::kernel::Scalar;
+use crate::network::{Architecture, Flat, LengthError, Network, Samples, Takes, Viewed, Workspace};
 use crate::simd::Backend;
-use crate::solve::{Lost, Model, Progress};
+use crate::solve::Model;
 use crate::threads::Threads;
 
 /// A [`Model`] that has gradients. Sealed.
@@ -20,7 +18,7 @@ pub trait Learner: Model {
     #[doc(hidden)]
     fn adjoint_source(
         &self,
-    ) -> Result<impl CompiledAdjoint<'_, <Self::Architecture as Architecture>::Scalar>, LengthError>;
+    ) -> Result<impl Viewed<'_, <Self::Architecture as Architecture>::Scalar>, LengthError>;
     /// Adds the gradient of `B` samples, if no sum can leave the finite numbers.
     #[doc(hidden)]
     fn add<X, const I: usize, const B: usize>(
@@ -39,7 +37,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Learner for Network<A> {
     type Params = Self;
     type AdjointRoom<const B: usize> = A::Scratch<B>;
     #[inline(always)]
-    fn adjoint_source(&self) -> Result<impl CompiledAdjoint<'_, T>, LengthError> {
+    fn adjoint_source(&self) -> Result<impl Viewed<'_, T>, LengthError> {
         self.parameters()
     }
     #[inline(always)]
@@ -54,18 +52,5 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Learner for Network<A> {
         A: Takes<I>,
     {
         add(backend, threads, input, &workspace.state, &workspace.adjoint, T::ONE, to)
-    }
-}
-
-/// A source whose adjoint is compiled once, in this crate.
-#[allow(private_interfaces, reason = "sealed: only this crate calls what is in it")]
-pub trait CompiledAdjoint<'a, T: Scalar>: Source<'a, T> {
-    /// An adjoint.
-    fn adjoint(job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads)) -> Result<Progress<T>, Lost>;
-}
-
-impl<'a, T: Scalar> CompiledAdjoint<'a, T> for Parameters<'a, T> {
-    fn adjoint(job: (Adjoint<'a, T, Self, Chosen<T>>, Backend, Threads)) -> Result<Progress<T>, Lost> {
-        T::once::<AdjointOnce>(job)
     }
 }

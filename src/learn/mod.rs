@@ -31,14 +31,11 @@ mod unsolved;
 
 pub(crate) use adjoint::{Sent, fits_gradient};
 pub use descent::Descent;
-pub(crate) use gradient::{
-    Adjoint, add_flat, adjoint_flat, adjoint_once, all_finite, both, lost_adjoint_flat, lost_gradient,
-};
 pub use gradient::{GradientReport, LearnError, Method, Objective, UnrolledTape};
+pub(crate) use gradient::{add_flat, adjoint_flat, all_finite, both, lost_adjoint_flat, lost_gradient};
 #[cfg(feature = "rand_core")]
 pub(crate) use initialize::initialize;
 pub use jacobian::JacobianPenalty;
-pub(crate) use learner::CompiledAdjoint;
 pub use learner::Learner;
 pub(crate) use loss::SquaresOnce;
 pub use loss::{CrossEntropy, Loss, LossError, MeanSquared, Targets};

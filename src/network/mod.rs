@@ -1,5 +1,6 @@
 //! Shapes and memory: the network and its states as types. No arithmetic.
 
+mod adapted;
 mod align;
 mod architecture;
 mod flat;
@@ -16,6 +17,8 @@ mod storage;
 mod text;
 mod walk;
 
+pub use adapted::Plan;
+pub(crate) use adapted::{Own, View, own};
 pub use align::Align64;
 #[cfg(feature = "alloc")]
 pub use align::Aligned;
@@ -34,7 +37,7 @@ pub(crate) use shape::BF16;
 #[cfg(feature = "alloc")]
 pub(crate) use shape::F32;
 pub use shape::Shape;
-pub(crate) use source::{Correction, Source};
+pub(crate) use source::{Correction, Source, Viewed};
 pub(crate) use stack::sealed::Sealed;
 pub use stack::{
     At, Blocks, Layer, LayerCorrection, LayerParams, LayerStates, Repeat, Stack, Tail, Thin, Top, Widest,

@@ -1,5 +1,6 @@
 //! Where the weights of a network are.
 
+use super::adapted::{Plan, View};
 use super::flat::Parameters;
 use super::layout::{LayerLayout, Layout};
 use crate::kernel::Matrix;
@@ -34,6 +35,20 @@ pub trait Source<'a, T: Element>: Copy + Send {
     #[inline(always)]
     fn corrects(&self, _: &LayerLayout) -> [bool; 2] {
         [true, true]
+    }
+}
+
+/// The weights of a network or of an adapted one, which are one type for what is compiled once.
+#[allow(private_interfaces, reason = "sealed: only this crate calls what is in it")]
+pub trait Viewed<'a, T: Element>: Source<'a, T> {
+    /// As that type.
+    fn view(self) -> View<'a, T>;
+}
+
+impl<'a, T: Element> Viewed<'a, T> for Parameters<'a, T> {
+    #[inline(always)]
+    fn view(self) -> View<'a, T> {
+        View { base: self, own: Default::default(), plan: Plan::Above(self.layout().depth()) }
     }
 }
 

@@ -7,6 +7,8 @@ use core::marker::PhantomData;
 /// What is done at a layer. A trait and not a closure: a closure is compiled without the instruction set of the
 /// function it stands in, unless it happens to be inlined.
 pub trait EachLayer {
+    /// Whether the last layer is done as the others are, so that there is one copy of the code in a loop: then `LAST` is false for it too.
+    const ALIKE: bool = false;
     /// Does it at layer `index`, counted from 0, of `UNITS` units (0 where that is only known at run time).
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize);
 }
@@ -47,16 +49,20 @@ impl Walk for Looped {
     #[inline(always)]
     fn up<E: EachLayer>(self, layout: &Layout, each: &mut E) {
         let last = layout.depth().saturating_sub(1);
-        for layer in 0..last {
+        for layer in 0..last + usize::from(E::ALIKE) {
             each.layer::<0, false>(layer);
         }
-        each.layer::<0, true>(last);
+        if const { !E::ALIKE } {
+            each.layer::<0, true>(last);
+        }
     }
     #[inline(always)]
     fn down<E: EachLayer>(self, layout: &Layout, each: &mut E) {
         let last = layout.depth().saturating_sub(1);
-        each.layer::<0, true>(last);
-        for layer in (0..last).rev() {
+        if const { !E::ALIKE } {
+            each.layer::<0, true>(last);
+        }
+        for layer in (0..last + usize::from(E::ALIKE)).rev() {
             each.layer::<0, false>(layer);
         }
     }
@@ -69,7 +75,7 @@ pub(crate) struct Only(pub(crate) usize);
 impl Only {
     #[inline(always)]
     fn visit<E: EachLayer>(self, layout: &Layout, each: &mut E) {
-        if self.0 + 1 == layout.depth() {
+        if const { !E::ALIKE } && self.0 + 1 == layout.depth() {
             each.layer::<0, true>(self.0);
         } else {
             each.layer::<0, false>(self.0);

@@ -8,7 +8,7 @@ use crate::kernel::{
 use crate::network::{
     Architecture, Flat, Form, LayerLayout, Layout, Network, ParamsOf, Samples, State, Takes,
 };
-use crate::simd::{Backend, Bf16, Lanes, Operation};
+use crate::simd::{Backend, Bf16, InLine, Lanes, Operation};
 use crate::solve::{
     Failure, Injection, NonFinite, Progress, Runner, SolveError, Solved, Stop, Sweep, fits, in_input,
     in_params, in_states, refine,
@@ -366,7 +366,7 @@ impl Operation<f32> for Solve<'_> {
         }
         let mut progress = Progress::default();
         let forward = Forward { view, injection, state, ends };
-        progress.merge(refine::<1, f32, L>(lanes, 1, stop, forward))?;
+        progress.merge(refine::<1, f32>(InLine(lanes), 1, stop, forward))?;
         Ok(progress)
     }
 }

@@ -687,6 +687,31 @@ pub trait Operation<T: Element> {
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output;
 }
 
+/// Where operations run. Work that is not worth a copy for every backend is written over it.
+pub(crate) trait Site<T: Element>: Copy {
+    /// Runs one.
+    fn run<O: Operation<T>>(self, operation: O) -> O::Output;
+}
+
+/// On a backend, whose code is entered for each.
+impl<T: Element> Site<T> for Backend {
+    #[inline(always)]
+    fn run<O: Operation<T>>(self, operation: O) -> O::Output {
+        T::run(self, operation)
+    }
+}
+
+/// As a part of what is compiled for some lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct InLine<L>(pub(crate) L);
+
+impl<T: Element, L: Lanes<T>> Site<T> for InLine<L> {
+    #[inline(always)]
+    fn run<O: Operation<T>>(self, operation: O) -> O::Output {
+        operation.run(self.0)
+    }
+}
+
 /// Work for one backend `L`, that [`Lanes::vectorize`] gives a function of its own.
 pub trait Routine<L> {
     /// What `run` returns.

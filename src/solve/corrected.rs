@@ -5,7 +5,7 @@ use crate::kernel::{
     Base, Changes, Chosen, Ends, Identity, Matrix, MatrixMut, Product, Scalar, TYPED, Typed,
 };
 use crate::network::{Correction, LayerLayout, Looped, Source};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, Operation, Routine};
 
 /// P s of a layer, if it has a correction and reads anything in these products; s lies in the room.
 #[inline(always)]
@@ -37,7 +37,7 @@ where
 
 /// s = Q^T of what a layer reads from above and from below, into `room`.
 #[inline(always)]
-pub(crate) fn thin<const C: usize, T: Scalar, L: Lanes<T>>(
+fn thin<const C: usize, T: Scalar, L: Lanes<T>>(
     lanes: L,
     Correction { q, .. }: Correction<'_, T>,
     layer: &LayerLayout,
@@ -61,6 +61,38 @@ pub(crate) fn thin_back<const C: usize, T: Scalar, L: Lanes<T>>(
     sums::<true, C, T, L>(lanes, (None, Some(Product { matrix: p, operand: deltas })), room);
 }
 
+/// [`thin`] as an operation, of what a layer reads from above and from below.
+pub(crate) struct Thin<'a, T, const C: usize> {
+    pub(crate) correction: Correction<'a, T>,
+    pub(crate) layer: &'a LayerLayout,
+    pub(crate) reads: (Matrix<'a, T>, Matrix<'a, T>),
+    pub(crate) room: MatrixMut<'a, T>,
+}
+
+impl<T: Scalar, const C: usize> Operation<T> for Thin<'_, T, C> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        let Self { correction, layer, reads: (above, below), room } = self;
+        thin::<C, T, L>(lanes, correction, layer, (Some(above), Some(below)), room);
+    }
+}
+
+/// [`thin_back`] as an operation.
+pub(crate) struct ThinBack<'a, T, const C: usize> {
+    pub(crate) correction: Correction<'a, T>,
+    pub(crate) deltas: Matrix<'a, T>,
+    pub(crate) room: MatrixMut<'a, T>,
+}
+
+impl<T: Scalar, const C: usize> Operation<T> for ThinBack<'_, T, C> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        thin_back::<C, T, L>(lanes, self.correction, self.deltas, self.room);
+    }
+}
+
 /// The sums of `products` into `room`. What is not finite goes on into whatever they are for.
 #[inline(always)]
 fn sums<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: Lanes<T>>(
@@ -68,12 +100,31 @@ fn sums<'a, const TRANSPOSED: bool, const C: usize, T: Scalar, L: Lanes<T>>(
     products: (Option<Product<'a, T>>, Option<Product<'a, T>>),
     room: MatrixMut<'_, T>,
 ) {
-    let mut unused = Changes::<_, C>::none(lanes);
-    let unused = unused.of(lanes, room.rows());
     if const { TYPED } {
+        let mut unused = Changes::<_, C>::none(lanes);
+        let unused = unused.of(lanes, room.rows());
         let sum = Ends::<T>::sum(Typed::<Identity, Identity>::NEW);
         apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, sum, room, unused);
     } else {
+        lanes.vectorize(Sums::<T, TRANSPOSED, C> { products, room });
+    }
+}
+
+/// These sums as a function of its own, one copy for all that needs them.
+struct Sums<'a, 'b, T, const TRANSPOSED: bool, const C: usize> {
+    products: (Option<Product<'a, T>>, Option<Product<'a, T>>),
+    room: MatrixMut<'b, T>,
+}
+
+impl<T: Scalar, L: Lanes<T>, const TRANSPOSED: bool, const C: usize> Routine<L>
+    for Sums<'_, '_, T, TRANSPOSED, C>
+{
+    type Output = ();
+    #[inline(always)]
+    fn run(self, lanes: L) {
+        let Self { products, room } = self;
+        let mut unused = Changes::<_, C>::none(lanes);
+        let unused = unused.of(lanes, room.rows());
         // Of the type the engine's sums have, so that they share their code.
         let sum = Chosen::<T>::new::<Identity, Identity>().sum();
         apply::<TRANSPOSED, C, 0, Looped, T, L, _>(lanes, Base::Zero, products, sum, room, unused);

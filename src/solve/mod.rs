@@ -20,11 +20,10 @@ mod sweep;
 mod trace;
 
 pub use accelerate::Acceleration;
-pub(crate) use corrected::{thin, thin_back};
+pub(crate) use corrected::{Thin, ThinBack, thin_back};
 pub use diagnosis::Diagnosis;
 pub(crate) use map::swept;
 pub use map::{Map, Sweeps, Transposed};
-pub(crate) use model::Compiled;
 pub use model::Model;
 pub use non_finite::NonFinite;
 pub(crate) use non_finite::{
@@ -39,14 +38,14 @@ pub(crate) use sweep::{HalfRoom, Halves, apply, chunks, chunks_of, fits, no_room
 pub use trace::{Trace, TraceRoom};
 
 use crate::kernel::{
-    Activation, CHUNK, Chosen, Ends, Matrix, MatrixMut, Scalar, Scratch, SlopeOf, TYPED, Typed, largest,
-    largest_on, once,
+    Activation, CHUNK, Chosen, Ends, LargestOf, Lent, Matrix, MatrixMut, Scalar, Scratch, SlopeOf, TYPED,
+    Typed, largest_on, once,
 };
 use crate::network::{
     Architecture, Flat, Looped, Network, OneOrAll, Only, Parameters, Samples, Shape, Source, State, Takes,
-    Unrolled, Walk,
+    Unrolled, View, Viewed, Walk,
 };
-use crate::simd::{Backend, Lanes, Operation};
+use crate::simd::{Backend, InLine, Lanes, Operation, Site};
 use crate::threads::Threads;
 use core::fmt;
 
@@ -322,8 +321,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         let states = MatrixMut::new(state.as_mut_slice(), B, Network::<A>::UNITS)?;
         let Runner { backend, threads, .. } = self;
         if const { !TYPED } {
-            let ends = Chosen::new::<A::Hidden, A::Outputs>();
-            Compiled::solve(SolveJob { params, ends, input, states, stop, backend, threads })
+            let (params, ends) = (params.view(), Chosen::new::<A::Hidden, A::Outputs>());
+            T::once::<SolveOnce>(SolveJob { params, ends, input, states, stop, backend, threads })
         } else {
             let ends = Typed::<A::Hidden, A::Outputs>::NEW;
             let job = SolveJob { params, ends, input, states, stop, backend, threads };
@@ -382,8 +381,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
             return false;
         };
         if const { !TYPED } {
-            Compiled::inject(InjectJob {
-                params,
+            T::once::<InjectOnce>(InjectJob {
+                params: params.view(),
                 input,
                 out,
                 ends: Chosen::new::<A::Hidden, A::Outputs>(),
@@ -440,8 +439,8 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
         let states = MatrixMut::new(state.as_mut_slice(), B, Network::<A>::UNITS)?;
         let (ends, backend) = (Typed::<H, O>::NEW, self.backend);
         if const { !TYPED } {
-            let (ends, only) = (Chosen::new::<H, O>(), walk.only());
-            Compiled::sweep(SweepJob { params, injection, states, ends, weights: None, only, backend })
+            let (params, ends, only) = (params.view(), Chosen::new::<H, O>(), walk.only());
+            T::once::<SweepOnce>(SweepJob { params, injection, states, ends, weights: None, only, backend })
         } else if const { B == 1 } {
             let mut room: M::Room<1> = Flat::ZERO;
             let room = &mut room;
@@ -558,6 +557,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
         let backend = self.backend;
         let result = if const { !TYPED } {
             let (ends, weights, only) = (Chosen::new::<A::Hidden, A::Outputs>(), Some(weights), walk.only());
+            let params = params.view();
             T::once::<SweepOnce>(SweepJob { params, injection, states, ends, weights, only, backend })
         } else {
             let (ends, mut room): (_, A::Scratch<1>) = (Typed::<A::Hidden, A::Outputs>::NEW, Flat::ZERO);
@@ -612,7 +612,8 @@ pub(crate) fn solve_flat<T: Scalar>(
     (backend, threads): (Backend, Threads),
 ) -> Result<Solved<T>, SolveError<T>> {
     stop.check()?;
-    let job = SolveJob { params, ends, input, states: states.reborrow(), stop, backend, threads };
+    let states_there = states.reborrow();
+    let job = SolveJob { params: params.view(), ends, input, states: states_there, stop, backend, threads };
     match T::once::<SolveOnce>(job) {
         Ok(progress) => progress.finish(),
         Err(Failure::Input) => Err(SolveError::NotFinite(in_input(input).unwrap_or(NonFinite::Overflow))),
@@ -641,7 +642,7 @@ pub(crate) fn inject_flat<T: Scalar>(
     out: MatrixMut<'_, T>,
     backend: Backend,
 ) -> bool {
-    T::once::<InjectOnce>(InjectJob { params, input, out, ends, backend })
+    T::once::<InjectOnce>(InjectJob { params: params.view(), input, out, ends, backend })
 }
 
 /// A sweep of whatever network; the states may be anything after an error.
@@ -651,11 +652,12 @@ pub(crate) fn sweep_flat<T: Scalar>(
     states: MatrixMut<'_, T>,
     backend: Backend,
 ) -> Result<T, Lost> {
-    T::once::<SweepOnce>(SweepJob { params, injection, states, ends, weights: None, only: None, backend })
+    let (params, weights, only) = (params.view(), None, None);
+    T::once::<SweepOnce>(SweepJob { params, injection, states, ends, weights, only, backend })
 }
 
 /// A solve of any number of samples.
-pub(crate) struct SolveJob<'a, T, S, E> {
+struct SolveJob<'a, T, S, E> {
     params: S,
     ends: E,
     input: Matrix<'a, T>,
@@ -664,21 +666,19 @@ pub(crate) struct SolveJob<'a, T, S, E> {
     backend: Backend,
     threads: Threads,
 }
-once!(SolveOnce: SolveJob<'a, T, Parameters<'a, T>, Chosen<T>> => Result<Progress<T>, Failure>, solve_once);
+once!(SolveOnce: SolveJob<'a, T, View<'a, T>, Chosen<T>> => Result<Progress<T>, Failure>, solve_once);
 
-pub(crate) fn solve_once<'a, T: Scalar, S: Source<'a, T>>(
-    job: SolveJob<'a, T, S, Chosen<T>>,
-) -> Result<Progress<T>, Failure> {
-    job.side_by_side(&|part: SolveJob<'a, T, S, Chosen<T>>| {
+fn solve_once<'a, T: Scalar>(job: SolveJob<'a, T, View<'a, T>, Chosen<T>>) -> Result<Progress<T>, Failure> {
+    job.side_by_side(&|part: SolveJob<'a, T, View<'a, T>, Chosen<T>>| {
         let layers = part.params.layout().layers();
         let widest = layers.iter().map(|layer| layer.width).max().unwrap_or(0);
         let first = layers.first().map_or(0, |layer| layer.width);
         if !part.is_one() && first.saturating_mul(part.states.rows().min(CHUNK)) > ROOM {
-            solve_in_room::<_, _, WIDE_ROOM, ROOM>(part)
+            solve_in_room::<_, WIDE_ROOM, ROOM>(part)
         } else if !part.is_one() || widest.max(part.params.rank()) > SMALL_ROOM {
-            solve_in_room::<_, _, ROOM, ROOM>(part)
+            solve_in_room::<_, ROOM, ROOM>(part)
         } else {
-            solve_in_room::<_, _, SMALL_ROOM, SMALL_ROOM>(part)
+            solve_in_room::<_, SMALL_ROOM, SMALL_ROOM>(part)
         }
     })
 }
@@ -686,15 +686,24 @@ pub(crate) fn solve_once<'a, T: Scalar, S: Source<'a, T>>(
 /// With room for so many scalars, of the first sums and beside them, which is not in the frames above, of which there are as many as there are
 /// halvings.
 #[inline(never)]
-fn solve_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize, const M: usize>(
-    job: SolveJob<'a, T, S, Chosen<T>>,
+fn solve_in_room<'a, T: Scalar, const N: usize, const M: usize>(
+    job: SolveJob<'a, T, View<'a, T>, Chosen<T>>,
 ) -> Result<Progress<T>, Failure> {
     let (mut base, mut room) = (Scratch::<T, N>::new(), Scratch::<T, M>::new());
-    let (base, room) = (&mut base.lend(), &mut room.lend());
+    solve_with(job, &mut base.lend(), &mut room.lend())
+}
+
+/// One copy, whatever the size of the room.
+#[inline(never)]
+fn solve_with<'a, T: Scalar>(
+    job: SolveJob<'a, T, View<'a, T>, Chosen<T>>,
+    base: &mut Lent<'_, T>,
+    room: &mut Lent<'_, T>,
+) -> Result<Progress<T>, Failure> {
     if !job.is_one() {
         return job.run::<_, _, CHUNK>(base, room);
     }
-    if const { !S::CORRECTED } && planned::fits(&job, base) {
+    if planned::fits(&job, base) {
         return planned::solve(job, base);
     }
     job.run::<_, _, 1>(base, room)
@@ -714,7 +723,13 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> SolveJob<'a, T, S, E> {
         room: &mut R,
     ) -> Result<Progress<T>, Failure> {
         let Self { params, input, states, stop, ends, backend, .. } = self;
-        T::run(backend, Solve::<_, _, _, _, _, C> { params, input, states, base, room, stop, ends })
+        let solve = Solve::<_, _, _, _, _, C> { params, input, states, base, room, stop, ends };
+        if const { E::ALIKE } {
+            // Of the walk a single sweep has, so that they share their code.
+            solve_all(backend, solve, OneOrAll(None))
+        } else {
+            T::run(backend, solve)
+        }
     }
 
     /// Parts of the samples side by side, if there are threads.
@@ -754,34 +769,34 @@ pub(crate) const WIDE_ROOM: usize = 1 << 15;
 pub(crate) const SMALL_ROOM: usize = 512;
 
 /// W^1 x + b^1, compiled once for all networks.
-pub(crate) struct InjectJob<'a, T: Scalar, S> {
-    params: S,
+struct InjectJob<'a, T: Scalar> {
+    params: View<'a, T>,
     input: Matrix<'a, T>,
     out: MatrixMut<'a, T>,
     ends: Chosen<T>,
     backend: Backend,
 }
-once!(InjectOnce: InjectJob<'a, T, Parameters<'a, T>> => bool, inject_once);
+once!(InjectOnce: InjectJob<'a, T> => bool, inject_once);
 
-pub(crate) fn inject_once<'a, T: Scalar, S: Source<'a, T>>(job: InjectJob<'a, T, S>) -> bool {
-    if S::CORRECTED { inject_in_room::<_, _, ROOM>(job) } else { inject_in_room::<_, _, 0>(job) }
+fn inject_once<T: Scalar>(job: InjectJob<'_, T>) -> bool {
+    if job.params.rank() > 0 { inject_in_room::<_, ROOM>(job) } else { inject_in_room::<_, 0>(job) }
 }
 
 #[inline(never)]
-fn inject_in_room<'a, T: Scalar, S: Source<'a, T>, const N: usize>(job: InjectJob<'a, T, S>) -> bool {
+fn inject_in_room<T: Scalar, const N: usize>(job: InjectJob<'_, T>) -> bool {
     let mut room = Scratch::<T, N>::new();
     let InjectJob { params, input, out, ends, backend } = job;
-    let (walk, room) = (Looped, &mut room.lend());
+    let (walk, room) = (OneOrAll(None), &mut room.lend());
     if out.rows() == 1 {
-        T::run(backend, SetInjection::<_, _, _, _, _, 1> { params, input, out, ends, room, walk })
+        SetInjection::<_, _, _, _, _, 1> { params, input, out, ends, room, walk }.on(backend)
     } else {
-        T::run(backend, SetInjection::<_, _, _, _, _, CHUNK> { params, input, out, ends, room, walk })
+        SetInjection::<_, _, _, _, _, CHUNK> { params, input, out, ends, room, walk }.on(backend)
     }
 }
 
 /// A sweep, compiled once for all networks.
-pub(crate) struct SweepJob<'a, T: Scalar, S> {
-    params: S,
+struct SweepJob<'a, T: Scalar> {
+    params: View<'a, T>,
     injection: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
     ends: Chosen<T>,
@@ -791,45 +806,46 @@ pub(crate) struct SweepJob<'a, T: Scalar, S> {
     only: Option<usize>,
     backend: Backend,
 }
-once!(SweepOnce: SweepJob<'a, T, Parameters<'a, T>> => Result<T, Lost>, sweep_once);
+once!(SweepOnce: SweepJob<'a, T> => Result<T, Lost>, sweep_once);
 
-pub(crate) fn sweep_once<'a, T: Scalar, S: Source<'a, T>>(job: SweepJob<'a, T, S>) -> Result<T, Lost> {
+fn sweep_once<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, Lost> {
     if job.states.rows() > 1 {
         sweep_batch(job)
     } else if job.params.rank() > SMALL_ROOM {
-        sweep_one::<_, _, ROOM>(job)
+        sweep_one::<_, ROOM>(job)
     } else {
-        sweep_one::<_, _, SMALL_ROOM>(job)
+        sweep_one::<_, SMALL_ROOM>(job)
     }
 }
 
 #[inline(never)]
-fn sweep_batch<'a, T: Scalar, S: Source<'a, T>>(job: SweepJob<'a, T, S>) -> Result<T, Lost> {
+fn sweep_batch<T: Scalar>(job: SweepJob<'_, T>) -> Result<T, Lost> {
     let SweepJob { params, injection, states, ends, only, backend, .. } = job;
     let mut room = Scratch::<T, ROOM>::new();
     let (walk, weights, room) = (OneOrAll(only), (), &mut room.lend());
-    T::run(
-        backend,
-        OneSweep::<_, _, _, _, _, _, CHUNK> { params, injection, states, ends, room, weights, walk },
-    )
+    OneSweep::<_, _, _, _, _, _, CHUNK> { params, injection, states, ends, room, weights, walk }.on(backend)
 }
 
 #[inline(never)]
-fn sweep_one<'a, T: Scalar, S: Source<'a, T>, const N: usize>(job: SweepJob<'a, T, S>) -> Result<T, Lost> {
-    let SweepJob { params, injection, states, ends, weights, only, backend } = job;
+fn sweep_one<T: Scalar, const N: usize>(job: SweepJob<'_, T>) -> Result<T, Lost> {
     let mut room = Scratch::<T, N>::new();
-    let (walk, room) = (OneOrAll(only), &mut room.lend());
+    sweep_with(job, &mut room.lend())
+}
+
+/// One copy, whatever the size of the room.
+#[inline(never)]
+fn sweep_with<T: Scalar>(job: SweepJob<'_, T>, room: &mut Lent<'_, T>) -> Result<T, Lost> {
+    let SweepJob { params, injection, states, ends, weights, only, backend } = job;
+    let walk = OneOrAll(only);
     match weights {
-        Some(weights) => T::run(
-            backend,
-            OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
-        ),
+        Some(weights) => {
+            OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk }
+                .on(backend)
+        }
         None => {
             let weights = ();
-            T::run(
-                backend,
-                OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
-            )
+            OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk }
+                .on(backend)
         }
     }
 }
@@ -906,7 +922,7 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        solve_all(lanes, self, Looped)
+        solve_all(InLine(lanes), self, Looped)
     }
 }
 
@@ -942,19 +958,19 @@ where
             stop: self.stop,
             ends: Typed::<A::Hidden, A::Outputs>::NEW,
         };
-        solve_all(lanes, solve, self.walk)
+        solve_all(InLine(lanes), solve, self.walk)
     }
 }
 
 #[inline(always)]
-fn solve_all<'a, T, L, S, E, Q, R, W, const C: usize>(
-    lanes: L,
+fn solve_all<'a, T, P, S, E, Q, R, W, const C: usize>(
+    site: P,
     solve: Solve<'a, '_, T, S, E, Q, R, C>,
     walk: W,
 ) -> Result<Progress<T>, Failure>
 where
     T: Scalar,
-    L: Lanes<T>,
+    P: Site<T>,
     S: Source<'a, T>,
     E: Ends<T>,
     Q: HalfRoom<T>,
@@ -962,7 +978,7 @@ where
     W: Walk,
 {
     let Solve { params, input, mut states, base, room, stop, ends } = solve;
-    if !largest(lanes, input).is_finite() {
+    if !site.run(LargestOf(input)).is_finite() {
         return Err(Failure::Input);
     }
     let mut progress = Progress::default();
@@ -976,14 +992,13 @@ where
         let rows = if kept { samples } else { 0 };
         let mut injection = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
         let to = (input, injection.reborrow());
-        if kept && !set_injection::<C, _, _, _, _, _, _>(lanes, walk, ends, params, to, room) {
+        if kept && !set_injection::<C, _, _, _, _, _>(site, walk, ends, params, to, &mut *room) {
             return Err(Failure::Lost);
         }
         let base = First { matrix: if kept { injection.as_ref() } else { input }, is_input: !kept };
         let states = states.reborrow().row_range(first, samples);
         let forward = Forward { params, base, states, ends, walk, weights: (), room: &mut *room };
-        let chunk = refine::<C, T, L>(lanes, samples, stop, forward);
-        progress.merge(chunk)?;
+        progress.merge(refine::<C, T>(site, samples, stop, forward))?;
     }
     Ok(progress)
 }
@@ -1009,12 +1024,26 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> bool {
+        self.on(InLine(lanes))
+    }
+}
+
+impl<'a, T, S, E, R, W, const C: usize> SetInjection<'a, '_, T, S, E, R, W, C>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+{
+    #[inline(always)]
+    fn on(self, site: impl Site<T>) -> bool {
         let Self { params, input, mut out, ends, room, walk } = self;
-        let mut finite = largest(lanes, input).is_finite();
+        let mut finite = site.run(LargestOf(input)).is_finite();
         for (first, samples) in chunks_of(out.rows(), samples_in(room, params.rank(), CHUNK)) {
             let out = out.reborrow().row_range(first, samples);
             let to = (input.row_range(first, samples), out);
-            finite = finite && set_injection::<C, _, _, _, _, _, _>(lanes, walk, ends, params, to, room);
+            finite = finite && set_injection::<C, _, _, _, _, _>(site, walk, ends, params, to, room);
         }
         finite
     }
@@ -1043,6 +1072,21 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
+        self.on(InLine(lanes))
+    }
+}
+
+impl<'a, T, S, E, R, K, W, const C: usize> OneSweep<'a, '_, T, S, E, R, K, W, C>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    K: Weights<T>,
+    W: Walk,
+{
+    #[inline(always)]
+    fn on(self, site: impl Site<T>) -> Result<T, Lost> {
         let Self { params, injection, mut states, ends, room, weights, walk } = self;
         let mut largest = T::ZERO;
         for (first, samples) in chunks_of(states.rows(), samples_in(room, params.rank(), CHUNK)) {
@@ -1050,7 +1094,7 @@ where
             let states = states.reborrow().row_range(first, samples);
             let room = &mut *room;
             let forward = Forward { params, base, states, ends, walk, weights, room };
-            let residual = refine::<C, T, L>(lanes, samples, Stop::after(1), forward).residual();
+            let residual = refine::<C, T>(site, samples, Stop::after(1), forward).residual();
             if !residual.is_finite() {
                 return Err(Lost);
             }

@@ -3,25 +3,26 @@
 
 use super::refine::{Progress, Sweep, refine};
 use super::sweep::{HalfRoom, set_injection};
-use super::{Failure, SolveJob};
+use super::{Failure, SolveJob, Stop};
 use crate::kernel::{
-    Base, Change, Chosen, End, Ends, Finish, Identity, MOST_LAYERS, Matrix, MatrixMut, NewLayer, Plan,
-    Scalar, Scratch, Tanh, Typed, largest,
+    Base, Change, Chosen, End, Ends, Finish, Identity, LargestOf, MOST_LAYERS, Matrix, MatrixMut, NewLayer,
+    Plan, Scalar, Scratch, Tanh, Typed,
 };
-use crate::network::{Looped, MAX_DEPTH, Source};
-use crate::simd::{Lanes, Operation};
+use crate::network::{MAX_DEPTH, OneOrAll, Source};
+use crate::simd::{Backend, Lanes, Site};
 
 const _: () = assert!(MAX_DEPTH <= MOST_LAYERS);
 
 /// Sweeps by a plan, with what hidden layers and the output layer are finished with.
-pub(crate) struct Planned<'a, T, H, O, const TRANSPOSED: bool> {
-    pub(crate) plan: Plan<'a, T, TRANSPOSED>,
+pub(crate) struct Planned<'b, 'a, T, H, O, const TRANSPOSED: bool> {
+    // By reference, for it is long.
+    pub(crate) plan: &'b mut Plan<'a, T, TRANSPOSED>,
     pub(crate) hidden: H,
     pub(crate) output: O,
 }
 
 impl<T: Scalar, H: Finish<T>, O: Finish<T>, const TRANSPOSED: bool> Sweep<T>
-    for Planned<'_, T, H, O, TRANSPOSED>
+    for Planned<'_, '_, T, H, O, TRANSPOSED>
 {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
@@ -35,13 +36,15 @@ impl<T: Scalar, H: Finish<T>, O: Finish<T>, const TRANSPOSED: bool> Sweep<T>
     }
 }
 
-/// Whether a network of this job, which has no corrections, can be solved by a plan: it has no tied feedback, and there is room.
+/// Whether a network of this job can be solved by a plan: it has no corrections and no tied feedback, and there is room.
 pub(super) fn fits<'a, T: Scalar, S: Source<'a, T>, E>(
     job: &SolveJob<'a, T, S, E>,
     base: &impl HalfRoom<T>,
 ) -> bool {
     let layout = job.params.layout();
-    layout.percent() == 0 && layout.layers().first().is_none_or(|first| first.width <= base.bound())
+    job.params.rank() == 0
+        && layout.percent() == 0
+        && layout.layers().first().is_none_or(|first| first.width <= base.bound())
 }
 
 /// A solve of one sample that lies in a row, if it [`fits`].
@@ -49,57 +52,43 @@ pub(super) fn solve<'s, 'a: 's, T: Scalar, S: Source<'a, T>, Q: HalfRoom<T>>(
     job: SolveJob<'s, T, S, Chosen<T>>,
     base: &mut Q,
 ) -> Result<Progress<T>, Failure> {
-    let (ends, backend) = (job.ends, job.backend);
-    if const { Chosen::<T>::USUAL } && ends.are_usual() {
-        T::run(backend, Solve { job, ends: Typed::<Tanh, Identity>::NEW, base })
+    let SolveJob { params, input, states, stop, ends, backend, .. } = job;
+    if !Site::<T>::run(backend, LargestOf(input)).is_finite() {
+        return Err(Failure::Input);
+    }
+    let layers = params.layout().layers();
+    let width = layers.first().map_or(0, |layer| layer.width);
+    let mut injection = MatrixMut::new(base.first(width).unwrap_or_default(), 1, width)?;
+    let (to, none) = ((input, injection.reborrow()), &mut Scratch::<T, 0>::new());
+    if !set_injection::<1, _, _, _, _, _>(backend, OneOrAll(None), ends, params, to, &mut none.lend()) {
+        return Err(Failure::Lost);
+    }
+    let injection = injection.as_ref();
+    let mut plan = Plan::<_, false>::new(states)?;
+    for (index, layer) in layers.iter().enumerate() {
+        let base = if index == 0 { Base::Matrix(injection) } else { Base::Bias(params.b(layer)) };
+        // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
+        let down = (layer.feedback > 0).then(|| (params.u(layer), layer.above()));
+        let up = (index > 0).then(|| (params.w(layer), layer.below()));
+        let is_output = index + 1 == layers.len();
+        plan.push(NewLayer { own: layer.own(), is_output, base, products: [down, up] })?;
+    }
+    let mut progress = Progress::default();
+    progress.merge(if const { Chosen::<T>::USUAL } && ends.are_usual() {
+        refined(Typed::<Tanh, Identity>::NEW, plan, stop, backend)
     } else {
-        T::run(backend, Solve { job, ends, base })
-    }
+        refined(ends, plan, stop, backend)
+    })?;
+    Ok(progress)
 }
 
-/// The solve with these ends, of the job's activations.
-struct Solve<'s, 'b, T: Scalar, S, E, Q> {
-    job: SolveJob<'s, T, S, Chosen<T>>,
+#[inline(always)]
+fn refined<T: Scalar, E: Ends<T>>(
     ends: E,
-    base: &'b mut Q,
-}
-
-impl<'s, 'a: 's, T, S, E, Q> Operation<T> for Solve<'s, '_, T, S, E, Q>
-where
-    T: Scalar,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    Q: HalfRoom<T>,
-{
-    type Output = Result<Progress<T>, Failure>;
-
-    #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        let Self { job: SolveJob { params, input, states, stop, ends: chosen, .. }, ends, base } = self;
-        if !largest(lanes, input).is_finite() {
-            return Err(Failure::Input);
-        }
-        let layers = params.layout().layers();
-        let width = layers.first().map_or(0, |layer| layer.width);
-        let mut injection = MatrixMut::new(base.first(width).unwrap_or_default(), 1, width)?;
-        let to = (input, injection.reborrow());
-        let none = &mut Scratch::<T, 0>::new();
-        if !set_injection::<1, _, _, _, _, _, _>(lanes, Looped, chosen, params, to, &mut none.lend()) {
-            return Err(Failure::Lost);
-        }
-        let injection = injection.as_ref();
-        let mut plan = Plan::<_, false>::new(states)?;
-        for (index, layer) in layers.iter().enumerate() {
-            let base = if index == 0 { Base::Matrix(injection) } else { Base::Bias(params.b(layer)) };
-            // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
-            let down = (layer.feedback > 0).then(|| (params.u(layer), layer.above()));
-            let up = (index > 0).then(|| (params.w(layer), layer.below()));
-            let is_output = index + 1 == layers.len();
-            plan.push(NewLayer { own: layer.own(), is_output, base, products: [down, up] })?;
-        }
-        let mut progress = Progress::default();
-        let sweeps = Planned { plan, hidden: ends.hidden().up(), output: ends.output().up() };
-        progress.merge(refine::<1, T, L>(lanes, 1, stop, sweeps))?;
-        Ok(progress)
-    }
+    mut plan: Plan<'_, T, false>,
+    stop: Stop<T>,
+    backend: Backend,
+) -> Progress<T> {
+    let (hidden, output) = (ends.hidden().up(), ends.output().up());
+    refine::<1, T>(backend, 1, stop, Planned { plan: &mut plan, hidden, output })
 }

@@ -2,7 +2,7 @@
 
 use super::{Lost, SolveError, Solved, Stop};
 use crate::kernel::{Change, Changes, Matrix, Scalar, largest, scales};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, Operation, Site};
 
 /// What came of the chunks of a batch so far.
 pub(crate) struct Progress<T> {
@@ -59,7 +59,31 @@ pub(crate) trait Sweep<T: Scalar> {
 
 /// Sweeps the samples of one chunk until all meet the tolerance or the limit is reached.
 #[inline(always)]
-pub(crate) fn refine<const C: usize, T: Scalar, L: Lanes<T>>(
+pub(crate) fn refine<const C: usize, T: Scalar>(
+    site: impl Site<T>,
+    samples: usize,
+    stop: Stop<T>,
+    by: impl Sweep<T>,
+) -> Progress<T> {
+    site.run(Refine::<_, _, C> { samples, stop, by })
+}
+
+struct Refine<T, S, const C: usize> {
+    samples: usize,
+    stop: Stop<T>,
+    by: S,
+}
+
+impl<T: Scalar, S: Sweep<T>, const C: usize> Operation<T> for Refine<T, S, C> {
+    type Output = Progress<T>;
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> Progress<T> {
+        refine_on::<C, T, L>(lanes, self.samples, self.stop, self.by)
+    }
+}
+
+#[inline(always)]
+fn refine_on<const C: usize, T: Scalar, L: Lanes<T>>(
     lanes: L,
     samples: usize,
     stop: Stop<T>,

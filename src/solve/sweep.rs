@@ -6,8 +6,8 @@ use crate::kernel::{
     Base, Before, CHUNK, Change, Changes, End, Ends, Finish, Gathered, Lent, Matrix, MatrixMut, Product,
     Products, Scalar, ShapeError, fused, fused_outlined,
 };
-use crate::network::{EachLayer, Flat, LayerLayout, Layout, Source, Walk};
-use crate::simd::{Lanes, Routine};
+use crate::network::{EachLayer, Flat, LayerLayout, Layout, Looped, Source, Walk};
+use crate::simd::{Lanes, Operation, Routine, Site};
 use core::marker::PhantomData;
 
 /// Shapes inside the crate come from one layout and always fit; a kernel that found otherwise has done nothing.
@@ -138,6 +138,50 @@ where
 {
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
+        if const { E::ALIKE } {
+            lanes.vectorize(OneSweep::<_, _, C>(self, changes));
+        } else {
+            self.over_layers::<C, L>(lanes, changes);
+        }
+    }
+    #[inline(always)]
+    fn refined(&self) -> Matrix<'_, T> {
+        self.states.as_ref()
+    }
+}
+
+/// A sweep as a function of its own, one copy for solves and single sweeps.
+struct OneSweep<'b, F, V, const C: usize>(&'b mut F, &'b mut [Change<V>]);
+
+impl<'a, T, S, E, R, W, K, L, const C: usize> Routine<L>
+    for OneSweep<'_, Forward<'_, T, S, E, &mut R, W, K>, L::Vector, C>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+    K: Weights<T>,
+    L: Lanes<T>,
+{
+    type Output = ();
+    #[inline(always)]
+    fn run(self, lanes: L) {
+        self.0.over_layers::<C, L>(lanes, self.1);
+    }
+}
+
+impl<'a, T, S, E, R, W, K> Forward<'_, T, S, E, &mut R, W, K>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+    K: Weights<T>,
+{
+    #[inline(always)]
+    fn over_layers<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
         if const { L::BLOCKING.outlined } {
@@ -155,10 +199,6 @@ where
             room: &mut *self.room,
         };
         walk.up(layout, &mut AtLayer::<_, _, T, C> { forward: &mut forward, lanes, changes, layout });
-    }
-    #[inline(always)]
-    fn refined(&self) -> Matrix<'_, T> {
-        self.states.as_ref()
     }
 }
 
@@ -180,11 +220,14 @@ where
     W: Walk,
     K: Weights<T>,
 {
+    const ALIKE: bool = E::ALIKE;
+
     #[inline(always)]
     fn layer<const UNITS: usize, const LAST: bool>(&mut self, index: usize) {
         let Self { forward, lanes, changes, layout } = self;
         let Forward { params, base, states, weights, ends, room, .. } = &mut **forward;
         let Some(layer) = layout.layers().get(index) else { return };
+        let is_output = LAST || (E::ALIKE && index + 1 == layout.layers().len());
         let (below, own, above) = states.reborrow().split(layer.units, layer.width);
         // Then the input goes before what is fed back, as it does where its sum is kept: the bits are the same.
         let again = R::BOUNDED && index == 0 && base.is_input;
@@ -209,8 +252,8 @@ where
         let down = (layer.feedback > 0)
             .then(|| Product { matrix: params.u(layer), operand: above.columns(0, layer.feedback) });
         // What the layers above sent is known since the last sweep: its product runs while the layer below finishes.
-        let products = if again && !S::CORRECTED { (up, down) } else { (down, up) };
-        let by = (*ends, *weights, layer);
+        let products = if again && params.rank() == 0 { (up, down) } else { (down, up) };
+        let by = (*ends, *weights, layer, is_output);
         if const { S::CORRECTED } {
             let first = corrected::<C, _, _, _>(*lanes, *params, layer, products, own.rows(), &mut **room);
             let products = Before(first, products);
@@ -225,7 +268,7 @@ where
 #[inline(always)]
 fn activate<'a, const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T, L, E, K>(
     lanes: L,
-    (ends, weights, layer): (E, K, &LayerLayout),
+    (ends, weights, layer, is_output): (E, K, &LayerLayout, bool),
     base: Base<'a, T>,
     products: impl Products<'a, T>,
     own: MatrixMut<'_, T>,
@@ -236,7 +279,10 @@ fn activate<'a, const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T
     E: Ends<T>,
     K: Weights<T>,
 {
-    if LAST {
+    if const { E::ALIKE } {
+        let finish = weights.weigh(ends.either(is_output).up(), layer);
+        apply::<false, C, UNITS, W, _, _, _>(lanes, base, products, finish, own, changes);
+    } else if LAST {
         let finish = weights.weigh(ends.output().up(), layer);
         apply::<false, C, UNITS, W, _, _, _>(lanes, base, products, finish, own, changes);
     } else {
@@ -247,8 +293,8 @@ fn activate<'a, const C: usize, const UNITS: usize, const LAST: bool, W: Walk, T
 
 /// base = W^1 x + b^1, with W^1 corrected; whether it is finite.
 #[inline(always)]
-pub(super) fn set_injection<'a, const C: usize, T, L, S, E, R, W>(
-    lanes: L,
+pub(super) fn set_injection<'a, const C: usize, T, S, E, R, W>(
+    site: impl Site<T>,
     walk: W,
     ends: E,
     params: S,
@@ -257,36 +303,62 @@ pub(super) fn set_injection<'a, const C: usize, T, L, S, E, R, W>(
 ) -> bool
 where
     T: Scalar,
-    L: Lanes<T>,
     S: Source<'a, T>,
     E: Ends<T>,
     R: HalfRoom<T>,
     W: Walk,
 {
-    let layout = walk.layout(params.layout());
-    let mut changes = Changes::<_, C>::none(lanes);
-    let changes = changes.of(lanes, base.rows());
-    let walked = PhantomData;
-    walk.first(&mut AtFirst::<_, _, _, _, _, W, C> {
-        lanes,
-        ends,
-        params,
-        input,
-        base,
-        changes,
-        layout,
-        room,
-        walked,
-    });
-    if C == 1 {
-        // NaN if something was not finite; what was there before may be anything, and so may the change.
-        return changes.first().is_some_and(|change| change.of_one(lanes) >= T::ZERO);
+    site.run(FirstSums::<_, _, _, _, _, C> { walk, ends, params, input, base, room, source: PhantomData })
+}
+
+struct FirstSums<'a, 'b, T, S, E, R, W, const C: usize> {
+    walk: W,
+    ends: E,
+    params: S,
+    input: Matrix<'b, T>,
+    base: MatrixMut<'b, T>,
+    room: &'b mut R,
+    source: PhantomData<&'a [T]>,
+}
+
+impl<'a, T, S, E, R, W, const C: usize> Operation<T> for FirstSums<'a, '_, T, S, E, R, W, C>
+where
+    T: Scalar,
+    S: Source<'a, T>,
+    E: Ends<T>,
+    R: HalfRoom<T>,
+    W: Walk,
+{
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> bool {
+        let Self { walk, ends, params, input, base, room, .. } = self;
+        let layout = walk.layout(params.layout());
+        let mut changes = Changes::<_, C>::none(lanes);
+        let changes = changes.of(lanes, base.rows());
+        let walked = PhantomData;
+        walk.first(&mut AtFirst::<_, _, _, _, _, W, C> {
+            lanes,
+            ends,
+            params,
+            input,
+            base,
+            changes,
+            layout,
+            room,
+            walked,
+        });
+        if C == 1 {
+            // NaN if something was not finite; what was there before may be anything, and so may the change.
+            return changes.first().is_some_and(|change| change.of_one(lanes) >= T::ZERO);
+        }
+        let mut poison = lanes.splat(T::ZERO);
+        for change in changes.iter() {
+            poison = lanes.add(change.poison, poison);
+        }
+        lanes.reduce_add(poison).is_finite()
     }
-    let mut poison = lanes.splat(T::ZERO);
-    for change in changes.iter() {
-        poison = lanes.add(change.poison, poison);
-    }
-    lanes.reduce_add(poison).is_finite()
 }
 
 struct AtFirst<'a, 'b, S, E, R, L: Lanes<T>, T: Scalar, W, const C: usize> {
@@ -340,7 +412,8 @@ fn tied<'a, 'l, T: Scalar, S: Source<'a, T>, R: HalfRoom<T>, const LAST: bool>(
     layout: &'l Layout,
     index: usize,
 ) -> Option<(T, &'l LayerLayout)> {
-    if const { !R::ANY || LAST || S::CORRECTED } {
+    // Networks with tied feedback have no corrections; one type for both is only compiled once.
+    if const { !R::ANY || LAST || (S::CORRECTED && !R::BOUNDED) } {
         return None;
     }
     layout.tied_to(index)
@@ -391,13 +464,12 @@ impl<T: Scalar, R: HalfRoom<T>> Halves<'_, '_, T, R> {
     ) {
         if const { F::TILED } {
             let halves = self;
-            lanes.vectorize(InTwo::<T, R, S, F, L::Vector, W, FIRST, THEN, C> {
+            lanes.vectorize(InTwo::<T, R, S, F, L::Vector, FIRST, THEN, C> {
                 halves,
                 sum,
                 finish,
                 own,
                 changes,
-                walk: PhantomData,
             });
         } else {
             self.steps::<FIRST, THEN, C, UNITS, W, L, S, F>(lanes, sum, finish, own, changes);
@@ -463,30 +535,28 @@ impl<T: Scalar, R: HalfRoom<T>> Halves<'_, '_, T, R> {
 }
 
 /// [`Halves`] as a function of its own.
-struct InTwo<'a, 'b, 'c, T, R, S, F, V, W, const FIRST: bool, const THEN: bool, const C: usize> {
+struct InTwo<'a, 'b, 'c, T, R, S, F, V, const FIRST: bool, const THEN: bool, const C: usize> {
     halves: Halves<'a, 'b, T, R>,
     sum: S,
     finish: F,
     own: MatrixMut<'c, T>,
     changes: &'c mut [Change<V>],
-    walk: PhantomData<W>,
 }
 
-impl<T, R, S, F, W, L, const FIRST: bool, const THEN: bool, const C: usize> Routine<L>
-    for InTwo<'_, '_, '_, T, R, S, F, L::Vector, W, FIRST, THEN, C>
+impl<T, R, S, F, L, const FIRST: bool, const THEN: bool, const C: usize> Routine<L>
+    for InTwo<'_, '_, '_, T, R, S, F, L::Vector, FIRST, THEN, C>
 where
     T: Scalar,
     R: HalfRoom<T>,
     S: Finish<T>,
     F: Finish<T>,
-    W: Walk,
     L: Lanes<T>,
 {
     type Output = ();
     #[inline(always)]
     fn run(self, lanes: L) {
-        let Self { halves, sum, finish, own, changes, .. } = self;
-        halves.steps::<FIRST, THEN, C, 0, W, L, S, F>(lanes, sum, finish, own, changes);
+        let Self { halves, sum, finish, own, changes } = self;
+        halves.steps::<FIRST, THEN, C, 0, Looped, L, S, F>(lanes, sum, finish, own, changes);
     }
 }
 

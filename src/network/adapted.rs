@@ -1,20 +1,32 @@
-//! A network and its adapter, seen layer by layer.
+//! A network and its adapter, if it has one, seen layer by layer: one type for what is compiled once.
 
-use super::Plan;
-use crate::kernel::{Matrix, MatrixMut, Scalar};
-use crate::network::{Correction, LayerLayout, Layout, Parameters, Source};
+use super::flat::Parameters;
+use super::layout::{LayerLayout, Layout};
+use super::source::{Correction, Source, Viewed};
+use crate::kernel::{Matrix, MatrixMut};
+use crate::simd::Element;
 
-/// The parameters of an adapted network, without forming it: what the adapter holds, and the rest of the network.
+/// What an adapter holds.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Corrections of so low a rank, and biases.
+    LowRank(usize),
+    /// All parameters of the layers from this one on, counted from 0.
+    Above(usize),
+}
+
+/// The parameters of an adapted network, without forming it: what the adapter holds, and the rest of the network. Or of a network alone.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a, T> {
-    pub(super) base: Parameters<'a, T>,
+pub(crate) struct View<'a, T> {
+    pub(crate) base: Parameters<'a, T>,
     /// The adapter's.
-    pub(super) own: &'a [T],
-    pub(super) plan: Plan,
+    pub(crate) own: &'a [T],
+    pub(crate) plan: Plan,
 }
 
 /// Where a layer's parameters lie among the adapter's, each column-major.
-pub(super) enum Place {
+enum Place {
     /// Nowhere: they are the network's.
     Frozen,
     /// W, U and b from here on.
@@ -30,7 +42,7 @@ pub(super) enum Place {
 
 impl Plan {
     /// The rank of the corrections, if there are any.
-    pub(super) const fn rank(self) -> usize {
+    pub(crate) const fn rank(self) -> usize {
         match self {
             Self::LowRank(rank) => rank,
             Self::Above(_) => 0,
@@ -38,7 +50,7 @@ impl Plan {
     }
 
     /// How many parameters the adapter has.
-    pub(super) const fn len(self, layout: &Layout) -> usize {
+    pub(crate) const fn len(self, layout: &Layout) -> usize {
         match self {
             Self::Above(layers) => layout.params() - layout.layer(layers).params,
             Self::LowRank(rank) => {
@@ -53,7 +65,7 @@ impl Plan {
     }
 
     /// Where the parameters of a layer lie.
-    pub(super) fn place(self, layout: &Layout, layer: &LayerLayout) -> Place {
+    fn place(self, layout: &Layout, layer: &LayerLayout) -> Place {
         match self {
             Self::Above(layers) => {
                 let first = layout.layers().get(layers).map_or(usize::MAX, |first| first.params);
@@ -72,7 +84,7 @@ const fn corrections(layer: &LayerLayout, rank: usize) -> usize {
     rank * (layer.width + layer.columns()) + layer.width
 }
 
-impl<'a, T: Scalar> View<'a, T> {
+impl<'a, T: Element> View<'a, T> {
     fn place(&self, layer: &LayerLayout) -> Place {
         self.plan.place(self.layout(), layer)
     }
@@ -83,7 +95,13 @@ impl<'a, T: Scalar> View<'a, T> {
     }
 }
 
-impl<'a, T: Scalar> Source<'a, T> for View<'a, T> {
+impl<'a, T: Element> Viewed<'a, T> for View<'a, T> {
+    fn view(self) -> Self {
+        self
+    }
+}
+
+impl<'a, T: Element> Source<'a, T> for View<'a, T> {
     const CORRECTED: bool = true;
 
     fn layout(&self) -> &'a Layout {
@@ -137,16 +155,16 @@ impl<'a, T: Scalar> Source<'a, T> for View<'a, T> {
 }
 
 /// The adapter's parameters of a layer, to change: two matrices and b.
-pub(super) struct Own<'a, T> {
+pub(crate) struct Own<'a, T> {
     /// W, or P.
-    pub(super) first: MatrixMut<'a, T>,
+    pub(crate) first: MatrixMut<'a, T>,
     /// U, or Q^T.
-    pub(super) second: MatrixMut<'a, T>,
-    pub(super) b: &'a mut [T],
+    pub(crate) second: MatrixMut<'a, T>,
+    pub(crate) b: &'a mut [T],
 }
 
 /// The adapter's parameters of a layer, to change, if it has any.
-pub(super) fn own<'a, T>(
+pub(crate) fn own<'a, T>(
     own: &'a mut [T],
     plan: Plan,
     layout: &Layout,
