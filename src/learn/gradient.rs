@@ -896,8 +896,11 @@ fn adjoint_once<'a, T: Scalar>(
             adjoint_in_room::<_, ROOM, CHUNK>(part, backend)
         } else if part.params.rank() * part.params.layout().depth() > SMALL_ROOM {
             adjoint_in_room::<_, ROOM, 1>(part, backend)
-        } else if part.params.rank() == 0 && planned::is_near(part.params.layout()) {
-            planned::adjoint(part, backend)
+        } else if let Some(params) = part.params.plain()
+            && planned::is_near(params.layout())
+        {
+            let Adjoint { states, output, hidden, deltas, stop, literal, ends, .. } = part;
+            planned::adjoint(Adjoint { params, states, output, hidden, deltas, stop, literal, ends }, backend)
         } else {
             adjoint_in_room::<_, SMALL_ROOM, 1>(part, backend)
         }

@@ -3,7 +3,7 @@
 
 use super::gradient::Adjoint;
 use crate::kernel::{Base, Chosen, End, Ends, Identity, Matrix, NewLayer, Plan, Scalar, Tanh, Typed};
-use crate::network::{Layout, Source};
+use crate::network::{Layout, Parameters};
 use crate::simd::Backend;
 use crate::solve::{Lost, Planned, Progress, Stop, refine};
 
@@ -14,8 +14,8 @@ pub(super) fn is_near(layout: &Layout) -> bool {
 
 /// The adjoint of one sample of a network whose layers read their neighbours.
 #[inline(never)]
-pub(super) fn adjoint<'a, T: Scalar, S: Source<'a, T>>(
-    adjoint: Adjoint<'a, T, S, Chosen<T>>,
+pub(super) fn adjoint<'a, T: Scalar>(
+    adjoint: Adjoint<'a, T, Parameters<'a, T>, Chosen<T>>,
     backend: Backend,
 ) -> Result<Progress<T>, Lost> {
     let Adjoint { params, states, output, hidden, deltas, stop, literal, ends } = adjoint;
@@ -37,7 +37,7 @@ pub(super) fn adjoint<'a, T: Scalar, S: Source<'a, T>>(
         let from_above = layers.get(index + 1).map(|next| (params.w(next), next.own()));
         plan.push(NewLayer { own: layer.own(), is_output, base, products: [from_below, from_above] })?;
     }
-    let mut progress = Progress::default();
+    let (mut progress, plan) = (Progress::default(), &mut plan);
     progress.merge(if const { Chosen::<T>::USUAL } && ends.are_usual() {
         refined(Typed::<Tanh, Identity>::NEW, states, plan, stop, backend)?
     } else {
@@ -50,10 +50,10 @@ pub(super) fn adjoint<'a, T: Scalar, S: Source<'a, T>>(
 fn refined<T: Scalar, E: Ends<T>>(
     ends: E,
     states: Matrix<'_, T>,
-    mut plan: Plan<'_, T, true>,
+    plan: &mut Plan<'_, T, true>,
     stop: Stop<T>,
     backend: Backend,
 ) -> Result<Progress<T>, Lost> {
     let (hidden, output) = (ends.hidden().back(states, plan.out())?, ends.output().back(states, plan.out())?);
-    Ok(refine::<1, T>(backend, 1, stop, Planned { plan: &mut plan, hidden, output }))
+    Ok(refine::<1, T>(backend, 1, stop, Planned { plan, hidden, output }))
 }

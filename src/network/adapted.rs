@@ -85,6 +85,11 @@ const fn corrections(layer: &LayerLayout, rank: usize) -> usize {
 }
 
 impl<'a, T: Element> View<'a, T> {
+    /// The network's parameters, if there are no others.
+    pub(crate) fn plain(&self) -> Option<Parameters<'a, T>> {
+        self.own.is_empty().then_some(self.base)
+    }
+
     fn place(&self, layer: &LayerLayout) -> Place {
         self.plan.place(self.layout(), layer)
     }

@@ -703,8 +703,11 @@ fn solve_with<'a, T: Scalar>(
     if !job.is_one() {
         return job.run::<_, _, CHUNK>(base, room);
     }
-    if planned::fits(&job, base) {
-        return planned::solve(job, base);
+    if let Some(params) = job.params.plain()
+        && planned::fits(params.layout(), base)
+    {
+        let SolveJob { ends, input, states, stop, backend, threads, .. } = job;
+        return planned::solve(SolveJob { params, ends, input, states, stop, backend, threads }, base);
     }
     job.run::<_, _, 1>(base, room)
 }

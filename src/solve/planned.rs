@@ -2,13 +2,13 @@
 //! activations have code of their own.
 
 use super::refine::{Progress, Sweep, refine};
-use super::sweep::{HalfRoom, set_injection};
+use super::sweep::set_injection;
 use super::{Failure, SolveJob, Stop};
 use crate::kernel::{
-    Base, Change, Chosen, End, Ends, Finish, Identity, LargestOf, MOST_LAYERS, Matrix, MatrixMut, NewLayer,
-    Plan, Scalar, Scratch, Tanh, Typed,
+    Base, Change, Chosen, End, Ends, Finish, Identity, LargestOf, Lent, MOST_LAYERS, Matrix, MatrixMut,
+    NewLayer, Plan, Scalar, Scratch, Tanh, Typed,
 };
-use crate::network::{MAX_DEPTH, OneOrAll, Source};
+use crate::network::{Layout, MAX_DEPTH, OneOrAll, Parameters, Viewed};
 use crate::simd::{Backend, Lanes, Site};
 
 const _: () = assert!(MAX_DEPTH <= MOST_LAYERS);
@@ -36,21 +36,15 @@ impl<T: Scalar, H: Finish<T>, O: Finish<T>, const TRANSPOSED: bool> Sweep<T>
     }
 }
 
-/// Whether a network of this job can be solved by a plan: it has no corrections and no tied feedback, and there is room.
-pub(super) fn fits<'a, T: Scalar, S: Source<'a, T>, E>(
-    job: &SolveJob<'a, T, S, E>,
-    base: &impl HalfRoom<T>,
-) -> bool {
-    let layout = job.params.layout();
-    job.params.rank() == 0
-        && layout.percent() == 0
-        && layout.layers().first().is_none_or(|first| first.width <= base.bound())
+/// Whether a network without corrections can be solved by a plan: it has no tied feedback, and there is room.
+pub(super) fn fits<T: Scalar>(layout: &Layout, base: &Lent<'_, T>) -> bool {
+    layout.percent() == 0 && layout.layers().first().is_none_or(|first| first.width <= base.len())
 }
 
 /// A solve of one sample that lies in a row, if it [`fits`].
-pub(super) fn solve<'s, 'a: 's, T: Scalar, S: Source<'a, T>, Q: HalfRoom<T>>(
-    job: SolveJob<'s, T, S, Chosen<T>>,
-    base: &mut Q,
+pub(super) fn solve<T: Scalar>(
+    job: SolveJob<'_, T, Parameters<'_, T>, Chosen<T>>,
+    base: &mut Lent<'_, T>,
 ) -> Result<Progress<T>, Failure> {
     let SolveJob { params, input, states, stop, ends, backend, .. } = job;
     if !Site::<T>::run(backend, LargestOf(input)).is_finite() {
@@ -60,7 +54,8 @@ pub(super) fn solve<'s, 'a: 's, T: Scalar, S: Source<'a, T>, Q: HalfRoom<T>>(
     let width = layers.first().map_or(0, |layer| layer.width);
     let mut injection = MatrixMut::new(base.first(width).unwrap_or_default(), 1, width)?;
     let (to, none) = ((input, injection.reborrow()), &mut Scratch::<T, 0>::new());
-    if !set_injection::<1, _, _, _, _, _>(backend, OneOrAll(None), ends, params, to, &mut none.lend()) {
+    if !set_injection::<1, _, _, _, _, _>(backend, OneOrAll(None), ends, params.view(), to, &mut none.lend())
+    {
         return Err(Failure::Lost);
     }
     let injection = injection.as_ref();
@@ -73,7 +68,7 @@ pub(super) fn solve<'s, 'a: 's, T: Scalar, S: Source<'a, T>, Q: HalfRoom<T>>(
         let is_output = index + 1 == layers.len();
         plan.push(NewLayer { own: layer.own(), is_output, base, products: [down, up] })?;
     }
-    let mut progress = Progress::default();
+    let (mut progress, plan) = (Progress::default(), &mut plan);
     progress.merge(if const { Chosen::<T>::USUAL } && ends.are_usual() {
         refined(Typed::<Tanh, Identity>::NEW, plan, stop, backend)
     } else {
@@ -85,10 +80,10 @@ pub(super) fn solve<'s, 'a: 's, T: Scalar, S: Source<'a, T>, Q: HalfRoom<T>>(
 #[inline(always)]
 fn refined<T: Scalar, E: Ends<T>>(
     ends: E,
-    mut plan: Plan<'_, T, false>,
+    plan: &mut Plan<'_, T, false>,
     stop: Stop<T>,
     backend: Backend,
 ) -> Progress<T> {
     let (hidden, output) = (ends.hidden().up(), ends.output().up());
-    refine::<1, T>(backend, 1, stop, Planned { plan: &mut plan, hidden, output })
+    refine::<1, T>(backend, 1, stop, Planned { plan, hidden, output })
 }
