@@ -1,6 +1,6 @@
 //! The fused layer of a batch: samples in the lanes, a weight one broadcast whichever way the matrix is read.
 
-use super::tile::{CUT, LAST, Operand, WHOLE, add, in_whole_tiles};
+use super::tile::{CUT, LAST, Operand, WHOLE, add};
 use super::{Base, CHUNK, Change, EachProduct, Finish, Product, Products, Scalar, load, store};
 use crate::simd::{Lanes, MAX_WIDTH, SQUARE};
 use core::ops::Range;
@@ -119,16 +119,20 @@ where
         changes: &mut [Change<L::Vector>; V],
     ) {
         let mut changed = *changes;
-        let Range { start, end } = units;
-        let whole = start + in_whole_tiles(end - start, L::BLOCKING.tile_columns);
+        let Range { start: mut unit, end } = units;
         // SAFETY: the caller's units and samples.
         unsafe {
-            match const { L::BLOCKING.tile_columns } {
-                12 => self.tiles::<V, 12, LEFT>(start, whole, some, &mut changed),
-                6 => self.tiles::<V, 6, LEFT>(start, whole, some, &mut changed),
+            match const { (L::BLOCKING.tile_columns, V) } {
+                // Of one vector of samples twice as many sums are needed to keep the multiply-adds busy.
+                (12, 1) => {
+                    unit = self.tiles::<V, 16, LEFT>(unit, end, some, &mut changed);
+                    unit = self.tiles::<V, 8, LEFT>(unit, end, some, &mut changed);
+                }
+                (12, _) => unit = self.tiles::<V, 12, LEFT>(unit, end, some, &mut changed),
+                (6, _) => unit = self.tiles::<V, 6, LEFT>(unit, end, some, &mut changed),
                 _ => {}
             }
-            self.tiles::<V, LAST, LEFT>(whole, end, some, &mut changed);
+            self.tiles::<V, LAST, LEFT>(unit, end, some, &mut changed);
         }
         *changes = changed;
     }
@@ -239,10 +243,10 @@ where
         }
     }
 
-    /// Some units, `N` at a time.
+    /// Some units, `N` at a time, and the first that is left; none is if `N` is [`LAST`].
     ///
     /// # Safety
-    /// They and the samples must exist; a multiple of `N` unless that is [`LAST`].
+    /// They and the samples must exist.
     #[inline(always)]
     unsafe fn tiles<const V: usize, const N: usize, const LEFT: u8>(
         &self,
@@ -250,12 +254,14 @@ where
         end: usize,
         some: Samples,
         changes: &mut [Change<L::Vector>; V],
-    ) {
-        while unit < end {
+    ) -> usize {
+        let least = if N > LAST { N } else { 1 };
+        while unit + least <= end {
             // SAFETY: as above.
             unsafe { self.tile::<V, N, LEFT>(unit, some, changes) };
             unit += N;
         }
+        unit
     }
 
     /// `N` units, or those that are there, for `V` vectors of samples.
@@ -298,32 +304,95 @@ where
         // What a sum shows is seen before it is gone.
         let shows = finish.shows();
         if !shows {
-            for row in there.iter() {
-                for (change, z) in changes.iter_mut().zip(row) {
-                    change.poison = lanes.mul_add(*z, lanes.splat(T::ZERO), change.poison);
-                }
-            }
+            poisons(lanes, there, changes);
         }
         // SAFETY: the output's own units and samples.
         unsafe {
             // All activations before anything else: their long chains of dependent operations run side by side.
             finish.finish_tile(lanes, there, offset, self.stride, part);
-            for (n, values) in there.iter().enumerate() {
-                for ((v, change), value) in changes.iter_mut().enumerate().zip(values) {
-                    let offset = offset + n * self.stride + v * L::WIDTH;
-                    let at = self.out.add(offset);
-                    let old = load(lanes, at, part);
-                    let active = lanes.less(lanes.splat(T::ZERO), change.active);
-                    let new = lanes.opaque(lanes.select(active, *value, old));
-                    let difference = finish.weigh(lanes, lanes.abs(lanes.sub(new, old)), offset, part);
-                    change.residual = lanes.max(difference, change.residual);
-                    if shows {
-                        change.poison = lanes.mul_add(new, lanes.splat(T::ZERO), change.poison);
-                    }
-                    store(lanes, at, new, part);
-                }
+            // Two rows at a time, for one largest change would wait for the other.
+            let mut others = [lanes.splat(T::ZERO); V];
+            let (pairs, last) = there.as_chunks::<2>();
+            for (n, [first, second]) in pairs.iter().enumerate() {
+                self.keep(first, offset + 2 * n * self.stride, part, changes, None);
+                let offset = offset + (2 * n + 1) * self.stride;
+                self.keep(second, offset, part, changes, Some(&mut others));
+            }
+            for values in last {
+                self.keep(values, offset + (units - 1) * self.stride, part, changes, None);
+            }
+            for (change, other) in changes.iter_mut().zip(others) {
+                change.residual = lanes.max(other, change.residual);
             }
         }
+    }
+
+    /// Stores the values of a unit, and takes in what they change, by the largest changes that are beside the others if there are such.
+    ///
+    /// # Safety
+    /// They must exist.
+    #[inline(always)]
+    unsafe fn keep<const V: usize>(
+        &self,
+        values: &[L::Vector; V],
+        offset: usize,
+        part: Option<usize>,
+        changes: &mut [Change<L::Vector>; V],
+        mut beside: Option<&mut [L::Vector; V]>,
+    ) {
+        let Self { lanes, finish, .. } = *self;
+        for (v, (change, value)) in changes.iter_mut().zip(values).enumerate() {
+            let offset = offset + v * L::WIDTH;
+            // SAFETY: the output's own units and samples.
+            let (at, old) = unsafe {
+                let at = self.out.add(offset);
+                (at, load(lanes, at, part))
+            };
+            let active = lanes.less(lanes.splat(T::ZERO), change.active);
+            let new = lanes.opaque(lanes.select(active, *value, old));
+            // SAFETY: as above.
+            let difference = unsafe { finish.weigh(lanes, lanes.abs(lanes.sub(new, old)), offset, part) };
+            let largest = match beside.as_mut().and_then(|beside| beside.get_mut(v)) {
+                Some(beside) => beside,
+                None => &mut change.residual,
+            };
+            *largest = lanes.max(difference, *largest);
+            if finish.shows() {
+                change.poison = lanes.mul_add(new, lanes.splat(T::ZERO), change.poison);
+            }
+            // SAFETY: as above.
+            unsafe { store(lanes, at, new, part) };
+        }
+    }
+}
+
+/// Takes in what is not finite of some units: of four at a time, for one sum would wait for the other.
+#[inline(always)]
+fn poisons<T: Scalar, L: Lanes<T>, const V: usize>(
+    lanes: L,
+    sums: &[[L::Vector; V]],
+    changes: &mut [Change<L::Vector>; V],
+) {
+    let zero = lanes.splat(T::ZERO);
+    let mut poisons = [[zero; V]; 4];
+    let (fours, last) = sums.as_chunks::<4>();
+    for four in fours {
+        for (poison, row) in poisons.iter_mut().zip(four) {
+            for (poison, z) in poison.iter_mut().zip(row) {
+                *poison = lanes.mul_add(*z, zero, *poison);
+            }
+        }
+    }
+    let [first, second, third, fourth] = &mut poisons;
+    for row in last {
+        for (poison, z) in first.iter_mut().zip(row) {
+            *poison = lanes.mul_add(*z, zero, *poison);
+        }
+    }
+    for (v, change) in changes.iter_mut().enumerate() {
+        let of = |poison: &[L::Vector; V]| poison.get(v).copied().unwrap_or(zero);
+        let sum = lanes.add(lanes.add(of(first), of(second)), lanes.add(of(third), of(fourth)));
+        change.poison = lanes.add(sum, change.poison);
     }
 }
 
