@@ -303,8 +303,10 @@ where
         let offset = unit * self.stride + sample;
         // What a sum shows is seen before it is gone.
         let shows = finish.shows();
+        // Where the number of units is not known, two vectors of samples are enough side by side.
+        let apart = const { V == 1 || !F::TILED };
         if !shows {
-            poisons(lanes, there, changes);
+            poisons(lanes, there, apart, changes);
         }
         // SAFETY: the output's own units and samples.
         unsafe {
@@ -312,14 +314,15 @@ where
             finish.finish_tile(lanes, there, offset, self.stride, part);
             // Two rows at a time, for one largest change would wait for the other.
             let mut others = [lanes.splat(T::ZERO); V];
-            let (pairs, last) = there.as_chunks::<2>();
+            let (pairs, last) = if apart { there.as_chunks::<2>() } else { (&[][..], &*there) };
             for (n, [first, second]) in pairs.iter().enumerate() {
                 self.keep(first, offset + 2 * n * self.stride, part, changes, None);
                 let offset = offset + (2 * n + 1) * self.stride;
                 self.keep(second, offset, part, changes, Some(&mut others));
             }
-            for values in last {
-                self.keep(values, offset + (units - 1) * self.stride, part, changes, None);
+            let offset = offset + 2 * pairs.len() * self.stride;
+            for (n, values) in last.iter().enumerate() {
+                self.keep(values, offset + n * self.stride, part, changes, None);
             }
             for (change, other) in changes.iter_mut().zip(others) {
                 change.residual = lanes.max(other, change.residual);
@@ -366,16 +369,17 @@ where
     }
 }
 
-/// Takes in what is not finite of some units: of four at a time, for one sum would wait for the other.
+/// Takes in what is not finite of some units: if `apart` of four at a time, for one sum would wait for the other.
 #[inline(always)]
 fn poisons<T: Scalar, L: Lanes<T>, const V: usize>(
     lanes: L,
     sums: &[[L::Vector; V]],
+    apart: bool,
     changes: &mut [Change<L::Vector>; V],
 ) {
     let zero = lanes.splat(T::ZERO);
     let mut poisons = [[zero; V]; 4];
-    let (fours, last) = sums.as_chunks::<4>();
+    let (fours, last) = if apart { sums.as_chunks::<4>() } else { (&[][..], sums) };
     for four in fours {
         for (poison, row) in poisons.iter_mut().zip(four) {
             for (poison, z) in poison.iter_mut().zip(row) {

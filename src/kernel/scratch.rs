@@ -45,11 +45,11 @@ impl<T: Scalar> Lent<'_, T> {
         if count > self.len {
             return None;
         }
-        while *self.used < count {
+        for index in *self.used..count {
             // SAFETY: below `count`, which is at most `len`.
-            unsafe { self.start.add(*self.used).write(T::ZERO) };
-            *self.used += 1;
+            unsafe { self.start.add(index).write(T::ZERO) };
         }
+        *self.used = count.max(*self.used);
         // SAFETY: the first `used` have a value, `count` is not more, and they are borrowed as long as `self` is.
         Some(unsafe { core::slice::from_raw_parts_mut(self.start, count) })
     }

@@ -3,7 +3,7 @@
 use super::flat::Parameters;
 use super::layout::{LayerLayout, Layout};
 use super::source::{Correction, Source, Viewed};
-use crate::kernel::{Matrix, MatrixMut};
+use crate::kernel::{Matrix, MatrixMut, TYPED};
 use crate::simd::Element;
 
 /// What an adapter holds.
@@ -106,9 +106,11 @@ impl<'a, T: Element> Viewed<'a, T> for View<'a, T> {
     }
 }
 
+// A network alone is most of what is compiled once, and does not ask where its layers are.
 impl<'a, T: Element> Source<'a, T> for View<'a, T> {
     const CORRECTED: bool = true;
 
+    #[inline]
     fn layout(&self) -> &'a Layout {
         self.base.layout()
     }
@@ -117,11 +119,34 @@ impl<'a, T: Element> Source<'a, T> for View<'a, T> {
         Self { base: self.base.afresh(), ..self }
     }
 
+    #[inline]
     fn rank(&self) -> usize {
         self.plan.rank()
     }
 
+    #[inline]
     fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        if !TYPED && self.own.is_empty() { self.base.w(layer) } else { self.adapted_w(layer) }
+    }
+
+    #[inline]
+    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+        if !TYPED && self.own.is_empty() { self.base.u(layer) } else { self.adapted_u(layer) }
+    }
+
+    #[inline]
+    fn b(&self, layer: &LayerLayout) -> &'a [T] {
+        if !TYPED && self.own.is_empty() { self.base.b(layer) } else { self.adapted_b(layer) }
+    }
+
+    #[inline]
+    fn correction(&self, layer: &LayerLayout) -> Option<Correction<'a, T>> {
+        if !TYPED && self.own.is_empty() { None } else { self.adapted_correction(layer) }
+    }
+}
+
+impl<'a, T: Element> View<'a, T> {
+    fn adapted_w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
         let own = match self.place(layer) {
             Place::Layer(start) => self.matrix(start, layer.width, layer.inputs),
             _ => None,
@@ -129,7 +154,7 @@ impl<'a, T: Element> Source<'a, T> for View<'a, T> {
         own.unwrap_or_else(|| self.base.w(layer))
     }
 
-    fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
+    fn adapted_u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
         let own = match self.place(layer) {
             Place::Layer(start) => self.matrix(start + layer.u() - layer.params, layer.width, layer.feedback),
             _ => None,
@@ -137,7 +162,7 @@ impl<'a, T: Element> Source<'a, T> for View<'a, T> {
         own.unwrap_or_else(|| self.base.u(layer))
     }
 
-    fn b(&self, layer: &LayerLayout) -> &'a [T] {
+    fn adapted_b(&self, layer: &LayerLayout) -> &'a [T] {
         let inputs = layer.columns();
         let start = match self.place(layer) {
             Place::Frozen => None,
@@ -148,7 +173,7 @@ impl<'a, T: Element> Source<'a, T> for View<'a, T> {
         own.unwrap_or_else(|| self.base.b(layer))
     }
 
-    fn correction(&self, layer: &LayerLayout) -> Option<Correction<'a, T>> {
+    fn adapted_correction(&self, layer: &LayerLayout) -> Option<Correction<'a, T>> {
         match self.place(layer) {
             Place::Correction { start, rank } if rank > 0 => Some(Correction {
                 p: self.matrix(start, layer.width, rank)?,
