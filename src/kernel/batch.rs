@@ -312,20 +312,25 @@ where
         unsafe {
             // All activations before anything else: their long chains of dependent operations run side by side.
             finish.finish_tile(lanes, there, offset, self.stride, part);
-            // Two rows at a time, for one largest change would wait for the other.
-            let mut others = [lanes.splat(T::ZERO); V];
-            let (pairs, last) = if apart { there.as_chunks::<2>() } else { (&[][..], &*there) };
-            for (n, [first, second]) in pairs.iter().enumerate() {
-                self.keep(first, offset + 2 * n * self.stride, part, changes, None);
-                let offset = offset + (2 * n + 1) * self.stride;
-                self.keep(second, offset, part, changes, Some(&mut others));
-            }
-            let offset = offset + 2 * pairs.len() * self.stride;
-            for (n, values) in last.iter().enumerate() {
-                self.keep(values, offset + n * self.stride, part, changes, None);
-            }
-            for (change, other) in changes.iter_mut().zip(others) {
-                change.residual = lanes.max(other, change.residual);
+            if apart {
+                // Two rows at a time, for one largest change would wait for the other.
+                let mut others = [lanes.splat(T::ZERO); V];
+                let (pairs, last) = there.as_chunks::<2>();
+                for (n, [first, second]) in pairs.iter().enumerate() {
+                    self.keep(first, offset + 2 * n * self.stride, part, (changes, shows), None);
+                    let offset = offset + (2 * n + 1) * self.stride;
+                    self.keep(second, offset, part, (changes, shows), Some(&mut others));
+                }
+                for values in last {
+                    self.keep(values, offset + (units - 1) * self.stride, part, (changes, shows), None);
+                }
+                for (change, other) in changes.iter_mut().zip(others) {
+                    change.residual = lanes.max(other, change.residual);
+                }
+            } else {
+                for (n, values) in there.iter().enumerate() {
+                    self.keep(values, offset + n * self.stride, part, (changes, shows), None);
+                }
             }
         }
     }
@@ -340,7 +345,7 @@ where
         values: &[L::Vector; V],
         offset: usize,
         part: Option<usize>,
-        changes: &mut [Change<L::Vector>; V],
+        (changes, shows): (&mut [Change<L::Vector>; V], bool),
         mut beside: Option<&mut [L::Vector; V]>,
     ) {
         let Self { lanes, finish, .. } = *self;
@@ -360,7 +365,7 @@ where
                 None => &mut change.residual,
             };
             *largest = lanes.max(difference, *largest);
-            if finish.shows() {
+            if shows {
                 change.poison = lanes.mul_add(new, lanes.splat(T::ZERO), change.poison);
             }
             // SAFETY: as above.
@@ -378,8 +383,16 @@ fn poisons<T: Scalar, L: Lanes<T>, const V: usize>(
     changes: &mut [Change<L::Vector>; V],
 ) {
     let zero = lanes.splat(T::ZERO);
+    if !apart {
+        for row in sums {
+            for (change, z) in changes.iter_mut().zip(row) {
+                change.poison = lanes.mul_add(*z, zero, change.poison);
+            }
+        }
+        return;
+    }
     let mut poisons = [[zero; V]; 4];
-    let (fours, last) = if apart { sums.as_chunks::<4>() } else { (&[][..], sums) };
+    let (fours, last) = sums.as_chunks::<4>();
     for four in fours {
         for (poison, row) in poisons.iter_mut().zip(four) {
             for (poison, z) in poison.iter_mut().zip(row) {

@@ -201,7 +201,8 @@ where
             return;
         }
         let readers = if is_output && *literal { index..index } else { layout.readers(index) };
-        if const { S::CORRECTED } {
+        // Where networks and adapted ones are one type, it is asked; there corrections have a rank.
+        if const { S::CORRECTED } && (const { !R::BOUNDED } || params.rank() > 0) {
             let all = layers.len() * own.rows() * params.rank();
             let Some(room) = room.first(all) else { return no_room() };
             let received = Received { source: params, index, first: readers.start, below, above, room };
@@ -303,20 +304,44 @@ impl<'a, T: Scalar, S> Received<'a, T, S> {
             return None;
         }
         let (own, from) = (layers.get(self.index)?, layers.get(sender)?);
-        let is_above = sender > self.index;
         if corrected {
-            let first = if is_above { 0 } else { from.inputs + own.columns_in(from).start };
-            let samples = self.above.rows();
-            let (start, values) = (sender * samples * rank, samples * rank);
-            let operand = Matrix::new(self.room.get(start..start + values)?, samples, rank).ok()?;
-            let matrix = self.source.correction(from)?.q.columns(first, own.width);
-            return Some(Product { matrix, operand });
+            self.through_correction(sender, from, own)
+        } else {
+            Some(self.through(sender, from, own))
         }
-        Some(if is_above {
+    }
+
+    /// What a layer sends through its weights.
+    #[inline(always)]
+    fn through<'w: 'a>(&self, sender: usize, from: &LayerLayout, own: &LayerLayout) -> Product<'a, T>
+    where
+        S: Source<'w, T>,
+    {
+        if sender > self.index {
             Product { matrix: self.source.w(from), operand: self.above.columns(0, from.width) }
         } else {
             sent(self.source, from, own, self.below)
-        })
+        }
+    }
+
+    /// What a layer sends through its correction.
+    #[inline(always)]
+    fn through_correction<'w: 'a>(
+        &self,
+        sender: usize,
+        from: &LayerLayout,
+        own: &LayerLayout,
+    ) -> Option<Product<'a, T>>
+    where
+        S: Source<'w, T>,
+    {
+        let rank = self.source.rank();
+        let first = if sender > self.index { 0 } else { from.inputs + own.columns_in(from).start };
+        let samples = self.above.rows();
+        let (start, values) = (sender * samples * rank, samples * rank);
+        let operand = Matrix::new(self.room.get(start..start + values)?, samples, rank).ok()?;
+        let matrix = self.source.correction(from)?.q.columns(first, own.width);
+        Some(Product { matrix, operand })
     }
 }
 
@@ -324,10 +349,18 @@ impl<'a, 'w: 'a, T: Scalar, S: Source<'w, T>> Products<'a, T> for Received<'a, T
     type Terms = Self;
     #[inline(always)]
     fn visit<V: EachProduct<'a, T>>(self, each: &mut V) {
-        let mut number = 0;
-        while let Some(product) = self.product(number) {
-            each.product(product);
-            number += 1;
+        let layers = self.source.layout().layers();
+        let Some(own) = layers.get(self.index) else { return };
+        let is_corrected = self.source.rank() > 0;
+        let mut sender = self.first;
+        while let Some(from) = layers.get(sender).filter(|_| sender <= self.index + 1) {
+            if sender != self.index {
+                each.product(self.through(sender, from, own));
+                if is_corrected && let Some(product) = self.through_correction(sender, from, own) {
+                    each.product(product);
+                }
+            }
+            sender += 1;
         }
     }
     #[inline(always)]
