@@ -538,6 +538,14 @@ fn batch_net<const I: usize, const A: usize, const B: usize, const O: usize, con
     group.throughput(Throughput::Elements(2 * count as u64));
     time_solve(&mut group, "attractor", Some(Backend::best()), Threads::One, &case, &check);
     time_solve(&mut group, "attractor-avx2", Backend::avx2(), Threads::One, &case, &check);
+    let run = |state: &mut Boxed<State<Net<I, A, B, O>, N>>| {
+        state.reset();
+        let solved = case.net.solve(black_box(&**case.input), state, Stop::after(SWEEPS));
+        black_box(solved.expect("finite"));
+    };
+    time(&mut group, "attractor-default", State::boxed(), run, |state| {
+        check("attractor-default", state.output().as_slice());
+    });
     // One chunk of samples is not shared out.
     if N > 32 {
         time_solve(&mut group, "attractor-rayon", Some(Backend::best()), Threads::Rayon, &case, &check);

@@ -52,7 +52,7 @@ use crate::network::{
     Architecture, Flat, Form, Layout, LengthError, Memory, Network, NoMemory, Plan, Samples, Sealed, Source,
     State, Takes, View, Viewed, Workspace, own,
 };
-use crate::simd::{Backend, Element};
+use crate::simd::{Backend, Element, Whole};
 use crate::solve::{Model, NonFinite, ROOM, Runner, SolveError, Solved, Stop, in_weights};
 use crate::threads::Threads;
 use core::fmt;
@@ -399,9 +399,6 @@ impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Model for A
 impl<T: Scalar, N: Architecture<Scalar = T>, A: Adapter<Network<N>>> Learner for Adapted<'_, Network<N>, A> {
     type Params = A::Params;
     type AdjointRoom<const B: usize> = A::EveryThin<B>;
-    fn adjoint_source(&self) -> Result<impl Viewed<'_, T>, LengthError> {
-        self.view()
-    }
     fn add<X: Samples<T, I, B>, const I: usize, const B: usize>(
         &self,
         (backend, _): (Backend, Threads),
@@ -442,9 +439,9 @@ where
     let (mut s, mut t): (A::Thin<B>, A::Thin<B>) = (Flat::ZERO, Flat::ZERO);
     let rooms = [&mut s, &mut t];
     let added = if const { B == 1 } {
-        T::run(backend, Add::<T, _, 1> { base, plan, to, input, states, deltas, factor, rooms })
+        T::run(backend, Whole(Add::<T, _, 1> { base, plan, to, input, states, deltas, factor, rooms }))
     } else {
-        T::run(backend, Add::<T, _, CHUNK> { base, plan, to, input, states, deltas, factor, rooms })
+        T::run(backend, Whole(Add::<T, _, CHUNK> { base, plan, to, input, states, deltas, factor, rooms }))
     };
     added.map_err(lost)
 }

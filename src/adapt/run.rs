@@ -5,7 +5,7 @@ use crate::kernel::{
 };
 use crate::learn::fits_gradient;
 use crate::network::{Correction, Parameters, Plan, Source, View, own};
-use crate::simd::{Backend, InLine, Lanes, Operation, Site};
+use crate::simd::{Backend, Site, Work};
 use crate::solve::{HalfRoom, Lost, ROOM, SMALL_ROOM, Thin, ThinBack, chunks, chunks_of, fits, samples_in};
 
 /// What a gradient is added to.
@@ -46,18 +46,11 @@ pub(super) struct Add<'a, 'b, T, R, const C: usize> {
     pub(super) rooms: [&'b mut R; 2],
 }
 
-impl<T: Scalar, R: HalfRoom<T>, const C: usize> Operation<T> for Add<'_, '_, T, R, C> {
+impl<T: Scalar, R: HalfRoom<T>, const C: usize> Work<T> for Add<'_, '_, T, R, C> {
     type Output = Result<(), Lost>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        self.on(InLine(lanes))
-    }
-}
-
-impl<T: Scalar, R: HalfRoom<T>, const C: usize> Add<'_, '_, T, R, C> {
-    #[inline(always)]
-    fn on(mut self, site: impl Site<T>) -> Result<(), Lost> {
+    fn on(mut self, site: impl Site<T>) -> Self::Output {
         let samples = self.deltas.rows();
         let factor = self.factor.magnitude();
         let delta = factor * site.run(LargestOf(self.deltas));

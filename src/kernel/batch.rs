@@ -123,7 +123,7 @@ where
         // SAFETY: the caller's units and samples.
         unsafe {
             match const { (L::BLOCKING.tile_columns, V) } {
-                // Of one vector of samples twice as many sums are needed to keep the multiply-adds busy.
+                // Of one vector of samples a tile has fewer sums: more units keep the multiply-adds busy.
                 (12, 1) => {
                     unit = self.tiles::<V, 16, LEFT>(unit, end, some, &mut changed);
                     unit = self.tiles::<V, 8, LEFT>(unit, end, some, &mut changed);
@@ -313,7 +313,7 @@ where
             // All activations before anything else: their long chains of dependent operations run side by side.
             finish.finish_tile(lanes, there, offset, self.stride, part);
             if apart {
-                // Two rows at a time, for one largest change would wait for the other.
+                // Two chains of largest changes, which do not wait for one another.
                 let mut others = [lanes.splat(T::ZERO); V];
                 let (pairs, last) = there.as_chunks::<2>();
                 for (n, [first, second]) in pairs.iter().enumerate() {
@@ -335,7 +335,7 @@ where
         }
     }
 
-    /// Stores the values of a unit, and takes in what they change, by the largest changes that are beside the others if there are such.
+    /// Stores the values of a unit, and takes in what they change: their largest changes go to `beside`, where there is a second chain of them.
     ///
     /// # Safety
     /// They must exist.
@@ -374,7 +374,7 @@ where
     }
 }
 
-/// Takes in what is not finite of some units: if `apart` of four at a time, for one sum would wait for the other.
+/// Takes in what is not finite of some units, in one chain, or `apart` in four, which do not wait for one another.
 #[inline(always)]
 fn poisons<T: Scalar, L: Lanes<T>, const V: usize>(
     lanes: L,

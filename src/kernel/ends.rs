@@ -21,9 +21,9 @@ pub(crate) trait Ends<T: Scalar>: Copy + Send + Sync {
     type Output: End<T>;
     /// The sum as it is.
     type Sum: Finish<T>;
-    /// Whether both are of one type, and [`either`](Self::either) is the output layer's where it is asked for.
+    /// Whether both are of one type, so that which is meant can be asked when running.
     const ALIKE: bool;
-    /// The output layer's end or the hidden layers'.
+    /// The output layer's end or the hidden layers', where they are of one type; else the hidden layers'.
     fn either(self, is_output: bool) -> Self::Hidden;
     /// The hidden layers' end.
     fn hidden(self) -> Self::Hidden;

@@ -7,7 +7,7 @@ use crate::kernel::{
 use crate::network::{
     Architecture, EachLayer, LayerLayout, Layout, MAX_DEPTH, ParametersMut, Source, State, Walk,
 };
-use crate::simd::{Backend, Lanes, Operation, Routine, Site};
+use crate::simd::{Backend, Lanes, Operation, Site};
 use crate::solve::{HalfRoom, Halves, Sweep, apply, fits, no_room, thin_back};
 use crate::threads::Threads;
 
@@ -82,58 +82,20 @@ where
     R: HalfRoom<T>,
     W: Walk,
 {
+    const OUTLINED: bool = E::ALIKE;
+
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
-        if const { E::ALIKE } {
-            lanes.vectorize(OneSweep::<_, _, C>(self, changes));
-        } else {
-            self.over_layers::<C, L>(lanes, changes);
-        }
-    }
-    #[inline(always)]
-    fn refined(&self) -> Matrix<'_, T> {
-        self.deltas.as_ref()
-    }
-}
-
-/// A sweep as a function of its own, one copy for adjoints and single sweeps back.
-struct OneSweep<'b, F, V, const C: usize>(&'b mut F, &'b mut [Change<V>]);
-
-impl<'a, T, S, E, R, W, G, L, const FAR: bool, const C: usize> Routine<L>
-    for OneSweep<'_, Backward<'_, T, S, E, &mut R, W, G, FAR>, L::Vector, C>
-where
-    G: OfHidden<T>,
-    T: Scalar,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    R: HalfRoom<T>,
-    W: Walk,
-    L: Lanes<T>,
-{
-    type Output = ();
-    #[inline(always)]
-    fn run(self, lanes: L) {
-        self.0.over_layers::<C, L>(lanes, self.1);
-    }
-}
-
-impl<'a, T, S, E, R, W, G, const FAR: bool> Backward<'_, T, S, E, &mut R, W, G, FAR>
-where
-    G: OfHidden<T>,
-    T: Scalar,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    R: HalfRoom<T>,
-    W: Walk,
-{
-    #[inline(always)]
-    fn over_layers<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
         if const { L::BLOCKING.outlined } {
             self.params = self.params.afresh();
         }
         walk.down(layout, &mut AtLayer::<_, _, T, C> { backward: self, lanes, changes, layout });
+    }
+    #[inline(always)]
+    fn refined(&self) -> Matrix<'_, T> {
+        self.deltas.as_ref()
     }
 }
 

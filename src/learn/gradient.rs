@@ -14,7 +14,7 @@ use crate::network::{
     Architecture, Flat, Form, Looped, Network, Parameters, ParametersMut, Samples, Shape, Source, State,
     Takes, Unrolled, View, Viewed, Walk, Workspace,
 };
-use crate::simd::{Backend, InLine, Lanes, Operation, Site};
+use crate::simd::{Backend, InLine, Lanes, Operation, Site, Whole, Work};
 use crate::solve::{
     HalfRoom, Injection, Lost, Model, NonFinite, Progress, ROOM, Rule, Runner, SMALL_ROOM, Setting,
     SolveError, Solved, Solver, Specialized, Stop, chunks, chunks_of, fits, in_deltas, in_gradient,
@@ -494,7 +494,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Learner<Architecture = A>> Runne
         deltas: &mut State<Network<A>, B>,
     ) -> Result<Progress<T>, Lost> {
         let (units, flat) = (Network::<A>::UNITS, output.flat());
-        let params = self.network.adjoint_source()?;
+        let params = self.network.source()?;
         let states = Matrix::new(state.as_slice(), B, units)?;
         let output = Matrix::new(flat, B, flat.len() / B)?;
         let deltas = MatrixMut::new(deltas.as_mut_slice(), B, units)?;
@@ -608,8 +608,6 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
                 let output = if t + 1 == SWEEPS { Some(workspace.output.flat()) } else { None };
                 let params = self.network.parameters()?;
                 let back = BackSweep {
-                    params,
-                    hidden: (),
                     output: output.map(|output| Matrix::new(output, B, output.len() / B)).transpose()?,
                     after: Matrix::new(after.as_slice(), B, units)?,
                     before: Matrix::new(before.as_slice(), B, units)?,
@@ -618,15 +616,15 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
                     gradient: if accumulating { Some(gradient.parameters_mut()?) } else { None },
                 };
                 let swept = if const { !TYPED } {
-                    let BackSweep { output, after, before, deltas, injection, gradient, .. } = back;
-                    let (params, hidden) = (params.view(), None);
-                    let back =
-                        BackSweep { params, hidden, output, after, before, deltas, injection, gradient };
-                    T::once::<BackOnce>((back, Chosen::new::<A::Hidden, A::Outputs>(), self.backend))
+                    let ends = Chosen::new::<A::Hidden, A::Outputs>();
+                    T::once::<BackOnce>((params.view(), back, ends, self.backend))
                 } else {
                     let (ends, mut room): (_, A::Scratch<CHUNK>) =
                         (Typed::<A::Hidden, A::Outputs>::NEW, Flat::ZERO);
-                    T::run(self.backend, BackSweepOn { back, ends, room: &mut room })
+                    T::run(
+                        self.backend,
+                        Whole(BackSweepOn { params, back, hidden: (), ends, room: &mut room }),
+                    )
                 };
                 adjoint = swept.map_err(|lost| match lost {
                     BackLost::Deltas => {
@@ -720,7 +718,7 @@ impl<'a, T: Scalar, A: Architecture<Scalar = T>> Specialized<Runner<'a, Network<
             return add(on.backend, on.threads, input, state, adjoint, T::ONE, gradient);
         }
         let (from, walk) = (Kept { input, state, deltas: adjoint }, Unrolled::<Network<A>>::NEW);
-        T::run(on.backend, Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk })
+        T::run(on.backend, Whole(Accumulate::<_, _, _, _, 1> { from, factor: T::ONE, to: gradient, walk }))
             .map_err(|Lost| lost_gradient(input.samples(), state, adjoint))
     }
 }
@@ -924,7 +922,7 @@ fn adjoint_with<'a, T: Scalar, const C: usize>(
     backend: Backend,
     room: &mut Lent<'_, T>,
 ) -> Result<Progress<T>, Lost> {
-    adjoint_all::<C, true, _, _, _, _, _, _, _>(backend, adjoint, room, Looped)
+    InChunks::<_, _, _, _, _, _, C, true> { adjoint, room, walk: Looped }.on(backend)
 }
 
 impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>, G: OfHidden<T>> Adjoint<'a, T, S, E, G> {
@@ -936,7 +934,8 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>, G: OfHidden<T>> Adjoint<'a, T,
     ) -> Result<Progress<T>, Lost> {
         self.side_by_side(threads, &|part| {
             let mut room = R::ZERO;
-            T::run(backend, InChunks::<_, _, _, _, _, C, FAR>(part, &mut room))
+            let work = InChunks::<_, _, _, _, _, _, C, FAR> { adjoint: part, room: &mut room, walk: Looped };
+            T::run(backend, Whole(work))
         })
     }
 
@@ -964,23 +963,50 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>, G: OfHidden<T>> Adjoint<'a, T,
     }
 }
 
-/// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1), compiled once for all networks.
-struct InChunks<'a, 'b, T, S, E, G, R, const C: usize, const FAR: bool>(Adjoint<'a, T, S, E, G>, &'b mut R);
+/// An adjoint in chunks (`C` = CHUNK) or of one sample (`C` = 1).
+struct InChunks<'a, 'b, T, S, E, G, R, W, const C: usize, const FAR: bool> {
+    adjoint: Adjoint<'a, T, S, E, G>,
+    room: &'b mut R,
+    walk: W,
+}
 
-impl<'a, T, S, E, G, R, const C: usize, const FAR: bool> Operation<T>
-    for InChunks<'a, '_, T, S, E, G, R, C, FAR>
+impl<'a, T, S, E, G, R, W, const C: usize, const FAR: bool> Work<T>
+    for InChunks<'a, '_, T, S, E, G, R, W, C, FAR>
 where
     G: OfHidden<T>,
     T: Scalar,
     S: Source<'a, T>,
     E: Ends<T>,
     R: HalfRoom<T>,
+    W: Walk,
 {
     type Output = Result<Progress<T>, Lost>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        adjoint_all::<C, FAR, _, _, _, _, _, _, _>(InLine(lanes), self.0, self.1, Looped)
+    fn on(self, site: impl Site<T>) -> Self::Output {
+        let (room, walk) = (self.room, self.walk);
+        let Adjoint { params, states, output, hidden, mut deltas, stop, literal, ends } = self.adjoint;
+        let each = params.rank() * walk.layout(params.layout()).depth();
+        let most = samples_in(&*room, each, CHUNK);
+        let mut progress = Progress::default();
+        for (first, samples) in chunks_of(deltas.rows(), most) {
+            let mut backward = Backward::<T, _, _, _, W, _, FAR> {
+                params,
+                injected: Some(output.row_range(first, samples)),
+                hidden: hidden.rows(first, samples),
+                literal,
+                states: states.row_range(first, samples),
+                deltas: deltas.reborrow().row_range(first, samples),
+                ends,
+                walk,
+                room: &mut *room,
+            };
+            if const { S::CORRECTED } && params.rank() > 0 {
+                site.run(Start::<_, C>(&mut backward));
+            }
+            progress.merge(refine::<C, T>(site, samples, stop, backward))?;
+        }
+        Ok(progress)
     }
 }
 
@@ -1008,7 +1034,7 @@ where
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
         let units = Network::<A>::UNITS;
-        let params = self.network.adjoint_source()?;
+        let params = self.network.source()?;
         let states = Matrix::new(self.state.as_slice(), B, units)?;
         let output = Matrix::new(self.output.flat(), B, G::LEN / B)?;
         let deltas = MatrixMut::new(self.deltas.as_mut_slice(), B, units)?;
@@ -1016,52 +1042,13 @@ where
         let mut room: M::AdjointRoom<1> = Flat::ZERO;
         let hidden = self.hidden;
         let adjoint = Adjoint { params, states, output, hidden, deltas, stop, literal, ends };
+        let (room, walk) = (&mut room, self.walk);
         if const { <A::Form>::REACH.is_far() } {
-            adjoint_all::<1, true, _, _, _, _, _, _, _>(InLine(lanes), adjoint, &mut room, self.walk)
+            InChunks::<_, _, _, _, _, _, 1, true> { adjoint, room, walk }.on(InLine(lanes))
         } else {
-            adjoint_all::<1, false, _, _, _, _, _, _, _>(InLine(lanes), adjoint, &mut room, self.walk)
+            InChunks::<_, _, _, _, _, _, 1, false> { adjoint, room, walk }.on(InLine(lanes))
         }
     }
-}
-
-#[inline(always)]
-fn adjoint_all<'a, const C: usize, const FAR: bool, R, T, P, S, E, G, W>(
-    site: P,
-    adjoint: Adjoint<'a, T, S, E, G>,
-    room: &mut R,
-    walk: W,
-) -> Result<Progress<T>, Lost>
-where
-    R: HalfRoom<T>,
-    T: Scalar,
-    P: Site<T>,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    G: OfHidden<T>,
-    W: Walk,
-{
-    let Adjoint { params, states, output, hidden, mut deltas, stop, literal, ends } = adjoint;
-    let each = params.rank() * walk.layout(params.layout()).depth();
-    let most = samples_in(room, each, CHUNK);
-    let mut progress = Progress::default();
-    for (first, samples) in chunks_of(deltas.rows(), most) {
-        let mut backward = Backward::<T, _, _, _, W, _, FAR> {
-            params,
-            injected: Some(output.row_range(first, samples)),
-            hidden: hidden.rows(first, samples),
-            literal,
-            states: states.row_range(first, samples),
-            deltas: deltas.reborrow().row_range(first, samples),
-            ends,
-            walk,
-            room: &mut *room,
-        };
-        if const { S::CORRECTED } && params.rank() > 0 {
-            site.run(Start::<_, C>(&mut backward));
-        }
-        progress.merge(refine::<C, T>(site, samples, stop, backward))?;
-    }
-    Ok(progress)
 }
 
 /// The same of the sums of the first layer's deltas.
@@ -1132,7 +1119,7 @@ where
 {
     if const { B == 1 && Network::<A>::UNROLLED } {
         let (from, walk) = (Kept::<A, _, I, B> { input, state, deltas }, Unrolled::<Network<A>>::NEW);
-        return T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk });
+        return T::run(backend, Whole(Accumulate::<_, _, _, _, 1> { from, factor, to, walk }));
     }
     let (from, to) = (Sent::new(input.samples(), state, deltas)?, to.parameters_mut()?);
     // Where there are no threads, a program does not keep what shares out.
@@ -1141,9 +1128,9 @@ where
     }
     let walk = Looped;
     if const { B == 1 } {
-        T::run(backend, Accumulate::<_, _, _, _, 1> { from, factor, to, walk })
+        T::run(backend, Whole(Accumulate::<_, _, _, _, 1> { from, factor, to, walk }))
     } else {
-        T::run(backend, Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk })
+        T::run(backend, Whole(Accumulate::<_, _, _, _, CHUNK> { from, factor, to, walk }))
     }
 }
 
@@ -1204,20 +1191,13 @@ struct Accumulate<Q, T, P, W, const C: usize> {
     walk: W,
 }
 
-impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Operation<T>
+impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Work<T>
     for Accumulate<Q, T, P, W, C>
 {
     type Output = Result<(), Lost>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        self.on(InLine(lanes))
-    }
-}
-
-impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Accumulate<Q, T, P, W, C> {
-    #[inline(always)]
-    fn on(self, site: impl Site<T>) -> Result<(), Lost> {
+    fn on(self, site: impl Site<T>) -> Self::Output {
         let Self { from, factor, to, walk } = self;
         let (sent, mut to) = (from.sent()?, to.parameters()?);
         if !sent.fits(site, factor, walk.layout(to.layout())) {
@@ -1231,10 +1211,7 @@ impl<'a, Q: Origin<T>, T: Scalar, P: Target<'a, T>, W: Walk, const C: usize> Acc
 }
 
 /// One sweep back: the deltas of the sweep that led from `before` to `after`.
-struct BackSweep<'a, T, S, G> {
-    params: S,
-    /// No gradient of hidden units, of the type an adjoint has.
-    hidden: G,
+struct BackSweep<'a, T> {
     output: Option<Matrix<'a, T>>,
     after: Matrix<'a, T>,
     before: Matrix<'a, T>,
@@ -1243,9 +1220,7 @@ struct BackSweep<'a, T, S, G> {
     injection: &'a mut [T],
     gradient: Option<ParametersMut<'a, T>>,
 }
-once!(BackOnce: (ViewedBack<'a, T>, Chosen<T>, Backend) => Result<T, BackLost>, back_once);
-
-type ViewedBack<'a, T> = BackSweep<'a, T, View<'a, T>, Option<Matrix<'a, T>>>;
+once!(BackOnce: (View<'a, T>, BackSweep<'a, T>, Chosen<T>, Backend) => Result<T, BackLost>, back_once);
 
 /// What of a sweep back left the finite numbers.
 enum BackLost {
@@ -1256,20 +1231,23 @@ enum BackLost {
 }
 
 fn back_once<T: Scalar>(
-    (back, ends, backend): (ViewedBack<'_, T>, Chosen<T>, Backend),
+    (params, back, ends, backend): (View<'_, T>, BackSweep<'_, T>, Chosen<T>, Backend),
 ) -> Result<T, BackLost> {
     let mut room = Scratch::<T, ROOM>::new();
-    BackSweepOn { back, ends, room: &mut room.lend() }.on(backend)
+    BackSweepOn { params, back, hidden: None, ends, room: &mut room.lend() }.on(backend)
 }
 
 /// The same with activations, and room for half sums.
 struct BackSweepOn<'a, 'b, T, S, G, E, R> {
-    back: BackSweep<'a, T, S, G>,
+    params: S,
+    back: BackSweep<'a, T>,
+    /// No gradient of hidden units, of the type an adjoint has.
+    hidden: G,
     ends: E,
     room: &'b mut R,
 }
 
-impl<'a, T, S, G, E, R> Operation<T> for BackSweepOn<'a, '_, T, S, G, E, R>
+impl<'a, T, S, G, E, R> Work<T> for BackSweepOn<'a, '_, T, S, G, E, R>
 where
     T: Scalar,
     S: Source<'a, T>,
@@ -1280,23 +1258,9 @@ where
     type Output = Result<T, BackLost>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        self.on(InLine(lanes))
-    }
-}
-
-impl<'a, T, S, G, E, R> BackSweepOn<'a, '_, T, S, G, E, R>
-where
-    T: Scalar,
-    S: Source<'a, T>,
-    G: OfHidden<T>,
-    E: Ends<T>,
-    R: HalfRoom<T>,
-{
-    #[inline(always)]
-    fn on(self, site: impl Site<T>) -> Result<T, BackLost> {
-        let Self { back, ends, room } = self;
-        let BackSweep { params, hidden, output, after, before, mut deltas, injection, gradient } = back;
+    fn on(self, site: impl Site<T>) -> Self::Output {
+        let Self { params, back, hidden, ends, room } = self;
+        let BackSweep { output, after, before, mut deltas, injection, gradient } = back;
         let samples = deltas.rows();
         let mut progress = Progress::default();
         for (first, samples) in chunks(samples) {

@@ -2,7 +2,7 @@
 
 use super::gradient::{LearnError, add};
 use crate::kernel::Scalar;
-use crate::network::{Architecture, Flat, LengthError, Network, Samples, Takes, Viewed, Workspace};
+use crate::network::{Architecture, Flat, Network, Samples, Takes, Workspace};
 use crate::simd::Backend;
 use crate::solve::Model;
 use crate::threads::Threads;
@@ -14,11 +14,6 @@ pub trait Learner: Model {
     /// Room for what an adjoint sweep of `B` samples needs besides.
     #[doc(hidden)]
     type AdjointRoom<const B: usize>: Flat<Scalar = <Self::Architecture as Architecture>::Scalar>;
-    /// Where the weights are.
-    #[doc(hidden)]
-    fn adjoint_source(
-        &self,
-    ) -> Result<impl Viewed<'_, <Self::Architecture as Architecture>::Scalar>, LengthError>;
     /// Adds the gradient of `B` samples, if no sum can leave the finite numbers.
     #[doc(hidden)]
     fn add<X, const I: usize, const B: usize>(
@@ -36,10 +31,6 @@ pub trait Learner: Model {
 impl<T: Scalar, A: Architecture<Scalar = T>> Learner for Network<A> {
     type Params = Self;
     type AdjointRoom<const B: usize> = A::Scratch<B>;
-    #[inline(always)]
-    fn adjoint_source(&self) -> Result<impl Viewed<'_, T>, LengthError> {
-        self.parameters()
-    }
     #[inline(always)]
     fn add<X: Samples<T, I, B>, const I: usize, const B: usize>(
         &self,

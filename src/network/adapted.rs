@@ -85,9 +85,10 @@ const fn corrections(layer: &LayerLayout, rank: usize) -> usize {
 }
 
 impl<'a, T: Element> View<'a, T> {
-    /// The network's parameters, if there are no others.
+    /// The network's parameters, if there are no others. On bare metal there always are: a network alone has code of its own.
+    #[inline]
     pub(crate) fn plain(&self) -> Option<Parameters<'a, T>> {
-        self.own.is_empty().then_some(self.base)
+        (!TYPED && self.own.is_empty()).then_some(self.base)
     }
 
     fn place(&self, layer: &LayerLayout) -> Place {
@@ -126,22 +127,22 @@ impl<'a, T: Element> Source<'a, T> for View<'a, T> {
 
     #[inline]
     fn w(&self, layer: &LayerLayout) -> Matrix<'a, T> {
-        if !TYPED && self.own.is_empty() { self.base.w(layer) } else { self.adapted_w(layer) }
+        self.plain().map_or_else(|| self.adapted_w(layer), |base| base.w(layer))
     }
 
     #[inline]
     fn u(&self, layer: &LayerLayout) -> Matrix<'a, T> {
-        if !TYPED && self.own.is_empty() { self.base.u(layer) } else { self.adapted_u(layer) }
+        self.plain().map_or_else(|| self.adapted_u(layer), |base| base.u(layer))
     }
 
     #[inline]
     fn b(&self, layer: &LayerLayout) -> &'a [T] {
-        if !TYPED && self.own.is_empty() { self.base.b(layer) } else { self.adapted_b(layer) }
+        self.plain().map_or_else(|| self.adapted_b(layer), |base| base.b(layer))
     }
 
     #[inline]
     fn correction(&self, layer: &LayerLayout) -> Option<Correction<'a, T>> {
-        if !TYPED && self.own.is_empty() { None } else { self.adapted_correction(layer) }
+        if self.plain().is_some() { None } else { self.adapted_correction(layer) }
     }
 }
 

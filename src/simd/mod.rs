@@ -701,6 +701,25 @@ impl<T: Element> Site<T> for Backend {
     }
 }
 
+/// Work that is written over where it runs.
+pub(crate) trait Work<T: Element> {
+    /// What `on` returns.
+    type Output;
+    /// Does the work.
+    fn on(self, site: impl Site<T>) -> Self::Output;
+}
+
+/// Such work as one operation, with all that it runs in line.
+pub(crate) struct Whole<W>(pub(crate) W);
+
+impl<T: Element, W: Work<T>> Operation<T> for Whole<W> {
+    type Output = W::Output;
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) -> W::Output {
+        self.0.on(InLine(lanes))
+    }
+}
+
 /// As a part of what is compiled for some lanes.
 #[derive(Clone, Copy)]
 pub(crate) struct InLine<L>(pub(crate) L);

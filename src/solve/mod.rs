@@ -45,7 +45,7 @@ use crate::network::{
     Architecture, Flat, Looped, Network, OneOrAll, Only, Parameters, Samples, Shape, Source, State, Takes,
     Unrolled, View, Viewed, Walk,
 };
-use crate::simd::{Backend, InLine, Lanes, Operation, Site};
+use crate::simd::{Backend, InLine, Lanes, Operation, Site, Whole, Work};
 use crate::threads::Threads;
 use core::fmt;
 
@@ -392,14 +392,17 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
             let (ends, walk, mut room): (_, _, M::Room<1>) =
                 (Typed::<A::Hidden, A::Outputs>::NEW, Looped, Flat::ZERO);
             let room = &mut room;
-            T::run(self.backend, SetInjection::<_, _, _, _, _, 1> { params, input, out, ends, room, walk })
+            T::run(
+                self.backend,
+                Whole(SetInjection::<_, _, _, _, _, 1> { params, input, out, ends, room, walk }),
+            )
         } else {
             let (ends, walk, mut room): (_, _, M::Room<CHUNK>) =
                 (Typed::<A::Hidden, A::Outputs>::NEW, Looped, Flat::ZERO);
             let room = &mut room;
             T::run(
                 self.backend,
-                SetInjection::<_, _, _, _, _, CHUNK> { params, input, out, ends, room, walk },
+                Whole(SetInjection::<_, _, _, _, _, CHUNK> { params, input, out, ends, room, walk }),
             )
         }
     }
@@ -446,14 +449,7 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
             let room = &mut room;
             T::run(
                 backend,
-                OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights: (), walk },
-            )
-        } else {
-            let mut room: M::Room<CHUNK> = Flat::ZERO;
-            let room = &mut room;
-            T::run(
-                backend,
-                OneSweep::<_, _, _, _, _, _, CHUNK> {
+                Whole(OneSweep::<_, _, _, _, _, _, 1> {
                     params,
                     injection,
                     states,
@@ -461,7 +457,22 @@ impl<T: Scalar, A: Architecture<Scalar = T>, M: Model<Architecture = A>> Runner<
                     room,
                     weights: (),
                     walk,
-                },
+                }),
+            )
+        } else {
+            let mut room: M::Room<CHUNK> = Flat::ZERO;
+            let room = &mut room;
+            T::run(
+                backend,
+                Whole(OneSweep::<_, _, _, _, _, _, CHUNK> {
+                    params,
+                    injection,
+                    states,
+                    ends,
+                    room,
+                    weights: (),
+                    walk,
+                }),
             )
         }
     }
@@ -564,7 +575,15 @@ impl<T: Scalar, A: Architecture<Scalar = T>> Runner<'_, Network<A>> {
             let room = &mut room;
             T::run(
                 backend,
-                OneSweep::<_, _, _, _, _, _, 1> { params, injection, states, ends, room, weights, walk },
+                Whole(OneSweep::<_, _, _, _, _, _, 1> {
+                    params,
+                    injection,
+                    states,
+                    ends,
+                    room,
+                    weights,
+                    walk,
+                }),
             )
         };
         // Whoever asks says no more than that something is not finite: nobody looks for it.
@@ -726,12 +745,14 @@ impl<'a, T: Scalar, S: Source<'a, T>, E: Ends<T>> SolveJob<'a, T, S, E> {
         room: &mut R,
     ) -> Result<Progress<T>, Failure> {
         let Self { params, input, states, stop, ends, backend, .. } = self;
-        let solve = Solve::<_, _, _, _, _, C> { params, input, states, base, room, stop, ends };
         if const { E::ALIKE } {
             // Of the walk a single sweep has, so that they share their code.
-            solve_all(backend, solve, OneOrAll(None))
+            let walk = OneOrAll(None);
+            Solve::<_, _, _, _, _, _, C> { params, input, states, base, room, stop, ends, walk }.on(backend)
         } else {
-            T::run(backend, solve)
+            let walk = Looped;
+            let solve = Solve::<_, _, _, _, _, _, C> { params, input, states, base, room, stop, ends, walk };
+            T::run(backend, Whole(solve))
         }
     }
 
@@ -901,7 +922,7 @@ impl From<crate::LengthError> for Failure {
 }
 
 /// A solve of a batch (`C` = CHUNK) or of one sample (`C` = 1).
-struct Solve<'a, 'b, T, S, E, Q, R, const C: usize> {
+struct Solve<'a, 'b, T, S, E, Q, R, W, const C: usize> {
     params: S,
     input: Matrix<'a, T>,
     states: MatrixMut<'a, T>,
@@ -911,21 +932,46 @@ struct Solve<'a, 'b, T, S, E, Q, R, const C: usize> {
     room: &'b mut R,
     stop: Stop<T>,
     ends: E,
+    walk: W,
 }
 
-impl<'a, T, S, E, Q, R, const C: usize> Operation<T> for Solve<'a, '_, T, S, E, Q, R, C>
+impl<'a, T, S, E, Q, R, W, const C: usize> Work<T> for Solve<'a, '_, T, S, E, Q, R, W, C>
 where
     T: Scalar,
     S: Source<'a, T>,
     E: Ends<T>,
     Q: HalfRoom<T>,
     R: HalfRoom<T>,
+    W: Walk,
 {
     type Output = Result<Progress<T>, Failure>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        solve_all(InLine(lanes), self, Looped)
+    fn on(self, site: impl Site<T>) -> Self::Output {
+        let Self { params, input, mut states, base, room, stop, ends, walk } = self;
+        if !site.run(LargestOf(input)).is_finite() {
+            return Err(Failure::Input);
+        }
+        let mut progress = Progress::default();
+        let width = walk.layout(params.layout()).layers().first().map_or(0, |layer| layer.width);
+        let corrected = samples_in(room, params.rank(), CHUNK);
+        let most = samples_in(base, width, corrected);
+        // Where there is no room for one sample, its first sum is made again in every sweep.
+        let (kept, most) = if most == 0 { (false, corrected) } else { (true, most) };
+        for (first, samples) in chunks_of(states.rows(), most) {
+            let input = input.row_range(first, samples);
+            let rows = if kept { samples } else { 0 };
+            let mut injection = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
+            let to = (input, injection.reborrow());
+            if kept && !set_injection::<C, _, _, _, _, _>(site, walk, ends, params, to, &mut *room) {
+                return Err(Failure::Lost);
+            }
+            let base = First { matrix: if kept { injection.as_ref() } else { input }, is_input: !kept };
+            let states = states.reborrow().row_range(first, samples);
+            let forward = Forward { params, base, states, ends, walk, weights: (), room: &mut *room };
+            progress.merge(refine::<C, T>(site, samples, stop, forward))?;
+        }
+        Ok(progress)
     }
 }
 
@@ -952,7 +998,7 @@ where
         let mut base: A::First<C> = Flat::ZERO;
         let units = Network::<A>::UNITS;
         let mut room: M::Room<C> = Flat::ZERO;
-        let solve = Solve::<_, _, _, _, _, C> {
+        let solve = Solve::<_, _, _, _, _, _, C> {
             params: self.network.source()?,
             input: self.input.samples(),
             states: MatrixMut::new(self.state.as_mut_slice(), B, units)?,
@@ -960,50 +1006,10 @@ where
             room: &mut room,
             stop: self.stop,
             ends: Typed::<A::Hidden, A::Outputs>::NEW,
+            walk: self.walk,
         };
-        solve_all(InLine(lanes), solve, self.walk)
+        solve.on(InLine(lanes))
     }
-}
-
-#[inline(always)]
-fn solve_all<'a, T, P, S, E, Q, R, W, const C: usize>(
-    site: P,
-    solve: Solve<'a, '_, T, S, E, Q, R, C>,
-    walk: W,
-) -> Result<Progress<T>, Failure>
-where
-    T: Scalar,
-    P: Site<T>,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    Q: HalfRoom<T>,
-    R: HalfRoom<T>,
-    W: Walk,
-{
-    let Solve { params, input, mut states, base, room, stop, ends } = solve;
-    if !site.run(LargestOf(input)).is_finite() {
-        return Err(Failure::Input);
-    }
-    let mut progress = Progress::default();
-    let width = walk.layout(params.layout()).layers().first().map_or(0, |layer| layer.width);
-    let corrected = samples_in(room, params.rank(), CHUNK);
-    let most = samples_in(base, width, corrected);
-    // Where there is no room for one sample, its first sum is made again in every sweep.
-    let (kept, most) = if most == 0 { (false, corrected) } else { (true, most) };
-    for (first, samples) in chunks_of(states.rows(), most) {
-        let input = input.row_range(first, samples);
-        let rows = if kept { samples } else { 0 };
-        let mut injection = MatrixMut::new(base.first(rows * width).unwrap_or_default(), rows, width)?;
-        let to = (input, injection.reborrow());
-        if kept && !set_injection::<C, _, _, _, _, _>(site, walk, ends, params, to, &mut *room) {
-            return Err(Failure::Lost);
-        }
-        let base = First { matrix: if kept { injection.as_ref() } else { input }, is_input: !kept };
-        let states = states.reborrow().row_range(first, samples);
-        let forward = Forward { params, base, states, ends, walk, weights: (), room: &mut *room };
-        progress.merge(refine::<C, T>(site, samples, stop, forward))?;
-    }
-    Ok(progress)
 }
 
 struct SetInjection<'a, 'b, T, S, E, R, W, const C: usize> {
@@ -1015,7 +1021,7 @@ struct SetInjection<'a, 'b, T, S, E, R, W, const C: usize> {
     walk: W,
 }
 
-impl<'a, T, S, E, R, W, const C: usize> Operation<T> for SetInjection<'a, '_, T, S, E, R, W, C>
+impl<'a, T, S, E, R, W, const C: usize> Work<T> for SetInjection<'a, '_, T, S, E, R, W, C>
 where
     T: Scalar,
     S: Source<'a, T>,
@@ -1026,21 +1032,7 @@ where
     type Output = bool;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> bool {
-        self.on(InLine(lanes))
-    }
-}
-
-impl<'a, T, S, E, R, W, const C: usize> SetInjection<'a, '_, T, S, E, R, W, C>
-where
-    T: Scalar,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    R: HalfRoom<T>,
-    W: Walk,
-{
-    #[inline(always)]
-    fn on(self, site: impl Site<T>) -> bool {
+    fn on(self, site: impl Site<T>) -> Self::Output {
         let Self { params, input, mut out, ends, room, walk } = self;
         let mut finite = site.run(LargestOf(input)).is_finite();
         for (first, samples) in chunks_of(out.rows(), samples_in(room, params.rank(), CHUNK)) {
@@ -1062,7 +1054,7 @@ struct OneSweep<'a, 'b, T, S, E, R, K, W, const C: usize> {
     walk: W,
 }
 
-impl<'a, T, S, E, R, K, W, const C: usize> Operation<T> for OneSweep<'a, '_, T, S, E, R, K, W, C>
+impl<'a, T, S, E, R, K, W, const C: usize> Work<T> for OneSweep<'a, '_, T, S, E, R, K, W, C>
 where
     T: Scalar,
     S: Source<'a, T>,
@@ -1074,22 +1066,7 @@ where
     type Output = Result<T, Lost>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output {
-        self.on(InLine(lanes))
-    }
-}
-
-impl<'a, T, S, E, R, K, W, const C: usize> OneSweep<'a, '_, T, S, E, R, K, W, C>
-where
-    T: Scalar,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    R: HalfRoom<T>,
-    K: Weights<T>,
-    W: Walk,
-{
-    #[inline(always)]
-    fn on(self, site: impl Site<T>) -> Result<T, Lost> {
+    fn on(self, site: impl Site<T>) -> Self::Output {
         let Self { params, injection, mut states, ends, room, weights, walk } = self;
         let mut largest = T::ZERO;
         for (first, samples) in chunks_of(states.rows(), samples_in(room, params.rank(), CHUNK)) {

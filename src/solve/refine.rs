@@ -2,7 +2,8 @@
 
 use super::{Lost, SolveError, Solved, Stop};
 use crate::kernel::{Change, Changes, Matrix, Scalar, largest, scales};
-use crate::simd::{Lanes, Operation, Site};
+use crate::simd::{Lanes, Operation, Routine, Site};
+use core::marker::PhantomData;
 
 /// What came of the chunks of a batch so far.
 pub(crate) struct Progress<T> {
@@ -51,10 +52,27 @@ impl<T: Scalar> Progress<T> {
 /// A sweep over a chunk of samples. A trait and not a closure: a closure is compiled without the instruction set
 /// of the function it stands in, unless it happens to be inlined.
 pub(crate) trait Sweep<T: Scalar> {
+    /// Whether it is a function of its own, one copy for solves and single sweeps.
+    const OUTLINED: bool = false;
     /// Makes one sweep over up to `C` samples and records what it changed.
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]);
     /// What the sweep refines.
     fn refined(&self) -> Matrix<'_, T>;
+}
+
+/// A sweep as a function of its own.
+struct Outlined<'b, T, S, V, const C: usize> {
+    by: &'b mut S,
+    changes: &'b mut [Change<V>],
+    scalar: PhantomData<T>,
+}
+
+impl<T: Scalar, S: Sweep<T>, L: Lanes<T>, const C: usize> Routine<L> for Outlined<'_, T, S, L::Vector, C> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, lanes: L) {
+        self.by.sweep::<C, L>(lanes, self.changes);
+    }
 }
 
 /// Sweeps the samples of one chunk until all meet the tolerance or the limit is reached.
@@ -78,16 +96,16 @@ impl<T: Scalar, S: Sweep<T>, const C: usize> Operation<T> for Refine<T, S, C> {
     type Output = Progress<T>;
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Progress<T> {
-        refine_on::<C, T, L>(lanes, self.samples, self.stop, self.by)
+        refine_on::<C, T, L, S>(lanes, self.samples, self.stop, self.by)
     }
 }
 
 #[inline(always)]
-fn refine_on<const C: usize, T: Scalar, L: Lanes<T>>(
+fn refine_on<const C: usize, T: Scalar, L: Lanes<T>, S: Sweep<T>>(
     lanes: L,
     samples: usize,
     stop: Stop<T>,
-    mut by: impl Sweep<T>,
+    mut by: S,
 ) -> Progress<T> {
     let mut changes = Changes::<_, C>::none(lanes);
     let changes = changes.of(lanes, samples);
@@ -97,7 +115,12 @@ fn refine_on<const C: usize, T: Scalar, L: Lanes<T>>(
         for change in changes.iter_mut() {
             change.reset(lanes);
         }
-        by.sweep::<C, L>(lanes, changes);
+        if const { S::OUTLINED } {
+            let (by, changes) = (&mut by, &mut *changes);
+            lanes.vectorize(Outlined::<T, S, L::Vector, C> { by, changes, scalar: PhantomData });
+        } else {
+            by.sweep::<C, L>(lanes, changes);
+        }
         progress.solved.sweeps += 1;
         let (residual, all) = if C == 1 {
             judge_one(lanes, changes, stop, by.refined())

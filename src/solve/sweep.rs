@@ -136,52 +136,10 @@ where
     W: Walk,
     K: Weights<T>,
 {
+    const OUTLINED: bool = E::ALIKE;
+
     #[inline(always)]
     fn sweep<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
-        if const { E::ALIKE } {
-            lanes.vectorize(OneSweep::<_, _, C>(self, changes));
-        } else {
-            self.over_layers::<C, L>(lanes, changes);
-        }
-    }
-    #[inline(always)]
-    fn refined(&self) -> Matrix<'_, T> {
-        self.states.as_ref()
-    }
-}
-
-/// A sweep as a function of its own, one copy for solves and single sweeps.
-struct OneSweep<'b, F, V, const C: usize>(&'b mut F, &'b mut [Change<V>]);
-
-impl<'a, T, S, E, R, W, K, L, const C: usize> Routine<L>
-    for OneSweep<'_, Forward<'_, T, S, E, &mut R, W, K>, L::Vector, C>
-where
-    T: Scalar,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    R: HalfRoom<T>,
-    W: Walk,
-    K: Weights<T>,
-    L: Lanes<T>,
-{
-    type Output = ();
-    #[inline(always)]
-    fn run(self, lanes: L) {
-        self.0.over_layers::<C, L>(lanes, self.1);
-    }
-}
-
-impl<'a, T, S, E, R, W, K> Forward<'_, T, S, E, &mut R, W, K>
-where
-    T: Scalar,
-    S: Source<'a, T>,
-    E: Ends<T>,
-    R: HalfRoom<T>,
-    W: Walk,
-    K: Weights<T>,
-{
-    #[inline(always)]
-    fn over_layers<const C: usize, L: Lanes<T>>(&mut self, lanes: L, changes: &mut [Change<L::Vector>]) {
         let layout = self.walk.layout(self.params.layout());
         let walk = self.walk;
         if const { L::BLOCKING.outlined } {
@@ -199,6 +157,10 @@ where
             room: &mut *self.room,
         };
         walk.up(layout, &mut AtLayer::<_, _, T, C> { forward: &mut forward, lanes, changes, layout });
+    }
+    #[inline(always)]
+    fn refined(&self) -> Matrix<'_, T> {
+        self.states.as_ref()
     }
 }
 
